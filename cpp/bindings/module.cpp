@@ -1,0 +1,27 @@
+#include "arrays.hpp"
+#include "mwaconvert/parallel.hpp"
+#include "register.hpp"
+
+PYBIND11_MODULE(_core, m) {
+  using namespace mwaconvert;
+  m.doc() = "C++ kernels of mwaconvert (private; use the functions of the package).";
+
+  // Raised as the Python classes of mwaconvert.errors, which own the tree.
+  py::register_local_exception_translator([](std::exception_ptr p) {
+    auto raise = [](const char* name, const std::exception& e) {
+      py::object type = py::module_::import("mwaconvert.errors").attr(name);
+      PyErr_SetString(type.ptr(), e.what());
+    };
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const InputError& e) {
+      raise("InputError", e);
+    } catch (const FormatError& e) {
+      raise("FormatError", e);
+    } catch (const ResourceError& e) {
+      raise("ResourceError", e);
+    }
+  });
+
+  m.def("available_threads", &available_threads, "Number of cores this process may run on.");
+}

@@ -1,0 +1,6 @@
+// One function for each kernel family, called by module.cpp.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace mwaconvert {}  // namespace mwaconvert

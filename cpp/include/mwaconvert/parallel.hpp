@@ -1,0 +1,17 @@
+// Threads. One pool for the process, started at first use, stopped before fork() and started again after it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace mwaconvert {
+
+// Number of cores this process may run on (its CPU affinity).
+int available_threads();
+
+// Calls work(i) for each i of [0, n), on up to nthreads threads (0: available_threads()), the calling thread
+// among them. Items are handed out one at a time in ascending order. Several callers at once are allowed.
+// The first exception thrown by an item stops the handing out and is thrown again here.
+void parallel_for(int64_t n, int nthreads, const std::function<void(int64_t)>& work);
+
+}  // namespace mwaconvert

@@ -1,0 +1,11 @@
+// The only place that knows about instruction sets.
+#pragma once
+
+// MWACONVERT_CLONES before a function compiles it for several x86 levels; the loader picks one at start-up.
+// It needs ifunc support, so it is empty away from glibc on x86 and under sanitizers.
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(MWACONVERT_NO_CLONES)
+#define MWACONVERT_CLONES __attribute__((target_clones("avx512f,avx512bw", "avx2", "default")))
+#else
+#define MWACONVERT_CLONES
+#endif

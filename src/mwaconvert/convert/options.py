@@ -1,0 +1,70 @@
+"""What the user may ask for: one frozen dataclass. Names and help texts of the command line: cli/options.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Passband = Literal["auto", "none", "jake", "jake_oversampled", "cotter"]
+Geometry = Literal["standard", "exact"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices of one conversion. The defaults are what `mwaconvert obs.metafits` does.
+
+    Times in seconds, frequency widths in kHz, angles in degrees (J2000). Channel, antenna and timestep
+    indices count from 0.
+    """
+
+    # averaging: at most one of each pair
+    time_res_s: float | None = None
+    time_factor: int | None = None
+    freq_res_khz: float | None = None
+    freq_factor: int | None = None
+
+    # selection
+    sel_time: tuple[int, int] | None = None  #: first and last timestep index, inclusive
+    sel_ants: tuple[int, ...] | None = None
+    sel_flagged_ants: bool = True  #: False leaves flagged antennas out of the rows
+    sel_autos: bool = True
+    sel_chan_ranges: tuple[tuple[int, int], ...] | None = None  #: inclusive ranges of coarse indices
+
+    # phase
+    phase_centre_deg: tuple[float, float] | None = None
+    pointing_centre: bool = False
+    geometry: Geometry = "standard"
+    emulate_cotter: bool = False  #: cotter's array position
+
+    # corrections
+    cable_delay: bool = True
+    geometric_delay: bool = True
+    digital_gains: bool = True
+    passband_gains: Passband = "auto"
+    dut1_s: float | None = None  #: overrides the metafits
+    ignore_dut1: bool = False
+
+    # flags
+    flag_init_s: float | None = None  #: None: QUACKTIM of the metafits
+    flag_init_steps: int | None = None
+    flag_end_s: float | None = None
+    flag_end_steps: int | None = None
+    flag_times: tuple[int, ...] = ()
+    flag_coarse_chans: tuple[int, ...] = ()
+    flag_edge_width_khz: float | None = None  #: None: 80 kHz
+    flag_edge_chans: int | None = None
+    flag_fine_chans: tuple[int, ...] = ()  #: in every coarse channel
+    flag_dc: bool | None = None  #: None: legacy on, MWAX off
+    flag_metafits: bool = True  #: honour the tile flags of the metafits
+    flag_antennas: tuple[int, ...] = ()
+    flag_autos: bool = False
+    flag_missing: bool = True
+    ignore_weights: bool = False  #: leave the weights of MWAX files alone
+
+    # output
+    split: bool = False  #: one measurement set for each contiguous frequency range
+    overwrite: bool = False
+
+    # resources
+    threads: int = 0  #: 0: all cores this process may use
+    max_memory_gib: float | None = None
