@@ -24,4 +24,5 @@ PYBIND11_MODULE(_core, m) {
   });
 
   m.def("available_threads", &available_threads, "Number of cores this process may run on.");
+  register_raw(m);
 }

@@ -3,4 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
-namespace mwaconvert {}  // namespace mwaconvert
+namespace mwaconvert {
+
+void register_raw(pybind11::module_& m);
+
+}  // namespace mwaconvert
