@@ -6,5 +6,7 @@
 namespace mwaconvert {
 
 void register_raw(pybind11::module_& m);
+void register_block(pybind11::module_& m);
+void register_uvfits(pybind11::module_& m);
 
 }  // namespace mwaconvert

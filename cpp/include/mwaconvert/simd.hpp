@@ -5,7 +5,7 @@
 // It needs ifunc support, so it is empty away from glibc on x86 and under sanitizers.
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) && \
     !defined(MWACONVERT_NO_CLONES)
-#define MWACONVERT_CLONES __attribute__((target_clones("avx512f,avx512bw", "avx2", "default")))
+#define MWACONVERT_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define MWACONVERT_CLONES
 #endif

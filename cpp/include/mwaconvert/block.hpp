@@ -1,0 +1,51 @@
+// From raw files to one averaged output timestep: read, phase-rotate, average in time, correct, average in
+// frequency, flag. Shapes slowest to fastest; products are XX, XY, YX, YY.
+//
+//   V'(t,f)  = V(t,f) * g_i(t,f) conj(g_j(t,f)) * s_ip(f) conj(s_jq(f))      g phasors, s factors
+//   vis      = sum(w V') / sum(w) over unflagged cells of the averaging block, weight = sum(w)
+//   w(t,f)   = channel_weight(f) * m(t)        m: weight in the MWAX file, else 1
+//
+// Where nothing in the block is unflagged, vis is the plain mean of the block (over the unflagged timesteps,
+// if there are any) and the weight is 0 with its sign bit set; without averaging it keeps its size and is
+// negative. A cell with a NaN or an infinity in any product counts as flagged and is left out of every mean.
+// s does not depend on time, so the sum over time comes before the multiplication.
+#pragma once
+
+#include <complex>
+
+#include "mwaconvert/chunk.hpp"
+#include "mwaconvert/view.hpp"
+
+namespace mwaconvert {
+
+struct BlockInput {
+  View<const Chunk, 2> chunks;  // (n_time, n_coarse)
+  int64_t n_fine;               // input channels of a coarse channel
+  int64_t freq_factor;          // input channels of an output channel; blocks start at coarse borders
+  bool averaged;                // whether averaging is on at all, in time or frequency
+  View<const int32_t, 1> antenna1, antenna2;   // (n_rows)
+  View<const uint8_t, 1> row_flagged;          // (n_rows)
+  View<const std::complex<float>, 3> factors;  // (n_antenna, n_coarse * n_fine, 2 pol), data null: all 1
+  View<const float, 1> channel_weight;         // (n_coarse * n_fine)
+  View<const uint8_t, 1> channel_flagged;      // (n_coarse * n_fine)
+};
+
+struct BlockOutput {
+  View<std::complex<float>, 3> vis;  // (n_rows, n_coarse * n_out, 4)
+  View<float, 3> weight;             // (n_rows, n_coarse * n_out, 4) sign bit set: flagged
+  View<int64_t, 1> bad_cells;        // (n_rows) += cells left out for NaN or infinity
+};
+
+// MWAX: image rows are baselines, [channel][product]; phasors (n_time, n_coarse, n_antenna, n_fine), data
+// null: no rotation; file_row (n_rows) ascending: the row's baseline in the file.
+void convert_mwax(const BlockInput& in, View<const std::complex<float>, 4> phasors,
+                  View<const int64_t, 1> file_row, bool use_weights, const BlockOutput& out, int nthreads);
+
+// Legacy: image rows are channels, [slot antenna][slot antenna <= it][P][Q]; phasors (n_time, n_coarse,
+// n_fine, n_slot), data null: no rotation; product, conjugated (n_rows, 4): which complex number of a
+// channel, and whether to conjugate it.
+void convert_legacy(const BlockInput& in, View<const std::complex<float>, 4> phasors, int64_t n_slot,
+                    View<const int32_t, 2> product, View<const uint8_t, 2> conjugated, const BlockOutput& out,
+                    int nthreads);
+
+}  // namespace mwaconvert

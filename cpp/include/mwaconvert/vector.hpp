@@ -1,0 +1,78 @@
+// A register of eight floats: one cell, that is four complex values (re, im) of one baseline and channel.
+// GCC and clang vector types, so that each copy made by MWACONVERT_CLONES uses its own instructions.
+#pragma once
+
+#include <complex>
+#include <cstdint>
+#include <cstring>
+
+namespace mwaconvert {
+
+typedef float f8 __attribute__((vector_size(32)));
+typedef float f4 __attribute__((vector_size(16)));
+typedef int32_t i8 __attribute__((vector_size(32)));
+typedef uint32_t u8 __attribute__((vector_size(32)));
+typedef uint8_t bytes32 __attribute__((vector_size(32)));
+typedef float f8_loose __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float f4_loose __attribute__((vector_size(16), aligned(4), may_alias));
+typedef uint8_t bytes32_loose __attribute__((vector_size(32), aligned(1), may_alias));
+
+#define MWACONVERT_INLINE inline __attribute__((always_inline))
+
+// Any alignment.
+MWACONVERT_INLINE f8 load(const void* p) {
+  return *static_cast<const f8_loose*>(p);
+}
+MWACONVERT_INLINE void store(void* p, f8 v) {
+  *static_cast<f8_loose*>(p) = v;
+}
+
+// Eight big-endian words to native order.
+MWACONVERT_INLINE f8 load_big_endian(const void* p) {
+  const bytes32 b = *static_cast<const bytes32_loose*>(p);
+  return reinterpret_cast<f8>(__builtin_shufflevector(b, b, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13,
+                                                      12, 19, 18, 17, 16, 23, 22, 21, 20, 27, 26, 25, 24, 31,
+                                                      30, 29, 28));
+}
+
+MWACONVERT_INLINE f8 real_parts(f8 v) {
+  return __builtin_shufflevector(v, v, 0, 0, 2, 2, 4, 4, 6, 6);
+}
+MWACONVERT_INLINE f8 imag_parts(f8 v) {
+  return __builtin_shufflevector(v, v, 1, 1, 3, 3, 5, 5, 7, 7);
+}
+// i * v
+MWACONVERT_INLINE f8 times_i(f8 v) {
+  const f8 sign = {-1, 1, -1, 1, -1, 1, -1, 1};
+  return __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6) * sign;
+}
+MWACONVERT_INLINE f8 conjugate(f8 v) {
+  const f8 sign = {1, -1, 1, -1, 1, -1, 1, -1};
+  return v * sign;
+}
+// Complex product, element by element.
+MWACONVERT_INLINE f8 multiply(f8 a, f8 b) {
+  return real_parts(a) * b + imag_parts(a) * times_i(b);
+}
+
+// (x, x, y, y) and (x, y, x, y) of two complex numbers that lie side by side: the polarisations of the first
+// and of the second antenna of the products XX, XY, YX, YY.
+MWACONVERT_INLINE f8 first_antenna(const std::complex<float>* xy) {
+  const f4 v = *reinterpret_cast<const f4_loose*>(xy);
+  return __builtin_shufflevector(v, v, 0, 1, 0, 1, 2, 3, 2, 3);
+}
+MWACONVERT_INLINE f8 second_antenna(const std::complex<float>* xy) {
+  const f4 v = *reinterpret_cast<const f4_loose*>(xy);
+  return __builtin_shufflevector(v, v, 0, 1, 2, 3, 0, 1, 2, 3);
+}
+
+// True if all eight are finite.
+MWACONVERT_INLINE bool all_finite(f8 v) {
+  const f8 zero = v - v;  // NaN for NaN and for infinities
+  const i8 ok = zero == zero;
+  int32_t all = -1;
+  for (int k = 0; k < 8; ++k) all &= ok[k];
+  return all != 0;
+}
+
+}  // namespace mwaconvert

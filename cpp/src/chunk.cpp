@@ -1,0 +1,125 @@
+#include "mwaconvert/chunk.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "mwaconvert/error.hpp"
+#include "mwaconvert/rice.hpp"
+#include "mwaconvert/simd.hpp"
+
+namespace mwaconvert {
+namespace {
+
+MWACONVERT_CLONES
+void swap_words(uint32_t* w, int64_t n) {
+  for (int64_t k = 0; k < n; ++k) w[k] = __builtin_bswap32(w[k]);
+}
+
+// A power of two scales exactly: rounding to float first gives the same as rounding last.
+MWACONVERT_CLONES
+void scale_exactly(int32_t* w, int64_t n, float bscale) {
+  for (int64_t k = 0; k < n; ++k) {
+    const float x = static_cast<float>(w[k]) * bscale;
+    std::memcpy(&w[k], &x, sizeof x);
+  }
+}
+
+void scale_in_double(int32_t* w, int64_t n, double bscale, double bzero) {
+  for (int64_t k = 0; k < n; ++k) {
+    const float x = static_cast<float>(w[k] * bscale + bzero);
+    std::memcpy(&w[k], &x, sizeof x);
+  }
+}
+
+bool is_power_of_two(double x) {
+  int exponent;
+  return std::frexp(x, &exponent) == 0.5;
+}
+
+template <typename T>
+T big_endian(const uint8_t* p) {
+  T x = 0;
+  for (size_t k = 0; k < sizeof(T); ++k) x = static_cast<T>(x << 8) | p[k];
+  return x;
+}
+
+void read_rice_rows(const Chunk& chunk, int64_t row0, int64_t n_rows, int64_t row_length, float* out) {
+  static thread_local std::vector<uint8_t> table, heap;
+  table.resize(n_rows * chunk.row_bytes);
+  read_exactly(chunk.fd, table.data(), table.size(), chunk.data_offset + row0 * chunk.row_bytes);
+  int64_t begin = INT64_MAX, end = 0;
+  std::vector<std::pair<int64_t, int64_t>> pieces(n_rows);  // (length, offset in the heap)
+  for (int64_t r = 0; r < n_rows; ++r) {
+    const uint8_t* d = table.data() + r * chunk.row_bytes + chunk.desc_offset;
+    auto& [length, offset] = pieces[r];
+    length = chunk.desc_64 ? static_cast<int64_t>(big_endian<uint64_t>(d)) : big_endian<uint32_t>(d);
+    offset = chunk.desc_64 ? static_cast<int64_t>(big_endian<uint64_t>(d + 8)) : big_endian<uint32_t>(d + 4);
+    // incompressible data grow by less than this
+    if (length <= 0 || length > 8 * row_length + 64 || offset < 0)
+      throw FormatError("row " + std::to_string(row0 + r) + ": compressed length " + std::to_string(length) +
+                        " is impossible for " + std::to_string(row_length) + " values");
+    begin = std::min(begin, offset);
+    end = std::max(end, offset + length);
+  }
+  // Rows follow each other in the heap; where they do not, read them one by one.
+  const bool together = end - begin <= 2 * (8 * row_length + 64) * n_rows;
+  if (together) {
+    heap.resize(end - begin);
+    read_exactly(chunk.fd, heap.data(), heap.size(), chunk.heap_offset + begin);
+  }
+  for (int64_t r = 0; r < n_rows; ++r) {
+    const auto [length, offset] = pieces[r];
+    const uint8_t* in = heap.data() + (offset - begin);
+    if (!together) {
+      heap.resize(length);
+      read_exactly(chunk.fd, heap.data(), length, chunk.heap_offset + offset);
+      in = heap.data();
+    }
+    rice_decode_row(in, length, reinterpret_cast<int32_t*>(out + r * row_length), row_length,
+                    chunk.rice_block);
+  }
+  integers_to_floats(out, n_rows * row_length, false, chunk.bscale, chunk.bzero);
+}
+
+}  // namespace
+
+void read_exactly(int fd, void* buffer, int64_t n, int64_t offset) {
+  char* p = static_cast<char*>(buffer);
+  while (n > 0) {
+    const ssize_t got = pread(fd, p, n, offset);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      throw ResourceError(std::string("reading failed: ") + std::strerror(errno));
+    }
+    if (got == 0)
+      throw FormatError("the file ends at byte " + std::to_string(offset) + ", " + std::to_string(n) +
+                        " bytes too early; was it changed while being read?");
+    p += got;
+    n -= got;
+    offset += got;
+  }
+}
+
+void integers_to_floats(void* words, int64_t n, bool from_big_endian, double bscale, double bzero) {
+  if (from_big_endian) swap_words(static_cast<uint32_t*>(words), n);
+  int32_t* w = static_cast<int32_t*>(words);
+  if (bzero == 0 && is_power_of_two(bscale))
+    scale_exactly(w, n, static_cast<float>(bscale));
+  else
+    scale_in_double(w, n, bscale, bzero);
+}
+
+void read_rows(const Chunk& chunk, int64_t row0, int64_t n_rows, int64_t row_length, float* out) {
+  if (chunk.kind == kRice) return read_rice_rows(chunk, row0, n_rows, row_length, out);
+  const int64_t bytes = row_length * static_cast<int64_t>(sizeof(float));
+  read_exactly(chunk.fd, out, n_rows * bytes, chunk.data_offset + row0 * bytes);
+  if (chunk.kind == kInt32) integers_to_floats(out, n_rows * row_length, true, chunk.bscale, chunk.bzero);
+}
+
+}  // namespace mwaconvert

@@ -1,0 +1,147 @@
+// What the two correlators share once the sums over time stand: corrections, average in frequency, flags.
+#pragma once
+
+#include <array>
+#include <complex>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "mwaconvert/block.hpp"
+#include "mwaconvert/vector.hpp"
+
+namespace mwaconvert {
+
+// Scratch memory of a thread: grows, is never given back, aligned for vectors.
+template <typename T>
+class Scratch {
+ public:
+  T* get(int64_t n) {
+    if (n > capacity_) {
+      memory_.reset(static_cast<T*>(std::aligned_alloc(64, (n * sizeof(T) + 63) / 64 * 64)));
+      if (!memory_) throw std::bad_alloc();
+      capacity_ = n;
+    }
+    return memory_.get();
+  }
+
+ private:
+  struct Free {
+    void operator()(T* p) const { std::free(p); }
+  };
+  std::unique_ptr<T[], Free> memory_;
+  int64_t capacity_ = 0;
+};
+
+// An output channel: the mean over input channels [begin, end) of its coarse channel.
+struct OutputChannel {
+  int64_t begin, end;   // counted from the first channel of the coarse channel
+  bool flagged;         // all input channels are
+  float weight;         // sum of channel_weight over the unflagged channels (over all, if none is)
+  float inverse;        // 1 / sum of the shares
+  float plain_inverse;  // 1 / number of channels
+};
+
+struct ChannelPlan {
+  int64_t n_out;                        // output channels of a coarse channel
+  std::vector<OutputChannel> channels;  // n_coarse * n_out
+  std::vector<float> share;             // (n_coarse * n_fine) weight of a channel in its mean
+  explicit ChannelPlan(const BlockInput& in);
+};
+
+// The timesteps that enter the sum over time of one coarse channel.
+struct TimePlan {
+  std::vector<int64_t> used;  // the good ones; where none is good, all that are there
+  bool flagged;               // none is good
+  TimePlan(const BlockInput& in, int64_t coarse);
+};
+
+// How a sum over time becomes a mean, and what weight it stands for.
+struct TimeWeights {
+  std::array<float, 4> in_sum{};  // sum of the weights that multiplied the data
+  std::array<float, 4> total{};   // sum of m(t) over the good timesteps
+};
+
+// Sums over time of one row and coarse channel, value by value: for rows with bad values or zero weights.
+class CarefulSums {
+ public:
+  CarefulSums(int64_t n_channel, bool flagged) : flagged_(flagged), sums_(n_channel) {}
+
+  // Adds one cell: native floats, rotated by `phasor`, with weights m of the products.
+  void add(int64_t channel, const float* cell, std::complex<double> phasor, const float* m);
+
+  int64_t bad_cells() const { return bad_; }
+
+ private:
+  friend class Finisher;
+  struct Sum {
+    std::complex<double> weighted{}, plain{};
+    double weight = 0;
+    int64_t count = 0;
+  };
+  bool flagged_;
+  std::vector<std::array<Sum, 4>> sums_;
+  int64_t bad_ = 0;
+};
+
+class Finisher {
+ public:
+  Finisher(const BlockInput& in, const BlockOutput& out) : in_(in), out_(out), plan_(in) {}
+
+  const ChannelPlan& plan() const { return plan_; }
+
+  // Writes output channels [out_begin, out_end) of a coarse channel for one row. cell(channel) returns the
+  // sum over time of one input channel. False: a result is not finite, and the row wants finish_carefully.
+  template <typename Cell>
+  MWACONVERT_INLINE bool finish(int64_t row, int64_t coarse, int64_t out_begin, int64_t out_end,
+                                const TimeWeights& time, bool time_flagged, const Cell& cell) const;
+
+  // The same from careful sums, whose channel 0 is input channel `first_channel` of the coarse channel.
+  void finish_carefully(int64_t row, int64_t coarse, int64_t out_begin, int64_t out_end,
+                        int64_t first_channel, const CarefulSums& sums) const;
+
+ private:
+  float flagged_weight(float size) const { return in_.averaged ? -0.0f : -size; }
+
+  const BlockInput& in_;
+  const BlockOutput& out_;
+  ChannelPlan plan_;
+};
+
+template <typename Cell>
+MWACONVERT_INLINE bool Finisher::finish(int64_t row, int64_t coarse, int64_t out_begin, int64_t out_end,
+                                        const TimeWeights& time, bool time_flagged, const Cell& cell) const {
+  const std::complex<float>*s1 = nullptr, *s2 = nullptr;
+  if (in_.factors.data) {
+    s1 = &in_.factors(in_.antenna1(row), coarse * in_.n_fine, 0);
+    s2 = &in_.factors(in_.antenna2(row), coarse * in_.n_fine, 0);
+  }
+  const float* share = plan_.share.data() + coarse * in_.n_fine;
+  const bool row_flagged = time_flagged || in_.row_flagged(row);
+  f8 time_inverse;
+  for (int p = 0; p < 4; ++p) time_inverse[2 * p] = time_inverse[2 * p + 1] = 1.0f / time.in_sum[p];
+  f8 finite = {};
+  for (int64_t o = out_begin; o < out_end; ++o) {
+    const OutputChannel& channel = plan_.channels[coarse * plan_.n_out + o];
+    f8 sum = {};
+    for (int64_t f = channel.begin; f < channel.end; ++f) {
+      f8 v = cell(f);
+      if (s1) v = multiply(multiply(first_antenna(s1 + 2 * f), conjugate(second_antenna(s2 + 2 * f))), v);
+      sum += row_flagged ? v : v * share[f];
+    }
+    sum *= row_flagged ? channel.plain_inverse : channel.inverse;
+    sum *= time_inverse;
+    finite += sum - sum;
+    store(&out_.vis(row, coarse * plan_.n_out + o, 0), sum);
+    const bool flagged = row_flagged || channel.flagged;
+    float* weight = &out_.weight(row, coarse * plan_.n_out + o, 0);
+    for (int p = 0; p < 4; ++p) {
+      const float size = channel.weight * time.total[p];
+      weight[p] = flagged ? flagged_weight(size) : size;
+    }
+  }
+  return all_finite(finite);
+}
+
+}  // namespace mwaconvert

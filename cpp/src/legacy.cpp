@@ -1,0 +1,219 @@
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "finish.hpp"
+#include "mwaconvert/error.hpp"
+#include "mwaconvert/parallel.hpp"
+#include "mwaconvert/simd.hpp"
+
+namespace mwaconvert {
+namespace {
+
+constexpr int64_t kGroupChannels =
+    8;  // at least so many input channels at a time: whole cache lines of output
+
+// Phasors of one channel, laid out for the inner loop: conj(g) of the second input (x, y, x, y) and i
+// conj(g).
+struct SlotPhasors {
+  f8 conj_g, i_conj_g;
+};
+
+template <bool kBigEndian, bool kRotate, bool kFirst>
+MWACONVERT_INLINE void accumulate_products(const float* in, const std::complex<float>* g,
+                                           const SlotPhasors* second, int64_t n_slot_antenna, float* sum) {
+  for (int64_t a = 0; a < n_slot_antenna; ++a) {
+    f8 re = {}, im = {};
+    if (kRotate) {
+      const f8 first = first_antenna(g + 2 * a);
+      re = real_parts(first);
+      im = imag_parts(first);
+    }
+    for (int64_t b = 0; b <= a; ++b, in += 8, sum += 8) {
+      f8 v = kBigEndian ? load_big_endian(in) : load(in);
+      if (kRotate) v = multiply(re * second[b].conj_g + im * second[b].i_conj_g, v);
+      store(sum, kFirst ? v : load(sum) + v);
+    }
+  }
+}
+
+// sum += g_s conj(g_u) V(s,u) over the products of one channel, in file order. g null: no rotation.
+MWACONVERT_CLONES
+void accumulate(const float* in, bool big_endian, const std::complex<float>* g, int64_t n_slot_antenna,
+                bool first, SlotPhasors* second, float* sum) {
+  if (g) {
+    for (int64_t b = 0; b < n_slot_antenna; ++b) {
+      second[b].conj_g = conjugate(second_antenna(g + 2 * b));
+      second[b].i_conj_g = times_i(second[b].conj_g);
+    }
+    if (big_endian)
+      first ? accumulate_products<true, true, true>(in, g, second, n_slot_antenna, sum)
+            : accumulate_products<true, true, false>(in, g, second, n_slot_antenna, sum);
+    else
+      first ? accumulate_products<false, true, true>(in, g, second, n_slot_antenna, sum)
+            : accumulate_products<false, true, false>(in, g, second, n_slot_antenna, sum);
+  } else if (big_endian) {
+    first ? accumulate_products<true, false, true>(in, g, second, n_slot_antenna, sum)
+          : accumulate_products<true, false, false>(in, g, second, n_slot_antenna, sum);
+  } else {
+    first ? accumulate_products<false, false, true>(in, g, second, n_slot_antenna, sum)
+          : accumulate_products<false, false, false>(in, g, second, n_slot_antenna, sum);
+  }
+}
+
+// The four products of a row out of one channel in file order.
+struct Gather {
+  int32_t index[4];
+  u8 sign;  // sign bits of the imaginary parts to turn
+
+  MWACONVERT_INLINE f8 operator()(const float* channel) const {
+    f8 v;
+    for (int p = 0; p < 4; ++p) {
+      v[2 * p] = channel[2 * index[p]];
+      v[2 * p + 1] = channel[2 * index[p] + 1];
+    }
+    return reinterpret_cast<f8>(reinterpret_cast<u8>(v) ^ sign);
+  }
+};
+
+// Gathers and finishes all rows of output channels [out_begin, out_end); marks rows that want care.
+MWACONVERT_CLONES
+bool finish_rows(const Finisher& finisher, const std::vector<Gather>& gathers, int64_t coarse,
+                 int64_t out_begin, int64_t out_end, int64_t first_channel, int64_t n_product,
+                 const TimeWeights& time, bool flagged, const float* sums,
+                 std::vector<int64_t>& careful_rows) {
+  for (int64_t row = 0; row < static_cast<int64_t>(gathers.size()); ++row) {
+    const Gather& gather = gathers[row];
+    const bool finite = finisher.finish(row, coarse, out_begin, out_end, time, flagged,
+                                        [&](int64_t f) __attribute__((always_inline)) {
+                                          return gather(sums + 2 * n_product * (f - first_channel));
+                                        });
+    if (!finite) careful_rows.push_back(row);
+  }
+  return careful_rows.empty();
+}
+
+class LegacyConverter {
+ public:
+  LegacyConverter(const BlockInput& in, View<const std::complex<float>, 4> phasors, int64_t n_slot,
+                  View<const int32_t, 2> product, View<const uint8_t, 2> conjugated, const BlockOutput& out)
+      : in_(in),
+        phasors_(phasors),
+        n_slot_antenna_(n_slot / 2),
+        n_product_(n_slot_antenna_ * (n_slot_antenna_ + 1) * 2),
+        finisher_(in, out) {
+    gathers_.resize(product.shape[0]);
+    for (int64_t row = 0; row < product.shape[0]; ++row)
+      for (int p = 0; p < 4; ++p) {
+        gathers_[row].index[p] = product(row, p);
+        gathers_[row].sign[2 * p] = 0;
+        gathers_[row].sign[2 * p + 1] = conjugated(row, p) ? 0x80000000u : 0u;
+        if (product(row, p) < 0 || product(row, p) >= n_product_)
+          throw InputError("product index " + std::to_string(product(row, p)) + " is outside the " +
+                           std::to_string(n_product_) + " products of the file");
+      }
+    // whole averaging blocks, at least kGroupChannels input channels
+    outputs_in_group_ = std::max<int64_t>(1, kGroupChannels / in.freq_factor);
+  }
+
+  void run(int nthreads) const {
+    const int64_t n_out = finisher_.plan().n_out;
+    const int64_t n_groups = (n_out + outputs_in_group_ - 1) / outputs_in_group_;
+    parallel_for(in_.chunks.shape[1] * n_groups, nthreads, [&](int64_t item) {
+      const int64_t begin = item % n_groups * outputs_in_group_;
+      convert(item / n_groups, begin, std::min(begin + outputs_in_group_, n_out));
+    });
+  }
+
+ private:
+  void convert(int64_t coarse, int64_t out_begin, int64_t out_end) const {
+    static thread_local Scratch<float> input_memory, sum_memory;
+    static thread_local Scratch<SlotPhasors> second_memory;
+    const auto& channels = finisher_.plan().channels;
+    const int64_t begin = channels[coarse * finisher_.plan().n_out + out_begin].begin;
+    const int64_t n = channels[coarse * finisher_.plan().n_out + out_end - 1].end - begin;
+    const int64_t row_length = 2 * n_product_;
+    const TimePlan times(in_, coarse);
+    float* input = input_memory.get(n * row_length);
+    float* sums = sum_memory.get(n * row_length);
+    SlotPhasors* second = second_memory.get(n_slot_antenna_);
+    if (times.used.empty()) std::fill(sums, sums + n * row_length, 0.0f);
+    bool first = true;
+    for (int64_t t : times.used) {
+      const Chunk& chunk = in_.chunks(t, coarse);
+      // compressed rows are fetched together, plain ones one at a time while they are in the cache
+      const int64_t n_rows = chunk.kind == kRice ? n : 1;
+      for (int64_t k = 0; k < n; ++k) {
+        if (k % n_rows == 0) read_rows(chunk, begin + k, n_rows, row_length, input);
+        const std::complex<float>* g = phasors_.data ? &phasors_(t, coarse, begin + k, 0) : nullptr;
+        accumulate(input + k % n_rows * row_length, reads_big_endian(chunk), g, n_slot_antenna_, first,
+                   second, sums + k * row_length);
+      }
+      first = false;
+    }
+    const float count = static_cast<float>(std::max<size_t>(1, times.used.size()));
+    const TimeWeights time{{count, count, count, count}, {count, count, count, count}};
+    std::vector<int64_t> careful_rows;
+    if (!finish_rows(finisher_, gathers_, coarse, out_begin, out_end, begin, n_product_, time, times.flagged,
+                     sums, careful_rows))
+      convert_carefully(coarse, out_begin, out_end, begin, n, times, careful_rows);
+  }
+
+  void convert_carefully(int64_t coarse, int64_t out_begin, int64_t out_end, int64_t begin, int64_t n,
+                         const TimePlan& times, const std::vector<int64_t>& rows) const {
+    std::vector<CarefulSums> sums(rows.size(), CarefulSums(n, times.flagged));
+    std::vector<float> input(2 * n_product_);
+    const float one[4] = {1, 1, 1, 1};
+    float cell[8];
+    for (int64_t t : times.used) {
+      const Chunk& chunk = in_.chunks(t, coarse);
+      for (int64_t k = 0; k < n; ++k) {
+        read_rows(chunk, begin + k, 1, 2 * n_product_, input.data());
+        if (reads_big_endian(chunk))
+          for (int64_t q = 0; q < 2 * n_product_; q += 8) store(&input[q], load_big_endian(&input[q]));
+        for (size_t r = 0; r < rows.size(); ++r) {
+          store(cell, gathers_[rows[r]](input.data()));
+          sums[r].add(k, cell, row_phasor(rows[r], t, coarse, begin + k), one);
+        }
+      }
+    }
+    for (size_t r = 0; r < rows.size(); ++r)
+      finisher_.finish_carefully(rows[r], coarse, out_begin, out_end, begin, sums[r]);
+  }
+
+  // Rotation of a row: that of its XX product, as all four products of a baseline turn together.
+  std::complex<double> row_phasor(int64_t row, int64_t t, int64_t coarse, int64_t channel) const {
+    if (!phasors_.data) return 1;
+    const auto [s, u] = slots_of(gathers_[row].index[0]);
+    const std::complex<double> z = std::complex<double>(phasors_(t, coarse, channel, s)) *
+                                   std::conj(std::complex<double>(phasors_(t, coarse, channel, u)));
+    return gathers_[row].sign[1] ? std::conj(z) : z;
+  }
+
+  // Slots (s, u) of product number k = 2 A (A + 1) + 4 B + 2 P + Q, s = 2 A + P, u = 2 B + Q.
+  static std::pair<int64_t, int64_t> slots_of(int64_t k) {
+    int64_t a = static_cast<int64_t>((std::sqrt(2.0 * static_cast<double>(k) + 1) - 1) / 2);
+    while (2 * (a + 1) * (a + 2) <= k) ++a;
+    while (2 * a * (a + 1) > k) --a;
+    const int64_t rest = k - 2 * a * (a + 1);
+    return {2 * a + rest % 4 / 2, 2 * (rest / 4) + rest % 2};
+  }
+
+  const BlockInput& in_;
+  const View<const std::complex<float>, 4> phasors_;
+  const int64_t n_slot_antenna_;
+  const int64_t n_product_;  // complex numbers of one channel
+  const Finisher finisher_;
+  std::vector<Gather> gathers_;
+  int64_t outputs_in_group_;
+};
+
+}  // namespace
+
+void convert_legacy(const BlockInput& in, View<const std::complex<float>, 4> phasors, int64_t n_slot,
+                    View<const int32_t, 2> product, View<const uint8_t, 2> conjugated, const BlockOutput& out,
+                    int nthreads) {
+  LegacyConverter(in, phasors, n_slot, product, conjugated, out).run(nthreads);
+}
+
+}  // namespace mwaconvert

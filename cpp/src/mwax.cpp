@@ -1,0 +1,197 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "finish.hpp"
+#include "mwaconvert/error.hpp"
+#include "mwaconvert/parallel.hpp"
+#include "mwaconvert/simd.hpp"
+
+namespace mwaconvert {
+namespace {
+
+constexpr int64_t kTileBytes = 256 << 10;  // input, and sums, of a tile: both fit into a second-level cache
+
+// f = g1 conj(g2), channel by channel.
+MWACONVERT_CLONES
+void pair_phasors(const std::complex<float>* g1, const std::complex<float>* g2, int64_t n,
+                  std::complex<float>* f) {
+  int64_t k = 0;
+  for (; k + 4 <= n; k += 4) store(f + k, multiply(load(g1 + k), conjugate(load(g2 + k))));
+  for (; k < n; ++k)
+    f[k] = {g1[k].real() * g2[k].real() + g1[k].imag() * g2[k].imag(),
+            g1[k].imag() * g2[k].real() - g1[k].real() * g2[k].imag()};
+}
+
+template <bool kBigEndian, bool kRotate, bool kFirst>
+MWACONVERT_INLINE void accumulate_cells(const float* in, const std::complex<float>* f, f8 m, int64_t n,
+                                        float* sum) {
+  for (int64_t k = 0; k < n; ++k) {
+    f8 v = kBigEndian ? load_big_endian(in + 8 * k) : load(in + 8 * k);
+    if (kRotate) v = v * f[k].real() + times_i(v) * f[k].imag();
+    v *= m;
+    store(sum + 8 * k, kFirst ? v : load(sum + 8 * k) + v);
+  }
+}
+
+// sum += m f V over the channels of one baseline; f null: no rotation; first: sum = m f V.
+MWACONVERT_CLONES
+void accumulate(const float* in, bool big_endian, const std::complex<float>* f, const float* m, int64_t n,
+                bool first, float* sum) {
+  const f8 m8 = {m[0], m[0], m[1], m[1], m[2], m[2], m[3], m[3]};
+  if (big_endian) {
+    if (f)
+      first ? accumulate_cells<true, true, true>(in, f, m8, n, sum)
+            : accumulate_cells<true, true, false>(in, f, m8, n, sum);
+    else
+      first ? accumulate_cells<true, false, true>(in, f, m8, n, sum)
+            : accumulate_cells<true, false, false>(in, f, m8, n, sum);
+  } else {
+    if (f)
+      first ? accumulate_cells<false, true, true>(in, f, m8, n, sum)
+            : accumulate_cells<false, true, false>(in, f, m8, n, sum);
+    else
+      first ? accumulate_cells<false, false, true>(in, f, m8, n, sum)
+            : accumulate_cells<false, false, false>(in, f, m8, n, sum);
+  }
+}
+
+MWACONVERT_CLONES
+bool finish_row(const Finisher& finisher, int64_t row, int64_t coarse, const TimeWeights& time, bool flagged,
+                const float* sum) {
+  return finisher.finish(row, coarse, 0, finisher.plan().n_out, time, flagged,
+                         [sum](int64_t f) __attribute__((always_inline)) { return load(sum + 8 * f); });
+}
+
+struct Tile {
+  int64_t coarse, row_begin, row_end;
+};
+
+class MwaxConverter {
+ public:
+  MwaxConverter(const BlockInput& in, View<const std::complex<float>, 4> phasors,
+                View<const int64_t, 1> file_row, bool use_weights, const BlockOutput& out)
+      : in_(in), phasors_(phasors), file_row_(file_row), use_weights_(use_weights), finisher_(in, out) {
+    const int64_t n_rows = file_row.shape[0];
+    const int64_t most = std::max<int64_t>(1, kTileBytes / (in.n_fine * 32));
+    for (int64_t begin = 0, end; begin < n_rows; begin = end) {
+      for (end = begin + 1; end < n_rows && file_row(end) - file_row(begin) < most;) ++end;
+      row_ranges_.push_back({begin, end});
+    }
+  }
+
+  void run(int nthreads) const {
+    const int64_t n_ranges = static_cast<int64_t>(row_ranges_.size());
+    parallel_for(in_.chunks.shape[1] * n_ranges, nthreads, [&](int64_t item) {
+      const auto [begin, end] = row_ranges_[item % n_ranges];
+      convert({item / n_ranges, begin, end});
+    });
+  }
+
+ private:
+  void convert(const Tile& tile) const {
+    static thread_local Scratch<float> input_memory, sum_memory, weight_memory;
+    static thread_local Scratch<std::complex<float>> pair_memory;
+    static thread_local Scratch<TimeWeights> time_memory;
+    const int64_t n_rows = tile.row_end - tile.row_begin, first_baseline = file_row_(tile.row_begin);
+    const int64_t n_baselines = file_row_(tile.row_end - 1) + 1 - first_baseline;
+    const int64_t row_length = in_.n_fine * 8;
+    const TimePlan times(in_, tile.coarse);
+    float* input = input_memory.get(n_baselines * row_length);
+    float* sums = sum_memory.get(n_rows * row_length);
+    float* m = weight_memory.get(n_baselines * 4);
+    std::complex<float>* pair = pair_memory.get(in_.n_fine);
+    TimeWeights* time = time_memory.get(n_rows);
+    std::fill(time, time + n_rows, TimeWeights{});
+    const float one[4] = {1, 1, 1, 1};
+
+    if (times.used.empty()) {  // nothing there: zeros, flagged
+      std::fill(sums, sums + n_rows * row_length, 0.0f);
+      std::fill(time, time + n_rows, TimeWeights{{1, 1, 1, 1}, {1, 1, 1, 1}});
+    }
+    bool first = true;
+    for (int64_t t : times.used) {
+      const Chunk& chunk = in_.chunks(t, tile.coarse);
+      read_rows(chunk, first_baseline, n_baselines, row_length, input);
+      read_weights(chunk, first_baseline, n_baselines, m);
+      for (int64_t r = 0; r < n_rows; ++r) {
+        const int64_t row = tile.row_begin + r, b = file_row_(row) - first_baseline;
+        // one value needs no weighting: it stays as it is, to the last bit
+        const float* in_sum = times.used.size() == 1 ? one : m + 4 * b;
+        const std::complex<float>* f = nullptr;
+        if (phasors_.data && in_.antenna1(row) != in_.antenna2(row)) {
+          pair_phasors(&phasors_(t, tile.coarse, in_.antenna1(row), 0),
+                       &phasors_(t, tile.coarse, in_.antenna2(row), 0), in_.n_fine, pair);
+          f = pair;
+        }
+        accumulate(input + b * row_length, reads_big_endian(chunk), f, in_sum, in_.n_fine, first,
+                   sums + r * row_length);
+        for (int p = 0; p < 4; ++p) {
+          time[r].in_sum[p] += in_sum[p];
+          time[r].total[p] += m[4 * b + p];
+        }
+      }
+      first = false;
+    }
+    for (int64_t r = 0; r < n_rows; ++r) {
+      const bool weighted =
+          std::all_of(time[r].total.begin(), time[r].total.end(), [](float w) { return w > 0; });
+      if (!weighted || !finish_row(finisher_, tile.row_begin + r, tile.coarse, time[r], times.flagged,
+                                   sums + r * row_length))
+        convert_carefully(tile.row_begin + r, tile.coarse, times);
+    }
+  }
+
+  void convert_carefully(int64_t row, int64_t coarse, const TimePlan& times) const {
+    CarefulSums sums(in_.n_fine, times.flagged);
+    std::vector<float> input(in_.n_fine * 8);
+    float m[4];
+    for (int64_t t : times.used) {
+      const Chunk& chunk = in_.chunks(t, coarse);
+      read_rows(chunk, file_row_(row), 1, in_.n_fine * 8, input.data());
+      if (reads_big_endian(chunk))
+        for (int64_t k = 0; k < in_.n_fine; ++k) store(&input[8 * k], load_big_endian(&input[8 * k]));
+      read_weights(chunk, file_row_(row), 1, m);
+      for (int64_t f = 0; f < in_.n_fine; ++f) {
+        std::complex<double> phasor = 1;
+        if (phasors_.data && in_.antenna1(row) != in_.antenna2(row))
+          phasor = std::complex<double>(phasors_(t, coarse, in_.antenna1(row), f)) *
+                   std::conj(std::complex<double>(phasors_(t, coarse, in_.antenna2(row), f)));
+        sums.add(f, &input[8 * f], phasor, m);
+      }
+    }
+    finisher_.finish_carefully(row, coarse, 0, finisher_.plan().n_out, 0, sums);
+  }
+
+  // Weights of n baselines, native order; what is not a weight counts as none.
+  void read_weights(const Chunk& chunk, int64_t first_baseline, int64_t n, float* m) const {
+    if (!use_weights_ || chunk.weight_offset < 0) {
+      std::fill(m, m + 4 * n, 1.0f);
+      return;
+    }
+    read_exactly(chunk.fd, m, n * 16, chunk.weight_offset + first_baseline * 16);
+    uint32_t word;
+    for (int64_t k = 0; k < 4 * n; ++k) {
+      std::memcpy(&word, m + k, 4);
+      word = __builtin_bswap32(word);
+      std::memcpy(m + k, &word, 4);
+      if (!(m[k] > 0 && std::isfinite(m[k]))) m[k] = 0;
+    }
+  }
+
+  const BlockInput& in_;
+  const View<const std::complex<float>, 4> phasors_;
+  const View<const int64_t, 1> file_row_;
+  const bool use_weights_;
+  const Finisher finisher_;
+  std::vector<std::pair<int64_t, int64_t>> row_ranges_;
+};
+
+}  // namespace
+
+void convert_mwax(const BlockInput& in, View<const std::complex<float>, 4> phasors,
+                  View<const int64_t, 1> file_row, bool use_weights, const BlockOutput& out, int nthreads) {
+  MwaxConverter(in, phasors, file_row, use_weights, out).run(nthreads);
+}
+
+}  // namespace mwaconvert
