@@ -1,0 +1,79 @@
+"""The public functions: open, plan, convert."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mwaconvert.convert.options import Options
+from mwaconvert.errors import InputError
+
+if TYPE_CHECKING:
+    from mwaconvert.convert.report import Report
+    from mwaconvert.observation.observation import Observation
+
+
+def open(metafits: str | Path, files: Sequence[str | Path] | None = None) -> Observation:
+    """Open an observation: its metafits and the raw files that belong to it.
+
+    Parameters
+    ----------
+    metafits : path of the metafits file
+    files : raw files; None takes those of the same obsid beside the metafits
+
+    Returns
+    -------
+    Observation
+        what was observed; `plan(**options)` decides what to do with it
+
+    Raises
+    ------
+    MetadataError, FormatError, InputError : files that cannot be read or do not belong together
+    """
+    from mwaconvert.observation.observation import open_observation
+
+    return open_observation(Path(metafits), None if files is None else [Path(f) for f in files])
+
+
+def convert(
+    metafits: str | Path,
+    output: str | Path | Sequence[str | Path],
+    *,
+    files: Sequence[str | Path] | None = None,
+    **options: Any,
+) -> Report:
+    """Convert raw files to uvfits or a measurement set in one call.
+
+    Parameters
+    ----------
+    metafits, files : as for `open`
+    output : file or files to write; the suffix decides: .uvfits or .ms
+    **options : fields of `mwaconvert.convert.options.Options`, e.g. ``time_res_s=8, freq_res_khz=40``
+
+    Returns
+    -------
+    Report
+        what was done
+
+    Raises
+    ------
+    Error : any of its classes; nothing stays under the final names
+    """
+    outputs = [output] if isinstance(output, str | Path) else list(output)
+    return open(metafits, files).plan(**options).run(outputs)
+
+
+def make_options(options: dict[str, Any]) -> Options:
+    """Options from keyword arguments; an unknown one is an error.
+
+    Raises
+    ------
+    InputError
+    """
+    known = {field.name for field in fields(Options)}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise InputError(f"unknown option {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    return Options(**options)
