@@ -29,8 +29,8 @@ def antenna_factors(
 
     e_ip(f) = exp(+2 pi i L_ip f / c) / (g_ip sqrt(B(f))), with L the electrical length of the cable, g the
     digital gain of the coarse channel and B the response of the coarse filter bank. So V is multiplied by
-    exp(-2 pi i (L_jq - L_ip) f / c) and divided by g_ip g_jq B. Computed in float64, rounded once; the
-    e conj(e) of an autocorrelation is real to the last bit.
+    exp(-2 pi i (L_jq - L_ip) f / c) and divided by g_ip g_jq B. Computed in float64, rounded once;
+    e conj(e) of an autocorrelation is real but for the rounding of that product.
 
     Inputs whose gain is zero cannot be divided by it and are left as they are.
 

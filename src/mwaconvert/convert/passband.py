@@ -4,7 +4,7 @@ Each response is a short cosine series in x = (position in the coarse channel) -
 power response is the Fourier transform of its (short) autocorrelation. The series reproduce the published
 tables: "jake" (2022, 6400 entries, computed from the prototype filter of the RRI receivers) and
 "jake_oversampled" (2025, 6400 entries, oversampling receivers) to 1e-7, "cotter" (2014, 128 entries) to 1e-6.
-B is 1 near the centre.
+B is 1 near the centre, with a ripple of 5 % in the oversampled one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,178 @@
+"""Slow twins: each computes one value the way its equation is written, for tests to compare with."""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+SPEED_OF_LIGHT_M_S = 299792458.0
+
+# ---------------------------------------------------------------------------
+# Tables for the kernels: channel frequencies, geometry, passband, corrections
+# ---------------------------------------------------------------------------
+
+
+def fine_channel_hz(correlator: str, centre_hz: float, n_fine: int, channel: int) -> float:
+    """Centre of one fine channel of a coarse channel of 1.28 MHz."""
+    width = 1.28e6 / n_fine
+    start = centre_hz - 0.64e6
+    if correlator == "mwax":
+        return start + channel * width if n_fine % 2 == 0 else start + (channel + 0.5) * width
+    # the legacy correlator averages 10 kHz channels
+    group = round(width / 10e3)
+    return float(np.mean([start + (channel * group + k) * 10e3 for k in range(group)]))
+
+
+@dataclass
+class StandardGeometry:
+    """The steps of the recipe cotter and Birli share, in radians and metres."""
+
+    lmst: float
+    lmst2000: float
+    hour_angle: float
+    declination: float
+    uvw_m: npt.NDArray[np.float64]  #: of each antenna
+
+
+def standard_geometry(
+    mjd: float,
+    ra: float,
+    dec: float,
+    east_north_height_m: npt.NDArray[np.float64],
+    latitude: float,
+    longitude: float,
+) -> StandardGeometry:
+    """uvw of antennas by hour angle and declination, `mjd` being UTC + DUT1 and serving as UT1 and TT."""
+    import erfa
+
+    def unit(longitude: float, latitude: float) -> npt.NDArray[np.float64]:
+        return np.array(
+            [
+                math.cos(latitude) * math.cos(longitude),
+                math.cos(latitude) * math.sin(longitude),
+                math.sin(latitude),
+            ]
+        )
+
+    def turned(xyz: npt.NDArray[np.float64], angle: float) -> npt.NDArray[np.float64]:
+        x, y, z = xyz
+        return np.array(
+            [
+                x * math.cos(angle) - y * math.sin(angle),
+                x * math.sin(angle) + y * math.cos(angle),
+                z,
+            ]
+        )
+
+    lmst = (erfa.gmst06(2400000.5, mjd, 2400000.5, mjd) + longitude) % (2 * math.pi)
+    to_j2000 = erfa.pnm06a(2400000.5, mjd).T
+    x, y, _ = to_j2000 @ unit(lmst, latitude)
+    lmst2000 = math.atan2(y, x)
+
+    n = unit(ra, dec)
+    b = np.array(list(erfa.epv00(2400000.5, mjd)[1]["v"])) * 0.00577551833
+    root = math.sqrt(1 - b @ b)
+    seen = root * n + (1 + n @ b / (1 + root)) * b
+    seen /= np.linalg.norm(seen)
+    ha = lmst2000 - math.atan2(seen[1], seen[0])
+    dec = math.asin(seen[2])
+
+    uvw = []
+    for east, north, height in east_north_height_m:
+        local = np.array(
+            [
+                -north * math.sin(latitude) + height * math.cos(latitude),
+                east,
+                north * math.cos(latitude) + height * math.sin(latitude),
+            ]
+        )
+        x, y, z = turned(to_j2000 @ turned(local, lmst), -lmst2000)
+        uvw.append(
+            [
+                math.sin(ha) * x + math.cos(ha) * y,
+                -math.sin(dec) * math.cos(ha) * x + math.sin(dec) * math.sin(ha) * y + math.cos(dec) * z,
+                math.cos(dec) * math.cos(ha) * x - math.cos(dec) * math.sin(ha) * y + math.sin(dec) * z,
+            ]
+        )
+    return StandardGeometry(lmst, lmst2000, ha, dec, np.array(uvw))
+
+
+@functools.cache
+def bundled_iers_table():
+    from astropy.utils import iers
+
+    return iers.IERS_A.open(iers.IERS_A_FILE)
+
+
+def astropy_direction(
+    mjd_utc: float, ra: float, dec: float, latitude: float, longitude: float, height_m: float
+) -> npt.NDArray[np.float64]:
+    """Unit vector (east, north, up) towards an ICRS position, by astropy's AltAz without refraction and its
+    bundled IERS table."""
+    from astropy import units
+    from astropy.coordinates import AltAz, EarthLocation, SkyCoord
+    from astropy.time import Time
+    from astropy.utils import iers
+
+    place = EarthLocation(lat=latitude * units.rad, lon=longitude * units.rad, height=height_m * units.m)
+    with iers.earth_orientation_table.set(bundled_iers_table()):
+        frame = AltAz(obstime=Time(mjd_utc, format="mjd", scale="utc"), location=place)
+        seen = SkyCoord(ra * units.rad, dec * units.rad).transform_to(frame)
+    azimuth, altitude = seen.az.rad, seen.alt.rad
+    return np.array(
+        [
+            math.cos(altitude) * math.sin(azimuth),
+            math.cos(altitude) * math.cos(azimuth),
+            math.sin(altitude),
+        ]
+    )
+
+
+def passband_mean(
+    series: tuple[float, tuple[float, ...]], n_points: int, correlator: str, n_fine: int, channel: int
+) -> float:
+    """Response of one fine channel from (cycles of the first cosine, coefficients) sampled at n_points."""
+    cycles, coefficients = series
+    per_channel = n_points // n_fine
+
+    def response(point: int) -> float:
+        x = (point % n_points) / n_points - 0.5
+        return sum(a * math.cos(2 * math.pi * cycles * k * x) for k, a in enumerate(coefficients))
+
+    start = channel * per_channel
+    if correlator == "legacy":
+        return sum(response(start + k) for k in range(per_channel)) / per_channel
+    if n_fine % 2 == 1:
+        inner = sum(response(start + k) for k in range(1, per_channel))
+        return (response(start) / 2 + inner + response(start + per_channel) / 2) / per_channel
+    half = per_channel // 2
+    if per_channel % 2 == 1:
+        return sum(response(start + k) for k in range(-half, half + 1)) / per_channel
+    inner = sum(response(start + k) for k in range(-half + 1, half))
+    return (response(start - half) / 2 + inner + response(start + half) / 2) / per_channel
+
+
+def corrected_visibility(
+    vis: complex,
+    freq_hz: float,
+    lengths_m: tuple[float, float],
+    gains: tuple[float, float],
+    response: float,
+) -> complex:
+    """V_ij of polarisations p, q without cable lengths (L_ip, L_jq), digital gains and coarse response."""
+    delay_m = lengths_m[1] - lengths_m[0]
+    phase = -2 * math.pi * delay_m * freq_hz / SPEED_OF_LIGHT_M_S
+    return vis * complex(math.cos(phase), math.sin(phase)) / (gains[0] * gains[1] * response)
+
+
+def averaged_cell(
+    vis: npt.NDArray[np.complex128], weight: npt.NDArray[np.float64], flag: npt.NDArray[np.bool_]
+) -> tuple[complex, float, bool]:
+    """Weighted mean of the unflagged values of a block; of an all-flagged one the mean, with weight 0."""
+    use = ~flag & (weight > 0)
+    if not use.any():
+        return complex(vis.mean()), 0.0, True
+    total = weight[use].sum()
+    return complex((vis[use] * weight[use]).sum() / total), float(total), False
