@@ -1,12 +1,62 @@
-# make demo and make test do all set-up in a virtual environment of their own.
+# `make demo` and `make test` do all set-up in a virtual environment of their own.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -o -name '*.py' -o -name '*.pyx')
 
-# In-place build for development: make dev PY=/path/to/python
+.PHONY: demo test test-external lint format bench clean dev
+
+demo: $(VENV)/installed  ## simulate a small observation and convert it
+	rm -rf demo
+	$(BIN)/mwaconvert simulate --like mwax-128 --duration 16 --coarse-channels 4 --point 60.0 -26.7 10 --noise 5 -o demo
+	$(BIN)/mwaconvert demo/*.metafits --timeres 8 --freqres 40 -o demo/demo.uvfits
+
+test: $(VENV)/test-installed  ## all tests that need nothing but pip
+	$(BIN)/python -m pytest -q -n 2 tests
+
+test-external: $(VENV)/test-installed  ## tests that need a program pip does not install (Debian: wsclean)
+	$(BIN)/python -m pytest -q -m external tests
+
+lint: $(VENV)/lint-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $$(find cpp -name '*.[ch]pp')
+
+format: $(VENV)/lint-installed  ## write Python and C++ files in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(find cpp -name '*.[ch]pp')
+
+bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers
+	$(BIN)/python benchmarks/ratios.py
+
+clean:
+	rm -rf build demo $(VENV)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+
+$(VENV)/installed: $(VENV)/bin/python $(SOURCES)
+	$(BIN)/python -m pip install -q '.[plot]'
+	touch $@
+
+$(VENV)/test-installed: $(VENV)/bin/python $(SOURCES)
+	$(BIN)/python -m pip install -q '.[test]'
+	touch $@ $(VENV)/installed
+
+$(VENV)/lint-installed: $(VENV)/test-installed
+	$(BIN)/python -m pip install -q '.[lint]'
+	touch $@
+
+$(VENV)/bench-installed: $(VENV)/bin/python $(SOURCES)
+	$(BIN)/python -m pip install -q '.[bench]'
+	touch $@
+
+# Development build of the extension modules in src/mwaconvert: make dev PY=/path/to/python
 PY ?= $(BIN)/python
 dev:
 	cmake -S . -B build/dev -G Ninja -DPython_EXECUTABLE=$(PY) -DMWACONVERT_INPLACE=ON \
 	  -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir) > /dev/null
 	cmake --build build/dev
-.PHONY: dev
