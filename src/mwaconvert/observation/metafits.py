@@ -1,0 +1,140 @@
+"""The metafits of an observation, read by mwalib into `Metadata`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mwaconvert.errors import FormatError, InputError, MetadataError
+from mwaconvert.observation.model import Antenna, CoarseChannel, Correlator, FloatArray, Metadata
+
+if TYPE_CHECKING:
+    import mwalib
+
+
+def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
+    """Read a metafits file.
+
+    Parameters
+    ----------
+    path : metafits file
+    correlator : the correlator that wrote the raw files, which decides the numbers of coarse channels in file
+        names; None takes it from the metafits key MODE
+
+    Raises
+    ------
+    InputError : there is no such file
+    FormatError : it is not a FITS file
+    MetadataError : it is no metafits, or keys or columns are missing or unusable
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such metafits file")
+    with path.open("rb") as file:
+        if file.read(9) != b"SIMPLE  =":
+            raise FormatError(f"{path}: not a FITS file")
+    context = _open_context(path, correlator)
+    kind: Correlator = correlator or _correlator(context)
+    antennas = sorted(context.antennas, key=lambda antenna: antenna.ant)
+    if [antenna.ant for antenna in antennas] != list(range(len(antennas))):
+        raise MetadataError(f"{path}: the column Antenna does not number the tiles from 0 without gaps")
+    fine_width_hz = float(context.corr_fine_chan_width_hz)
+    if fine_width_hz <= 0 or context.corr_int_time_ms <= 0:
+        raise MetadataError(f"{path}: FINECHAN and INTTIME must be positive")
+    return Metadata(
+        path=path,
+        obsid=context.obs_id,
+        correlator=kind,
+        antennas=tuple(_antenna(antenna) for antenna in antennas),
+        coarse_channels=_coarse_channels(context),
+        digital_gains=_digital_gains(path, antennas, context.num_metafits_coarse_chans),
+        fine_width_hz=fine_width_hz,
+        n_fine=round(context.coarse_chan_width_hz / fine_width_hz),
+        int_time_s=context.corr_int_time_ms / 1000,
+        sched_start_unix_s=context.sched_start_unix_time_ms / 1000,
+        sched_duration_s=context.sched_duration_ms / 1000,
+        good_time_unix_s=context.good_time_unix_ms / 1000,
+        quack_s=context.quack_time_duration_ms / 1000,
+        dut1_s=context.dut1,
+        pointing_deg=(context.ra_tile_pointing_degrees, context.dec_tile_pointing_degrees),
+        phase_centre_deg=_phase_centre(context),
+        az_alt_deg=(context.az_deg, context.alt_deg),
+        delays=tuple(context.delays),
+        geodel=int(context.geometric_delays_applied),  # type: ignore[call-overload]
+        cabledel=int(context.cable_delays_applied),  # type: ignore[call-overload]
+        digital_gains_applied=context.digital_gains_applied,
+        oversampled=context.oversampled,
+        deripple=context.deripple_applied,
+        mode=str(context.mode).rpartition(".")[2].upper(),
+        creator=context.creator,
+        project=context.project_id,
+        name=context.obs_name,
+        calibrator=context.calibrator,
+        calibrator_source=context.calibrator_source,
+        receivers=tuple(context.receivers),
+        attenuation_db=context.global_analogue_attenuation_db,
+    )
+
+
+def _open_context(path: Path, correlator: Correlator | None) -> mwalib.MetafitsContext:
+    import mwalib
+
+    versions = {"legacy": mwalib.MWAVersion.CorrLegacy, "mwax": mwalib.MWAVersion.CorrMWAXv2}
+    try:
+        return mwalib.MetafitsContext(str(path), versions[correlator] if correlator else None)
+    except Exception as error:  # the exceptions of mwalib have no base class of their own
+        text = " ".join(str(error).split())
+        raise MetadataError(f"{path}: not a usable metafits file: {text}") from error
+
+
+def _correlator(context: mwalib.MetafitsContext) -> Correlator:
+    return "mwax" if "mwax" in str(context.mode).lower() else "legacy"
+
+
+def _antenna(antenna: mwalib.Antenna) -> Antenna:
+    x, y = antenna.rfinput_x, antenna.rfinput_y
+    return Antenna(
+        index=antenna.ant,
+        tile_id=antenna.tile_id,
+        name=antenna.tile_name,
+        east_m=antenna.east_m,
+        north_m=antenna.north_m,
+        height_m=antenna.height_m,
+        input=(x.input, y.input),
+        electrical_length_m=(x.electrical_length_m, y.electrical_length_m),
+        flagged=x.flagged or y.flagged,
+        receiver=x.rec_number,
+        slot=(x.rec_slot_number, y.rec_slot_number),
+        dipole_delays=(tuple(x.dipole_delays), tuple(y.dipole_delays)),
+        receiver_type=str(x.rec_type).rpartition(".")[2],
+    )
+
+
+def _coarse_channels(context: mwalib.MetafitsContext) -> tuple[CoarseChannel, ...]:
+    channels = sorted(context.metafits_coarse_chans, key=lambda channel: channel.rec_chan_number)
+    return tuple(
+        CoarseChannel(
+            index=index,
+            number=channel.rec_chan_number,
+            gpubox=channel.gpubox_number,
+            centre_hz=float(channel.chan_centre_hz),
+            width_hz=float(channel.chan_width_hz),
+        )
+        for index, channel in enumerate(channels)
+    )
+
+
+def _digital_gains(path: Path, antennas: list[mwalib.Antenna], n_coarse: int) -> FloatArray:
+    rows = [[antenna.rfinput_x.digital_gains, antenna.rfinput_y.digital_gains] for antenna in antennas]
+    lengths = {len(gains) for row in rows for gains in row}
+    if lengths != {n_coarse}:
+        raise MetadataError(
+            f"{path}: expected a digital gain for each of {n_coarse} coarse channels, found {sorted(lengths)}"
+        )
+    return np.array(rows, dtype=np.float64)
+
+
+def _phase_centre(context: mwalib.MetafitsContext) -> tuple[float, float] | None:
+    ra, dec = context.ra_phase_center_degrees, context.dec_phase_center_degrees
+    return None if ra is None or dec is None else (ra, dec)

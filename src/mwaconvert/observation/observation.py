@@ -1,0 +1,190 @@
+"""An observation: its metadata and where the visibilities of each timestep and coarse channel lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert.errors import FormatError, InputError
+from mwaconvert.observation import rawfiles, timemap
+from mwaconvert.observation.metafits import read_metadata
+from mwaconvert.observation.model import IntArray, Metadata, RawFile
+
+#: floats of one visibility cell: 4 polarisations, real and imaginary
+CELL = 8
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was observed, and what of it is in the raw files.
+
+    Attributes
+    ----------
+    metadata : fine width, channel count and integration time are those of the raw files
+    files : in order of coarse channel and batch
+    int_time_ms : length of an integration
+    timestep_unix_ms : (n_t,) start of each timestep from the first to the last that any file has, without
+        holes
+    hdu_index : (n_t, n_coarse) index into `hdus`, -1 where the data are missing; columns are those of
+        `metadata.coarse_channels`
+    hdus : visibility HDUs of all files: the fields of `_core.scan_fits`, `file` (index into `files`) and
+        `weight_offset` (where in the file the data of the weights HDU start, -1 if there are none)
+    provided_coarse : indices of coarse channels that have files
+    common : timesteps that all provided coarse channels have: the first unbroken run
+    common_good : the same among timesteps that start at GOODTIME or later
+    notes : sentences on everything unusual
+    """
+
+    metadata: Metadata
+    files: tuple[RawFile, ...]
+    int_time_ms: int
+    timestep_unix_ms: IntArray
+    hdu_index: npt.NDArray[np.int32]
+    hdus: npt.NDArray[np.void]
+    provided_coarse: tuple[int, ...]
+    common: slice
+    common_good: slice
+    notes: tuple[str, ...]
+
+    @property
+    def n_timesteps(self) -> int:
+        return len(self.timestep_unix_ms)
+
+
+def open_observation(
+    metafits: str | PathLike[str], files: Iterable[str | PathLike[str]] | None = None
+) -> Observation:
+    """Read the metafits and the headers of the raw files; no data are read.
+
+    Parameters
+    ----------
+    metafits : metadata file
+    files : raw files; None takes those of the same obsid beside the metafits
+
+    Raises
+    ------
+    InputError : files that do not exist, are missing, doubled, or of two correlators
+    MetadataError : a metafits that cannot be used or belongs to another observation
+    FormatError : a raw file that is damaged, or whose size contradicts the metafits
+    """
+    metadata = read_metadata(Path(metafits))
+    paths = (
+        rawfiles.find_raw_files(metadata.path, metadata.obsid)
+        if files is None
+        else tuple(Path(path) for path in files)
+    )
+    names = rawfiles.parse_names(paths)
+    if names[0].correlator != metadata.correlator:
+        # the files know; metafits of early MWAX observations still say legacy
+        metadata = read_metadata(metadata.path, names[0].correlator)
+    scans = rawfiles.scan_files(names, metadata)
+    notes: list[str] = []
+    metadata = _as_in_files(metadata, scans, notes)
+    tables = [_visibility_hdus(scan, number, metadata, notes) for number, scan in enumerate(scans)]
+    hdus = np.concatenate(tables)
+    if not hdus.size:
+        raise InputError(f"none of the {len(scans)} raw files holds a whole integration")
+    coarse = np.array([scan.coarse for scan in scans])[hdus["file"]]
+    int_time_ms = round(metadata.int_time_s * 1000)
+    timemap.check_spacing(hdus, int_time_ms, scans)
+    times, index = timemap.place(hdus, coarse, int_time_ms, scans, metadata, notes)
+    timemap.note_missing(index, scans, metadata, notes)
+    good_ms = round(metadata.good_time_unix_s * 1000)
+    return Observation(
+        metadata=metadata,
+        files=tuple(RawFile(scan.name.path, scan.coarse, scan.name.batch) for scan in scans),
+        int_time_ms=int_time_ms,
+        timestep_unix_ms=times,
+        hdu_index=index,
+        hdus=hdus,
+        provided_coarse=tuple(sorted({scan.coarse for scan in scans})),
+        common=timemap.common_run(index >= 0),
+        common_good=timemap.common_run((index >= 0) & (times >= good_ms)[:, None]),
+        notes=tuple(notes),
+    )
+
+
+def _as_in_files(metadata: Metadata, scans: tuple[rawfiles.RawScan, ...], notes: list[str]) -> Metadata:
+    """Metadata with the channel width and integration time of the raw files, if they have them."""
+    width_khz = rawfiles.uniform_number(scans, "FINECHAN")
+    if width_khz is not None and round(width_khz * 1000) != round(metadata.fine_width_hz):
+        coarse_hz = metadata.coarse_channels[0].width_hz
+        n_fine = round(coarse_hz / (width_khz * 1000))
+        if abs(n_fine * width_khz * 1000 - coarse_hz) > 1:
+            raise FormatError(
+                f"{scans[0].name.path}: FINECHAN is {width_khz:g} kHz, which does not divide a coarse channel "
+                f"of {coarse_hz / 1e6:g} MHz"
+            )
+        notes.append(
+            f"The metafits says fine channels of {metadata.fine_width_hz / 1000:g} kHz, the raw files "
+            f"{width_khz:g} kHz; the raw files were followed."
+        )
+        metadata = replace(metadata, fine_width_hz=width_khz * 1000, n_fine=n_fine)
+    int_time_s = rawfiles.uniform_number(scans, "INTTIME")
+    if int_time_s is not None and round(int_time_s * 1000) != round(metadata.int_time_s * 1000):
+        notes.append(
+            f"The metafits says integrations of {metadata.int_time_s:g} s, the raw files {int_time_s:g} s; "
+            "the raw files were followed."
+        )
+        metadata = replace(metadata, int_time_s=int_time_s)
+    return metadata
+
+
+def _visibility_hdus(
+    scan: rawfiles.RawScan, number: int, metadata: Metadata, notes: list[str]
+) -> npt.NDArray[np.void]:
+    """The visibility HDUs of one file, each with the place of its weights."""
+    path, hdus = scan.name.path, scan.hdus
+    if hdus.size and hdus["kind"][-1] == rawfiles.KIND_TRUNCATED:
+        notes.append(f"{path}: the file ends inside HDU {hdus['hdu'][-1]}; that HDU is treated as missing.")
+        hdus = hdus[:-1]
+    n_bl = metadata.n_antennas * (metadata.n_antennas + 1) // 2
+    if metadata.correlator == "legacy":
+        vis = np.ones(len(hdus), dtype=bool)
+        expected = (n_bl * CELL, metadata.n_fine)
+    else:
+        # pairs of visibilities and weights
+        vis = (hdus["naxis1"] != CELL // 2) | (hdus["naxis2"] != n_bl)
+        expected = (metadata.n_fine * CELL, n_bl)
+    wrong = vis & ((hdus["naxis1"] != expected[0]) | (hdus["naxis2"] != expected[1]))
+    if wrong.any():
+        bad = hdus[wrong][0]
+        raise FormatError(
+            f"{path}: HDU {bad['hdu']}: expected {expected[0]} x {expected[1]} numbers for "
+            f"{metadata.n_antennas} tiles and {metadata.n_fine} fine channels, "
+            f"found {bad['naxis1']} x {bad['naxis2']}"
+        )
+    table = np.zeros(vis.sum(), dtype=[*hdus.dtype.descr, ("file", "i4"), ("weight_offset", "i8")])
+    for field in hdus.dtype.names or ():
+        table[field] = hdus[field][vis]
+    table["file"] = number
+    table["weight_offset"] = _weight_offsets(hdus, vis)
+    without = table["weight_offset"] < 0
+    if metadata.correlator == "mwax" and without.any():
+        notes.append(
+            f"{path}: {without.sum()} of {len(table)} integrations have no weights HDU; their weights are "
+            "taken as 1."
+        )
+    if not len(table):
+        notes.append(f"{path}: the file holds no whole integration.")
+    return table
+
+
+def _weight_offsets(hdus: npt.NDArray[np.void], vis: npt.NDArray[np.bool_]) -> IntArray:
+    """Data offset of the weights HDU that follows each visibility HDU, -1 where it does not."""
+    following = np.arange(1, len(hdus) + 1)[vis]
+    offsets = np.full(len(following), -1, dtype=np.int64)
+    inside = following < len(hdus)
+    after = hdus[following[inside]]
+    paired = (
+        ~vis[following[inside]]
+        & (after["unix_ms"] == hdus["unix_ms"][vis][inside])
+        & (after["kind"] == rawfiles.KIND_FLOAT32)
+    )
+    offsets[inside] = np.where(paired, after["data_offset"], -1)
+    return offsets
