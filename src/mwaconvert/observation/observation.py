@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,9 @@ from mwaconvert.errors import FormatError, InputError
 from mwaconvert.observation import rawfiles, timemap
 from mwaconvert.observation.metafits import read_metadata
 from mwaconvert.observation.model import IntArray, Metadata, RawFile
+
+if TYPE_CHECKING:
+    from mwaconvert.convert.plan import Plan
 
 #: floats of one visibility cell: 4 polarisations, real and imaginary
 CELL = 8
@@ -47,13 +51,29 @@ class Observation:
     hdu_index: npt.NDArray[np.int32]
     hdus: npt.NDArray[np.void]
     provided_coarse: tuple[int, ...]
-    common: slice
-    common_good: slice
+    common: range
+    common_good: range
     notes: tuple[str, ...]
 
     @property
     def n_timesteps(self) -> int:
         return len(self.timestep_unix_ms)
+
+    def plan(self, **options: Any) -> Plan:
+        """Decide what a conversion will do.
+
+        Parameters
+        ----------
+        **options : fields of `mwaconvert.convert.options.Options`
+
+        Raises
+        ------
+        InputError : options that are unknown, contradict each other or do not suit the observation
+        """
+        from mwaconvert.api import make_options
+        from mwaconvert.convert.plan import make_plan
+
+        return make_plan(self, make_options(options))
 
 
 def open_observation(
@@ -117,8 +137,8 @@ def _as_in_files(metadata: Metadata, scans: tuple[rawfiles.RawScan, ...], notes:
         n_fine = round(coarse_hz / (width_khz * 1000))
         if abs(n_fine * width_khz * 1000 - coarse_hz) > 1:
             raise FormatError(
-                f"{scans[0].name.path}: FINECHAN is {width_khz:g} kHz, which does not divide a coarse channel "
-                f"of {coarse_hz / 1e6:g} MHz"
+                f"{scans[0].name.path}: FINECHAN is {width_khz:g} kHz, which does not divide a coarse "
+                f"channel of {coarse_hz / 1e6:g} MHz"
             )
         notes.append(
             f"The metafits says fine channels of {metadata.fine_width_hz / 1000:g} kHz, the raw files "

@@ -65,8 +65,8 @@ def place(
         early, late = hdus[np.argmin(start)], hdus[np.argmax(start)]
         seconds = (late["unix_ms"] - early["unix_ms"]) / 1000
         raise FormatError(
-            f"{scans[late['file']].name.path}: HDU {late['hdu']} starts {seconds:g} s after HDU {early['hdu']} "
-            f"of {scans[early['file']].name.path}; one of the two times is wrong"
+            f"{scans[late['file']].name.path}: HDU {late['hdu']} starts {seconds:g} s after "
+            f"HDU {early['hdu']} of {scans[early['file']].name.path}; one of the two times is wrong"
         )
     _note_shifted(hdus, start - (step * int_time_ms + phase), int_time_ms, scans, notes)
     index = np.full((last - first + 1, len(metadata.coarse_channels)), -1, dtype=np.int32)
@@ -101,7 +101,7 @@ def _note_shifted(
         )
 
 
-def common_run(provided: npt.NDArray[np.bool_]) -> slice:
+def common_run(provided: npt.NDArray[np.bool_]) -> range:
     """First unbroken run of timesteps that have every coarse channel that has any data.
 
     Parameters
@@ -110,17 +110,17 @@ def common_run(provided: npt.NDArray[np.bool_]) -> slice:
 
     Returns
     -------
-    slice of timesteps; empty if there are none
+    range of timesteps; empty if there are none
     """
     channels = provided.any(axis=0)
     if not channels.any():
-        return slice(0, 0)
-    whole: npt.NDArray[np.bool_] = provided[:, channels].all(axis=1)
+        return range(0)
+    whole = np.asarray(provided[:, channels].all(axis=1))
     if not whole.any():
-        return slice(0, 0)
+        return range(0)
     first = int(np.argmax(whole))
     gaps = np.flatnonzero(~whole[first:])
-    return slice(first, first + int(gaps[0]) if gaps.size else len(whole))
+    return range(first, first + int(gaps[0]) if gaps.size else len(whole))
 
 
 def note_missing(
