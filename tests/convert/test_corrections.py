@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cotter_csv import FOLDER, TIMES_MJD, Dump, read_dump
-from mwalib_metadata import read_metadata
 from reference import averaged_cell, corrected_visibility
 
 from mwaconvert.convert.channels import fine_channel_frequencies_hz
@@ -18,6 +17,7 @@ from mwaconvert.convert.corrections import (
 )
 from mwaconvert.convert.geometry import antenna_uvw_m, antenna_xyz_m, phase_centre_rad
 from mwaconvert.convert.options import Options
+from mwaconvert.observation.metafits import read_metadata
 from mwaconvert.observation.model import COTTER_POSITION, Metadata
 
 ALL_COARSE = range(24)

@@ -8,7 +8,6 @@ import erfa
 import numpy as np
 import pytest
 from cotter_csv import FOLDER, TIMES_MJD, read_dump
-from mwalib_metadata import read_metadata
 from reference import astropy_direction, fine_channel_hz, standard_geometry
 
 from mwaconvert.convert import geometry
@@ -23,6 +22,7 @@ from mwaconvert.convert.geometry import (
     phase_centre_rad,
 )
 from mwaconvert.convert.options import Options
+from mwaconvert.observation.metafits import read_metadata
 from mwaconvert.observation.model import COTTER_POSITION, MWA_POSITION, Metadata
 
 ARCSEC = math.radians(1 / 3600)

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cotter_csv import FOLDER
-from mwalib_metadata import read_metadata
 from reference import passband_mean
 
 from mwaconvert.convert.passband import _SERIES, choose_passband, passband
+from mwaconvert.observation.metafits import read_metadata
 
 GOLDEN = {
     ("cotter", "legacy", 32): (
