@@ -13,7 +13,7 @@ struct HduRecord {
   double bscale, bzero;
   int64_t data_offset;
   int32_t row_bytes, desc_offset, desc_64, rice_block;
-  int64_t heap_offset;
+  int64_t heap_offset, data_bytes;
 };
 
 py::tuple scan(const std::string& path) {
@@ -25,13 +25,13 @@ py::tuple scan(const std::string& path) {
   py::array_t<HduRecord> records(static_cast<py::ssize_t>(found.hdus.size()));
   for (size_t k = 0; k < found.hdus.size(); ++k) {
     const Hdu& h = found.hdus[k];
-    records.mutable_at(static_cast<py::ssize_t>(k)) = {h.hdu,        static_cast<int32_t>(h.kind),
-                                                       h.unix_ms,    h.naxis1,
-                                                       h.naxis2,     h.bscale,
-                                                       h.bzero,      h.data_offset,
-                                                       h.row_bytes,  h.desc_offset,
-                                                       h.desc_64,    h.rice_block,
-                                                       h.heap_offset};
+    records.mutable_at(static_cast<py::ssize_t>(k)) = {h.hdu,         static_cast<int32_t>(h.kind),
+                                                       h.unix_ms,     h.naxis1,
+                                                       h.naxis2,      h.bscale,
+                                                       h.bzero,       h.data_offset,
+                                                       h.row_bytes,   h.desc_offset,
+                                                       h.desc_64,     h.rice_block,
+                                                       h.heap_offset, h.data_bytes};
   }
   return py::make_tuple(found.primary, records);
 }
@@ -68,7 +68,7 @@ Array<uint8_t> encode(const Array<int32_t>& pixels, int block) {
 
 void register_raw(py::module_& m) {
   PYBIND11_NUMPY_DTYPE(HduRecord, hdu, kind, unix_ms, naxis1, naxis2, bscale, bzero, data_offset, row_bytes,
-                       desc_offset, desc_64, rice_block, heap_offset);
+                       desc_offset, desc_64, rice_block, heap_offset, data_bytes);
   m.def("scan_fits", &scan, "path"_a, "Primary keywords, and one record for each later HDU (fits.hpp).");
   m.def("rice_decode", &decode, "bytes"_a.noconvert(), "n"_a, "block"_a,
         "Decode one RICE_1 tile of n int32.");

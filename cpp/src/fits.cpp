@@ -359,7 +359,8 @@ FitsScan scan_fits(const std::string& path) {
       break;
     }
     hdu.data_offset = header->data_offset();
-    const int64_t data_end = hdu.data_offset + data_bytes(*header);
+    hdu.data_bytes = data_bytes(*header);
+    const int64_t data_end = hdu.data_offset + hdu.data_bytes;
     if (number == 0) {
       scan.primary = header->cards();
     } else {

@@ -63,7 +63,7 @@ def test_images(tmp_path, noise):
     assert keys["EXTEND"] is True
     assert hdus.dtype.names == (
         "hdu", "kind", "unix_ms", "naxis1", "naxis2", "bscale", "bzero", "data_offset",
-        "row_bytes", "desc_offset", "desc_64", "rice_block", "heap_offset",
+        "row_bytes", "desc_offset", "desc_64", "rice_block", "heap_offset", "data_bytes",
     )  # fmt: skip
     assert hdus["hdu"].tolist() == [1, 2, 3]
     assert hdus["kind"].tolist() == [FLOAT, INT, OTHER]
@@ -71,6 +71,7 @@ def test_images(tmp_path, noise):
     assert hdus["bscale"].tolist() == [1, 0.25, 1]
     with fits.open(path) as reference:
         assert hdus["data_offset"].tolist() == [reference.fileinfo(k)["datLoc"] for k in (1, 2, 3)]
+    assert hdus["data_bytes"].tolist() == [noise.size * 4, noise.size * 4, noise.size * 8]
     raw = np.fromfile(path, ">i4", noise.size, offset=hdus["data_offset"][1])
     np.testing.assert_array_equal(raw.reshape(noise.shape), noise)
 

@@ -35,6 +35,7 @@ struct Hdu {
   int32_t desc_64 = 0;      // 1: descriptors are pairs of 64-bit integers (Q), 0: of 32-bit (P)
   int32_t rice_block = 0;   // pixels in a block
   int64_t heap_offset = 0;  // bytes from the start of the file
+  int64_t data_bytes = 0;   // of the whole data unit, without padding
 };
 
 using FitsValue = std::variant<bool, int64_t, double, std::string>;

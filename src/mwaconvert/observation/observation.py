@@ -59,6 +59,11 @@ class Observation:
     def n_timesteps(self) -> int:
         return len(self.timestep_unix_ms)
 
+    def input_bytes(self, timesteps: range, coarse: Iterable[int]) -> int:
+        """Size of the visibilities of a selection in the raw files."""
+        index = self.hdu_index[timesteps.start : timesteps.stop][:, list(coarse)]
+        return int(self.hdus["data_bytes"][index[index >= 0]].sum())
+
     def plan(self, **options: Any) -> Plan:
         """Decide what a conversion will do.
 
