@@ -64,7 +64,7 @@ void accumulate(const float* in, bool big_endian, const std::complex<float>* g, 
 // The four products of a row out of one channel in file order.
 struct Gather {
   int32_t index[4];
-  u8 sign;  // sign bits of the imaginary parts to turn
+  float sign[8];  // -1 where an imaginary part is to be turned
 
   MWACONVERT_INLINE f8 operator()(const float* channel) const {
     f8 v;
@@ -72,7 +72,7 @@ struct Gather {
       v[2 * p] = channel[2 * index[p]];
       v[2 * p + 1] = channel[2 * index[p] + 1];
     }
-    return reinterpret_cast<f8>(reinterpret_cast<u8>(v) ^ sign);
+    return v * load(sign);
   }
 };
 
@@ -106,8 +106,8 @@ class LegacyConverter {
     for (int64_t row = 0; row < product.shape[0]; ++row)
       for (int p = 0; p < 4; ++p) {
         gathers_[row].index[p] = product(row, p);
-        gathers_[row].sign[2 * p] = 0;
-        gathers_[row].sign[2 * p + 1] = conjugated(row, p) ? 0x80000000u : 0u;
+        gathers_[row].sign[2 * p] = 1;
+        gathers_[row].sign[2 * p + 1] = conjugated(row, p) ? -1.0f : 1.0f;
         if (product(row, p) < 0 || product(row, p) >= n_product_)
           throw InputError("product index " + std::to_string(product(row, p)) + " is outside the " +
                            std::to_string(n_product_) + " products of the file");
@@ -187,7 +187,7 @@ class LegacyConverter {
     const auto [s, u] = slots_of(gathers_[row].index[0]);
     const std::complex<double> z = std::complex<double>(phasors_(t, coarse, channel, s)) *
                                    std::conj(std::complex<double>(phasors_(t, coarse, channel, u)));
-    return gathers_[row].sign[1] ? std::conj(z) : z;
+    return gathers_[row].sign[1] < 0 ? std::conj(z) : z;
   }
 
   // Slots (s, u) of product number k = 2 A (A + 1) + 4 B + 2 P + Q, s = 2 A + P, u = 2 B + Q.

@@ -11,7 +11,6 @@ namespace mwaconvert {
 typedef float f8 __attribute__((vector_size(32)));
 typedef float f4 __attribute__((vector_size(16)));
 typedef int32_t i8 __attribute__((vector_size(32)));
-typedef uint32_t u8 __attribute__((vector_size(32)));
 typedef uint8_t bytes32 __attribute__((vector_size(32)));
 typedef float f8_loose __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float f4_loose __attribute__((vector_size(16), aligned(4), may_alias));

@@ -412,7 +412,7 @@ def run(plan: Plan, outputs: list[Path], *, qa: Path | None = None, progress: Pr
 
         collector = QaCollector(plan.header, qa)
         sinks.append(collector.add)
-    input_bytes = int(plan.observation.input_bytes(plan.timesteps, plan.coarse))
+    input_bytes = plan.input_bytes()
     writers = open_writers(plan, outputs)
     sinks += [writer.write for writer in writers]
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert import _core
 from mwaconvert.convert import channels, corrections, flags, geometry
 from mwaconvert.convert.options import Options
 from mwaconvert.convert.passband import choose_passband
@@ -91,6 +92,12 @@ class Plan:
     def input_steps(self, time_index: int) -> range:
         """Observation timesteps of one output timestep."""
         return self.timesteps[time_index * self.time_factor : (time_index + 1) * self.time_factor]
+
+    def input_bytes(self) -> int:
+        """Size of the visibilities that will be read, uncompressed."""
+        meta = self.metadata
+        there = self.chunk_state() != _core.CHUNK_MISSING
+        return int(there.sum()) * meta.n_antennas * (meta.n_antennas + 1) // 2 * meta.n_fine * 32
 
     def chunk_state(self) -> npt.NDArray[np.int32]:
         """(n_input_times, n_coarse) good, flagged or missing (`_core.CHUNK_*`)."""
@@ -332,8 +339,7 @@ def _select_timesteps(observation: Observation, options: Options) -> range:
     """First common to last provided timestep, or what was asked for."""
     n = len(observation.timestep_unix_ms)
     if options.sel_time is None:
-        start = observation.common[0] if observation.common else 0
-        return range(start, n)
+        return range(observation.common[0] if observation.common else 0, n)
     first, last = options.sel_time
     if not 0 <= first <= last < n:
         raise InputError(
@@ -438,8 +444,6 @@ def _chunk_state(
     time_flagged: npt.NDArray[np.bool_],
     coarse_flagged: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.int32]:
-    from mwaconvert import _core
-
     missing = observation.hdu_index[timesteps.start : timesteps.stop][:, list(coarse)] < 0
     state = np.where(time_flagged[:, None] | coarse_flagged, _core.CHUNK_FLAGGED, _core.CHUNK_GOOD)
     return np.where(missing, _core.CHUNK_MISSING, state).astype(np.int32)
@@ -452,8 +456,6 @@ def _output_times(
 
     The centroid is the mean over unflagged (integration, coarse channel) pairs, so all rows share it.
     """
-    from mwaconvert import _core
-
     good = (state == _core.CHUNK_GOOD).sum(axis=1).astype(np.float64)
     borders = np.arange(0, len(input_mjd), factor)
     counts = np.diff(np.append(borders, len(input_mjd)))

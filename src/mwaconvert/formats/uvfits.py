@@ -6,7 +6,9 @@ in seconds, a negative or zero weight marks a flagged value, polarisations XX, Y
 
 from __future__ import annotations
 
+import io
 import os
+import textwrap
 from pathlib import Path
 
 import erfa
@@ -160,7 +162,8 @@ class UvfitsWriter:
         card["SOFTWARE"] = h.software
         card.add_history("AIPS WTSCAL = 1.0")
         for line in (h.command_line, *h.history):
-            card.add_history(_ascii(line))
+            for piece in textwrap.wrap(_ascii(line), 70, subsequent_indent="  "):
+                card.add_history(piece)
         return _header_bytes(card)
 
     def _antenna_table(self) -> bytes:
@@ -182,10 +185,11 @@ class UvfitsWriter:
             ("MNTSTA", "1J", np.zeros(n), None),
             ("STAXOF", "1E", np.zeros(n), "METERS"),
             ("POLTYA", "1A", np.full(n, "X"), None),
-            ("POLAA", "1E", np.zeros(n), "DEGREES"),
+            # X is the east-west dipole; angles count from north (peers write 0 and 90)
+            ("POLAA", "1E", np.full(n, 90.0), "DEGREES"),
             ("POLCALA", "3E", np.zeros((n, 3)), None),
             ("POLTYB", "1A", np.full(n, "Y"), None),
-            ("POLAB", "1E", np.full(n, 90.0), "DEGREES"),
+            ("POLAB", "1E", np.zeros(n), "DEGREES"),
             ("POLCALB", "3E", np.zeros((n, 3)), None),
             ("DIAMETER", "1E", np.full(n, 4.0), "METERS"),
         ]
@@ -215,8 +219,9 @@ class UvfitsWriter:
         card["POLTYPE"] = "X-Y LIN"
         card["FREQID"] = -1
         card["IATUTC"] = float(erfa.dat(year, month, day_of_month, 0.0))
-        data = table.data.tobytes()
-        return _header_bytes(card) + data + b"\0" * (-len(data) % FITS_BLOCK)
+        file = io.BytesIO()
+        fits.HDUList([fits.PrimaryHDU(), table]).writeto(file)
+        return file.getvalue()[FITS_BLOCK:]  # without the primary HDU, which is one block
 
 
 def _date(mjd: float) -> str:
