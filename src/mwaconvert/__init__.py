@@ -6,9 +6,9 @@ from mwaconvert.errors import Error, FormatError, InputError, MetadataError, Res
 
 if TYPE_CHECKING:
     from mwaconvert.api import convert, open
-    from mwaconvert.convert.options import Options
-    from mwaconvert.convert.plan import Plan
-    from mwaconvert.convert.report import Report
+    from mwaconvert.conversion.options import Options
+    from mwaconvert.conversion.plan import Plan
+    from mwaconvert.conversion.report import Report
     from mwaconvert.observation.observation import Observation
 
 __version__ = "0.1.0"
@@ -31,9 +31,9 @@ __all__ = [
 _LAZY = {
     "convert": "mwaconvert.api",
     "open": "mwaconvert.api",
-    "Options": "mwaconvert.convert.options",
-    "Plan": "mwaconvert.convert.plan",
-    "Report": "mwaconvert.convert.report",
+    "Options": "mwaconvert.conversion.options",
+    "Plan": "mwaconvert.conversion.plan",
+    "Report": "mwaconvert.conversion.report",
     "Observation": "mwaconvert.observation.observation",
 }
 

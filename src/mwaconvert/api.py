@@ -7,11 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mwaconvert.convert.options import Options
+from mwaconvert.conversion.options import Options
 from mwaconvert.errors import InputError
 
 if TYPE_CHECKING:
-    from mwaconvert.convert.report import Report
+    from mwaconvert.conversion.report import Report
     from mwaconvert.observation.observation import Observation
 
 
@@ -50,7 +50,7 @@ def convert(
     ----------
     metafits, files : as for `open`
     output : file or files to write; the suffix decides: .uvfits or .ms
-    **options : fields of `mwaconvert.convert.options.Options`, e.g. ``time_res_s=8, freq_res_khz=40``
+    **options : fields of `mwaconvert.conversion.options.Options`, e.g. ``time_res_s=8, freq_res_khz=40``
 
     Returns
     -------

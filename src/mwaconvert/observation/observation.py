@@ -17,7 +17,7 @@ from mwaconvert.observation.metafits import read_metadata
 from mwaconvert.observation.model import IntArray, Metadata, RawFile
 
 if TYPE_CHECKING:
-    from mwaconvert.convert.plan import Plan
+    from mwaconvert.conversion.plan import Plan
 
 #: floats of one visibility cell: 4 polarisations, real and imaginary
 CELL = 8
@@ -69,14 +69,14 @@ class Observation:
 
         Parameters
         ----------
-        **options : fields of `mwaconvert.convert.options.Options`
+        **options : fields of `mwaconvert.conversion.options.Options`
 
         Raises
         ------
         InputError : options that are unknown, contradict each other or do not suit the observation
         """
         from mwaconvert.api import make_options
-        from mwaconvert.convert.plan import make_plan
+        from mwaconvert.conversion.plan import make_plan
 
         return make_plan(self, make_options(options))
 

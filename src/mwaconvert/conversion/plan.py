@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.convert import channels, corrections, flags, geometry
-from mwaconvert.convert.options import Options
-from mwaconvert.convert.passband import choose_passband
-from mwaconvert.convert.steps import Step
+from mwaconvert.conversion import channels, corrections, flags, geometry
+from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.passband import choose_passband
+from mwaconvert.conversion.steps import Step
 from mwaconvert.errors import InputError
 from mwaconvert.formats.visibility import Block, SpectralWindow, VisHeader
 from mwaconvert.observation.model import COTTER_POSITION, MWA_POSITION, FloatArray, IntArray, Metadata
 
 if TYPE_CHECKING:
-    from mwaconvert.convert.pipeline import Progress
-    from mwaconvert.convert.report import Report
+    from mwaconvert.conversion.pipeline import Progress
+    from mwaconvert.conversion.report import Report
     from mwaconvert.observation.observation import Observation
 
 UNIX_EPOCH_MJD = 40587.0
@@ -130,7 +130,7 @@ class Plan:
 
         A block's arrays are views of a buffer that the next block overwrites.
         """
-        from mwaconvert.convert.pipeline import stream_blocks
+        from mwaconvert.conversion.pipeline import stream_blocks
 
         return stream_blocks(self)
 
@@ -153,14 +153,14 @@ class Plan:
         ------
         InputError, FormatError, ResourceError : nothing stays under the final names
         """
-        from mwaconvert.convert.pipeline import run
+        from mwaconvert.conversion.pipeline import run
 
         paths = [outputs] if isinstance(outputs, str | Path) else outputs
         return run(self, [Path(p) for p in paths], qa=None if qa is None else Path(qa), progress=progress)
 
     def to_uvdata(self) -> Any:
         """Convert into a `pyuvdata.UVData` object, in memory (extra `pyuvdata`)."""
-        from mwaconvert.convert.to_uvdata import to_uvdata
+        from mwaconvert.conversion.to_uvdata import to_uvdata
 
         return to_uvdata(self)
 

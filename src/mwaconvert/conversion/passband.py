@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from mwaconvert.convert.options import Passband
+from mwaconvert.conversion.options import Passband
 from mwaconvert.observation.model import Correlator, FloatArray, Metadata
 
 PassbandKind = Literal["none", "jake", "jake_oversampled", "cotter"]

@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.convert.plan import Plan
+from mwaconvert.conversion.plan import Plan
 from mwaconvert.errors import Error, FormatError, InputError, ResourceError
 from mwaconvert.formats.visibility import Block, VisHeader, Writer
 from mwaconvert.observation.legacy import product_table, slot_inputs
 
 if TYPE_CHECKING:
-    from mwaconvert.convert.report import Report
+    from mwaconvert.conversion.report import Report
 
 #: called with input bytes done and in all
 Progress = Callable[[int, int], None]
@@ -401,7 +401,7 @@ class WriterThread:
 
 def run(plan: Plan, outputs: list[Path], *, qa: Path | None = None, progress: Progress | None = None) -> Report:
     """Convert, write and report; see `Plan.run`."""
-    from mwaconvert.convert.report import make_report
+    from mwaconvert.conversion.report import make_report
 
     started = time.perf_counter()
     counts = FlagCounts(plan)

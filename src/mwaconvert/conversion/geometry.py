@@ -27,7 +27,7 @@ from typing import Any
 import erfa
 import numpy as np
 
-from mwaconvert.convert.options import Geometry, Options
+from mwaconvert.conversion.options import Geometry, Options
 from mwaconvert.observation.model import ArrayPosition, FloatArray, Metadata
 
 MJD_ZERO = 2400000.5

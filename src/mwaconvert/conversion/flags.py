@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.convert.options import Options
-from mwaconvert.convert.steps import Step
+from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.steps import Step
 from mwaconvert.errors import InputError
 from mwaconvert.observation.model import Metadata
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.convert.geometry import phase_centre_rad, tracked_centre_rad
-from mwaconvert.convert.options import Options
-from mwaconvert.convert.passband import PassbandKind, choose_passband, passband
-from mwaconvert.convert.steps import Step
+from mwaconvert.conversion.geometry import phase_centre_rad, tracked_centre_rad
+from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.passband import PassbandKind, choose_passband, passband
+from mwaconvert.conversion.steps import Step
 from mwaconvert.observation.model import FloatArray, Metadata
 
 SPEED_OF_LIGHT_M_S = 299792458.0

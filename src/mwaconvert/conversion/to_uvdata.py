@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mwaconvert.errors import InputError, ResourceError
 
 if TYPE_CHECKING:
-    from mwaconvert.convert.plan import Plan
+    from mwaconvert.conversion.plan import Plan
 
 
 def to_uvdata(plan: Plan) -> Any:
