@@ -183,7 +183,6 @@ def built_in(
         ("CHANSEL", ",".join(str(i) for i in range(len(channels))), "Indices of the coarse channels"),
         ("NINPUTS", 2 * n_tiles, "Number of inputs into the correlation products"),
         ("BANDWDTH", round(band_mhz, 6), "[MHz] Total bandwidth"),
-        ("FREQCENT", round(np.mean([channels[0], channels[-1]]) * COARSE_MHZ, 6), "[MHz] Center frequency"),
         ("TIMEOFF", 0, "[s] Deprecated, use QUACKTIM or GOODTIME"),
         ("VERSION", 2.4, "METAFITS version number"),
         ("TELESCOP", "MWA", ""),
@@ -237,15 +236,23 @@ def set_correlation(
 ) -> None:
     """Put what the correlator did into the primary header."""
     header = hdus[0].header
-    n_coarse = len(header["CHANNELS"].split(","))
+    channels = sorted(int(word) for word in header["CHANNELS"].replace("'", "").split(","))
+    n_coarse = len(channels)
     exposure = n_times * int_time_s
     header["EXPOSURE"] = (int(exposure) if exposure.is_integer() else exposure, "[s] duration of observation")
     header["INTTIME"] = (int_time_s, "[s] Individual integration time")
     header["NSCANS"] = (n_times, "Number of time instants in correlation products")
     header["FINECHAN"] = (fine_khz, "[kHz] Fine channel width")
+    # the correlators average channels of 10 and of 0.2 kHz
+    legacy = read_correlator(header) == "legacy"
+    header["NAV_FREQ"] = (round(fine_khz / (10 if legacy else 0.2)), "Fine channel averaging factor")
+    # as in real metafits: first fine channel of the central coarse channel
+    shift_mhz = {20.0: 0.005, 40.0: 0.015}.get(fine_khz, 0.0) if legacy else 0.0
+    freqcent = (channels[n_coarse // 2] - 0.5) * COARSE_MHZ + shift_mhz
+    header["FREQCENT"] = (round(freqcent, 6), "[MHz] Center frequency of observation")
     header["NCHANS"] = (n_coarse * round(1280 / fine_khz), "Number of (averaged) fine channels in spectrum")
     header["QUACKTIM"] = (quack_s, "Seconds of bad data after observation starts")
-    if geodel or cabledel or "GEODEL" in header or "CABLEDEL" in header:
+    if not legacy or geodel or cabledel or "GEODEL" in header or "CABLEDEL" in header:
         header["DELAYMOD"] = (DELAY_MODES[geodel], "MWAX correlator delay mode")
         header["CABLEDEL"] = (cabledel, "Cable delays taken out by the correlator")
         header["GEODEL"] = (geodel, "Geometric delays taken out by the correlator")
