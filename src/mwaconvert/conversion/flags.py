@@ -57,9 +57,13 @@ def static_flags(
     fine, fine_steps = _fine_channels(metadata, options)
     coarse = np.zeros(len(metadata.coarse_channels), bool)
     coarse[_indices("coarse channel", options.flag_coarse_chans, len(coarse))] = True
-    coarse_step = Step("coarse channel flags", bool(coarse.any()), _list("coarse channels", np.flatnonzero(coarse)))
+    coarse_step = Step(
+        "coarse channel flags", bool(coarse.any()), _list("coarse channels", np.flatnonzero(coarse))
+    )
     times, time_steps = _times(metadata, options, start_s, common_s)
-    autos = Step("autocorrelation flags", options.flag_autos, "asked for" if options.flag_autos else "not asked for")
+    autos = Step(
+        "autocorrelation flags", options.flag_autos, "asked for" if options.flag_autos else "not asked for"
+    )
     return StaticFlags(
         antennas, fine, coarse, times, (antenna_step, autos, *fine_steps, coarse_step, *time_steps)
     )
@@ -141,7 +145,11 @@ def _times(
     flagged[listed] = True
     return flagged, (
         Step("quack flags", bool(init_s > 0 and quack.any()), quack_reason if init_s > 0 else "off"),
-        Step("end flags", bool(end.any()), f"last {end_s:g} s: {int(end.sum())} integrations" if end_s > 0 else "off"),
+        Step(
+            "end flags",
+            bool(end.any()),
+            f"last {end_s:g} s: {int(end.sum())} integrations" if end_s > 0 else "off",
+        ),
         Step("timestep flags", len(listed) > 0, _list("timesteps", listed)),
     )
 
@@ -149,7 +157,9 @@ def _times(
 def _indices(what: str, indices: Sequence[int], n: int) -> list[int]:
     for index in indices:
         if not 0 <= index < n:
-            raise InputError(f"{what} {index} does not exist: this observation has {n}, counted from 0 to {n - 1}")
+            raise InputError(
+                f"{what} {index} does not exist: this observation has {n}, counted from 0 to {n - 1}"
+            )
     return sorted(set(indices))
 
 

@@ -214,7 +214,9 @@ class Spool:
             self._file.write(decode_hdu(path, hdu).astype(">f4").tobytes())
             self._file.flush()
         except OSError as error:
-            raise ResourceError(f"{tempfile.gettempdir()}: cannot spool decoded data: {error.strerror}") from None
+            raise ResourceError(
+                f"{tempfile.gettempdir()}: cannot spool decoded data: {error.strerror}"
+            ) from None
         return self._file.fileno(), offset
 
     def clear(self) -> None:
@@ -399,7 +401,9 @@ class WriterThread:
             self._free.put(buffers)
 
 
-def run(plan: Plan, outputs: list[Path], *, qa: Path | None = None, progress: Progress | None = None) -> Report:
+def run(
+    plan: Plan, outputs: list[Path], *, qa: Path | None = None, progress: Progress | None = None
+) -> Report:
     """Convert, write and report; see `Plan.run`."""
     from mwaconvert.conversion.report import make_report
 

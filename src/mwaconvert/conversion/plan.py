@@ -182,7 +182,13 @@ def make_plan(observation: Observation, options: Options, command_line: str = ""
         "time", options.time_factor, options.time_res_s, meta.int_time_s, "s", len(timesteps), notes
     )
     freq_factor = _factor(
-        "frequency", options.freq_factor, options.freq_res_khz, meta.fine_width_hz / 1e3, "kHz", meta.n_fine, notes
+        "frequency",
+        options.freq_factor,
+        options.freq_res_khz,
+        meta.fine_width_hz / 1e3,
+        "kHz",
+        meta.n_fine,
+        notes,
     )
 
     start_s = observation.timestep_unix_ms / 1e3
@@ -226,7 +232,13 @@ def make_plan(observation: Observation, options: Options, command_line: str = ""
         f"{time_factor * meta.int_time_s:g} s from {meta.int_time_s:g} s, "
         f"{freq_factor * meta.fine_width_hz / 1e3:g} kHz from {meta.fine_width_hz / 1e3:g} kHz",
     )
-    steps = (*steps, Step("UT1-UTC", dut1_s != 0, f"{dut1_s:g} s: {dut1_reason}"), *static.steps, weight_step, averaging)
+    steps = (
+        *steps,
+        Step("UT1-UTC", dut1_s != 0, f"{dut1_s:g} s: {dut1_reason}"),
+        *static.steps,
+        weight_step,
+        averaging,
+    )
 
     state = _chunk_state(observation, timesteps, coarse, time_flagged, coarse_flagged)
     times = _output_times(input_mjd, meta.int_time_s, time_factor, state)
@@ -291,7 +303,11 @@ def check_options(options: Options) -> None:
             raise InputError(f"{what}: {first} and {second} were both given; give one of them")
         for name in (first, second):
             value = getattr(options, name)
-            if isinstance(value, int | float) and name != "dut1_s" and (value < 0 or not math.isfinite(value)):
+            if (
+                isinstance(value, int | float)
+                and name != "dut1_s"
+                and (value < 0 or not math.isfinite(value))
+            ):
                 raise InputError(f"{what}: {name} is {value}, but must not be negative")
     if options.phase_centre_deg is not None:
         ra, dec = options.phase_centre_deg
@@ -305,7 +321,13 @@ def check_options(options: Options) -> None:
 
 
 def _factor(
-    what: str, factor: int | None, resolution: float | None, unit_size: float, unit: str, n: int, notes: list[str]
+    what: str,
+    factor: int | None,
+    resolution: float | None,
+    unit_size: float,
+    unit: str,
+    n: int,
+    notes: list[str],
 ) -> int:
     """Averaging factor from whichever of factor and resolution was given."""
     if resolution is not None:
@@ -391,7 +413,9 @@ def _select_rows(
     if options.sel_ants is not None:
         for index in options.sel_ants:
             if not 0 <= index < n:
-                raise InputError(f"antenna {index} does not exist: the observation has {n}, counted from 0 to {n - 1}")
+                raise InputError(
+                    f"antenna {index} does not exist: the observation has {n}, counted from 0 to {n - 1}"
+                )
         keep[:] = False
         keep[list(options.sel_ants)] = True
     if not options.sel_flagged_ants:

@@ -6,7 +6,6 @@ in seconds, a negative or zero weight marks a flagged value, polarisations XX, Y
 
 from __future__ import annotations
 
-import io
 import os
 import textwrap
 from pathlib import Path
@@ -15,13 +14,13 @@ import erfa
 import numpy as np
 
 from mwaconvert import _core, _ufuncs
-from mwaconvert.errors import ResourceError
+from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.formats.fits_text import BLOCK, Card, header_bytes, table_bytes
 from mwaconvert.formats.staging import StagedPath
 from mwaconvert.formats.visibility import Block, SpectralWindow, VisHeader
 
 SPEED_OF_LIGHT = 299792458.0
 N_PARAMETERS = 7
-FITS_BLOCK = 2880
 MJD_ZERO_JD = 2400000.5
 
 
@@ -38,13 +37,25 @@ class UvfitsWriter:
 
     Raises
     ------
-    InputError : the file exists and may not be replaced
+    InputError : the file exists and may not be replaced, or channels are not evenly spaced
     ResourceError : no permission, or not enough space
     """
 
     def __init__(
-        self, path: Path, header: VisHeader, window: SpectralWindow, *, overwrite: bool = False, threads: int = 0
+        self,
+        path: Path,
+        header: VisHeader,
+        window: SpectralWindow,
+        *,
+        overwrite: bool = False,
+        threads: int = 0,
     ) -> None:
+        steps = np.diff(window.freq_hz)
+        if steps.size and not np.allclose(steps, steps[0], rtol=1e-6, atol=0):
+            raise InputError(
+                f"{path}: uvfits holds evenly spaced channels only, but averaging leaves a shorter channel at the end "
+                "of each coarse channel; choose a frequency resolution that divides 1.28 MHz, or write a .ms"
+            )
         self.path = path
         self._header = header
         self._window = window
@@ -52,7 +63,9 @@ class UvfitsWriter:
         self._rows = len(header.antenna1)
         self._group_bytes = _core.group_bytes(N_PARAMETERS, window.n_chan)
         many = header.metadata.n_antennas > 255
-        self._baseline = _ufuncs.baseline_number(header.antenna1 + 1, header.antenna2 + 1, 2048 if many else 256)
+        self._baseline = _ufuncs.baseline_number(
+            header.antenna1 + 1, header.antenna2 + 1, 2048 if many else 256
+        )
         self._date0_jd = float(np.floor(header.centroid_mjd[0] + MJD_ZERO_JD - 0.5) + 0.5)
 
         self._staged = StagedPath(path, overwrite)
@@ -64,7 +77,7 @@ class UvfitsWriter:
         tail = self._antenna_table()
         self._data_start = len(primary)
         data_end = self._data_start + self._group_bytes * self._rows * len(header.time_mjd)
-        padded_end = -(-data_end // FITS_BLOCK) * FITS_BLOCK
+        padded_end = -(-data_end // BLOCK) * BLOCK
         try:
             os.ftruncate(self._fd, padded_end)  # unwritten bytes are zero, as FITS padding must be
             os.pwrite(self._fd, primary, 0)
@@ -89,7 +102,14 @@ class UvfitsWriter:
         channels = self._window.channels
         try:
             _core.write_groups(
-                self._fd, offset, parameters, block.vis, block.weight, channels.start, channels.stop, self._threads
+                self._fd,
+                offset,
+                parameters,
+                block.vis,
+                block.weight,
+                channels.start,
+                channels.stop,
+                self._threads,
             )
         except ResourceError as error:
             raise ResourceError(f"{self.path}: {error}") from None
@@ -115,27 +135,14 @@ class UvfitsWriter:
             self._fd = -1
 
     def _primary_header(self) -> bytes:
-        from astropy.io import fits
-
         h, window, meta = self._header, self._window, self._header.metadata
         ra_deg, dec_deg = np.degrees(h.phase_centre_rad)
-        card = fits.Header()
-        card["SIMPLE"] = True
-        card["BITPIX"] = -32
-        card["NAXIS"] = 6
-        for axis, length in enumerate((0, 3, 4, window.n_chan, 1, 1), 1):
-            card[f"NAXIS{axis}"] = length
-        card["EXTEND"] = True
-        card["GROUPS"] = True
-        card["PCOUNT"] = N_PARAMETERS
-        card["GCOUNT"] = self._rows * len(h.time_mjd)
-        names = ("UU", "VV", "WW", "BASELINE", "DATE", "DATE", "INTTIM")
-        for k, name in enumerate(names, 1):
-            card[f"PTYPE{k}"] = name
-            card[f"PSCAL{k}"] = 1.0
-            card[f"PZERO{k}"] = self._date0_jd if k == 5 else 0.0
         reference = window.n_chan // 2
-        width = float(window.freq_hz[1] - window.freq_hz[0]) if window.n_chan > 1 else float(window.width_hz[0])
+        width = (
+            float(window.freq_hz[1] - window.freq_hz[0]) if window.n_chan > 1 else float(window.width_hz[0])
+        )
+        lengths = (0, 3, 4, window.n_chan, 1, 1)
+        parameters = ("UU", "VV", "WW", "BASELINE", "DATE", "DATE", "INTTIM")
         axes = (
             ("COMPLEX", 1.0, 1.0, 1.0),
             ("STOKES", -5.0, -1.0, 1.0),
@@ -143,98 +150,98 @@ class UvfitsWriter:
             ("RA", float(ra_deg), 1.0, 1.0),
             ("DEC", float(dec_deg), 1.0, 1.0),
         )
+        cards: list[Card] = [("SIMPLE", True), ("BITPIX", -32), ("NAXIS", len(lengths))]
+        cards += [(f"NAXIS{axis}", length) for axis, length in enumerate(lengths, 1)]
+        cards += [("EXTEND", True), ("GROUPS", True), ("PCOUNT", N_PARAMETERS)]
+        cards.append(("GCOUNT", self._rows * len(h.time_mjd)))
+        for k, name in enumerate(parameters, 1):
+            cards += [
+                (f"PTYPE{k}", name),
+                (f"PSCAL{k}", 1.0),
+                (f"PZERO{k}", self._date0_jd if k == 5 else 0.0),
+            ]
         for axis, (kind, value, step, pixel) in enumerate(axes, 2):
-            card[f"CTYPE{axis}"] = kind
-            card[f"CRVAL{axis}"] = value
-            card[f"CDELT{axis}"] = step
-            card[f"CRPIX{axis}"] = pixel
-        card["OBJECT"] = h.phase_centre_name
-        card["OBSRA"] = float(ra_deg)
-        card["OBSDEC"] = float(dec_deg)
-        card["EPOCH"] = 2000.0
-        card["TELESCOP"] = "MWA"
-        card["INSTRUME"] = "MWA"
-        card["OBSERVER"] = meta.creator
-        card["XORIENT"] = "east"
-        card["DATE-OBS"] = _date(float(h.centroid_mjd[0]))
-        card["BUNIT"] = "UNCALIB"
-        card["OBSID"] = (meta.obsid, "GPS time of the scheduled start, s")
-        card["SOFTWARE"] = h.software
-        card.add_history("AIPS WTSCAL = 1.0")
+            cards += [
+                (f"CTYPE{axis}", kind),
+                (f"CRVAL{axis}", value),
+                (f"CDELT{axis}", step),
+                (f"CRPIX{axis}", pixel),
+            ]
+        cards += [
+            ("OBJECT", h.phase_centre_name),
+            ("OBSRA", float(ra_deg)),
+            ("OBSDEC", float(dec_deg)),
+            ("EPOCH", 2000.0),
+            ("TELESCOP", "MWA"),
+            ("INSTRUME", "MWA"),
+            ("OBSERVER", meta.creator),
+            ("XORIENT", "east"),
+            ("DATE-OBS", _date(float(h.centroid_mjd[0]))),
+            ("BUNIT", "UNCALIB"),
+            ("OBSID", meta.obsid),
+            ("SOFTWARE", h.software),
+            ("HISTORY", "AIPS WTSCAL = 1.0"),
+        ]
         for line in (h.command_line, *h.history):
-            for piece in textwrap.wrap(_ascii(line), 70, subsequent_indent="  "):
-                card.add_history(piece)
-        return _header_bytes(card)
+            cards += [("HISTORY", piece) for piece in textwrap.wrap(line, 70, subsequent_indent="  ")]
+        return header_bytes(cards)
 
     def _antenna_table(self) -> bytes:
         """The AIPS AN table. STABXYZ is local: x towards the local meridian, array centre not added."""
-        from astropy.io import fits
-
         h = self._header
-        meta = h.metadata
-        n = meta.n_antennas
+        n = h.metadata.n_antennas
         day = np.floor(h.centroid_mjd[0])
         position = h.array_position
-        centre = erfa.gd2gc(1, position.longitude_rad, position.latitude_rad, position.height_m)
+        x, y, z = erfa.gd2gc(1, position.longitude_rad, position.latitude_rad, position.height_m)
         year, month, day_of_month, _ = erfa.jd2cal(MJD_ZERO_JD, day)
+        f4 = np.float32
         columns = [
-            ("ANNAME", "8A", np.array([a.name[:8] for a in meta.antennas]), None),
-            ("STABXYZ", "3D", h.antenna_xyz_m, "METERS"),
-            ("ORBPARM", "0D", np.zeros((n, 0)), None),
-            ("NOSTA", "1J", np.arange(1, n + 1), None),
-            ("MNTSTA", "1J", np.zeros(n), None),
-            ("STAXOF", "1E", np.zeros(n), "METERS"),
-            ("POLTYA", "1A", np.full(n, "X"), None),
+            ("ANNAME", np.array([a.name for a in h.metadata.antennas], "S8"), None),
+            ("STABXYZ", h.antenna_xyz_m, "METERS"),
+            ("ORBPARM", np.zeros((n, 0)), None),
+            ("NOSTA", np.arange(1, n + 1, dtype=np.int32), None),
+            ("MNTSTA", np.zeros(n, np.int32), None),
+            ("STAXOF", np.zeros(n, f4), "METERS"),
+            ("POLTYA", np.full(n, b"X"), None),
             # X is the east-west dipole; angles count from north (peers write 0 and 90)
-            ("POLAA", "1E", np.full(n, 90.0), "DEGREES"),
-            ("POLCALA", "3E", np.zeros((n, 3)), None),
-            ("POLTYB", "1A", np.full(n, "Y"), None),
-            ("POLAB", "1E", np.zeros(n), "DEGREES"),
-            ("POLCALB", "3E", np.zeros((n, 3)), None),
-            ("DIAMETER", "1E", np.full(n, 4.0), "METERS"),
+            ("POLAA", np.full(n, 90, f4), "DEGREES"),
+            ("POLCALA", np.zeros((n, 3), f4), None),
+            ("POLTYB", np.full(n, b"Y"), None),
+            ("POLAB", np.zeros(n, f4), "DEGREES"),
+            ("POLCALB", np.zeros((n, 3), f4), None),
+            ("DIAMETER", np.full(n, 4, f4), "METERS"),
         ]
-        table = fits.BinTableHDU.from_columns(
-            [fits.Column(name, form, array=array, unit=unit) for name, form, array, unit in columns], name="AIPS AN"
-        )
-        card = table.header
-        card["EXTVER"] = 1
-        for name, value in zip("XYZ", centre, strict=True):
-            card[f"ARRAY{name}"] = float(value)
-        card["GSTIA0"] = (float(np.degrees(erfa.gst06a(MJD_ZERO_JD, day, MJD_ZERO_JD, day))), "GST at 0h of RDATE, deg")
-        card["DEGPDY"] = 360.9856473
-        card["FREQ"] = float(self._window.freq_hz[self._window.n_chan // 2])
-        card["RDATE"] = _date(float(day))
-        card["POLARX"] = 0.0
-        card["POLARY"] = 0.0
-        card["UT1UTC"] = h.dut1_s
-        card["DATUTC"] = 0.0
-        card["TIMSYS"] = "UTC"
-        card["TIMESYS"] = "UTC"
-        card["ARRNAM"] = "MWA"
-        card["FRAME"] = "ITRF"
-        card["XYZHAND"] = "RIGHT"
-        card["NUMORB"] = 0
-        card["NO_IF"] = 1
-        card["NOPCAL"] = 3
-        card["POLTYPE"] = "X-Y LIN"
-        card["FREQID"] = -1
-        card["IATUTC"] = float(erfa.dat(year, month, day_of_month, 0.0))
-        file = io.BytesIO()
-        fits.HDUList([fits.PrimaryHDU(), table]).writeto(file)
-        return file.getvalue()[FITS_BLOCK:]  # without the primary HDU, which is one block
+        cards: list[Card] = [
+            ("EXTVER", 1),
+            ("ARRAYX", float(x)),
+            ("ARRAYY", float(y)),
+            ("ARRAYZ", float(z)),
+            ("GSTIA0", float(np.degrees(erfa.gst06a(MJD_ZERO_JD, day, MJD_ZERO_JD, day)))),
+            ("DEGPDY", 360.9856473),
+            ("FREQ", float(self._window.freq_hz[self._window.n_chan // 2])),
+            ("RDATE", _date(float(day))),
+            ("POLARX", 0.0),
+            ("POLARY", 0.0),
+            ("UT1UTC", h.dut1_s),
+            ("DATUTC", 0.0),
+            ("TIMSYS", "UTC"),
+            ("TIMESYS", "UTC"),
+            ("ARRNAM", "MWA"),
+            ("FRAME", "ITRF"),
+            ("XYZHAND", "RIGHT"),
+            ("NUMORB", 0),
+            ("NO_IF", 1),
+            ("NOPCAL", 3),
+            ("POLTYPE", "X-Y LIN"),
+            ("FREQID", -1),
+            ("IATUTC", float(erfa.dat(year, month, day_of_month, 0.0))),
+        ]
+        return table_bytes("AIPS AN", columns, cards)
 
 
 def _date(mjd: float) -> str:
     year, month, day, _ = erfa.jd2cal(MJD_ZERO_JD, np.floor(mjd))
     return f"{int(year):04d}-{int(month):02d}-{int(day):02d}"
-
-
-def _ascii(line: str) -> str:
-    return line.encode("ascii", "replace").decode()
-
-
-def _header_bytes(card: object) -> bytes:
-    return card.tostring(sep="", endcard=True, padding=True).encode("ascii")  # type: ignore[attr-defined,no-any-return]
 
 
 def _refused(path: Path, error: OSError) -> ResourceError:
