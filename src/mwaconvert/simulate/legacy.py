@@ -7,6 +7,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.simulate.metafits import Instrument
 from mwaconvert.simulate.products import Block, LegacyProducts
@@ -36,8 +37,8 @@ class LegacyWriter:
         return f"{self._instrument.obsid}_{name_time(start_unix_s)}_gpubox{box:02d}_{batch:02d}.fits"
 
     def hdu_bytes(self) -> int:
-        """Size of one integration in a file, about."""
-        n_bytes = int(np.prod(self.products.shape)) * 8
+        """Size of one integration in a file; at least, if compressed."""
+        n_bytes = int(np.prod(self.products.shape)) * (1 if self._compress else 8)
         return n_bytes + padding(n_bytes) + 2880
 
     def write_primary(self, out: BinaryIO, start_unix_s: float, coarse: int, marker: int) -> None:  # noqa: ARG002
@@ -92,15 +93,38 @@ class LegacyWriter:
 
 def _rice_hdu(integers: npt.NDArray[np.int32], cards: list[Card]) -> bytes:
     """A tile-compressed image HDU of (n_fine, n) integers, one tile for each row."""
-    import io
-
-    from astropy.io import fits
-
-    hdu = fits.CompImageHDU(
-        integers, compression_type="RICE_1", tile_shape=(1, integers.shape[1]), name="COMPRESSED_IMAGE"
-    )
-    for key, value, comment in cards:
-        hdu.header[key] = (value, comment)
-    buffer = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(buffer)
-    return buffer.getvalue()[2880:]
+    rows, columns = integers.shape
+    tiles = [_core.rice_encode(row, RICE_BLOCK) for row in integers]
+    sizes = np.array([len(tile) for tile in tiles])
+    descriptors = np.stack([sizes, np.cumsum(sizes) - sizes], axis=1).astype(">i4")
+    table: list[Card] = [
+        ("XTENSION", "BINTABLE", "binary table extension"),
+        ("BITPIX", 8, "array data type"),
+        ("NAXIS", 2, "number of array dimensions"),
+        ("NAXIS1", 8, "width of table in bytes"),
+        ("NAXIS2", rows, "number of rows in table"),
+        ("PCOUNT", int(sizes.sum()), "number of group parameters"),
+        ("GCOUNT", 1, "number of groups"),
+        ("TFIELDS", 1, "number of fields in each row"),
+        ("TTYPE1", "COMPRESSED_DATA", "label for field 1"),
+        ("TFORM1", f"1PB({sizes.max()})", "data format of field: variable length array"),
+        ("ZIMAGE", True, "extension contains compressed image"),
+        ("ZTENSION", "IMAGE", "IMAGE extension"),
+        ("ZBITPIX", 32, "number of bits per data pixel"),
+        ("ZNAXIS", 2, "number of data axes"),
+        ("ZNAXIS1", columns, "length of data axis 1"),
+        ("ZNAXIS2", rows, "length of data axis 2"),
+        ("ZPCOUNT", 0, "required keyword; must = 0"),
+        ("ZGCOUNT", 1, "required keyword; must = 1"),
+        ("ZTILE1", columns, "size of tiles to be compressed"),
+        ("ZTILE2", 1, "size of tiles to be compressed"),
+        ("ZCMPTYPE", "RICE_1", "compression algorithm"),
+        ("ZNAME1", "BLOCKSIZE", "compression block size"),
+        ("ZVAL1", RICE_BLOCK, "pixels per block"),
+        ("ZNAME2", "BYTEPIX", "bytes per pixel (1, 2, 4, or 8)"),
+        ("ZVAL2", 4, "bytes per pixel (1, 2, 4, or 8)"),
+        ("EXTNAME", "COMPRESSED_IMAGE", "name of this binary table extension"),
+        *cards,
+    ]
+    data = descriptors.tobytes() + b"".join(tile.tobytes() for tile in tiles)
+    return header_bytes(table) + data + b"\0" * padding(len(data))

@@ -267,6 +267,10 @@ def set_times(hdus: Any, obsid: int, phase_centre: tuple[float, float] | None, k
     obsid : GPS second of the start
     phase_centre : RA, Dec in degrees; None: as it is, or the pointing rounded to whole degrees
     keep_pointing : RA, DEC and RAPHASE, DECPHASE in the header already belong to this obsid
+
+    Raises
+    ------
+    InputError : a date that astropy's tables do not cover
     """
     from astropy import units
     from astropy.coordinates import ICRS, AltAz, SkyCoord, get_sun
@@ -275,6 +279,12 @@ def set_times(hdus: Any, obsid: int, phase_centre: tuple[float, float] | None, k
     header = hdus[0].header
     with offline():
         start = Time(obsid, format="gps").utc
+        dut1, status = start.get_delta_ut1_utc(return_status=True)
+        if status < 0:  # before or after the table
+            raise InputError(
+                f"obsid {obsid}: astropy's table of the Earth's orientation does not cover that date; "
+                "choose another, or upgrade the package astropy-iers-data"
+            )
         unix = round(start.unix)
         location = site()
         lst = start.sidereal_time("apparent", location.lon)
@@ -283,7 +293,7 @@ def set_times(hdus: Any, obsid: int, phase_centre: tuple[float, float] | None, k
         header["DATE-OBS"] = (start.isot[:19], "[UT] Date and time of observation")
         header["DATESTRT"] = (start.isot[:19], "[UT] Date and time of correlations start")
         header["LST"] = (lst.deg, "[deg] LST")
-        header["DUT1"] = (float(start.delta_ut1_utc), "[s] UT1-UTC")
+        header["DUT1"] = (float(dut1.to_value(units.s)), "[s] UT1-UTC")
         header["GOODTIME"] = (float(unix + header["QUACKTIM"]), "OBSID+QUACKTIME as Unix timestamp")
         frame = AltAz(obstime=start, location=location, pressure=0 * units.hPa)
         if not keep_pointing:

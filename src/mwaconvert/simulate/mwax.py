@@ -27,7 +27,7 @@ class MwaxWriter:
         return f"{self._instrument.obsid}_{name_time(start_unix_s)}_ch{channel:03d}_{batch:03d}.fits"
 
     def hdu_bytes(self) -> int:
-        """Size of one integration in a file, about."""
+        """Size of one integration in a file."""
         n_bytes = int(np.prod(self.products.shape)) * 8
         return n_bytes + padding(n_bytes) + len(self._weights) + padding(len(self._weights)) + 2 * 2880
 

@@ -77,8 +77,10 @@ def prepare_metafits(
             mf.keep_tiles(hdus, n_tiles)
     else:
         raise InputError(f"like {like}: expected {', '.join(BUILT_IN)} or an existing metafits")
-    if not 0 < new_obsid < 2**31:
+    if not 10**9 <= new_obsid < 10**10:
         raise InputError(f"obsid {new_obsid}: must be a GPS second of ten digits")
+    if phase_centre is not None and not (abs(phase_centre[0]) <= 360 and abs(phase_centre[1]) <= 90):
+        raise InputError(f"phase_centre {phase_centre}: RA must be within +-360, Dec within +-90 degrees")
 
     int_time_s = float(defaults["INTTIME"] if int_time_s is None else int_time_s)
     fine_khz = float(defaults["FINECHAN"] if fine_khz is None else fine_khz)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -172,15 +172,17 @@ def simulate(
     InputError : an argument that cannot be used
     ResourceError : no space, or no permission to write
     """
-    hdus, duration_steps = prepare_metafits(
+    hdus, n_times = prepare_metafits(
         like, obsid, duration_s, int_time_s, fine_khz, coarse_channels, n_tiles, geodel, cabledel, quack_s,
         phase_centre,
     )  # fmt: skip
     mf.flag_tiles(hdus, checked_tiles(flagged_tiles, hdus))
     instrument = mf.read_instrument(hdus)
     coarse = chosen_channels(instrument, coarse_channels)
-    start_unix_s: FloatArray = instrument.start_unix_s + np.arange(duration_steps) * instrument.int_time_s
-    present = parse_missing(missing, duration_steps, len(coarse))
+    start_unix_s: FloatArray = (
+        instrument.start_unix_s + np.arange(n_times, dtype=np.float64) * instrument.int_time_s
+    )
+    present = parse_missing(missing, n_times, len(coarse))
 
     if not noise_jy >= 0 or not np.isfinite(noise_jy):
         raise InputError(f"noise_jy {noise_jy}: must be zero or positive")
@@ -192,84 +194,116 @@ def simulate(
     true_sky = model.make_sky(instrument, all_sources, start_unix_s + instrument.int_time_s / 2)
     if all_sources and not np.any(true_sky.source_enu[:, :, 2] > 0):
         raise InputError(
-            f"no source is above the horizon at obsid {instrument.obsid}; near the zenith is RA, Dec "
+            f"no source is above the horizon at obsid {instrument.obsid}; the phase centre is RA, Dec "
             f"{instrument.phase_centre_deg[0]:.1f}, {instrument.phase_centre_deg[1]:.1f} degrees"
         )
     total_flux = sum(abs(s.flux_jy) for s in all_sources)
     typical = noise_jy or total_flux or 1.0
     rfi = None
     if rfi_fraction > 0:
-        shape = (duration_steps, len(coarse), instrument.n_fine)
+        shape = (n_times, len(coarse), instrument.n_fine)
         rfi = make_rfi(shape, rfi_fraction, typical, np.random.default_rng([seed, 1]))
 
     writer = _make_writer(instrument, bscale, compress, typical, noise_jy > 0, weights)
     generator = Generator(instrument, true_sky, writer.products, noise_jy, seed)
-
-    steps_per_file = duration_steps
-    if batch_s is not None:
-        steps_per_file = round(batch_s / instrument.int_time_s)
-        if steps_per_file < 1 or not np.isclose(steps_per_file * instrument.int_time_s, batch_s):
-            raise InputError(f"batch_s {batch_s}: must be a multiple of {instrument.int_time_s} s")
-
-    out_dir = Path(out_dir)
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(f"{out_dir}: cannot be created ({error.strerror})") from error
-    n_hdus = int(present.hdus.sum())
-    _check_space(out_dir, n_hdus * writer.hdu_bytes())
-
-    raw = []
+    plan = _plan_files(instrument, coarse, start_unix_s, present, batch_s, writer)
+    n_hdus = sum(len(file.steps) for file in plan)
     done = 0
-    with ExitStack() as undo:
-        metafits = StagedPath(out_dir / f"{instrument.obsid}.metafits", overwrite)
-        undo.callback(metafits.discard)
-        hdus.writeto(metafits.temporary)
-        for k, index in enumerate(coarse):
-            for batch, first in enumerate(range(0, duration_steps, steps_per_file)):
-                steps = [
-                    t for t in range(first, min(first + steps_per_file, duration_steps)) if present.hdus[t, k]
-                ]
-                if not steps:
-                    continue
-                start = float(start_unix_s[steps[0]])
-                file = StagedPath(out_dir / writer.file_name(start, index, batch), overwrite)
-                undo.callback(file.discard)
-                ends = []
-                with file.temporary.open("wb") as out:
-                    writer.write_primary(out, start, index, steps[0])
-                    for t in steps:
-                        block = generator.integration(t, index, rfi, k)
+
+    folder = Path(out_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_space(folder, n_hdus * writer.hdu_bytes())
+        with ExitStack() as undo:
+            staged = []
+
+            def stage(name: str) -> StagedPath:
+                staged.append(StagedPath(folder / name, overwrite))
+                undo.callback(staged[-1].discard)
+                return staged[-1]
+
+            metafits = stage(f"{instrument.obsid}.metafits")
+            rfi_mask = None if rfi is None else stage(f"{instrument.obsid}_rfi.npz")
+            raw = [stage(file.name) for file in plan]
+            hdus.writeto(metafits.temporary)
+            if rfi is not None and rfi_mask is not None:
+                with rfi_mask.temporary.open("wb") as out:
+                    np.savez_compressed(out, mask=rfi.mask, amplitude_jy=rfi.amplitude_jy, coarse=coarse)
+            for file, path in zip(plan, raw, strict=True):
+                with path.temporary.open("wb") as out:
+                    writer.write_primary(out, float(start_unix_s[file.steps[0]]), file.coarse, file.steps[0])
+                    ends = [out.tell()]
+                    for t in file.steps:
+                        block = generator.integration(t, file.coarse, rfi, file.row)
                         writer.write_integration(out, block, float(start_unix_s[t]), t)
                         ends.append(out.tell())
                         done += 1
                         if progress is not None:
                             progress(done, n_hdus)
-                    cut = present.cut[k]
-                    if cut and first + steps_per_file >= duration_steps:
-                        if cut >= len(ends):
-                            raise InputError(f"missing data last={cut}: a file has {len(ends)} integrations")
-                        out.truncate((ends[-cut] + ends[-cut - 1]) // 2)
-                file.commit()
-                raw.append(file.target)
-        rfi_mask = None
-        if rfi is not None:
-            rfi_mask = out_dir / f"{instrument.obsid}_rfi.npz"
-            np.savez_compressed(rfi_mask, mask=rfi.mask, amplitude_jy=rfi.amplitude_jy, coarse=coarse)
-        metafits.commit()
-        undo.pop_all()
+                    if file.cut:
+                        out.truncate((ends[-file.cut] + ends[-file.cut - 1]) // 2)
+            for path in staged:
+                path.commit()
+            undo.pop_all()
+    except OSError as error:
+        raise ResourceError(f"{folder}: cannot be written ({error.strerror or error})") from error
     return Simulation(
-        metafits.target,
-        tuple(raw),
-        instrument,
-        all_sources,
-        coarse,
-        start_unix_s,
-        present,
-        noise_jy,
-        rfi,
-        rfi_mask,
+        metafits=metafits.target,
+        raw=tuple(path.target for path in raw),
+        instrument=instrument,
+        sources=all_sources,
+        coarse=coarse,
+        start_unix_s=start_unix_s,
+        present=present,
+        noise_jy=noise_jy,
+        rfi=rfi,
+        rfi_mask=None if rfi_mask is None else rfi_mask.target,
     )
+
+
+@dataclass(frozen=True)
+class _File:
+    name: str
+    #: index into the channels of the metafits, and among those simulated
+    coarse: int
+    row: int
+    steps: tuple[int, ...]
+    #: breaks off in the middle of this integration, counted from the end; 0 = whole
+    cut: int
+
+
+def _plan_files(
+    instrument: mf.Instrument,
+    coarse: tuple[int, ...],
+    start_unix_s: FloatArray,
+    present: Present,
+    batch_s: float | None,
+    writer: LegacyWriter | MwaxWriter,
+) -> list[_File]:
+    """The raw files, by coarse channel and batch; batches without data have none."""
+    n_times = len(start_unix_s)
+    per_file = n_times
+    if batch_s is not None:
+        per_file = round(batch_s / instrument.int_time_s)
+        if per_file < 1 or not np.isclose(per_file * instrument.int_time_s, batch_s):
+            raise InputError(f"batch_s {batch_s}: must be a multiple of {instrument.int_time_s} s")
+    plan = []
+    for row, index in enumerate(coarse):
+        files = []
+        for batch, first in enumerate(range(0, n_times, per_file)):
+            steps = first + np.flatnonzero(present.hdus[first : first + per_file, row])
+            if len(steps):
+                name = writer.file_name(float(start_unix_s[steps[0]]), index, batch)
+                files.append(_File(name, index, row, tuple(steps.tolist()), 0))
+        cut = present.cut[row]
+        if files and cut > len(files[-1].steps):
+            raise InputError(
+                f"missing data last={cut}: {files[-1].name} has {len(files[-1].steps)} integrations"
+            )
+        if files:
+            files[-1] = replace(files[-1], cut=cut)
+        plan += files
+    return plan
 
 
 def _make_writer(
