@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,8 @@ from mwaconvert.simulate.layout import ELECTRICAL, SLOTS, tile_table
 from mwaconvert.simulate.sky import offline, site
 
 COARSE_MHZ = 1.28
-#: GEODEL -> DELAYMOD
-DELAY_MODES = {0: "NODELAYS", 1: "ZENITH", 2: "TILEPOINTING", 3: "FULLTRACK"}
+#: DELAYMOD by GEODEL
+DELAY_MODES = ("NODELAYS", "CABLEZEN", "TILEBEAM", "FULLTRACK")
 
 TFORMS = {
     "TileName": "8A",
@@ -253,7 +254,8 @@ def set_correlation(
     header["NCHANS"] = (n_coarse * round(1280 / fine_khz), "Number of (averaged) fine channels in spectrum")
     header["QUACKTIM"] = (quack_s, "Seconds of bad data after observation starts")
     if not legacy or geodel or cabledel or "GEODEL" in header or "CABLEDEL" in header:
-        header["DELAYMOD"] = (DELAY_MODES[geodel], "MWAX correlator delay mode")
+        mode = "CABLE" if cabledel and not geodel else DELAY_MODES[geodel]
+        header["DELAYMOD"] = (mode, "MWAX correlator delay mode")
         header["CABLEDEL"] = (cabledel, "Cable delays taken out by the correlator")
         header["GEODEL"] = (geodel, "Geometric delays taken out by the correlator")
 
@@ -275,11 +277,14 @@ def set_times(hdus: Any, obsid: int, phase_centre: tuple[float, float] | None, k
     from astropy import units
     from astropy.coordinates import ICRS, AltAz, SkyCoord, get_sun
     from astropy.time import Time
+    from erfa import ErfaWarning
 
     header = hdus[0].header
     with offline():
-        start = Time(obsid, format="gps").utc
-        dut1, status = start.get_delta_ut1_utc(return_status=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ErfaWarning)  # a dubious year, refused below
+            start = Time(obsid, format="gps").utc
+            dut1, status = start.get_delta_ut1_utc(return_status=True)
         if status < 0:  # before or after the table
             raise InputError(
                 f"obsid {obsid}: astropy's table of the Earth's orientation does not cover that date; "
