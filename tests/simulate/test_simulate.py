@@ -130,6 +130,19 @@ def test_mwalib_reads_the_sky(tmp_path, kind):
             np.testing.assert_allclose(read(ctx, time, coarse), expected, atol=1e-5)
 
 
+def test_many_sources_some_below_the_horizon(tmp_path):
+    rng = np.random.default_rng(2)
+    sources = [
+        (ra, dec, 1.0) for ra, dec in zip(rng.uniform(-40, 40, 60), rng.uniform(-60, 10, 60), strict=True)
+    ]
+    one = simulate(tmp_path / "one", **MWAX, sources=sources)
+    two = simulate(tmp_path / "two", **MWAX, sources=[*sources, (180.0, 30.0, 1000.0)])
+    found = read(context(one), 1, 1)
+    expected = one.sky(1, 1)[..., None] * instrument_response(one, context(one), 1) * [1, 0, 0, 1]
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    np.testing.assert_allclose(read(context(two), 1, 1), found, atol=2e-4)
+
+
 @pytest.mark.parametrize("kind", [LEGACY, MWAX], ids=str)
 def test_interference_has_all_polarisations(tmp_path, kind):
     """X and Y differ in gains and cables, so that a swap of XY and YX or a lost conjugate shows."""
@@ -505,6 +518,7 @@ def test_sky_file(tmp_path):
         ({"coarse_channels": [300]}, "coarse_channels"),
         ({"noise_jy": -1}, "noise_jy"),
         ({"rfi_fraction": 1.5}, "rfi_fraction"),
+        ({"seed": -1}, "seed"),
         ({"n_tiles": 0}, "n_tiles"),
         ({"like": "legacy-128"}, "n_tiles"),
         ({"compress": True}, "compress"),

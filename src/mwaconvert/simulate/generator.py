@@ -39,15 +39,15 @@ class Generator:
 
         track = model.fringes(self._position, self._sky.track_enu[time : time + 1], freq).conj()
         factors = self._factors[1] * track
-        fringe = model.fringes(self._position, self._sky.source_enu[time], freq)
-        flux = self._sky.flux_jy(time, freq)
+        enu, flux = self._sky.source_enu[time], self._sky.flux_jy(time, freq)
         amplitude = None if rfi is None else rfi.amplitude_jy[time, rfi_row]
         step = max(1, CHUNK_BYTES // (8 * inst.n_antennas**2))
         for first in range(0, inst.n_fine, step):
             channels = slice(first, min(first + step, inst.n_fine))
             if flux.shape[1]:
+                fringe = model.fringes(self._position, enu, freq[channels])
                 for p in range(2):
-                    signal = (fringe[channels] * factors[channels, :, p, None]).astype(np.complex64)
+                    signal = (fringe * factors[channels, :, p, None]).astype(np.complex64)
                     weighted = signal * flux[channels, None, :].astype(np.float32)
                     products.add(block, channels, p, p, weighted @ signal.conj().transpose(0, 2, 1))
             if amplitude is not None and np.any(amplitude[channels]):

@@ -186,6 +186,8 @@ def simulate(
 
     if not noise_jy >= 0 or not np.isfinite(noise_jy):
         raise InputError(f"noise_jy {noise_jy}: must be zero or positive")
+    if seed < 0:
+        raise InputError(f"seed {seed}: must not be negative")
     if not 0 <= rfi_fraction <= 1:
         raise InputError(f"rfi_fraction {rfi_fraction}: must be between 0 and 1")
     all_sources = as_sources(sources or ()) + (read_sky(Path(sky)) if sky is not None else ())
