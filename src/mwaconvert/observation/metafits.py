@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +17,18 @@ from mwaconvert.observation.model import Antenna, CoarseChannel, Correlator, Flo
 
 if TYPE_CHECKING:
     import mwalib
+
+#: spacing and width of receiver channels; BANDWDTH of some metafits is that of the channels in use
+COARSE_WIDTH_HZ = 1.28e6
+
+#: reads a metafits and exits; a core dump would stay behind
+_PROBE = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+sys.path.append(sys.argv[1])
+import mwalib
+mwalib.MetafitsContext(sys.argv[2], None)
+"""
 
 
 def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
@@ -40,8 +57,8 @@ def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
     if [antenna.ant for antenna in antennas] != list(range(len(antennas))):
         raise MetadataError(f"{path}: the column Antenna does not number the tiles from 0 without gaps")
     fine_width_hz = float(context.corr_fine_chan_width_hz)
-    if fine_width_hz <= 0 or context.corr_int_time_ms <= 0:
-        raise MetadataError(f"{path}: FINECHAN and INTTIME must be positive")
+    if context.corr_int_time_ms <= 0:
+        raise MetadataError(f"{path}: INTTIME must be positive")
     return Metadata(
         path=path,
         obsid=context.obs_id,
@@ -50,7 +67,7 @@ def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
         coarse_channels=_coarse_channels(context),
         digital_gains=_digital_gains(path, antennas, context.num_metafits_coarse_chans),
         fine_width_hz=fine_width_hz,
-        n_fine=round(context.coarse_chan_width_hz / fine_width_hz),
+        n_fine=channels_per_coarse(fine_width_hz, path),
         int_time_s=context.corr_int_time_ms / 1000,
         sched_start_unix_s=context.sched_start_unix_time_ms / 1000,
         sched_duration_s=context.sched_duration_ms / 1000,
@@ -77,15 +94,57 @@ def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
     )
 
 
+def channels_per_coarse(fine_width_hz: float, path: Path) -> int:
+    """Number of fine channels in a coarse channel.
+
+    Raises
+    ------
+    MetadataError : the width (from `path`) does not divide a coarse channel
+    """
+    n = round(COARSE_WIDTH_HZ / fine_width_hz) if fine_width_hz > 0 else 0
+    if n < 1 or abs(n * fine_width_hz - COARSE_WIDTH_HZ) > 1:
+        raise MetadataError(
+            f"{path}: FINECHAN is {fine_width_hz / 1000:g} kHz, which does not divide a coarse channel of "
+            f"{COARSE_WIDTH_HZ / 1000:g} kHz"
+        )
+    return n
+
+
 def _open_context(path: Path, correlator: Correlator | None) -> mwalib.MetafitsContext:
     import mwalib
 
+    info = path.stat()
+    if failure := _fatal_failure(str(path.absolute()), info.st_mtime_ns, info.st_size):
+        raise MetadataError(f"{path}: not a usable metafits file: {failure}")
     versions = {"legacy": mwalib.MWAVersion.CorrLegacy, "mwax": mwalib.MWAVersion.CorrMWAXv2}
     try:
         return mwalib.MetafitsContext(str(path), versions[correlator] if correlator else None)
     except Exception as error:  # the exceptions of mwalib have no base class of their own
-        text = " ".join(str(error).split())
+        text = re.sub(r"^src/\S+ ", "", " ".join(str(error).split()))  # a line of its source says nothing
         raise MetadataError(f"{path}: not a usable metafits file: {text}") from error
+
+
+@functools.lru_cache(maxsize=64)
+def _fatal_failure(path: str, mtime_ns: int, size: int) -> str | None:  # noqa: ARG001 (part of the key)
+    """What mwalib says when a file makes it abort the process, which many damaged ones do.
+
+    Tried in a process of its own (0.05 s); `mtime_ns` and `size` make the result valid for this content only.
+    """
+    import mwalib
+
+    folder = str(Path(mwalib.__file__).parents[1])
+    if not sys.executable:
+        return None
+    command = [sys.executable, "-I", "-S", "-c", _PROBE, folder, path]
+    environment = os.environ | {"RUST_BACKTRACE": "0"}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, check=False, stdin=subprocess.DEVNULL
+    )
+    if done.returncode >= 0:
+        return None  # good, or a failure that can be caught
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    said = [line for line in lines if line and "panicked at" not in line and not line.startswith("note:")]
+    return f"mwalib failed: {said[0] if said else f'signal {-done.returncode}'}"
 
 
 def _correlator(context: mwalib.MetafitsContext) -> Correlator:
@@ -118,8 +177,8 @@ def _coarse_channels(context: mwalib.MetafitsContext) -> tuple[CoarseChannel, ..
             index=index,
             number=channel.rec_chan_number,
             gpubox=channel.gpubox_number,
-            centre_hz=float(channel.chan_centre_hz),
-            width_hz=float(channel.chan_width_hz),
+            centre_hz=channel.rec_chan_number * COARSE_WIDTH_HZ,
+            width_hz=COARSE_WIDTH_HZ,
         )
         for index, channel in enumerate(channels)
     )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.observation import rawfiles, timemap
-from mwaconvert.observation.metafits import read_metadata
+from mwaconvert.observation.metafits import channels_per_coarse, read_metadata
 from mwaconvert.observation.model import IntArray, Metadata, RawFile
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Observation:
         `weight_offset` (where in the file the data of the weights HDU start, -1 if there are none)
     provided_coarse : indices of coarse channels that have files
     common : timesteps that all provided coarse channels have: the first unbroken run
-    common_good : the same among timesteps that start at GOODTIME or later
+    common_good : the same for timesteps that start at GOODTIME or later
     notes : sentences on everything unusual
     """
 
@@ -128,8 +128,8 @@ def open_observation(
         hdu_index=index,
         hdus=hdus,
         provided_coarse=tuple(sorted({scan.coarse for scan in scans})),
-        common=timemap.common_run(index >= 0),
-        common_good=timemap.common_run((index >= 0) & (times >= good_ms)[:, None]),
+        common=timemap.common_run(index >= 0, np.ones(len(times), dtype=bool)),
+        common_good=timemap.common_run(index >= 0, times >= good_ms),
         notes=tuple(notes),
     )
 
@@ -138,13 +138,7 @@ def _as_in_files(metadata: Metadata, scans: tuple[rawfiles.RawScan, ...], notes:
     """Metadata with the channel width and integration time of the raw files, if they have them."""
     width_khz = rawfiles.uniform_number(scans, "FINECHAN")
     if width_khz is not None and round(width_khz * 1000) != round(metadata.fine_width_hz):
-        coarse_hz = metadata.coarse_channels[0].width_hz
-        n_fine = round(coarse_hz / (width_khz * 1000))
-        if abs(n_fine * width_khz * 1000 - coarse_hz) > 1:
-            raise FormatError(
-                f"{scans[0].name.path}: FINECHAN is {width_khz:g} kHz, which does not divide a coarse "
-                f"channel of {coarse_hz / 1e6:g} MHz"
-            )
+        n_fine = channels_per_coarse(width_khz * 1000, scans[0].name.path)
         notes.append(
             f"The metafits says fine channels of {metadata.fine_width_hz / 1000:g} kHz, the raw files "
             f"{width_khz:g} kHz; the raw files were followed."
@@ -192,8 +186,8 @@ def _visibility_hdus(
     without = table["weight_offset"] < 0
     if metadata.correlator == "mwax" and without.any():
         notes.append(
-            f"{path}: {without.sum()} of {len(table)} integrations have no weights HDU; their weights are "
-            "taken as 1."
+            f"{path}: integrations without a weights HDU, whose weights are taken as 1: "
+            f"{without.sum()} of {len(table)}."
         )
     if not len(table):
         notes.append(f"{path}: the file holds no whole integration.")

@@ -77,8 +77,8 @@ def place(
     for file in np.unique(hdus["file"][unused]):
         numbers = hdus["hdu"][unused][hdus["file"][unused] == file]
         notes.append(
-            f"{scans[file].name.path}: {len(numbers)} HDUs from HDU {numbers[0]} on repeat times of an "
-            "earlier batch; they are not used."
+            f"{scans[file].name.path}: integrations that repeat times of an earlier batch are not used: "
+            f"{len(numbers)}, from HDU {numbers[0]} on."
         )
     times = np.arange(first, last + 1, dtype=np.int64) * int_time_ms + phase
     return times, index
@@ -101,21 +101,19 @@ def _note_shifted(
         )
 
 
-def common_run(provided: npt.NDArray[np.bool_]) -> range:
-    """First unbroken run of timesteps that have every coarse channel that has any data.
+def common_run(provided: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> range:
+    """First unbroken run of timesteps that have every coarse channel that has data at any time.
 
     Parameters
     ----------
     provided : (n_t, n_coarse) where there are data
+    among : (n_t,) timesteps to consider
 
     Returns
     -------
     range of timesteps; empty if there are none
     """
-    channels = provided.any(axis=0)
-    if not channels.any():
-        return range(0)
-    whole = np.asarray(provided[:, channels].all(axis=1))
+    whole = np.asarray(provided[:, provided.any(axis=0)].all(axis=1)) & among
     if not whole.any():
         return range(0)
     first = int(np.argmax(whole))
@@ -130,7 +128,7 @@ def note_missing(
     provided = sorted({scan.coarse for scan in scans})
     n_absent = len(metadata.coarse_channels) - len(provided)
     if n_absent:
-        notes.append(f"{n_absent} of {len(metadata.coarse_channels)} coarse channels have no files.")
+        notes.append(f"Coarse channels without files: {n_absent} of {len(metadata.coarse_channels)}.")
     batches = range(max(scan.name.batch for scan in scans) + 1)
     held = {(scan.coarse, scan.name.batch) for scan in scans}
     for batch in batches:
@@ -139,13 +137,13 @@ def note_missing(
             notes.append(f"Batch {batch} is missing for {_name_channels(without, metadata)}.")
     holes = int((index < 0).all(axis=1).sum())
     if holes:
-        notes.append(f"{holes} of {len(index)} timesteps are in no file.")
+        notes.append(f"Timesteps in no file: {holes} of {len(index)}.")
     missing = (index[:, provided] < 0).sum(axis=0) - holes
     for count in np.unique(missing[missing > 0]):
         channels = [provided[k] for k in np.flatnonzero(missing == count)]
         notes.append(
-            f"{count} of {len(index)} timesteps are missing for {_name_channels(channels, metadata)}, "
-            "which other channels have."
+            f"Timesteps missing for {_name_channels(channels, metadata)} that other channels have: "
+            f"{count} of {len(index)}."
         )
 
 
