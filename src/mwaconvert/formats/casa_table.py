@@ -1,0 +1,168 @@
+"""CASA tables: the only module that calls arcae."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert.errors import ResourceError
+
+#: below this, a failed write is reported as a full disk (casacore does not hand on the reason)
+_FULL_BYTES = 16 << 20
+
+
+def require_arcae(target: Path) -> None:
+    """Raise ResourceError if arcae cannot be imported."""
+    try:
+        importlib.import_module("arcae")
+    except ImportError as error:
+        raise ResourceError(
+            f"{target}: measurement sets need the package arcae, which cannot be imported ({error}); "
+            "install it (pip install arcae) or write a .uvfits file instead"
+        ) from error
+
+
+def column(
+    value_type: str,
+    shape: Sequence[int] = (),
+    unit: str | None = None,
+    measure: Mapping[str, str] | None = None,
+    stman: str = "StandardStMan",
+    group: str = "StandardStMan",
+    ndim: int | None = None,
+) -> dict[str, Any]:
+    """Describe a column.
+
+    Parameters
+    ----------
+    value_type : casacore's name: int, double, float, complex, boolean, string
+    shape : of each cell, slowest axis first; a scalar without it
+    unit, measure : the keywords QuantumUnits and MEASINFO
+    stman, group : type and name of the storage manager
+    ndim : of cells of which each has its own shape
+    """
+    description: dict[str, Any] = {
+        "valueType": value_type,
+        "dataManagerType": stman,
+        "dataManagerGroup": group,
+        "keywords": {},
+    }
+    if ndim is not None:
+        description |= {"ndim": ndim, "option": 0, "_c_order": True}
+    elif shape:
+        description |= {"ndim": len(shape), "shape": list(shape), "option": 5, "_c_order": True}
+    if unit:
+        description["keywords"]["QuantumUnits"] = [unit] * int(np.prod(shape, dtype=int))
+    if measure:
+        description["keywords"]["MEASINFO"] = dict(measure)
+    return description
+
+
+def standard_columns(table: str) -> dict[str, Any]:
+    """Describe the required columns of a table of a measurement set (MAIN: the main table)."""
+    from arcae.lib.arrow_tables import ms_descriptor
+
+    description: dict[str, Any] = ms_descriptor(table, complete=False)
+    return description
+
+
+class CasaTable:
+    """A table open for writing.
+
+    Parameters
+    ----------
+    path : its directory
+    target : the name that messages show
+
+    Raises
+    ------
+    ResourceError : it cannot be opened or, in any method, written
+    """
+
+    def __init__(self, path: Path, target: Path) -> None:
+        from arcae.lib.arrow_tables import Table
+
+        self.path = path
+        self.target = target
+        with refusals(target):
+            self._table = Table.from_filename(str(path), readonly=False)
+
+    def add_columns(self, columns: Mapping[str, Any]) -> None:
+        with refusals(self.target):
+            self._table.addcols(dict(columns), {})
+
+    def add_rows(self, n: int) -> None:
+        with refusals(self.target):
+            self._table.addrows(n)
+
+    def put(self, name: str, values: npt.NDArray[Any] | Sequence[Any], first_row: int = 0) -> None:
+        """Put values, one for each row from `first_row` on, into a column."""
+        values = np.asarray(values)
+        rows = np.arange(first_row, first_row + len(values))
+        with refusals(self.target):
+            self._table.putcol(name, values, index=(rows,))
+
+    def put_keywords(self, keywords: Mapping[str, Any]) -> None:
+        with refusals(self.target):
+            self._table.putkeywords(dict(keywords))
+
+    def put_column_keywords(self, name: str, keywords: Mapping[str, Any]) -> None:
+        with refusals(self.target):
+            self._table.putcolkeywords(name, dict(keywords))
+
+    def close(self) -> None:
+        with refusals(self.target):
+            self._table.close()
+
+
+def create_measurement_set(
+    path: Path, target: Path, columns: Mapping[str, Any], managers: Sequence[Mapping[str, Any]]
+) -> None:
+    """Create an empty measurement set with the required sub-tables.
+
+    Parameters
+    ----------
+    path : its directory
+    target : the name that messages show
+    columns : of the main table, by name
+    managers : storage managers: NAME, TYPE, SPEC, COLUMNS
+    """
+    from arcae.lib.arrow_tables import Table
+
+    info = {f"*{i}": dict(manager) for i, manager in enumerate(managers)}
+    with refusals(target):
+        Table.ms_from_descriptor(str(path), "MAIN", dict(columns), info).close()
+
+
+def create_subtable(main: CasaTable, name: str, columns: Mapping[str, Any]) -> None:
+    """Create an empty table inside the measurement set and link it by a keyword."""
+    from arcae.lib.arrow_tables import Table
+
+    path = main.path / name
+    with refusals(main.target):
+        Table.from_descriptor(str(path), table_desc=dict(columns)).close()
+    main.put_keywords({name: f"Table: {path}"})
+
+
+@contextmanager
+def refusals(target: Path) -> Iterator[None]:
+    """Turn what arcae and the operating system raise into ResourceError."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        free = shutil.disk_usage(target.parent).free
+        if free < _FULL_BYTES:
+            raise ResourceError(
+                f"{target}: no space left on its disk ({free / 2**20:.1f} MB are free in {target.parent}); "
+                "make room or choose another directory"
+            ) from error
+        raise ResourceError(f"{target}: the measurement set could not be written: {error}") from error
