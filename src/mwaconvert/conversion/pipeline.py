@@ -338,7 +338,7 @@ def _open_writer(plan: Plan, path: Path, windows: tuple[int, ...]) -> Writer:
     from mwaconvert.formats.ms import MeasurementSetWriter
 
     chosen: VisHeader = replace(header, spectral_windows=tuple(header.spectral_windows[k] for k in windows))
-    return MeasurementSetWriter(path, chosen, overwrite=options.overwrite)
+    return MeasurementSetWriter(path, chosen, overwrite=options.overwrite, threads=options.threads)
 
 
 def _check_space(plan: Plan, targets: list[tuple[Path, tuple[int, ...]]]) -> None:

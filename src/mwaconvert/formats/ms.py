@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert._core import ms_columns
+from mwaconvert import _core
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.casa_table import (
     CasaTable,
@@ -21,15 +21,13 @@ from mwaconvert.formats.casa_table import (
     standard_columns,
 )
 from mwaconvert.formats.ms_tables import CABLE_VELOCITY_FACTOR, write_subtables
-from mwaconvert.formats.staging import StagedPath, require_space
+from mwaconvert.formats.staging import StagedPath
 from mwaconvert.formats.visibility import Block, SpectralWindow, VisHeader
 
 #: bytes of a tile of DATA: with 768 channels, 4 to 64 rows a tile write equally fast, 1 row at two thirds
 _TILE_BYTES = 400_000
 #: bytes of WEIGHT_SPECTRUM split off and handed over at a time
 _CHUNK_BYTES = 8 << 20
-#: bytes for each row besides DATA, WEIGHT_SPECTRUM and FLAG
-_ROW_BYTES = 80
 #: least disk space held back, see _Reserve
 _RESERVE_BYTES = 8 << 20
 
@@ -85,7 +83,6 @@ class MeasurementSetWriter:
         self._next = (0, 0)  # timestep and baseline of the next block
         self._table: CasaTable | None = None
         self._staged = StagedPath(path, overwrite)
-        require_space(path, _estimate_bytes(header))
         self._reserve = _Reserve(self._staged.temporary / ".reserve", _reserve_bytes(header))
         try:
             self._create()
@@ -211,7 +208,7 @@ class MeasurementSetWriter:
         for first in range(0, n_rows, step):
             last = min(first + step, n_rows)
             n = last - first
-            ms_columns(
+            _core.ms_columns(
                 block.weight[first:last],
                 window.channels.start,
                 spectrum[:n],
@@ -316,14 +313,6 @@ def _describe(header: VisHeader) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     spec = {"BUCKETSIZE": 1 << 16}
     managers.append({"NAME": "StandardStMan", "TYPE": "StandardStMan", "SPEC": spec, "COLUMNS": rest})
     return columns, managers
-
-
-def _estimate_bytes(header: VisHeader) -> int:
-    cells = 4 * sum(window.n_chan for window in header.spectral_windows)
-    rows = len(header.time_mjd) * len(header.antenna1)
-    return rows * (cells * 12 + cells // 8 + _ROW_BYTES * len(header.spectral_windows)) + _reserve_bytes(
-        header
-    )
 
 
 def _reserve_bytes(header: VisHeader) -> int:

@@ -53,17 +53,6 @@ class StagedPath:
         remove(self.temporary)
 
 
-def require_space(target: Path, n_bytes: int) -> None:
-    """Raise ResourceError if the file system of `target` has less than `n_bytes` free."""
-    usage = os.statvfs(target.parent)
-    free = usage.f_bavail * usage.f_frsize
-    if usage.f_blocks and free < n_bytes:  # some network file systems report no size at all
-        raise ResourceError(
-            f"{target}: needs about {n_bytes / 1e9:.3g} GB, {target.parent} has {free / 1e9:.3g} GB free; "
-            "make room, choose another directory or average more"
-        )
-
-
 def remove(path: Path) -> None:
     """Remove a file or a directory tree, if there."""
     if path.is_dir() and not path.is_symlink():
