@@ -176,3 +176,18 @@ def averaged_cell(
         return complex(vis.mean()), 0.0, True
     total = weight[use].sum()
     return complex((vis[use] * weight[use]).sum() / total), float(total), False
+
+
+# ---------------------------------------------------------------------------
+# Columns of a measurement set
+# ---------------------------------------------------------------------------
+
+
+def measurement_set_row(
+    weight: list[list[float]],
+) -> tuple[list[list[float]], list[list[bool]], list[float], bool]:
+    """WEIGHT_SPECTRUM, FLAG, WEIGHT and FLAG_ROW of one row of signed weights (channel, pol)."""
+    spectrum = [[abs(w) for w in channel] for channel in weight]
+    flag = [[math.copysign(1.0, w) < 0 for w in channel] for channel in weight]
+    total = [math.fsum(channel[pol] for channel in spectrum) for pol in range(4)]
+    return spectrum, flag, total, all(all(channel) for channel in flag)

@@ -32,7 +32,7 @@ def require_arcae(target: Path) -> None:
 def column(
     value_type: str,
     shape: Sequence[int] = (),
-    unit: str | None = None,
+    units: Sequence[str] = (),
     measure: Mapping[str, str] | None = None,
     stman: str = "StandardStMan",
     group: str = "StandardStMan",
@@ -44,7 +44,7 @@ def column(
     ----------
     value_type : casacore's name: int, double, float, complex, boolean, string
     shape : of each cell, slowest axis first; a scalar without it
-    unit, measure : the keywords QuantumUnits and MEASINFO
+    units, measure : the keywords QuantumUnits (of one measure) and MEASINFO
     stman, group : type and name of the storage manager
     ndim : of cells of which each has its own shape
     """
@@ -58,8 +58,8 @@ def column(
         description |= {"ndim": ndim, "option": 0, "_c_order": True}
     elif shape:
         description |= {"ndim": len(shape), "shape": list(shape), "option": 5, "_c_order": True}
-    if unit:
-        description["keywords"]["QuantumUnits"] = [unit] * int(np.prod(shape, dtype=int))
+    if units:
+        description["keywords"]["QuantumUnits"] = list(units)
     if measure:
         description["keywords"]["MEASINFO"] = dict(measure)
     return description

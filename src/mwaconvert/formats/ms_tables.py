@@ -136,7 +136,7 @@ def _antenna(header: VisHeader) -> SubTable:
             "MWA_TILE_NR": column("int"),
             "MWA_RECEIVER": column("int"),
             "MWA_SLOT": column("int", (2,)),
-            "MWA_CABLE_LENGTH": column("double", (2,), "m"),
+            "MWA_CABLE_LENGTH": column("double", (2,), ["m"]),
         },
     )
 
@@ -284,12 +284,12 @@ def _observation(header: VisHeader) -> SubTable:
             "TELESCOPE_LOCATION": _geocentric(header)[np.newaxis],
         },
         {
-            "MWA_GPS_TIME": column("double", unit="s"),
+            "MWA_GPS_TIME": column("double", units=["s"]),
             "MWA_FILENAME": column("string"),
             "MWA_OBSERVATION_MODE": column("string"),
             "MWA_FLAG_WINDOW_SIZE": column("int"),
-            "MWA_DATE_REQUESTED": column("double", unit="s", measure=_EPOCH),
-            "TELESCOPE_LOCATION": column("double", (3,), "m", {"type": "position", "Ref": "ITRF"}),
+            "MWA_DATE_REQUESTED": column("double", units=["s"], measure=_EPOCH),
+            "TELESCOPE_LOCATION": column("double", (3,), ["m"] * 3, {"type": "position", "Ref": "ITRF"}),
         },
     )
 
@@ -331,9 +331,9 @@ def _tile_pointing(header: VisHeader) -> SubTable:
             "DIRECTION": np.radians([metadata.pointing_deg]),
         },
         {
-            "INTERVAL": column("double", (2,), "s", _EPOCH),
+            "INTERVAL": column("double", (2,), ["s"], _EPOCH),
             "DELAYS": column("int", (len(metadata.delays),)),
-            "DIRECTION": column("double", (2,), "rad", _DIRECTION),
+            "DIRECTION": column("double", (2,), ["rad"] * 2, _DIRECTION),
         },
     )
 
