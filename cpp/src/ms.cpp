@@ -32,7 +32,8 @@ bool split_row(const float* weight, int64_t n, float* spectrum, bool* flag, floa
       for (int p = 0; p < 4; ++p) part[lane][p] += static_cast<double>(spectrum[4 * (c + lane) + p]);
   for (; c < n; ++c)
     for (int p = 0; p < 4; ++p) part[0][p] += static_cast<double>(spectrum[4 * c + p]);
-  for (int p = 0; p < 4; ++p) sum[p] = static_cast<float>((part[0][p] + part[1][p]) + (part[2][p] + part[3][p]));
+  for (int p = 0; p < 4; ++p)
+    sum[p] = static_cast<float>((part[0][p] + part[1][p]) + (part[2][p] + part[3][p]));
   return all != 0;
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mwaconvert.convert.geometry import antenna_itrf_m, antenna_uvw_m, antenna_xyz_m
+from mwaconvert.conversion.geometry import antenna_itrf_m, antenna_uvw_m, antenna_xyz_m
 from mwaconvert.formats.visibility import Block, SpectralWindow, VisHeader
 from mwaconvert.observation.model import MWA_POSITION, Antenna, CoarseChannel, Metadata
 
