@@ -414,7 +414,7 @@ def run(
     if qa is not None:
         from mwaconvert.qa import QaCollector
 
-        collector = QaCollector(plan.header, qa)
+        collector = QaCollector(plan.header, qa, overwrite=plan.options.overwrite)
         sinks.append(collector.add)
     input_bytes = plan.input_bytes()
     writers = open_writers(plan, outputs)
@@ -442,7 +442,8 @@ def run(
         if isinstance(error, OSError) and not isinstance(error, Error):
             raise ResourceError(f"{outputs[0]}: writing failed: {error.strerror}") from error
         raise
-    report = make_report(plan, [w.path for w in writers], counts, input_bytes, time.perf_counter() - started)
+    targets = [target for path in outputs for target in output_paths(plan, path)]
+    report = make_report(plan, targets, counts, input_bytes, time.perf_counter() - started)
     if collector is not None:
         collector.write(report)
     return report

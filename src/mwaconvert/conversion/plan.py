@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,6 +125,17 @@ class Plan:
         """Centroids of input integrations, UTC as MJD."""
         return _input_mjd(self.observation, steps)
 
+    def describe(self, outputs: Sequence[str | Path] = ()) -> dict[str, Any]:
+        """What would be done, as plain data (layout: docs/report.md).
+
+        Parameters
+        ----------
+        outputs : files that would be written
+        """
+        from mwaconvert.conversion.describe import describe
+
+        return describe(self, [Path(p) for p in outputs])
+
     def blocks(self) -> Iterator[Block]:
         """Stream the converted data: output timestep by output timestep, baselines in order.
 
@@ -136,7 +147,7 @@ class Plan:
 
     def run(
         self,
-        outputs: list[str | Path] | str | Path,
+        outputs: Sequence[str | Path] | str | Path,
         *,
         qa: str | Path | None = None,
         progress: Progress | None = None,

@@ -1,0 +1,169 @@
+"""The verb convert: parse, call the library, print."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import signal
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mwaconvert.cli.arguments import canonical, prepare
+from mwaconvert.cli.options import GROUPS, TABLE, Spec, squeeze
+from mwaconvert.cli.request import Request, build
+
+if TYPE_CHECKING:
+    from mwaconvert.conversion.plan import Plan
+
+
+#: column at which explanations start
+_HELP_INDENT = 30
+
+
+class _ConvertCommand(click.Command):
+    """A command whose options come from the table."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, prepare(args))
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return ["OBS.metafits [RAW FILES]... [OPTIONS]"]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for group, specs in GROUPS.items():
+            with formatter.section(group):
+                for spec in specs:
+                    formatter.write(_help_lines(spec, formatter.width))
+
+
+def _parameters() -> list[click.Parameter]:
+    params: list[click.Parameter] = [click.Argument(["words"], nargs=-1)]
+    for spec in TABLE:
+        names = [*_shown_names(spec), _key(spec)]
+        if spec.is_flag:
+            params.append(click.Option(names, is_flag=True))
+        else:
+            params.append(click.Option(names, nargs=spec.nargs, multiple=True, metavar=spec.metavar))
+    return params
+
+
+def _help_lines(spec: Spec, width: int) -> str:
+    """An option and its explanation; unlike click, names are not broken at their dashes."""
+    shown = _shown_names(spec)
+    others = [name for name in spec.names if name not in shown]
+    text = spec.help + (f" [also {', '.join(others)}]" if others else "")
+    head = f"  {' '.join([', '.join(shown), spec.metavar]).strip():<{_HELP_INDENT - 4}}  "
+    blank = " " * _HELP_INDENT
+    lines = textwrap.wrap(text, width, initial_indent=blank, subsequent_indent=blank, break_on_hyphens=False)
+    return "\n".join([head + lines[0][_HELP_INDENT:], *lines[1:], ""])
+
+
+def _shown_names(spec: Spec) -> list[str]:
+    return [name for name in spec.names if not name.startswith("--")] + [canonical(spec)]
+
+
+def _key(spec: Spec) -> str:
+    return squeeze(canonical(spec))
+
+
+@click.command(
+    cls=_ConvertCommand,
+    params=_parameters(),
+    short_help="Raw files to uvfits and measurement sets (the default verb).",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+def convert(words: tuple[str, ...], **params: Any) -> None:
+    """Convert raw visibilities to uvfits files and measurement sets.
+
+    Raw files are searched beside the metafits file unless they are given. Times are in seconds, frequencies
+    in kHz, unless a unit follows the number. Dashes inside names may be left out: --norfi is --no-rfi.
+    """
+    given = {}
+    for spec in TABLE:
+        value = params[_key(spec)]
+        if value:
+            given[spec] = (True,) if spec.is_flag else value
+    request = build(given, words)
+    with _terminable():
+        _run(request)
+
+
+def _run(request: Request) -> None:
+    import dataclasses
+
+    import mwaconvert
+    from mwaconvert.api import make_options
+    from mwaconvert.cli.progress import Progress
+    from mwaconvert.conversion.plan import make_plan
+    from mwaconvert.formats.staging import StagedPath
+
+    overwrite = bool(request.options.get("overwrite", False))
+    if request.report is not None:
+        StagedPath(request.report, overwrite)  # better now than after the work
+    _set_up_logging(request)
+    observation = mwaconvert.open(request.metafits, request.files or None)
+    metadata = observation.metadata
+    options = make_options(request.resolve(metadata, observation.provided_coarse))
+    plan = make_plan(observation, options, command_line())
+    outputs = request.output_paths(metadata.obsid)
+    if request.dry_run:
+        _dry_run(request, plan, outputs)
+        return
+    with Progress(enabled=request.progress and not request.quiet) as progress:
+        report = plan.run(outputs, qa=request.qa, progress=progress)
+    report = dataclasses.replace(report, notes=(*report.notes, *request.notes))
+    if request.report is not None:
+        report.write_json(request.report, overwrite=overwrite)
+    if not request.quiet:
+        click.echo(report.to_text(text_width()))
+
+
+def _dry_run(request: Request, plan: Plan, outputs: list[Path]) -> None:
+    import json
+
+    from mwaconvert.conversion.describe import description_text
+
+    text = description_text(plan, outputs, request.notes, text_width())
+    if request.report is not None:
+        request.report.write_text(json.dumps(plan.describe(outputs), indent=1, allow_nan=False) + "\n")
+    if not request.quiet:
+        click.echo(text)
+
+
+def _set_up_logging(request: Request) -> None:
+    """Log lines and Python's warnings go to stderr: all with -v, errors only with -q."""
+    import logging
+
+    level = logging.DEBUG if request.verbose else logging.ERROR if request.quiet else logging.WARNING
+    logging.basicConfig(level=level, format="mwaconvert: %(message)s", force=True)
+    logging.captureWarnings(True)
+
+
+def text_width() -> int:
+    """Width for reports: of the terminal, within reason."""
+    return min(110, max(60, shutil.get_terminal_size((110, 24)).columns))
+
+
+def command_line() -> str:
+    """This command as typed, quoted for a shell."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM unwind like an interrupt: temporary files are removed when a batch system says stop."""
+
+    def stop(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,110 @@
+"""The command `mwaconvert`: verbs, and how errors reach the user."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from mwaconvert import __version__
+from mwaconvert.cli.convert import convert
+from mwaconvert.cli.info import info
+from mwaconvert.cli.simulate import simulate
+from mwaconvert.errors import Error, InputError
+
+#: exit codes
+OK, UNEXPECTED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+
+_ABOUT = """\
+Convert raw visibilities of the Murchison Widefield Array to uvfits files and CASA measurement sets.
+
+The raw files are found beside the metafits file, or given after it. The first word may be left out: convert
+is meant.
+
+\b
+Examples:
+  mwaconvert 1234567890.metafits
+      raw files beside it -> 1234567890.uvfits
+  mwaconvert 1234567890.metafits --timeres 8 --freqres 40 -o out.ms -o out.uvfits
+      average to 8 s and 40 kHz, write both formats in one run
+  mwaconvert 1234567890.metafits --phase-centre 12h30m -27d --report done.json --qa look.png
+      another phase centre, a record of what was done, a picture of the data
+  mwaconvert 1234567890.metafits --dry-run
+      what would be done and why
+  mwaconvert info 1234567890.metafits
+      what was observed, which files are there
+  mwaconvert simulate --like mwax-128 --duration 16 --point 0 -27 10 -o sim/
+      raw files of a known sky
+
+All options of a verb: mwaconvert convert --help
+"""
+
+
+class _Verbs(click.Group):
+    """A group whose default verb is convert and whose errors are one sentence."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        first = args[0]
+        if first not in self.commands and first not in ("-h", "--help", "-V", "--version"):
+            if first.isalpha() and not Path(first).exists():
+                raise InputError(f"there is no verb or metafits file '{first}'; see mwaconvert --help")
+            args = ["convert", *args]
+        return super().parse_args(ctx, args)
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
+        words = list(sys.argv[1:] if args is None else args) or ["--help"]
+        try:
+            code = super().main(words, prog_name="mwaconvert", standalone_mode=False)
+        except Exception as error:
+            code = _explain(error, verbose="-v" in words or "--verbose" in words)
+        sys.exit(code or OK)
+
+
+def _explain(error: Exception, *, verbose: bool) -> int:
+    """Say what went wrong on stderr; the exit code."""
+    match error:
+        case click.Abort():
+            message, code = "interrupted; no output was left half-written", INTERRUPTED
+        case click.ClickException():
+            message, code = error.format_message(), REFUSED
+        case Error():
+            message, code = str(error), REFUSED
+        case BrokenPipeError():
+            # the reader of our output has gone: nothing to tell it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return UNEXPECTED
+        case OSError():
+            message, code = f"{error.filename or 'file system'}: {error.strerror or error}", REFUSED
+        case MemoryError():
+            message, code = "out of memory; lower --max-memory or --threads", REFUSED
+        case _:
+            message = f"unexpected {type(error).__name__}: {error}"
+            if not verbose:
+                message += "; please report this with the output of the same command and -v"
+            code = UNEXPECTED
+    if verbose and not isinstance(error, click.exceptions.ClickException | click.Abort):
+        import traceback
+
+        traceback.print_exception(error)
+    click.echo(f"mwaconvert: {message}", err=True)
+    return code
+
+
+@click.group(
+    cls=_Verbs,
+    help=_ABOUT,
+    options_metavar="[VERB]",
+    subcommand_metavar="OBS.metafits [RAW FILES]... [OPTIONS]",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(__version__, "-V", "--version", prog_name="mwaconvert")
+def main() -> None:
+    """Entry point."""
+
+
+for verb in (convert, simulate, info):
+    main.add_command(verb)

@@ -1,0 +1,99 @@
+"""What a plan would do: as plain data for machines, as text for `--dry-run`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mwaconvert.conversion.report import observation_facts, plain, plan_smearing
+from mwaconvert.conversion.report_text import WIDTH, observation_line, plural, sections, size_text, step_lines
+
+if TYPE_CHECKING:
+    from mwaconvert.conversion.plan import Plan
+
+
+def describe(plan: Plan, outputs: Sequence[Path]) -> dict[str, Any]:
+    """What would be done, as dictionaries, lists, strings and numbers (layout: docs/report.md).
+
+    Raises
+    ------
+    InputError : an output of unknown kind, or a memory limit that is too low
+    """
+    from mwaconvert.conversion.pipeline import memory_bytes, output_bytes, output_paths
+
+    observation, header, coarse = plan.observation, plan.header, list(plan.coarse)
+    meta = plan.metadata
+    steps = plan.timesteps
+    missing = observation.hdu_index[steps.start : steps.stop][:, coarse] < 0
+    facts: dict[str, Any] = plain(
+        {
+            "format": "mwaconvert plan",
+            "observation": observation_facts(meta),
+            "options": asdict(plan.options),
+            "input": {
+                "files": [str(f.path) for f in observation.files if f.coarse in coarse],
+                "bytes": int(observation.input_bytes(steps, plan.coarse)),
+                "timesteps": [steps.start, steps.stop - 1],
+                "receiver_channels": [meta.coarse_channels[c].number for c in coarse],
+                "missing_hdus": int(missing.sum()),
+            },
+            "steps": [asdict(step) for step in plan.steps],
+            "output": {
+                "files": [
+                    {"path": path, "bytes": output_bytes(plan, path, windows)}
+                    for output in outputs
+                    for path, windows in output_paths(plan, output)
+                ],
+                "times": plan.n_times,
+                "baselines": plan.n_rows,
+                "channels": plan.n_channels,
+                "spectral_windows": len(header.spectral_windows),
+                "interval_s": header.interval_s.max(),
+                "channel_hz": max(w.width_hz.max() for w in header.spectral_windows),
+                "phase_centre_deg": np.degrees(header.phase_centre_rad),
+            },
+            "memory_bytes": memory_bytes(plan),
+            "smearing": asdict(plan_smearing(plan)),
+            "notes": list(plan.notes),
+        }
+    )
+    return facts
+
+
+def description_text(
+    plan: Plan, outputs: Sequence[Path], notes: Sequence[str] = (), width: int = WIDTH
+) -> str:
+    """`describe` for people.
+
+    Parameters
+    ----------
+    notes : to be added to those of the plan
+    width : longest line
+    """
+    facts = describe(plan, outputs)
+    given, made = facts["input"], facts["output"]
+    times, baselines = plural(made["times"], "time"), plural(made["baselines"], "baseline")
+    steps = f"timesteps {given['timesteps'][0]} to {given['timesteps'][1]} of {plan.metadata.int_time_s:g} s"
+    lost = given["missing_hdus"]
+    read = (
+        f"{plural(len(given['files']), 'file')}, {size_text(given['bytes'])}, {steps},"
+        f" {plural(len(given['receiver_channels']), 'coarse channel')}, "
+        + (f"{plural(lost, 'integration')} missing" if lost else "nothing missing")
+    )
+    channels = f"{plural(made['channels'], 'channel')} of {made['channel_hz'] / 1e3:g} kHz"
+    shape = f"{times} of {made['interval_s']:g} s x {baselines} x {channels} x 4 polarisations"
+    return sections(
+        width,
+        ("observation", [observation_line(plan.header)]),
+        ("would read", [read]),
+        ("would apply", step_lines(plan.steps, applied=True)),
+        ("would not", step_lines(plan.steps, applied=False)),
+        ("smearing", [str(plan_smearing(plan))]),
+        ("would write", [f"{f['path']} (about {size_text(f['bytes'])})" for f in made["files"]] + [shape]),
+        ("memory", [f"about {size_text(facts['memory_bytes'])}"]),
+        ("note", [*plan.notes, *notes]),
+    )

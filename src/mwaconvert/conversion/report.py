@@ -1,0 +1,397 @@
+"""What one conversion did, for people (`to_text`) and for machines (`to_json`; layout: docs/report.md)."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.report_text import WIDTH, report_text, utc_text
+from mwaconvert.conversion.smearing import Smearing, estimate_smearing
+from mwaconvert.conversion.steps import Step
+from mwaconvert.errors import ResourceError
+from mwaconvert.formats.staging import StagedPath
+from mwaconvert.formats.visibility import VisHeader
+from mwaconvert.observation.model import FloatArray, Metadata, RawFile
+
+if TYPE_CHECKING:
+    from mwaconvert.conversion.pipeline import FlagCounts
+    from mwaconvert.conversion.plan import Plan
+
+#: version of the JSON layout; grows when a key changes its meaning or goes away
+LAYOUT = 1
+
+
+@dataclass(frozen=True)
+class FlagCount:
+    """How much of the input one rule flags, whatever the other rules do: the rules overlap."""
+
+    name: str
+    cells: int
+
+
+@dataclass(frozen=True)
+class Occupancy:
+    """Fraction of the output that is flagged: of everything, and by antenna, channel and timestep.
+
+    Attributes
+    ----------
+    antenna : (n_antenna,) over the baselines of each antenna; NaN for an antenna without rows
+    channel : (n_channel,) in the order of the spectral windows
+    timestep : (n_time,)
+    """
+
+    total: float
+    antenna: FloatArray
+    channel: FloatArray
+    timestep: FloatArray
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A file or directory that was written."""
+
+    path: Path
+    kind: str
+    bytes: int
+    times: int
+    baselines: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Performance:
+    """Time and memory.
+
+    Attributes
+    ----------
+    wall_s : from start to end
+    bytes_read, bytes_written : of raw files and outputs
+    peak_memory_bytes : largest resident size of the process
+    threads : used by the kernels
+    """
+
+    wall_s: float
+    bytes_read: int
+    bytes_written: int
+    peak_memory_bytes: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was done.
+
+    Attributes
+    ----------
+    header : of the outputs
+    files : raw files read
+    missing_hdus : (coarse index, timestep index) of integrations that should have been there
+    input_cells : (timestep, channel, baseline) triples that entered
+    software : names and versions
+    notes : what the user should know: leftovers, oddities of the data, options that had nothing to do
+    """
+
+    header: VisHeader
+    options: Options
+    steps: tuple[Step, ...]
+    files: tuple[RawFile, ...]
+    missing_hdus: tuple[tuple[int, int], ...]
+    input_cells: int
+    flag_counts: tuple[FlagCount, ...]
+    occupancy: Occupancy
+    outputs: tuple[OutputFile, ...]
+    smearing: Smearing
+    performance: Performance
+    software: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain dictionaries, lists, strings and numbers; None for what has no number."""
+        meta = self.header.metadata
+        coarse = meta.coarse_channels
+        windows = self.header.spectral_windows
+        performance = self.performance
+        facts: dict[str, Any] = plain(
+            {
+                "format": "mwaconvert report",
+                "layout": LAYOUT,
+                "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+                "software": dict(self.software),
+                "command_line": self.header.command_line,
+                "options": asdict(self.options),
+                "observation": observation_facts(meta),
+                "input": {
+                    "files": [
+                        {"path": f.path, "receiver_channel": coarse[f.coarse].number, "batch": f.batch}
+                        for f in self.files
+                    ],
+                    "missing_hdus": [
+                        {"receiver_channel": coarse[c].number, "timestep": t} for c, t in self.missing_hdus
+                    ],
+                    "cells": self.input_cells,
+                },
+                "steps": [asdict(step) for step in self.steps],
+                "flag_rules": [
+                    {
+                        "name": rule.name,
+                        "cells": rule.cells,
+                        "fraction": rule.cells / max(1, self.input_cells),
+                    }
+                    for rule in self.flag_counts
+                ],
+                "occupancy": {
+                    "total": self.occupancy.total,
+                    "antennas": [
+                        {"index": a.index, "name": a.name, "fraction": fraction}
+                        for a, fraction in zip(meta.antennas, self.occupancy.antenna, strict=True)
+                    ],
+                    "channels": {
+                        "frequency_hz": np.concatenate([w.freq_hz for w in windows]),
+                        "fraction": self.occupancy.channel,
+                    },
+                    "timesteps": {"mjd_utc": self.header.time_mjd, "fraction": self.occupancy.timestep},
+                },
+                "phase_centre": {
+                    "name": self.header.phase_centre_name,
+                    "ra_deg": math.degrees(self.header.phase_centre_rad[0]) % 360,
+                    "dec_deg": math.degrees(self.header.phase_centre_rad[1]),
+                },
+                "spectral_windows": [
+                    {
+                        "channels": w.n_chan,
+                        "first_hz": w.freq_hz[0],
+                        "last_hz": w.freq_hz[-1],
+                        "width_hz": w.width_hz.max(),
+                        "receiver_channels": [coarse[c].number for c in w.coarse],
+                    }
+                    for w in windows
+                ],
+                "smearing": asdict(self.smearing),
+                "outputs": [asdict(output) for output in self.outputs],
+                "performance": {
+                    **asdict(performance),
+                    "read_bytes_per_s": performance.bytes_read / max(performance.wall_s, 1e-9),
+                    "written_bytes_per_s": performance.bytes_written / max(performance.wall_s, 1e-9),
+                },
+                "notes": list(self.notes),
+            }
+        )
+        return facts
+
+    def to_json(self) -> str:
+        """`to_dict` as strict JSON."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+
+    def write_json(self, path: str | Path, *, overwrite: bool = True) -> None:
+        """Write `to_json` under a temporary name, then give it its own.
+
+        Raises
+        ------
+        InputError, ResourceError : the file cannot be written
+        """
+        staged = StagedPath(Path(path), overwrite)
+        try:
+            staged.temporary.write_text(self.to_json() + "\n", encoding="utf-8")
+            staged.commit()
+        except OSError as error:
+            staged.discard()
+            raise ResourceError(f"{path}: the report could not be written: {error.strerror}") from error
+        except BaseException:
+            staged.discard()
+            raise
+
+    def to_text(self, width: int = WIDTH) -> str:
+        """A summary of a screenful, in lines of at most `width` characters."""
+        return report_text(self, width)
+
+
+def make_report(
+    plan: Plan,
+    targets: Sequence[tuple[Path, tuple[int, ...]]],
+    counts: FlagCounts,
+    input_bytes: int,
+    wall_s: float,
+) -> Report:
+    """The report of a plan that was carried out.
+
+    Parameters
+    ----------
+    targets : each output file and the spectral windows that it holds
+    counts : of flagged output values
+    """
+    from mwaconvert import _core
+
+    header, observation = plan.header, plan.observation
+    steps, coarse = plan.timesteps, list(plan.coarse)
+    missing = observation.hdu_index[steps.start : steps.stop][:, coarse] < 0
+    outputs = tuple(
+        OutputFile(
+            path=path,
+            kind="measurement set" if path.suffix == ".ms" else "uvfits",
+            bytes=_tree_bytes(path),
+            times=plan.n_times,
+            baselines=plan.n_rows,
+            channels=sum(header.spectral_windows[k].n_chan for k in windows),
+        )
+        for path, windows in targets
+    )
+    notes = list(plan.notes)
+    n_bad = int(counts.bad_cells.sum())
+    if n_bad:
+        notes.append(f"{n_bad} cells of the raw data are NaN or infinite; they were left out and flagged")
+    return Report(
+        header=header,
+        options=plan.options,
+        steps=plan.steps,
+        files=tuple(f for f in observation.files if f.coarse in coarse),
+        missing_hdus=tuple((coarse[c], steps[t]) for t, c in np.argwhere(missing).tolist()),
+        input_cells=len(steps) * len(plan.freqs_hz) * plan.n_rows,
+        flag_counts=_flag_counts(plan, missing, n_bad),
+        occupancy=_occupancy(plan, counts),
+        outputs=outputs,
+        smearing=plan_smearing(plan),
+        performance=Performance(
+            wall_s=wall_s,
+            bytes_read=input_bytes,
+            bytes_written=sum(output.bytes for output in outputs),
+            peak_memory_bytes=peak_memory_bytes(),
+            threads=plan.options.threads or _core.available_threads(),
+        ),
+        software=versions(*(["arcae"] if any(o.kind == "measurement set" for o in outputs) else [])),
+        notes=tuple(notes),
+    )
+
+
+def plan_smearing(plan: Plan) -> Smearing:
+    """Smearing of the outputs of a plan."""
+    header = plan.header
+    good = (
+        ~header.antenna_flagged if not header.antenna_flagged.all() else np.ones_like(header.antenna_flagged)
+    )
+    return estimate_smearing(
+        header.antenna_xyz_m[good],
+        freq_hz=max(float(w.freq_hz.max()) for w in header.spectral_windows),
+        width_hz=max(float(w.width_hz.max()) for w in header.spectral_windows),
+        interval_s=float(header.interval_s.max()),
+    )
+
+
+def _flag_counts(plan: Plan, missing: npt.NDArray[np.bool_], n_bad: int) -> tuple[FlagCount, ...]:
+    n_times, n_coarse = missing.shape
+    n_fine = plan.metadata.n_fine
+    n_rows = plan.n_rows
+    everything = n_times * n_coarse * n_fine * n_rows
+    autos = plan.header.antenna1 == plan.header.antenna2
+    by_antenna = (
+        plan.header.antenna_flagged[plan.header.antenna1] | plan.header.antenna_flagged[plan.header.antenna2]
+    )
+    return (
+        FlagCount("timesteps", int(plan.time_flagged.sum()) * everything // max(1, n_times)),
+        FlagCount("channels", int(plan.channel_flagged.sum()) * n_times * n_rows),
+        FlagCount("antennas", int(by_antenna.sum()) * everything // max(1, n_rows)),
+        FlagCount(
+            "autocorrelations", int(autos.sum()) * everything // n_rows if plan.options.flag_autos else 0
+        ),
+        FlagCount("missing data", int(missing.sum()) * n_fine * n_rows if plan.options.flag_missing else 0),
+        FlagCount("NaN or infinity", n_bad),
+    )
+
+
+def _occupancy(plan: Plan, counts: FlagCounts) -> Occupancy:
+    a, b = plan.header.antenna1, plan.header.antenna2
+    n_antennas = plan.metadata.n_antennas
+    cross = a != b
+
+    def by_antenna(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        sums = np.bincount(a, values, n_antennas) + np.bincount(b[cross], values[cross], n_antennas)
+        return sums.astype(np.float64)
+
+    rows = by_antenna(np.ones(len(a)))
+    with np.errstate(invalid="ignore"):
+        antenna = by_antenna(counts.by_row) / (rows * counts.values_per_row)
+    return Occupancy(
+        total=float(counts.by_row.sum() / (len(a) * counts.values_per_row)),
+        antenna=antenna,
+        channel=counts.by_channel / (plan.n_times * len(a) * 4),
+        timestep=counts.by_time / (plan.n_channels * len(a) * 4),
+    )
+
+
+def _tree_bytes(path: Path) -> int:
+    if path.is_dir():
+        return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    return path.stat().st_size
+
+
+def observation_facts(metadata: Metadata) -> dict[str, Any]:
+    """The metafits of an observation in a dozen numbers."""
+    channels = metadata.coarse_channels
+    return {
+        "obsid": metadata.obsid,
+        "name": metadata.name,
+        "project": metadata.project,
+        "creator": metadata.creator,
+        "mode": metadata.mode,
+        "correlator": metadata.correlator,
+        "start_utc": utc_text(metadata.sched_start_unix_s),
+        "duration_s": metadata.sched_duration_s,
+        "integration_s": metadata.int_time_s,
+        "fine_channel_hz": metadata.fine_width_hz,
+        "antennas": metadata.n_antennas,
+        "antennas_flagged": [a.name for a in metadata.antennas if a.flagged],
+        "receiver_channels": [c.number for c in channels],
+        "low_hz": channels[0].centre_hz - channels[0].width_hz / 2,
+        "high_hz": channels[-1].centre_hz + channels[-1].width_hz / 2,
+        "pointing_deg": list(metadata.pointing_deg),
+        "calibrator": metadata.calibrator_source if metadata.calibrator else None,
+        "metafits": metadata.path,
+    }
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of mwaconvert, Python, numpy, astropy, mwalib and of further packages that are installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from mwaconvert import __version__
+
+    found = {"mwaconvert": __version__, "python": ".".join(map(str, sys.version_info[:3]))}
+    for name in ("numpy", "astropy", "pyerfa", "mwalib", *packages):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident size of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def plain(value: Any) -> Any:
+    """Arrays, paths and numpy scalars as what JSON knows; numbers that are not finite as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    return value

@@ -1,0 +1,157 @@
+"""The report as text: what `mwaconvert` prints when it is done."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mwaconvert.conversion.steps import Step
+from mwaconvert.formats.visibility import VisHeader
+
+if TYPE_CHECKING:
+    from mwaconvert.conversion.report import Report
+
+WIDTH = 110
+_LABEL = 12
+#: reasons of steps that were neither asked for nor are usual
+_IDLE = ("none", "off", "not asked for")
+
+
+def report_text(report: Report, width: int = WIDTH) -> str:
+    """The report in lines of at most this width."""
+    return sections(
+        width,
+        ("observation", [observation_line(report.header)]),
+        ("read", _read(report)),
+        ("applied", step_lines(report.steps, applied=True)),
+        ("not applied", step_lines(report.steps, applied=False)),
+        ("flagged", _flags(report)),
+        ("smearing", [str(report.smearing)]),
+        ("wrote", _outputs(report)),
+        ("took", _performance(report)),
+        ("note", list(report.notes)),
+    )
+
+
+def sections(width: int, *parts: tuple[str, Sequence[str]]) -> str:
+    """Labels in a first column, their lines in a second; a note has its label on each line."""
+    lines: list[str] = []
+    for label, entries in parts:
+        for i, entry in enumerate(entries):
+            head = f"{label if i == 0 or label == 'note' else '':<{_LABEL}}"
+            lines += textwrap.wrap(
+                entry,
+                width,
+                initial_indent=head,
+                subsequent_indent=" " * (_LABEL + 4),
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+    return "\n".join(lines)
+
+
+def utc_text(unix_s: float) -> str:
+    """2015-11-16T18:25:37 for seconds since 1970; with tenths if there are any."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=round(unix_s, 1))
+    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+    return text + (f".{moment.microsecond // 100000}" if moment.microsecond else "")
+
+
+def size_text(n_bytes: float) -> str:
+    """12.3 GB, in powers of ten."""
+    if n_bytes < 1000:
+        return f"{n_bytes:.0f} bytes"
+    for unit in ("kB", "MB", "GB"):
+        n_bytes /= 1000
+        if n_bytes < 999.5:
+            return f"{n_bytes:.3g} {unit}"
+    return f"{n_bytes / 1000:.3g} TB"
+
+
+def plural(n: int, noun: str) -> str:
+    """1 file, 2 files."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def observation_line(header: VisHeader) -> str:
+    """What was observed, in one line."""
+    meta = header.metadata
+    windows = header.spectral_windows
+    low = min(float(w.freq_hz[0] - w.width_hz[0] / 2) for w in windows)
+    high = max(float(w.freq_hz[-1] + w.width_hz[-1] / 2) for w in windows)
+    bands = f" in {len(windows)} bands" if len(windows) > 1 else ""
+    name = f' "{meta.name}"' if meta.name else ""
+    return (
+        f"{meta.obsid}{name}, {utc_text(meta.sched_start_unix_s).replace('T', ' ')} UTC, {meta.correlator}"
+        f" correlator, {meta.n_antennas} tiles, {low / 1e6:.3f} to {high / 1e6:.3f} MHz{bands}"
+    )
+
+
+def _read(report: Report) -> list[str]:
+    meta = report.header.metadata
+    text = f"{plural(len(report.files), 'file')}, {size_text(report.performance.bytes_read)}"
+    if not report.missing_hdus:
+        return [f"{text}, nothing missing"]
+    by_channel = Counter(meta.coarse_channels[c].number for c, _ in report.missing_hdus)
+    where = ", ".join(f"{n} of channel {number}" for number, n in sorted(by_channel.items())[:8])
+    more = f" and {len(by_channel) - 8} more channels" if len(by_channel) > 8 else ""
+    return [f"{text}; {plural(len(report.missing_hdus), 'integration')} missing and flagged: {where}{more}"]
+
+
+def step_lines(steps: Sequence[Step], *, applied: bool) -> list[str]:
+    """Names and reasons of the steps that are applied, or of those that are not.
+
+    Steps that nobody asked for share a line.
+    """
+    chosen = [step for step in steps if step.applied == applied]
+    idle = [] if applied else [step.name for step in chosen if step.reason in _IDLE]
+    told = [step for step in chosen if step.name not in idle]
+    width = max((len(step.name) for step in told), default=0) + 2
+    lines = [f"{step.name:<{width}}{step.reason.removeprefix('skipped: ')}" for step in told]
+    return [*lines, f"nothing asked for: {', '.join(idle)}"] if idle else lines
+
+
+def _flags(report: Report) -> list[str]:
+    occupancy = report.occupancy
+    rules = [
+        f"{rule.name} {100 * rule.cells / max(1, report.input_cells):.2g} %"
+        for rule in report.flag_counts
+        if rule.cells
+    ]
+    lines = [f"{100 * occupancy.total:.2f} % of the output" + (f": {', '.join(rules)}" if rules else "")]
+    antennas = report.header.metadata.antennas
+    fraction = np.nan_to_num(occupancy.antenna)
+    whole = [antennas[i].name for i in np.flatnonzero(fraction >= 1)]
+    if whole:
+        lines.append(f"{plural(len(whole), 'tile')} throughout: {_some(whole)}")
+    n_steps = int((occupancy.timestep >= 1).sum())
+    if n_steps:
+        lines.append(f"{plural(n_steps, 'timestep')} of {len(occupancy.timestep)} throughout")
+    return lines
+
+
+def _some(names: list[str], limit: int = 16) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def _outputs(report: Report) -> list[str]:
+    return [
+        f"{output.path} ({size_text(output.bytes)}: {plural(output.times, 'time')} x"
+        f" {plural(output.baselines, 'baseline')} x {plural(output.channels, 'channel')} x 4 polarisations)"
+        for output in report.outputs
+    ]
+
+
+def _performance(report: Report) -> list[str]:
+    p = report.performance
+    return [
+        f"{p.wall_s:.1f} s with {plural(p.threads, 'thread')}",
+        f"{size_text(p.bytes_read / max(p.wall_s, 1e-9))}/s read,"
+        f" {size_text(p.bytes_written / max(p.wall_s, 1e-9))}/s written,"
+        f" {size_text(p.peak_memory_bytes)} memory at most",
+    ]

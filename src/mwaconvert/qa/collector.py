@@ -1,0 +1,169 @@
+"""Gathers what the picture shows from the blocks as they pass, in memory that does not grow with the data."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.formats.staging import StagedPath
+from mwaconvert.formats.visibility import Block, VisHeader
+from mwaconvert.observation.model import FloatArray
+
+if TYPE_CHECKING:
+    from mwaconvert.conversion.report import Report
+
+#: largest number of pixels along time and frequency
+MAX_PIXELS = 1000
+#: largest number of uv points that are drawn
+MAX_UV_POINTS = 60_000
+#: timesteps that the uv points are taken from
+UV_TIMES = 12
+#: rows that are worked on at once times channels
+CHUNK_CELLS = 1 << 20
+#: XX and YY
+PARALLEL_HANDS = (0, 3)
+
+
+class QaCollector:
+    """Sums over the blocks of one run.
+
+    Parameters
+    ----------
+    header : of the run
+    path : picture to write, .png or .html
+    overwrite : whether an existing one may be replaced
+
+    Attributes
+    ----------
+    amplitude : (n_time_pixel, n_pixel) mean |V| of XX and YY over unflagged crosses; NaN where none
+    occupancy : (n_time_pixel, n_pixel) fraction of flagged cross-correlations between unflagged tiles
+    autos : (2 pol, n_antenna, n_pixel) mean unflagged autocorrelation; NaN where none
+    uv_m : (n, 2) sample of the uv coverage
+
+    Raises
+    ------
+    InputError : unknown suffix, or the file exists
+    ResourceError : matplotlib is not installed, or the directory cannot be written
+    """
+
+    def __init__(self, header: VisHeader, path: Path, *, overwrite: bool = False) -> None:
+        if path.suffix not in (".png", ".html"):
+            raise InputError(f"{path}: unknown kind of picture; end the name in .png or .html")
+        if find_spec("matplotlib") is None:
+            raise ResourceError(
+                f"{path}: drawing needs matplotlib, which is not installed; pip install 'mwaconvert[plot]'"
+            )
+        self.header = header
+        self.path = path
+        self._staged = StagedPath(path, overwrite)
+        n_times, n_antennas = len(header.time_mjd), header.metadata.n_antennas
+        n_channels = sum(w.n_chan for w in header.spectral_windows)
+        self.time_bin = -(-n_times // MAX_PIXELS)
+        self.channel_bin = -(-n_channels // MAX_PIXELS)
+        #: first channel of each pixel: pixels do not reach across spectral windows
+        self.pixel_start = np.concatenate(
+            [np.arange(w.channels.start, w.channels.stop, self.channel_bin) for w in header.spectral_windows]
+        )
+        shape = (-(-n_times // self.time_bin), len(self.pixel_start))
+        self._cross = header.antenna1 != header.antenna2
+        flagged = header.antenna_flagged[header.antenna1] | header.antenna_flagged[header.antenna2]
+        #: rows that the flag occupancy is taken over: all, if all tiles are flagged
+        self._counted = self._cross & ~flagged if (self._cross & ~flagged).any() else self._cross
+        self._amplitude_sum, self._amplitude_n = np.zeros(shape), np.zeros(shape)
+        self._flagged_n, self._cells_n = np.zeros(shape), np.zeros(shape)
+        auto_shape = (2, n_antennas, shape[1])
+        self._auto_sum, self._auto_n = np.zeros(auto_shape), np.zeros(auto_shape)
+        self._uv: list[FloatArray] = []
+        self._uv_times = set(np.linspace(0, n_times - 1, min(UV_TIMES, n_times)).astype(int).tolist())
+        n_cross = int(self._cross.sum())
+        self._uv_stride = max(1, -(-n_cross * len(self._uv_times) // MAX_UV_POINTS))
+
+    @property
+    def amplitude(self) -> FloatArray:
+        return _ratio(self._amplitude_sum, self._amplitude_n)
+
+    @property
+    def occupancy(self) -> FloatArray:
+        return _ratio(self._flagged_n, self._cells_n)
+
+    @property
+    def autos(self) -> FloatArray:
+        return _ratio(self._auto_sum, self._auto_n)
+
+    @property
+    def uv_m(self) -> FloatArray:
+        return np.concatenate(self._uv) if self._uv else np.zeros((0, 2))
+
+    def add(self, block: Block) -> None:
+        """Take a block into the sums."""
+        n_rows, n_channels = block.vis.shape[:2]
+        cross = self._cross[block.rows]
+        counted = self._counted[block.rows]
+        step = max(1, CHUNK_CELLS // n_channels)
+        for start in range(0, n_rows, step):
+            part = slice(start, start + step)
+            if cross[part].any():
+                self._add_cross(block, part, cross[part], counted[part])
+        if not cross.all():
+            self._add_autos(block, np.flatnonzero(~cross))
+        if block.time_index in self._uv_times:
+            self._uv.append(block.uvw_m[cross, :2][:: self._uv_stride].copy())
+
+    def write(self, report: Report) -> None:
+        """Draw and write the picture.
+
+        Raises
+        ------
+        ResourceError : the file cannot be written
+        """
+        from mwaconvert.qa import figure, page
+
+        try:
+            if self.path.suffix == ".png":
+                figure.write_png(self, report, self._staged.temporary)
+            else:
+                page.write_html(self, report, self._staged.temporary)
+            self._staged.commit()
+        except OSError as error:
+            self._staged.discard()
+            raise ResourceError(f"{self.path}: the picture could not be written: {error.strerror}") from error
+        except BaseException:
+            self._staged.discard()
+            raise
+
+    def _add_cross(
+        self, block: Block, part: slice, cross: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_]
+    ) -> None:
+        pixel = block.time_index // self.time_bin
+        in_cross = cross.astype(np.float32)
+        in_counted = counted.astype(np.float32)
+        for pol in PARALLEL_HANDS:
+            good = ~np.signbit(block.weight[part, :, pol])
+            # flagged values may be anything, so they are replaced and not multiplied by 0
+            amplitude = np.where(good, np.abs(block.vis[part, :, pol]), np.float32(0))
+            self._amplitude_sum[pixel] += self._to_pixels(in_cross @ amplitude)
+            good_f = good.astype(np.float32)
+            self._amplitude_n[pixel] += self._to_pixels(in_cross @ good_f)
+            self._flagged_n[pixel] += self._to_pixels(in_counted.sum() - in_counted @ good_f)
+            self._cells_n[pixel] += self._to_pixels(np.full(good.shape[1], in_counted.sum()))
+
+    def _add_autos(self, block: Block, rows: npt.NDArray[np.intp]) -> None:
+        antennas = self.header.antenna1[block.rows][rows]
+        for i, pol in enumerate(PARALLEL_HANDS):
+            good = ~np.signbit(block.weight[rows, :, pol])
+            power = np.where(good, block.vis[rows, :, pol].real, np.float32(0))
+            self._auto_sum[i, antennas] += self._to_pixels(power)
+            self._auto_n[i, antennas] += self._to_pixels(good)
+
+    def _to_pixels(self, values: npt.NDArray[np.generic]) -> FloatArray:
+        """Sums over the channels of each pixel, along the last axis."""
+        return np.asarray(np.add.reduceat(values, self.pixel_start, axis=-1, dtype=np.float64))
+
+
+def _ratio(sums: FloatArray, counts: FloatArray) -> FloatArray:
+    return np.asarray(np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0))

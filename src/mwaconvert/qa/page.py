@@ -1,0 +1,82 @@
+"""The picture as one self-contained HTML page: panels as data URIs, tables of the report."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mwaconvert.conversion.report_text import size_text
+from mwaconvert.qa.figure import panels, titles
+
+if TYPE_CHECKING:
+    from mwaconvert.conversion.report import Report
+    from mwaconvert.qa.collector import QaCollector
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222 }
+body { margin: 2rem auto; max-width: 76rem; padding: 0 1rem }
+h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
+p.facts { color: #555; margin: .2rem 0 1rem }
+img { max-width: 100%; display: block; margin: .8rem 0 }
+table { border-collapse: collapse; font-size: .88rem }
+th, td { text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #ddd; vertical-align: top }
+td.number { text-align: right; font-variant-numeric: tabular-nums }
+.off { color: #888 } code { font-size: .85rem; overflow-wrap: anywhere }
+"""
+
+
+def write_html(data: QaCollector, report: Report, path: Path) -> None:
+    """Write the page."""
+    head, line = titles(data, report)
+    parts = [f"<h1>{escape(head)}</h1><p class=facts>{escape(line)}</p>"]
+    for name, png in panels(data, report):
+        picture = base64.b64encode(png).decode()
+        parts.append(f'<img alt="{escape(name)}" src="data:image/png;base64,{picture}">')
+    parts += _tables(report)
+    page = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(head)}</title>'
+        f"<style>{_STYLE}</style><body>{''.join(parts)}</body></html>\n"
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def _tables(report: Report) -> Iterable[str]:
+    yield "<h2>Steps</h2>" + _table(
+        ("step", "", "why"),
+        [(s.name, "applied" if s.applied else "not applied", s.reason) for s in report.steps],
+    )
+    cells = max(1, report.input_cells)
+    yield "<h2>Flag rules</h2>" + _table(
+        ("rule", "% of the input"),
+        [(r.name, f"{100 * r.cells / cells:.2f}") for r in report.flag_counts if r.cells],
+    )
+    yield "<h2>Outputs</h2>" + _table(
+        ("file", "size", "times", "baselines", "channels"),
+        [(str(o.path), size_text(o.bytes), o.times, o.baselines, o.channels) for o in report.outputs],
+    )
+    if report.notes:
+        yield "<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in report.notes) + "</ul>"
+    software = ", ".join(f"{name} {version}" for name, version in report.software.items())
+    yield f"<h2>Run</h2><p><code>{escape(report.header.command_line)}</code></p><p>{escape(software)}</p>"
+    yield f"<p>Smearing: {escape(str(report.smearing))}</p>"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    titles = "".join(f"<th>{escape(text)}</th>" for text in head)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    return f"<table><tr>{titles}</tr>{body}</table>"
+
+
+def _cell(value: object) -> str:
+    text = str(value)
+    kind = (
+        " class=number"
+        if text.replace(".", "", 1).isdigit()
+        else " class=off"
+        if text == "not applied"
+        else ""
+    )
+    return f"<td{kind}>{escape(text)}</td>"

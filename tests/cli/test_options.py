@@ -1,0 +1,388 @@
+"""Every option of Birli, cotter and the ASVO is accepted and lands where it must, or is refused loudly."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+
+from mwaconvert.cli.arguments import prepare
+from mwaconvert.cli.convert import convert
+from mwaconvert.cli.options import REFUSED, TABLE, squeeze
+from mwaconvert.cli.request import PRESETS, RUN_SETTINGS, Request
+from mwaconvert.conversion.options import Options
+from mwaconvert.errors import InputError
+
+#: settings that become fields of Options once all options, or the observation, are known
+COMPOSED = {
+    "note",
+    "time_average",
+    "freq_average",
+    "max_memory_percent",
+    "centre",
+    "phase_centre_ra",
+    "phase_centre_dec",
+    "provided_chan_ranges",
+    "first_box",
+    "box_count",
+}
+
+
+@pytest.fixture
+def ask(monkeypatch):
+    """Parse a command line as the verb convert does, up to the request."""
+    asked: list[Request] = []
+    monkeypatch.setattr("mwaconvert.cli.convert._run", asked.append)
+
+    def parse(*words: str) -> Request:
+        asked.clear()
+        convert.main(["obs.metafits", *words], standalone_mode=False)
+        return asked[0]
+
+    return parse
+
+
+# what each spelling must set: fields of Options
+LANDS = [
+    # Birli
+    ("--avg-time-res 8", {"time_res_s": 8.0}),
+    ("--avg-time-factor 4", {"time_factor": 4}),
+    ("--avg-freq-res 40", {"freq_res_khz": 40.0}),
+    ("--avg-freq-factor 2", {"freq_factor": 2}),
+    ("--sel-time 2 7", {"sel_time": (2, 7)}),
+    ("--sel-ants 1 2 5", {"sel_ants": (1, 2, 5)}),
+    ("--no-sel-flagged-ants", {"sel_flagged_ants": False}),
+    ("--no-sel-autos", {"sel_autos": False}),
+    ("--sel-chan-ranges 0-11,13", {"sel_chan_ranges": ((0, 11), (13, 13))}),
+    ("--phase-centre 187.5 -27.25", {"phase_centre_deg": (187.5, -27.25)}),
+    ("--pointing-centre", {"pointing_centre": True}),
+    ("--emulate-cotter", {"emulate_cotter": True}),
+    ("--max-memory 12", {"max_memory_gib": 12.0}),
+    ("--flag-init 4", {"flag_init_s": 4.0}),
+    ("--quack-time 4", {"flag_init_s": 4.0}),
+    ("--flag-init-steps 2", {"flag_init_steps": 2}),
+    ("--flag-end 1.5", {"flag_end_s": 1.5}),
+    ("--flag-end-steps 3", {"flag_end_steps": 3}),
+    ("--flag-times 0 1 9", {"flag_times": (0, 1, 9)}),
+    ("--flag-coarse-chans 0 23", {"flag_coarse_chans": (0, 23)}),
+    ("--flag-edge-width 160", {"flag_edge_width_khz": 160.0}),
+    ("--flag-edge-chans 2", {"flag_edge_chans": 2}),
+    ("--flag-fine-chans 0 16", {"flag_fine_chans": (0, 16)}),
+    ("--flag-dc", {"flag_dc": True}),
+    ("--no-flag-dc", {"flag_dc": False}),
+    ("--no-flag-metafits", {"flag_metafits": False}),
+    ("--flag-antennas 3 4", {"flag_antennas": (3, 4)}),
+    ("--flag-autos", {"flag_autos": True}),
+    ("--no-cable-delay", {"cable_delay": False}),
+    ("--no-geometric-delay", {"geometric_delay": False}),
+    ("--no-geom", {"geometric_delay": False}),
+    ("--no-digital-gains", {"digital_gains": False}),
+    ("--passband-gains jake_oversampled", {"passband_gains": "jake_oversampled"}),
+    ("--passband-gains none", {"passband_gains": "none"}),
+    ("--pfb-gains jake", {"passband_gains": "jake"}),
+    # cotter, with two dashes
+    ("--timeres 8", {"time_res_s": 8.0}),
+    ("--freqres 40", {"freq_res_khz": 40.0}),
+    ("--edgewidth 80", {"flag_edge_width_khz": 80.0}),
+    ("--initflag 4", {"flag_init_s": 4.0}),
+    ("--endflag 2", {"flag_end_s": 2.0}),
+    ("--flagantenna 1,5-7", {"flag_antennas": (1, 5, 6, 7)}),
+    ("--flagsubband 0,1", {"flag_coarse_chans": (0, 1)}),
+    ("--flagdcchannels", {"flag_dc": True}),
+    ("--noflagdcchannels", {"flag_dc": False}),
+    ("--noautos", {"sel_autos": False}),
+    ("--noflagautos", {"flag_autos": False}),
+    ("--noflagmissings", {"flag_missing": False}),
+    ("--noantennapruning", {"sel_flagged_ants": True}),
+    ("--nocablelength", {"cable_delay": False}),
+    ("--nogeom", {"geometric_delay": False}),
+    ("--nosbgains", {"digital_gains": False}),
+    ("--sbpassband true", {"passband_gains": "none"}),
+    ("--centre 12h30m00s -27d00m00s", {"phase_centre_deg": (187.5, -27.0)}),
+    ("--usepcentre", {"pointing_centre": True}),
+    ("--absmem 8", {"max_memory_gib": 8.0}),
+    ("-j 3", {"threads": 3}),
+    # ASVO, both eras, with underscores
+    ("--avg_time_res 4", {"time_res_s": 4.0}),
+    ("--avg_freq_res 80", {"freq_res_khz": 80.0}),
+    ("--flag_edge_width 0", {"flag_edge_width_khz": 0.0}),
+    ("--no_geometric_delay", {"geometric_delay": False}),
+    ("--no_geometry_delay", {"geometric_delay": False}),
+    ("--no_cable_delay", {"cable_delay": False}),
+    ("--no_digital_gains", {"digital_gains": False}),
+    ("--no_passband_gains", {"passband_gains": "none"}),
+    ("--no_flag_dc", {"flag_dc": False}),
+    ("--flagdcchannel", {"flag_dc": True}),
+    ("--centre phase", {}),
+    ("--centre=phase --nogeom", {"geometric_delay": False}),
+    ("--centre pointing", {"pointing_centre": True}),
+    ("--centre custom --phase_centre_ra 10 --phase_centre_dec -30", {"phase_centre_deg": (10.0, -30.0)}),
+    ("--phasecentrera 00h40m00.0s --phasecentredec +10d00m00.0s", {"phase_centre_deg": (10.0, 10.0)}),
+    ("--centre custom --custom_ra 10 --custom_dec -30", {"phase_centre_deg": (10.0, -30.0)}),
+    # hyperdrive
+    ("--time-average 8s", {"time_res_s": 8.0}),
+    ("--time-average 4", {"time_factor": 4}),
+    ("--output-vis-freq-average 80kHz", {"freq_res_khz": 80.0}),
+    ("--freq-average 2", {"freq_factor": 2}),
+    ("--tile-flags 3 Tile011", {"flag_antennas": (3,)}),
+    ("--fine-chan-flags-per-coarse-chan 0 1 30 31", {"flag_fine_chans": (0, 1, 30, 31)}),
+    ("--ignore-input-data-tile-flags", {"flag_metafits": False}),
+    ("--no-cable-length-correction", {"cable_delay": False}),
+    ("--no-geometric-correction", {"geometric_delay": False}),
+    ("--pfb-flavour cotter2014", {"passband_gains": "cotter"}),
+    ("--dut1 -0.25", {"dut1_s": -0.25}),
+    ("--ignore-dut1", {"ignore_dut1": True}),
+    ("--ignore-weights", {"ignore_weights": True}),
+    ("--autos", {"sel_autos": True}),
+    # ours
+    ("--geometry exact", {"geometry": "exact"}),
+    ("--split --overwrite", {"split": True, "overwrite": True}),
+    ("--threads 2", {"threads": 2}),
+    ("--timeres 500ms --freqres 0.04MHz", {"time_res_s": 0.5, "freq_res_khz": 40.0}),
+    ("--max-memory 512MiB", {"max_memory_gib": 0.5}),
+    ("--phase-centre 12:30:00 -00:30:00", {"phase_centre_deg": (187.5, -0.5)}),
+    ("--flag-antennas Tile011,2-3", {"flag_antennas": ("Tile011", 2, 3)}),
+    ("--flag-antennas 1 --flag-antennas 2,1", {"flag_antennas": (1, 2)}),
+]
+
+#: spellings that set the run instead
+RUNS = [
+    ("-o a.uvfits -o a.ms", {"outputs": (Path("a.uvfits"), Path("a.ms"))}),
+    ("-u a.uvfits -M a.ms", {"outputs": (Path("a.uvfits"), Path("a.ms"))}),
+    ("--uvfits-out a.uvfits --ms-out b.ms", {"outputs": (Path("a.uvfits"), Path("b.ms"))}),
+    ("--output ms", {"outputs": (Path("ms"),)}),
+    ("--conversion=uvfits", {"outputs": (Path("uvfits"),)}),
+    ("", {"outputs": (Path("uvfits"),), "progress": True, "dry_run": False, "coarse": None}),
+    ("--report r.json --qa p.png", {"report": Path("r.json"), "qa": Path("p.png")}),
+    ("--dry-run", {"dry_run": True}),
+    ("--skipwrite", {"dry_run": True}),
+    ("--no-draw-progress", {"progress": False}),
+    ("--no-progress-bars", {"progress": False}),
+    ("-q", {"quiet": True}),
+    ("-v", {"verbose": True}),
+    ("--provided-chan-ranges", {"coarse": "provided"}),
+    ("--sbstart 3 --sbcount 4", {"boxes": (3, 4)}),
+    ("--sbcount 1", {"boxes": (1, 1)}),
+]
+
+#: options that state a fact: accepted, and said in the report
+FACTS = ["--no-rfi", "--norfi", "--no_rfi", "--allowmissing", "--noprecomputedflags", "--nostats"]
+
+#: options of the other programs that must be refused
+NOT_HERE = [
+    "--van-vleck",
+    "--apply-di-cal x.bin",
+    "--apply_di_cal",
+    "--calibrate",
+    "--apply x.bin",
+    "--full-apply x.bin",
+    "--no_apply_amps",
+    "-f FlagFile%%%.mwaf",
+    "--flag-template x%%.mwaf",
+    "--flagfiles x%%.mwaf",
+    "--aoflagger-strategy x.lua",
+    "--flag-strategy x.lua",
+    "--rfi aoflagger",
+    "--use-dysco",
+    "--dysco-config 8 12 TruncatedGaussian 2.5 AF",
+    "--saveqs x.qs",
+    "--histograms",
+    "--time-chunk 4",
+    "--noalign",
+    "--offline-gpubox-format",
+    "-a antennas.txt",
+    "-i instr_config.txt",
+    "--timesteps 1 2",
+    "--use-all-timesteps",
+    "--array-position 1 2 3",
+    "--output-smallest-contiguous-band",
+    "--fine-chan-flags 1",
+    "--flag-raw-chans 1",
+    "--metrics-out x.fits",
+    "-d x",
+    "--sbpassband table.txt",
+    "--no-such-option",
+    "-x",
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), LANDS)
+def test_lands_in_its_field(ask, words, expected):
+    if words == "--tile-flags 3 Tile011":
+        # a word that is no number could be a file: names want commas
+        assert ask(*words.split()).files == (Path("Tile011"),)
+    assert dict(ask(*words.split()).options) == expected
+
+
+@pytest.mark.parametrize(("words", "expected"), RUNS)
+def test_sets_the_run(ask, words, expected):
+    request = ask(*words.split())
+    assert {key: getattr(request, key) for key in expected} == expected
+    assert not request.options
+
+
+@pytest.mark.parametrize("word", FACTS)
+def test_facts_are_said(ask, word):
+    request = ask(word)
+    assert not request.options
+    assert len(request.notes) == 1
+
+
+@pytest.mark.parametrize("words", NOT_HERE)
+def test_refused_with_its_name(ask, words):
+    with pytest.raises((InputError, click.NoSuchOption), match=words.split(maxsplit=1)[0]):
+        ask(*words.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--timeres 8 --avg-time-factor 4", "--timeres and --avg-time-factor cannot be combined"),
+        ("--freqres 40 --freq-average 2", "--freqres and --freq-average cannot be combined"),
+        ("--flag-edge-width 80 --flag-edge-chans 2", "cannot be combined"),
+        ("--flag-init 4 --flag-init-steps 2", "cannot be combined"),
+        ("--flag-end 4 --flag-end-steps 2", "cannot be combined"),
+        ("--phase-centre 1 2 --pointing-centre", "cannot be combined"),
+        ("--centre pointing --phase-centre 1 2", "cannot be combined"),
+        ("--centre phase --phase-centre-ra 1 --phase-centre-dec 2", "cannot be combined"),
+        ("--nogeom --phase-centre 1 2", "cannot be combined"),
+        ("--nogeom --usepcentre", "cannot be combined"),
+        ("--flag-dc --no-flag-dc", "contradict each other"),
+        ("--no-sel-flagged-ants --noantennapruning", "contradict each other"),
+        ("--timeres 8 --timeres 4", "given twice"),
+        ("--passband-gains jake --no-passband-gains", "contradict each other"),
+        ("--centre custom", "needs --phase-centre-ra and --phase-centre-dec"),
+        ("--phase-centre-ra 10", "needs both"),
+        ("--phase-centre 370 0", "outside 0 to 360"),
+        ("--phase-centre 10 -91", "outside -90 to 90"),
+        ("--phase-centre 10 5h30m", "in hours"),
+        ("--phase-centre 10 5d61m", "below 60"),
+        ("--phase-centre ten 5", "is not an angle"),
+        ("--phase-centre nan 5", "is not an angle"),
+        ("--timeres 8kHz", "not a number with an optional unit"),
+        ("--timeres --freqres 40", "'--freqres' is not a number"),
+        ("--timeres -8", "at least 0"),
+        ("--freqres 40s", "not a number with an optional unit"),
+        ("--flag-times 3-1", "runs backwards"),
+        ("--flag-times one", "not a list"),
+        ("--sel-time 5 2", "runs backwards"),
+        ("--avg-time-factor 0", "at least 1"),
+        ("--avg-time-factor 1.5", "not a whole number"),
+        ("--passband-gains best", "choose from auto, none, jake"),
+        ("--pfb-flavour levine", "--passband-gains: 'levine' is not a passband set"),
+        ("--geometry flat", "choose from standard, exact"),
+        ("--like casa", "choose from birli, cotter"),
+        ("--mem 150", "not a percentage"),
+        ("--max-memory 0", "leaves nothing"),
+        ("-o flags%%.mwaf", "writing flag files .* not available yet"),
+        ("-o a.fits", "no suffix that says what to write"),
+        ("-u a.ms", "must end in .uvfits"),
+        ("--qa a.pdf", "must end in .png or .html"),
+        ("--timres 8", "did you mean --timeres"),
+        ("-timeres 8", "add --like cotter"),
+        ("-nogeom", "add --like cotter"),
+        ("--like cotter -h header.txt", "obsolete"),
+        ("-q -v", "cannot be combined"),
+        ("other.metafits", "both metafits files"),
+    ],
+)
+def test_contradictions_and_bad_values(ask, words, sentence):
+    with pytest.raises(InputError, match=sentence):
+        ask(*words.split())
+
+
+def test_every_field_can_be_set():
+    known = {field.name for field in fields(Options)}
+    sets = {spec.sets for spec in TABLE}
+    assert known <= sets
+    assert sets <= known | RUN_SETTINGS | COMPOSED
+    assert all(preset.keys() <= known for preset in PRESETS.values())
+
+
+def test_names_are_unique():
+    names = [squeeze(n) if n.startswith("--") else n for spec in TABLE for n in spec.names]
+    names += [squeeze(n) if n.startswith("--") else n for n in REFUSED]
+    assert len(set(names)) == len(names)
+
+
+def test_defaults_are_no_options(ask):
+    assert Options(**ask().options) == Options()
+
+
+def test_cotter_preset(ask):
+    request = ask("--like", "cotter", "-timeres", "8", "-freqres", "40", "-allowmissing", "-o", "a.ms")
+    assert dict(request.options) == {
+        "time_res_s": 8.0,
+        "freq_res_khz": 40.0,
+        "flag_edge_width_khz": 80.0,
+        "flag_init_s": 4.0,
+        "flag_dc": True,
+        "sel_flagged_ants": False,
+        "emulate_cotter": True,
+        "passband_gains": "cotter",
+        "ignore_dut1": True,
+        "ignore_weights": True,
+        "split": True,
+        "flag_autos": True,
+    }
+    assert request.coarse == "between"
+    assert any("--like cotter set flag_edge_width_khz=80.0" in note for note in request.notes)
+
+
+def test_cotter_autos_follow_the_output(ask):
+    assert ask("--like", "cotter").outputs == (Path("preprocessed.ms"),)
+    assert ask("--like", "cotter", "-o", "a.uvfits").options["flag_autos"] is False
+    assert ask("--like", "cotter", "-o", "a.ms", "-noflagautos").options["flag_autos"] is False
+    with pytest.raises(InputError, match="say --flag-autos or --no-flag-autos"):
+        ask("--like", "cotter", "-o", "a.ms", "-o", "a.uvfits")
+
+
+def test_explicit_options_win_over_presets(ask):
+    options = ask("--like=cotter", "-edgewidth", "0", "-noflagdcchannels", "--flag-init-steps", "1").options
+    assert options["flag_edge_width_khz"] == 0
+    assert options["flag_dc"] is False
+    assert options["flag_init_steps"] == 1
+    assert "flag_init_s" not in options
+    options = ask("--like", "cotter", "--flag-edge-chans", "1", "--dut1", "0.1").options
+    assert "flag_edge_width_khz" not in options
+    assert "ignore_dut1" not in options
+
+
+def test_birli_preset(ask):
+    request = ask("--like", "birli", "-m", "x.metafits")
+    assert dict(request.options) == {"flag_edge_width_khz": 0.0, "ignore_weights": True, "split": True}
+    assert request.coarse == "between"
+    assert (request.metafits, request.files) == (Path("x.metafits"), (Path("obs.metafits"),))
+    assert ask("--like", "birli", "--provided-chan-ranges").coarse == "provided"
+    assert ask("--like", "birli", "--sel-chan-ranges", "1-2").coarse is None
+
+
+def test_percentage_of_memory(ask):
+    whole = ask("--mem", "100").options["max_memory_gib"]
+    assert ask("--mem", "25%").options["max_memory_gib"] == pytest.approx(whole / 4)
+
+
+def test_lists_stop_at_words():
+    words = ["--flag-times", "1", "2-3", "4,5", "a.fits", "6", "-q"]
+    assert prepare(words) == ["--flag-times", "1,2-3,4,5", "a.fits", "6", "--quiet"]
+
+
+def test_values_may_look_like_options():
+    assert prepare(["--dut1", "-0.3", "--phase-centre", "1", "-2"]) == [
+        "--dut1",
+        "-0.3",
+        "--phase-centre",
+        "1",
+        "-2",
+    ]
+    assert prepare(["--", "--timeres"]) == ["--", "--timeres"]
+
+
+def test_raw_files_in_any_order(ask):
+    request = ask("a_00.fits", "--timeres", "8", "a_01.fits")
+    assert request.metafits == Path("obs.metafits")
+    assert request.files == (Path("a_00.fits"), Path("a_01.fits"))
+
+
+def test_output_names(ask):
+    assert ask("-o", "ms", "-o", "x/b.uvfits").output_paths(123) == [Path("123.ms"), Path("x/b.uvfits")]
