@@ -7,6 +7,7 @@
 #include <string>
 
 #include "mwaconvert/error.hpp"
+#include "mwaconvert/simd.hpp"
 
 namespace mwaconvert {
 namespace {
@@ -16,6 +17,7 @@ constexpr int kMaxSplit = 25;  // from here on pixels are stored whole
 constexpr int kPixelBits = 32;
 // Up to these split lengths a group of pixels mostly fits one refill (codes take 2.5 bits more on average).
 constexpr int kMaxSplitOf4 = 10;
+constexpr int kMaxSplitOf3 = 15;
 constexpr int kMaxSplitOf2 = 22;
 
 uint64_t load_big_endian(const uint8_t* from) {
@@ -144,7 +146,9 @@ void decode_split(BitReader& shared, uint32_t& shared_last, int32_t* out, int64_
 
 }  // namespace
 
-void rice_decode_row(const uint8_t* in, int64_t n_in, int32_t* out, int64_t n, int block) {
+// flattened: a clone must not call the default version of its inner loops
+[[gnu::flatten]] MWACONVERT_CLONES void rice_decode_row(const uint8_t* in, int64_t n_in, int32_t* out,
+                                                        int64_t n, int block) {
   if (n <= 0) return;
   if (n_in < 4) corrupt("it is shorter than one pixel");
   BitReader reader(in, n_in);
@@ -159,6 +163,8 @@ void rice_decode_row(const uint8_t* in, int64_t n_in, int32_t* out, int64_t n, i
       std::fill_n(to, count, static_cast<int32_t>(last));
     } else if (split <= kMaxSplitOf4) {
       decode_split<4>(reader, last, to, count, split);
+    } else if (split <= kMaxSplitOf3) {
+      decode_split<3>(reader, last, to, count, split);
     } else if (split <= kMaxSplitOf2) {
       decode_split<2>(reader, last, to, count, split);
     } else if (split < kMaxSplit) {
