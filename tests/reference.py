@@ -191,3 +191,149 @@ def measurement_set_row(
     flag = [[math.copysign(1.0, w) < 0 for w in channel] for channel in weight]
     total = [math.fsum(channel[pol] for channel in spectrum) for pol in range(4)]
     return spectrum, flag, total, all(all(channel) for channel in flag)
+
+
+# ---------------------------------------------------------------------------
+# Kernels: from raw values to averaged, corrected and flagged blocks
+# ---------------------------------------------------------------------------
+
+GOOD, FLAGGED, MISSING = 0, 1, 2
+
+
+def phasor(w_m: float, freq_hz: float) -> np.clongdouble:
+    """exp(-2 pi i w f / c), to more digits than a double has."""
+    cycles = np.longdouble(w_m) * np.longdouble(freq_hz) / np.longdouble(SPEED_OF_LIGHT_M_S)
+    pi = np.longdouble("3.14159265358979323846264338327950288")
+    angle = -2 * pi * (cycles - np.rint(cycles))
+    return np.cos(angle) + 1j * np.sin(angle)
+
+
+def physical_values(stored: npt.NDArray[np.int32], bscale: float, bzero: float) -> npt.NDArray[np.float32]:
+    """Values of an integer image, rounded to float32 once."""
+    return (stored.astype(np.float64) * bscale + bzero).astype(np.float32)
+
+
+def slots_of_product(k: int) -> tuple[int, int]:
+    """Slots (s, u) of product number k: the file runs through 2x2 blocks of the lower triangle."""
+    number = 0
+    for a in range(k + 1):
+        for b in range(a + 1):
+            for p in range(2):
+                for q in range(2):
+                    if number == k:
+                        return 2 * a + p, 2 * b + q
+                    number += 1
+    raise AssertionError("every number has its slots")
+
+
+def legacy_cells(
+    products: npt.NDArray[np.complex128],
+    product: npt.NDArray[np.int32],
+    conjugated: npt.NDArray[np.uint8],
+    phasors: npt.NDArray[np.complex128] | None,
+) -> npt.NDArray[np.complex128]:
+    """Rotated cells (n_time, n_coarse, n_row, n_fine, 4) of products (n_time, n_coarse, n_fine, n_product).
+
+    phasors (n_time, n_coarse, n_fine, n_slot): V(s, u) turns by g_s conj(g_u), before it is conjugated.
+    """
+    turned = products.copy()
+    if phasors is not None:
+        for k in range(products.shape[-1]):
+            s, u = slots_of_product(k)
+            with np.errstate(invalid="ignore"):  # what is not finite stays so
+                turned[..., k] *= phasors[..., s] * np.conj(phasors[..., u])
+    n_time, n_coarse, n_fine, _ = products.shape
+    cells = np.empty((n_time, n_coarse, len(product), n_fine, 4), np.complex128)
+    for row in range(len(product)):
+        for p in range(4):
+            values = turned[..., product[row, p]]
+            cells[:, :, row, :, p] = np.conj(values) if conjugated[row, p] else values
+    return cells
+
+
+def rotated_cells(
+    cells: npt.NDArray[np.complex128],
+    phasors: npt.NDArray[np.complex128],
+    antenna1: npt.NDArray[np.int32],
+    antenna2: npt.NDArray[np.int32],
+) -> npt.NDArray[np.complex128]:
+    """Cells (n_time, n_coarse, n_row, n_fine, 4) times g_i conj(g_j), autocorrelations left alone.
+
+    phasors (n_time, n_coarse, n_antenna, n_fine).
+    """
+    turned = cells.copy()
+    for row, (i, j) in enumerate(zip(antenna1, antenna2, strict=True)):
+        if i != j:
+            rotation = phasors[:, :, i] * np.conj(phasors[:, :, j])
+            with np.errstate(invalid="ignore"):  # what is not finite stays so
+                turned[:, :, row] *= rotation[..., None]
+    return turned
+
+
+@dataclass
+class AveragedBlock:
+    """What the converting kernels fill in, and the largest |V'| that went into each value."""
+
+    vis: npt.NDArray[np.complex128]
+    weight: npt.NDArray[np.float64]
+    bad_cells: npt.NDArray[np.int64]
+    scale: npt.NDArray[np.float64]
+
+
+def average_block(
+    cells: npt.NDArray[np.complex128],
+    file_weight: npt.NDArray[np.float64],
+    state: npt.NDArray[np.int32],
+    freq_factor: int,
+    averaged: bool,
+    antenna1: npt.NDArray[np.int32],
+    antenna2: npt.NDArray[np.int32],
+    row_flagged: npt.NDArray[np.uint8],
+    factors: npt.NDArray[np.complex128] | None,
+    channel_weight: npt.NDArray[np.float64],
+    channel_flagged: npt.NDArray[np.uint8],
+) -> AveragedBlock:
+    """One output timestep by the rule of block.hpp.
+
+    cells (n_time, n_coarse, n_row, n_fine, 4) rotated; file_weight (n_time, n_coarse, n_row, 4), 1 where the
+    file has none; state (n_time, n_coarse); factors (n_antenna, n_coarse * n_fine, 2).
+    """
+    _, n_coarse, n_row, n_fine, _ = cells.shape
+    n_out = math.ceil(n_fine / freq_factor)
+    shape = (n_row, n_coarse * n_out, 4)
+    block = AveragedBlock(np.zeros(shape, complex), np.zeros(shape), np.zeros(n_row, int), np.zeros(shape))
+    usable = np.isfinite(file_weight) & (file_weight > 0)
+    for coarse, out in np.ndindex(n_coarse, n_out):
+        some_good = (state[:, coarse] == GOOD).any()
+        times = state[:, coarse] == (GOOD if some_good else FLAGGED)
+        fine = np.arange(out * freq_factor, min((out + 1) * freq_factor, n_fine))
+        channels = coarse * n_fine + fine
+
+        # axes from here on: time, row, channel, product
+        v = cells[times, coarse][:, :, fine]
+        finite = np.isfinite(v).all(axis=3)
+        block.bad_cells += (~finite).sum(axis=(0, 2))
+        v = np.where(finite[..., None], v, 0)
+        if factors is not None:
+            first, second = (factors[antenna][:, channels] for antenna in (antenna1, antenna2))
+            for product, (p, q) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
+                v[..., product] *= first[..., p] * np.conj(second[..., q])
+
+        m = np.where(usable, file_weight, 0)[times, coarse][:, :, None, :]
+        w = channel_weight[channels][:, None] * m
+        good = finite & (row_flagged == 0)[:, None] & (channel_flagged[channels] == 0)
+        good_w = w * good[..., None] * some_good
+        fallback_w = np.where((m > 0).any(axis=0), m, 1) * finite[..., None]
+
+        there = np.s_[:, coarse * n_out + out]
+        size = w[0, :, 0] if times.any() else channel_weight[channels[0]] * np.ones((n_row, 4))
+        total = good_w.sum(axis=(0, 2))
+        block.weight[there] = np.where(total > 0, total, np.where(averaged, -0.0, -size))
+        block.vis[there] = np.where(total > 0, _mean(v, good_w), _mean(v, fallback_w))
+        block.scale[there] = np.abs(v).max(axis=(0, 2), initial=0)
+    return block
+
+
+def _mean(v: npt.NDArray[np.complex128], w: npt.NDArray[np.float64]) -> npt.NDArray[np.complex128]:
+    total = w.sum(axis=(0, 2))
+    return (w * v).sum(axis=(0, 2)) / np.where(total > 0, total, 1)

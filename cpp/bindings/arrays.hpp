@@ -20,7 +20,8 @@ using namespace pybind11::literals;
 
 namespace mwaconvert {
 
-// Arrays are C-contiguous and of exactly this type; arguments are declared .noconvert(), so nothing is copied.
+// Arrays are C-contiguous and of exactly this type; arguments are declared .noconvert(), so nothing is
+// copied.
 template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
 

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "arrays.hpp"
 #include "mwaconvert/block.hpp"
 #include "mwaconvert/phasors.hpp"
@@ -20,6 +22,9 @@ struct Arguments {
             Array<int64_t>& bad_cells) {
     if (n_fine < 1 || freq_factor < 1) throw InputError("n_fine and freq_factor must be at least 1");
     in.chunks = view<Chunk, 2>(chunks, "chunks", {-1, -1});
+    if (!averaged && (freq_factor > 1 || in.chunks.shape[0] > 1))
+      throw InputError("several channels or timesteps make one value, but 'averaged' is off");
+    for (int64_t k = 0; k < in.chunks.size(); ++k) check_chunk(in.chunks.data[k]);
     in.n_fine = n_fine;
     in.freq_factor = freq_factor;
     in.averaged = averaged;
@@ -33,11 +38,24 @@ struct Arguments {
       check_antennas(in.factors.shape[0], "factors");
     }
     in.channel_weight = view<float, 1>(channel_weight, "channel_weight", {n_coarse * n_fine});
+    for (int64_t k = 0; k < n_coarse * n_fine; ++k)
+      if (!(in.channel_weight(k) >= 0 && std::isfinite(in.channel_weight(k))))
+        throw InputError("channel_weight must be finite and not negative");
     in.channel_flagged = view<uint8_t, 1>(channel_flagged, "channel_flagged", {n_coarse * n_fine});
     const int64_t n_out = n_coarse * ((n_fine + freq_factor - 1) / freq_factor);
     out.vis = mutable_view<Complex, 3>(vis, "vis", {n_rows, n_out, 4});
     out.weight = mutable_view<float, 3>(weight, "weight", {n_rows, n_out, 4});
     out.bad_cells = mutable_view<int64_t, 1>(bad_cells, "bad_cells", {n_rows});
+  }
+
+  static void check_chunk(const Chunk& c) {
+    const bool rice_ok = c.desc_offset >= 0 && c.rice_block >= 1 &&
+                         c.row_bytes - int64_t{c.desc_offset} >= (c.desc_64 ? 16 : 8);
+    if (c.state != kGood && c.state != kFlagged && c.state != kMissing)
+      throw InputError("chunk state " + std::to_string(c.state) + " is unknown");
+    if (c.state != kMissing &&
+        ((c.kind != kFloat32 && c.kind != kInt32 && c.kind != kRice) || (c.kind == kRice && !rice_ok)))
+      throw InputError("chunk kind " + std::to_string(c.kind) + " is unknown, or its table cannot be");
   }
 
   void check_antennas(int64_t n_antenna, const char* name) const {
@@ -122,6 +140,7 @@ w_m (n_time, n_column) metres, start_hz (n_coarse,), out (n_time, n_coarse, n_co
         if (phasors)
           g = view<Complex, 4>(*phasors, "phasors",
                                {a.in.chunks.shape[0], a.in.chunks.shape[1], n_fine, n_slot});
+        if (n_slot < 2 || n_slot % 2 != 0) throw InputError("n_slot must be even and at least 2");
         const int64_t n_rows = a.in.antenna1.shape[0];
         const auto index = view<int32_t, 2>(product, "product", {n_rows, 4});
         const auto conj = view<uint8_t, 2>(conjugated, "conjugated", {n_rows, 4});

@@ -16,6 +16,9 @@
 namespace mwaconvert {
 namespace {
 
+constexpr int64_t kFarAway = int64_t{1}
+                             << 60;  // no file is so long; sums of offsets below it do not overflow
+
 MWACONVERT_CLONES
 void swap_words(uint32_t* w, int64_t n) {
   for (int64_t k = 0; k < n; ++k) w[k] = __builtin_bswap32(w[k]);
@@ -61,9 +64,10 @@ void read_rice_rows(const Chunk& chunk, int64_t row0, int64_t n_rows, int64_t ro
     length = chunk.desc_64 ? static_cast<int64_t>(big_endian<uint64_t>(d)) : big_endian<uint32_t>(d);
     offset = chunk.desc_64 ? static_cast<int64_t>(big_endian<uint64_t>(d + 8)) : big_endian<uint32_t>(d + 4);
     // incompressible data grow by less than this
-    if (length <= 0 || length > 8 * row_length + 64 || offset < 0)
+    if (length <= 0 || length > 8 * row_length + 64 || offset < 0 || offset > kFarAway)
       throw FormatError("row " + std::to_string(row0 + r) + ": compressed length " + std::to_string(length) +
-                        " is impossible for " + std::to_string(row_length) + " values");
+                        " at byte " + std::to_string(offset) + " of the heap is impossible for " +
+                        std::to_string(row_length) + " values");
     begin = std::min(begin, offset);
     end = std::max(end, offset + length);
   }

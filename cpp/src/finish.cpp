@@ -44,54 +44,54 @@ TimePlan::TimePlan(const BlockInput& in, int64_t coarse) {
   if (flagged) used = there;
 }
 
-void CarefulSums::add(int64_t channel, const float* cell, std::complex<double> phasor, const float* m) {
-  if (!std::all_of(cell, cell + 8, [](float x) { return std::isfinite(x); })) {
-    ++bad_;
-    return;
-  }
+void CarefulSums::add(int64_t channel, const std::array<std::complex<double>, 4>& cell, const float* m) {
+  for (const std::complex<double>& v : cell)
+    if (!std::isfinite(v.real()) || !std::isfinite(v.imag())) {
+      ++bad_cells_;
+      return;
+    }
   for (int p = 0; p < 4; ++p) {
-    const std::complex<double> v = std::complex<double>(cell[2 * p], cell[2 * p + 1]) * phasor;
-    Sum& sum = sums_[channel][p];
-    sum.weighted += static_cast<double>(m[p]) * v;
-    sum.weight += m[p];
-    sum.plain += v;
-    ++sum.count;
+    sums_[channel][p].weighted += static_cast<double>(m[p]) * cell[p];
+    sums_[channel][p].weight += m[p];
   }
 }
 
 void Finisher::finish_carefully(int64_t row, int64_t coarse, int64_t out_begin, int64_t out_end,
-                                int64_t first_channel, const CarefulSums& careful) const {
+                                const TimeWeights& time, bool time_flagged, int64_t first_channel,
+                                const CarefulSums& sums) const {
   const int32_t a1 = in_.antenna1(row), a2 = in_.antenna2(row);
-  const bool row_flagged = careful.flagged_ || in_.row_flagged(row);
   for (int64_t o = out_begin; o < out_end; ++o) {
     const OutputChannel& channel = plan_.channels[coarse * plan_.n_out + o];
     for (int p = 0; p < 4; ++p) {
-      std::complex<double> weighted, plain;
-      double weight = 0, size = 0, count = 0;
+      std::complex<double> good, all;
+      double good_weight = 0, all_weight = 0;
       for (int64_t f = channel.begin; f < channel.end; ++f) {
         const int64_t k = coarse * in_.n_fine + f;
-        const CarefulSums::Sum& sum = careful.sums_[f - first_channel][p];
-        std::complex<double> s = 1;
+        const CarefulSums::Sum& sum = sums.at(f - first_channel, p);
+        std::complex<double> v = sum.weighted;
         if (in_.factors.data)
-          s = std::complex<double>(in_.factors(a1, k, p / 2)) *
-              std::conj(std::complex<double>(in_.factors(a2, k, p % 2)));
-        plain += s * sum.plain;
-        count += static_cast<double>(sum.count);
-        const double b = in_.channel_weight(k);
-        size += b * sum.weight;
+          v *= std::complex<double>(in_.factors(a1, k, p / 2)) *
+               std::conj(std::complex<double>(in_.factors(a2, k, p % 2)));
+        all += v;
+        all_weight += sum.weight;
         if (in_.channel_flagged(k)) continue;
-        weighted += b * s * sum.weighted;
-        weight += b * sum.weight;
+        const double b = in_.channel_weight(k);
+        good += b * v;
+        good_weight += b * sum.weight;
       }
-      const bool flagged = row_flagged || weight <= 0;
-      const std::complex<double> mean = !flagged ? weighted / weight : count > 0 ? plain / count : 0;
-      out_.vis(row, coarse * plan_.n_out + o, p) = std::complex<float>(mean);
+      bool flagged = time_flagged || in_.row_flagged(row) || time.total[p] <= 0 || good_weight <= 0;
+      std::complex<float> mean{flagged ? all_weight > 0 ? all / all_weight : 0 : good / good_weight};
+      if (!std::isfinite(mean.real()) || !std::isfinite(mean.imag())) {
+        mean = 0;
+        flagged = true;
+      }
+      out_.vis(row, coarse * plan_.n_out + o, p) = mean;
       out_.weight(row, coarse * plan_.n_out + o, p) =
-          flagged ? flagged_weight(static_cast<float>(size)) : static_cast<float>(weight);
+          flagged ? flagged_weight(channel.weight * time.total[p]) : static_cast<float>(good_weight);
     }
   }
   // coarse channels of one row may be at work on several threads
-  std::atomic_ref<int64_t>(out_.bad_cells(row)) += careful.bad_cells();
+  std::atomic_ref<int64_t>(out_.bad_cells(row)) += sums.bad_cells();
 }
 
 }  // namespace mwaconvert

@@ -66,23 +66,22 @@ struct TimeWeights {
 // Sums over time of one row and coarse channel, value by value: for rows with bad values or zero weights.
 class CarefulSums {
  public:
-  CarefulSums(int64_t n_channel, bool flagged) : flagged_(flagged), sums_(n_channel) {}
+  struct Sum {
+    std::complex<double> weighted{};  // m V
+    double weight = 0;                // m
+  };
 
-  // Adds one cell: native floats, rotated by `phasor`, with weights m of the products.
-  void add(int64_t channel, const float* cell, std::complex<double> phasor, const float* m);
+  explicit CarefulSums(int64_t n_channel) : sums_(n_channel) {}
 
-  int64_t bad_cells() const { return bad_; }
+  // Adds one cell: its products, rotated, and their weights m. A cell that is not finite is left out.
+  void add(int64_t channel, const std::array<std::complex<double>, 4>& cell, const float* m);
+
+  const Sum& at(int64_t channel, int product) const { return sums_[channel][product]; }
+  int64_t bad_cells() const { return bad_cells_; }
 
  private:
-  friend class Finisher;
-  struct Sum {
-    std::complex<double> weighted{}, plain{};
-    double weight = 0;
-    int64_t count = 0;
-  };
-  bool flagged_;
   std::vector<std::array<Sum, 4>> sums_;
-  int64_t bad_ = 0;
+  int64_t bad_cells_ = 0;
 };
 
 class Finisher {
@@ -97,9 +96,11 @@ class Finisher {
   MWACONVERT_INLINE bool finish(int64_t row, int64_t coarse, int64_t out_begin, int64_t out_end,
                                 const TimeWeights& time, bool time_flagged, const Cell& cell) const;
 
-  // The same from careful sums, whose channel 0 is input channel `first_channel` of the coarse channel.
+  // The same from careful sums, whose channel 0 is input channel `first_channel` of the coarse channel, and
+  // whose weights m are 1 where time.total is 0.
   void finish_carefully(int64_t row, int64_t coarse, int64_t out_begin, int64_t out_end,
-                        int64_t first_channel, const CarefulSums& sums) const;
+                        const TimeWeights& time, bool time_flagged, int64_t first_channel,
+                        const CarefulSums& sums) const;
 
  private:
   float flagged_weight(float size) const { return in_.averaged ? -0.0f : -size; }

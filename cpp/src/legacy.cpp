@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <string>
 
@@ -156,15 +157,15 @@ class LegacyConverter {
     std::vector<int64_t> careful_rows;
     if (!finish_rows(finisher_, gathers_, coarse, out_begin, out_end, begin, n_product_, time, times.flagged,
                      sums, careful_rows))
-      convert_carefully(coarse, out_begin, out_end, begin, n, times, careful_rows);
+      convert_carefully(coarse, out_begin, out_end, begin, n, times, time, careful_rows);
   }
 
   void convert_carefully(int64_t coarse, int64_t out_begin, int64_t out_end, int64_t begin, int64_t n,
-                         const TimePlan& times, const std::vector<int64_t>& rows) const {
-    std::vector<CarefulSums> sums(rows.size(), CarefulSums(n, times.flagged));
+                         const TimePlan& times, const TimeWeights& time,
+                         const std::vector<int64_t>& rows) const {
+    std::vector<CarefulSums> sums(rows.size(), CarefulSums(n));
     std::vector<float> input(2 * n_product_);
     const float one[4] = {1, 1, 1, 1};
-    float cell[8];
     for (int64_t t : times.used) {
       const Chunk& chunk = in_.chunks(t, coarse);
       for (int64_t k = 0; k < n; ++k) {
@@ -172,22 +173,26 @@ class LegacyConverter {
         if (reads_big_endian(chunk))
           for (int64_t q = 0; q < 2 * n_product_; q += 8) store(&input[q], load_big_endian(&input[q]));
         for (size_t r = 0; r < rows.size(); ++r) {
-          store(cell, gathers_[rows[r]](input.data()));
-          sums[r].add(k, cell, row_phasor(rows[r], t, coarse, begin + k), one);
+          const f8 raw = gathers_[rows[r]](input.data());
+          std::array<std::complex<double>, 4> cell;
+          for (int p = 0; p < 4; ++p)
+            cell[p] = rotation(gathers_[rows[r]], p, t, coarse, begin + k) *
+                      std::complex<double>(raw[2 * p], raw[2 * p + 1]);
+          sums[r].add(k, cell, one);
         }
       }
     }
     for (size_t r = 0; r < rows.size(); ++r)
-      finisher_.finish_carefully(rows[r], coarse, out_begin, out_end, begin, sums[r]);
+      finisher_.finish_carefully(rows[r], coarse, out_begin, out_end, time, times.flagged, begin, sums[r]);
   }
 
-  // Rotation of a row: that of its XX product, as all four products of a baseline turn together.
-  std::complex<double> row_phasor(int64_t row, int64_t t, int64_t coarse, int64_t channel) const {
+  std::complex<double> rotation(const Gather& gather, int p, int64_t t, int64_t coarse,
+                                int64_t channel) const {
     if (!phasors_.data) return 1;
-    const auto [s, u] = slots_of(gathers_[row].index[0]);
+    const auto [s, u] = slots_of(gather.index[p]);
     const std::complex<double> z = std::complex<double>(phasors_(t, coarse, channel, s)) *
                                    std::conj(std::complex<double>(phasors_(t, coarse, channel, u)));
-    return gathers_[row].sign[1] < 0 ? std::conj(z) : z;
+    return gather.sign[2 * p + 1] < 0 ? std::conj(z) : z;
   }
 
   // Slots (s, u) of product number k = 2 A (A + 1) + 4 B + 2 P + Q, s = 2 A + P, u = 2 B + Q.

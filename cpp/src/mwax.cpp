@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -138,12 +139,12 @@ class MwaxConverter {
           std::all_of(time[r].total.begin(), time[r].total.end(), [](float w) { return w > 0; });
       if (!weighted || !finish_row(finisher_, tile.row_begin + r, tile.coarse, time[r], times.flagged,
                                    sums + r * row_length))
-        convert_carefully(tile.row_begin + r, tile.coarse, times);
+        convert_carefully(tile.row_begin + r, tile.coarse, times, time[r]);
     }
   }
 
-  void convert_carefully(int64_t row, int64_t coarse, const TimePlan& times) const {
-    CarefulSums sums(in_.n_fine, times.flagged);
+  void convert_carefully(int64_t row, int64_t coarse, const TimePlan& times, const TimeWeights& time) const {
+    CarefulSums sums(in_.n_fine);
     std::vector<float> input(in_.n_fine * 8);
     float m[4];
     for (int64_t t : times.used) {
@@ -152,15 +153,20 @@ class MwaxConverter {
       if (reads_big_endian(chunk))
         for (int64_t k = 0; k < in_.n_fine; ++k) store(&input[8 * k], load_big_endian(&input[8 * k]));
       read_weights(chunk, file_row_(row), 1, m);
+      for (int p = 0; p < 4; ++p)
+        if (time.total[p] == 0) m[p] = 1;
       for (int64_t f = 0; f < in_.n_fine; ++f) {
         std::complex<double> phasor = 1;
         if (phasors_.data && in_.antenna1(row) != in_.antenna2(row))
           phasor = std::complex<double>(phasors_(t, coarse, in_.antenna1(row), f)) *
                    std::conj(std::complex<double>(phasors_(t, coarse, in_.antenna2(row), f)));
-        sums.add(f, &input[8 * f], phasor, m);
+        std::array<std::complex<double>, 4> cell;
+        for (int p = 0; p < 4; ++p)
+          cell[p] = phasor * std::complex<double>(input[8 * f + 2 * p], input[8 * f + 2 * p + 1]);
+        sums.add(f, cell, m);
       }
     }
-    finisher_.finish_carefully(row, coarse, 0, finisher_.plan().n_out, 0, sums);
+    finisher_.finish_carefully(row, coarse, 0, finisher_.plan().n_out, time, times.flagged, 0, sums);
   }
 
   // Weights of n baselines, native order; what is not a weight counts as none.

@@ -9,6 +9,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -44,15 +45,12 @@ struct Job {
 
 class Pool {
  public:
-  static Pool& instance() {
-    static Pool* pool = new Pool;  // never destroyed: threads may outlive static destruction
-    return *pool;
-  }
+  static Pool* current;  // never destroyed: threads may outlive static destruction
 
   void run(Job& job, int helpers) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      while (static_cast<int>(threads_.size()) < helpers) threads_.emplace_back([this] { serve(); });
+      add_threads(helpers);
       job.helpers_wanted = helpers;
       jobs_.push_back(&job);
     }
@@ -64,21 +62,30 @@ class Pool {
     done_.wait(lock, [&] { return job.helpers_busy == 0; });
   }
 
-  void stop() {
+  void before_fork() {
+    std::vector<std::thread> threads;
     {
       std::lock_guard<std::mutex> lock(mutex_);
       stopping_ = true;
+      threads.swap(threads_);
     }
     work_.notify_all();
-    for (std::thread& t : threads_) t.join();
-    threads_.clear();
+    for (std::thread& t : threads) t.join();
+  }
+
+  void after_fork() {
+    std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = false;
   }
 
  private:
-  Pool() {
-    // A forked child has no threads: join them before the fork, so that both sides start afresh.
-    pthread_atfork([] { instance().stop(); }, nullptr, nullptr);
+  // Called with mutex_ held. Where the system gives no more threads, those there are must do.
+  void add_threads(int wanted) {
+    try {
+      while (!stopping_ && static_cast<int>(threads_.size()) < wanted)
+        threads_.emplace_back([this] { serve(); });
+    } catch (const std::system_error&) {
+    }
   }
 
   void serve() {
@@ -107,8 +114,16 @@ class Pool {
   std::condition_variable done_;  // signalled by serve(): a job's helpers_busy fell to 0
   std::deque<Job*> jobs_;
   std::vector<std::thread> threads_;
-  bool stopping_ = false;
+  bool stopping_ = false;  // a fork is under way: no helpers until it is done
 };
+
+Pool* Pool::current = new Pool;
+
+// Workers end before a fork, so that Python does not warn of a fork with threads. Other callers may still be
+// inside the pool: the child, where they do not exist, takes a new one.
+[[maybe_unused]] const int fork_handlers =
+    pthread_atfork([] { Pool::current->before_fork(); }, [] { Pool::current->after_fork(); },
+                   [] { Pool::current = new Pool; });
 
 }  // namespace
 
@@ -127,7 +142,7 @@ void parallel_for(int64_t n, int nthreads, const std::function<void(int64_t)>& w
   if (helpers <= 0)
     job.run();
   else
-    Pool::instance().run(job, helpers);
+    Pool::current->run(job, helpers);
   if (job.error) std::rethrow_exception(job.error);
 }
 

@@ -1,4 +1,5 @@
-// Threads. One pool for the process, started at first use, stopped before fork() and started again after it.
+// Threads. One pool for the process, started at first use and stopped before fork(); both processes then
+// start their own at the next use.
 #pragma once
 
 #include <cstdint>
