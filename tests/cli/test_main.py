@@ -152,6 +152,46 @@ def test_presets_reach_the_plan(run, small):
     assert "cotter response" in result.stdout
 
 
+def test_channels_without_files(run):
+    """Ours: only channels that have files. Birli's and cotter's: those between them too, flagged."""
+    words = [
+        "--coarse-channels",
+        "3",
+        "--missing",
+        "ch=1",
+        "--tiles",
+        "4",
+        "--duration",
+        "4",
+        "-o",
+        "sim",
+        "-q",
+    ]
+    assert run("simulate", *words).exit_code == 0
+    metafits = "sim/1412607288.metafits"
+    for words, channels in (([], [32, 32]), (["--like", "birli"], [96]), (["--like", "cotter"], [96])):
+        assert run(metafits, "--dry-run", "-q", "--report", "p.json", "--overwrite", *words).exit_code == 0
+        plan = json.loads(Path("p.json").read_text())
+        assert (plan["output"]["channels"], plan["output"]["spectral_windows"]) == (
+            sum(channels),
+            len(channels),
+        )
+    assert run(metafits, "--sel-chan-ranges", "1-2", "-o", "b.uvfits").exit_code == 0
+
+
+def test_a_reader_that_stops_is_no_error_to_speak_of():
+    code = "import sys; sys.argv[1:] = ['convert', '--help']; from mwaconvert.cli.main import main; main()"
+    done = subprocess.run(
+        f'{sys.executable} -c "{code}" | head -c 10; exit 0',
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "Usage: mwa"
+    assert "Traceback" not in done.stderr
+
+
 def test_info(run, small):
     result = run("info", small, "-v")
     assert result.exit_code == 0, result.stderr
@@ -165,6 +205,7 @@ def test_info_without_raw_files(run, small, tmp_path):
     result = run("info", lonely)
     assert result.exit_code == 0, result.stderr
     assert "no raw files of 1412607288" in result.stdout
+    assert "electrical lengths of the metafits" in result.stdout
 
 
 def test_info_as_json(run, small):

@@ -1,5 +1,6 @@
 """Every option of Birli, cotter and the ASVO is accepted and lands where it must, or is refused loudly."""
 
+import runpy
 from dataclasses import fields
 from pathlib import Path
 
@@ -386,3 +387,9 @@ def test_raw_files_in_any_order(ask):
 
 def test_output_names(ask):
     assert ask("-o", "ms", "-o", "x/b.uvfits").output_paths(123) == [Path("123.ms"), Path("x/b.uvfits")]
+
+
+def test_documentation_is_current():
+    docs = Path(__file__).parents[2] / "docs"
+    page = runpy.run_path(str(docs / "make_options.py"))["options_page"]()
+    assert (docs / "options.md").read_text() == page, "run python docs/make_options.py"

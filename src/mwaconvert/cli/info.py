@@ -100,6 +100,14 @@ def _applied(metadata: Metadata) -> dict[str, str]:
     }
 
 
+def _corrections(metadata: Metadata) -> dict[str, str]:
+    from mwaconvert.conversion.corrections import decide_corrections
+    from mwaconvert.conversion.options import Options
+
+    steps = decide_corrections(metadata, Options())
+    return {step.name: step.reason for step in steps}
+
+
 def _print(
     console: Console, metadata: Metadata, observation: Observation | None, *, all_antennas: bool
 ) -> None:
@@ -121,6 +129,8 @@ def _print(
     section(f"Coarse channels: {len(metadata.coarse_channels)}")
     console.print(_channel_table(metadata, observation))
     if observation is None:
+        section("Default corrections")
+        console.print(_pairs(_corrections(metadata)))
         console.print(f"no raw files of {metadata.obsid} were given or lie beside the metafits file")
         return
     section("Timesteps")

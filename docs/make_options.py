@@ -1,0 +1,49 @@
+"""Write options.md from the table of the command line: python docs/make_options.py"""
+
+from pathlib import Path
+
+from mwaconvert.cli.options import GROUPS, PEERS, REFUSED, Spec
+from mwaconvert.cli.request import PRESETS
+
+HEAD = """# Options of `mwaconvert convert`
+
+Written by `docs/make_options.py` from the table of the command line. The first name is ours; the others are what
+Birli, cotter, hyperdrive and the ASVO's job keys of any era call the same thing. Dashes and underscores inside a name
+may be left out or exchanged: `--norfi`, `--no-rfi` and `--no_rfi` are one name. After `--like cotter`, long names
+may have one dash (`-timeres 8`). An option that does not exist is an error; two that contradict each other too.
+
+Times are in seconds and widths in kHz unless a unit follows the number (`500ms`, `0.04MHz`). Lists are `1,2,5-7`;
+numbers separated by blanks belong to them too. Indices count from 0.
+"""
+
+
+def options_page() -> str:
+    """The page as Markdown."""
+    parts = [HEAD]
+    for group, specs in GROUPS.items():
+        parts.append(f"\n## {group}\n\n| option | also | used by | |\n|---|---|---|---|\n")
+        parts += [_row(spec) for spec in specs]
+    parts.append("\n## Presets\n\n`--like NAME` changes these defaults; options given explicitly win.\n\n")
+    parts.append("| setting | " + " | ".join(PRESETS) + " |\n|---|" + "---|" * len(PRESETS) + "\n")
+    for field in dict.fromkeys(field for preset in PRESETS.values() for field in preset):
+        cells = " | ".join(str(preset.get(field, "as ours")) for preset in PRESETS.values())
+        parts.append(f"| `{field}` | {cells} |\n")
+    parts.append("| `flag_autos` | as ours | in measurement sets, not in uvfits |\n")
+    parts.append("| coarse channels | from the first to the last that has files, gaps flagged | same |\n")
+    parts.append("| output | as ours | `preprocessed.ms` |\n")
+    parts.append("\n## Refused\n\n| option | why |\n|---|---|\n")
+    parts += [f"| `{name}` | {why} |\n" for name, why in REFUSED.items()]
+    return "".join(parts)
+
+
+def _row(spec: Spec) -> str:
+    ours = [name for name in spec.names if not name.startswith("--")]
+    ours.append(next(name for name in spec.names if name.startswith("--")))
+    others = ", ".join(f"`{name}`" for name in spec.names if name not in ours)
+    value = f" {spec.metavar}".replace("|", "\\|") if spec.metavar else ""
+    peers = ", ".join(PEERS[letter] for letter in spec.peers)
+    return f"| {', '.join(f'`{n}`' for n in ours)}{value} | {others} | {peers} | {spec.help.replace('<', '&lt;')} |\n"
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("options.md").write_text(options_page(), encoding="utf-8")
