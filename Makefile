@@ -59,4 +59,4 @@ PY ?= $(BIN)/python
 dev:
 	cmake -S . -B build/dev -G Ninja -DPython_EXECUTABLE=$(PY) -DMWACONVERT_INPLACE=ON \
 	  -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir) > /dev/null
-	cmake --build build/dev
+	cmake --build build/dev -j 2

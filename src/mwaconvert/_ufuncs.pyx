@@ -13,12 +13,6 @@ cdef long long baseline_number(long long ant1, long long ant2, long long encodin
 
 
 @cython.ufunc
-cdef double gps_to_unix(double gps_s, double sched_start_unix_s, double obsid) noexcept nogil:
-    """Unix time of a GPS time, both in seconds, by the observation's own pair of scales."""
-    return gps_s - obsid + sched_start_unix_s
-
-
-@cython.ufunc
 cdef double unix_to_mjd(double unix_s) noexcept nogil:
     """UTC as a Modified Julian Date (days) of a Unix time (seconds)."""
     return unix_s / 86400.0 + 40587.0

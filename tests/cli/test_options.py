@@ -93,7 +93,6 @@ LANDS = [
     ("--noflagdcchannels", {"flag_dc": False}),
     ("--noautos", {"sel_autos": False}),
     ("--noflagautos", {"flag_autos": False}),
-    ("--noflagmissings", {"flag_missing": False}),
     ("--noantennapruning", {"sel_flagged_ants": True}),
     ("--nocablelength", {"cable_delay": False}),
     ("--nogeom", {"geometric_delay": False}),
@@ -167,7 +166,7 @@ RUNS = [
 ]
 
 #: options that state a fact: accepted, and said in the report
-FACTS = ["--no-rfi", "--norfi", "--no_rfi", "--allowmissing", "--noprecomputedflags", "--nostats"]
+FACTS = ["--noflagmissings", "--no-rfi", "--norfi", "--no_rfi", "--allowmissing", "--noprecomputedflags", "--nostats"]
 
 #: options of the other programs that must be refused
 NOT_HERE = [

@@ -177,7 +177,6 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
              peers="BCH"),
         Spec("--flag-autos", "flag_autos", "Flag autocorrelations.", peers="B"),
         Spec("--no-flag-autos", "flag_autos", "Do not (default).", value=False, peers="CA"),
-        Spec("--no-flag-missings", "flag_missing", "Leave missing data unflagged.", value=False, peers="CA"),
         Spec("--ignore-weights", "ignore_weights", "Leave the weights of MWAX files out of account.",
              peers="H"),
     ),
@@ -196,6 +195,8 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
     "Accepted, with nothing to do": (
         Spec("--allow-missing", "note", "Files may be missing (always so).", peers="CA",
              note="raw files may always be missing: what is missing is flagged and listed"),
+        Spec("--no-flag-missings", "note", "Missing data are flagged all the same.", peers="CA",
+             note="--no-flag-missings was not followed: missing data have no values, so they are always flagged"),
         Spec("--no-rfi", "note", "No RFI detection (there is none yet).", peers="BCA",
              note=f"RFI detection is not available yet, {_NOTHING}"),
         Spec("--no-precomputed-flags", "note", "No archived flag files (none are read yet).", peers="A",

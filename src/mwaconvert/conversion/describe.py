@@ -23,7 +23,8 @@ def describe(plan: Plan, outputs: Sequence[Path]) -> dict[str, Any]:
     ------
     InputError : an output of unknown kind, or a memory limit that is too low
     """
-    from mwaconvert.conversion.pipeline import memory_bytes, output_bytes, output_paths
+    from mwaconvert.conversion.converter import memory_bytes
+    from mwaconvert.conversion.outputs import output_bytes, output_paths
 
     observation, header, coarse = plan.observation, plan.header, list(plan.coarse)
     meta = plan.metadata
@@ -36,7 +37,7 @@ def describe(plan: Plan, outputs: Sequence[Path]) -> dict[str, Any]:
             "options": asdict(plan.options),
             "input": {
                 "files": [str(f.path) for f in observation.files if f.coarse in coarse],
-                "bytes": int(observation.input_bytes(steps, plan.coarse)),
+                "bytes": plan.input_bytes(),
                 "timesteps": [steps.start, steps.stop - 1],
                 "receiver_channels": [meta.coarse_channels[c].number for c in coarse],
                 "missing_hdus": int(missing.sum()),

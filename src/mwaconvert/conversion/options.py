@@ -58,7 +58,6 @@ class Options:
     flag_metafits: bool = True  #: honour the tile flags of the metafits
     flag_antennas: tuple[int, ...] = ()
     flag_autos: bool = False
-    flag_missing: bool = True
     ignore_weights: bool = False  #: leave the weights of MWAX files alone
 
     # output

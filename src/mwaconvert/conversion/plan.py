@@ -12,21 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.conversion import channels, corrections, flags, geometry
+from mwaconvert.conversion import axes, channels, corrections, flags, geometry, selection
 from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.passband import choose_passband
 from mwaconvert.conversion.steps import Step
 from mwaconvert.errors import InputError
-from mwaconvert.formats.visibility import Block, SpectralWindow, VisHeader
+from mwaconvert.formats.visibility import Block, VisHeader
 from mwaconvert.observation.model import COTTER_POSITION, MWA_POSITION, FloatArray, IntArray, Metadata
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.pipeline import Progress
     from mwaconvert.conversion.report import Report
     from mwaconvert.observation.observation import Observation
-
-UNIX_EPOCH_MJD = 40587.0
-SECONDS_PER_DAY = 86400.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ class Plan:
     @property
     def n_channels(self) -> int:
         """Output channels, all spectral windows together."""
-        return self.header.spectral_windows[-1].channels.stop
+        return sum(window.n_chan for window in self.header.spectral_windows)
 
     def input_steps(self, time_index: int) -> range:
         """Observation timesteps of one output timestep."""
@@ -101,7 +98,7 @@ class Plan:
 
     def chunk_state(self) -> npt.NDArray[np.int32]:
         """(n_input_times, n_coarse) good, flagged or missing (`_core.CHUNK_*`)."""
-        return _chunk_state(
+        return axes.chunk_state(
             self.observation, self.timesteps, self.coarse, self.time_flagged, self.coarse_flagged
         )
 
@@ -123,7 +120,7 @@ class Plan:
 
     def input_mjd(self, steps: range) -> FloatArray:
         """Centroids of input integrations, UTC as MJD."""
-        return _input_mjd(self.observation, steps)
+        return axes.input_mjd(self.observation, steps)
 
     def describe(self, outputs: Sequence[str | Path] = ()) -> dict[str, Any]:
         """What would be done, as plain data (layout: docs/report.md).
@@ -185,14 +182,14 @@ def make_plan(observation: Observation, options: Options, command_line: str = ""
     """
     meta = observation.metadata
     check_options(options)
-    timesteps = _select_timesteps(observation, options)
-    coarse, coarse_groups = _select_coarse(observation, options)
+    timesteps = selection.select_timesteps(observation, options)
+    coarse, coarse_groups = selection.select_coarse(observation, options)
     notes = list(observation.notes)
 
-    time_factor = _factor(
+    time_factor = selection.averaging_factor(
         "time", options.time_factor, options.time_res_s, meta.int_time_s, "s", len(timesteps), notes
     )
-    freq_factor = _factor(
+    freq_factor = selection.averaging_factor(
         "frequency",
         options.freq_factor,
         options.freq_res_khz,
@@ -212,7 +209,7 @@ def make_plan(observation: Observation, options: Options, command_line: str = ""
     coarse_flagged = static.coarse[list(coarse)]
     channel_flagged = np.tile(static.fine, len(coarse)) | np.repeat(coarse_flagged, meta.n_fine)
 
-    antenna1, antenna2, file_rows = _select_rows(meta, options, static.antennas)
+    antenna1, antenna2, file_rows = selection.select_rows(meta, options, static.antennas)
     row_flagged = static.antennas[antenna1] | static.antennas[antenna2]
     if options.flag_autos:
         row_flagged |= antenna1 == antenna2
@@ -233,7 +230,7 @@ def make_plan(observation: Observation, options: Options, command_line: str = ""
         )
         factors = np.ascontiguousarray(by_pol.transpose(0, 2, 1))
 
-    input_mjd = _input_mjd(observation, timesteps)
+    input_mjd = axes.input_mjd(observation, timesteps)
     dut1_s, dut1_reason = geometry.choose_dut1(meta, options, float(input_mjd[len(input_mjd) // 2]))
     position = COTTER_POSITION if options.emulate_cotter else MWA_POSITION
     weight_step = _weight_step(observation, options)
@@ -251,11 +248,11 @@ def make_plan(observation: Observation, options: Options, command_line: str = ""
         averaging,
     )
 
-    state = _chunk_state(observation, timesteps, coarse, time_flagged, coarse_flagged)
-    times = _output_times(input_mjd, meta.int_time_s, time_factor, state)
+    state = axes.chunk_state(observation, timesteps, coarse, time_flagged, coarse_flagged)
+    times = axes.output_times(input_mjd, meta.int_time_s, time_factor, state)
     header = VisHeader(
         metadata=meta,
-        spectral_windows=_spectral_windows(meta, coarse_groups, freqs, channel_flagged, freq_factor),
+        spectral_windows=axes.spectral_windows(meta, coarse_groups, freqs, channel_flagged, freq_factor),
         antenna1=antenna1,
         antenna2=antenna2,
         **times,
@@ -329,191 +326,6 @@ def check_options(options: Options) -> None:
             )
     if options.threads < 0:
         raise InputError(f"threads: {options.threads} is negative; 0 takes all cores")
-
-
-def _factor(
-    what: str,
-    factor: int | None,
-    resolution: float | None,
-    unit_size: float,
-    unit: str,
-    n: int,
-    notes: list[str],
-) -> int:
-    """Averaging factor from whichever of factor and resolution was given."""
-    if resolution is not None:
-        ratio = resolution / unit_size
-        factor = round(ratio)
-        if factor < 1 or not math.isclose(ratio, factor, rel_tol=1e-6):
-            nearest = sorted({max(1, math.floor(ratio)), max(1, math.ceil(ratio))})
-            raise InputError(
-                f"{what} resolution {resolution:g} {unit} is not a multiple of the {unit_size:g} {unit} of the raw "
-                f"data; choose {' or '.join(f'{k * unit_size:g}' for k in nearest)} {unit}"
-            )
-    if factor is None:
-        return 1
-    if factor < 1:
-        raise InputError(f"{what} averaging factor {factor} is less than 1")
-    if what == "frequency" and factor > n:
-        raise InputError(
-            f"frequency resolution {factor * unit_size:g} kHz is wider than a coarse channel ({n * unit_size:g} kHz); "
-            "choose at most that"
-        )
-    if n % factor:
-        where = "of each coarse channel " if what == "frequency" else ""
-        notes.append(
-            f"the last output {'channel' if what == 'frequency' else 'timestep'} {where}is shorter: "
-            f"{n % factor} instead of {factor} inputs, as {n} is not a multiple of {factor}"
-        )
-    return factor
-
-
-def _select_timesteps(observation: Observation, options: Options) -> range:
-    """First common to last provided timestep, or what was asked for."""
-    n = len(observation.timestep_unix_ms)
-    if options.sel_time is None:
-        return range(observation.common[0] if observation.common else 0, n)
-    first, last = options.sel_time
-    if not 0 <= first <= last < n:
-        raise InputError(
-            f"timesteps {first} to {last} do not exist: the raw files hold {n}, counted from 0 to {n - 1}"
-        )
-    return range(first, last + 1)
-
-
-def _select_coarse(
-    observation: Observation, options: Options
-) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
-    """Coarse channels to convert, and the same in contiguous groups."""
-    meta = observation.metadata
-    n = len(meta.coarse_channels)
-    if options.sel_chan_ranges is None:
-        groups = [list(observation.provided_coarse)]
-    else:
-        groups = []
-        for first, last in options.sel_chan_ranges:
-            if not 0 <= first <= last < n:
-                raise InputError(
-                    f"coarse channels {first} to {last} do not exist: the observation has {n}, counted from 0 to {n - 1}"
-                )
-            groups.append(list(range(first, last + 1)))
-        groups.sort()
-    chosen = [c for group in groups for c in group]
-    if len(set(chosen)) < len(chosen):
-        raise InputError("coarse channel ranges overlap; give each channel once")
-    if not set(chosen) & set(observation.provided_coarse):
-        raise InputError("none of the chosen coarse channels has raw files")
-    contiguous: list[list[int]] = []
-    for group in groups:
-        previous = None
-        for c in group:
-            number = meta.coarse_channels[c].number
-            if previous is None or number != previous + 1:
-                contiguous.append([])
-            contiguous[-1].append(c)
-            previous = number
-    return tuple(chosen), tuple(tuple(group) for group in contiguous)
-
-
-def _select_rows(
-    meta: Metadata, options: Options, flagged: npt.NDArray[np.bool_]
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Antennas of the output rows, and their baseline numbers in the file."""
-    n = meta.n_antennas
-    keep = np.ones(n, bool)
-    if options.sel_ants is not None:
-        for index in options.sel_ants:
-            if not 0 <= index < n:
-                raise InputError(
-                    f"antenna {index} does not exist: the observation has {n}, counted from 0 to {n - 1}"
-                )
-        keep[:] = False
-        keep[list(options.sel_ants)] = True
-    if not options.sel_flagged_ants:
-        keep &= ~flagged
-    antenna1, antenna2 = (np.asarray(a, np.int64) for a in np.triu_indices(n))
-    rows = keep[antenna1] & keep[antenna2]
-    if not options.sel_autos:
-        rows &= antenna1 != antenna2
-    if not rows.any():
-        raise InputError("no baselines are left: all antennas are flagged or deselected")
-    return antenna1[rows], antenna2[rows], np.flatnonzero(rows)
-
-
-def _spectral_windows(
-    meta: Metadata,
-    groups: tuple[tuple[int, ...], ...],
-    freqs: FloatArray,
-    flagged: npt.NDArray[np.bool_],
-    factor: int,
-) -> tuple[SpectralWindow, ...]:
-    """Output channels: the mean frequency of their inputs, in blocks that start anew in each coarse channel."""
-    borders = np.arange(0, meta.n_fine, factor)
-    counts = np.diff(np.append(borders, meta.n_fine))
-    coarse_freqs = freqs.reshape(-1, meta.n_fine)
-    centre = np.add.reduceat(coarse_freqs, borders, axis=1) / counts
-    width = np.broadcast_to(counts * meta.fine_width_hz, centre.shape)
-    good = np.add.reduceat(~flagged.reshape(-1, meta.n_fine), borders, axis=1, dtype=np.int64)
-    effective = np.where(good > 0, good, counts) * meta.fine_width_hz
-    windows, at = [], 0
-    for group in groups:
-        rows = slice(at, at + len(group))
-        at += len(group)
-        n = len(borders)
-        windows.append(
-            SpectralWindow(
-                channels=slice(rows.start * n, rows.stop * n),
-                freq_hz=centre[rows].ravel(),
-                width_hz=width[rows].ravel().astype(np.float64),
-                effective_hz=effective[rows].ravel(),
-                coarse=group,
-            )
-        )
-    return tuple(windows)
-
-
-def _chunk_state(
-    observation: Observation,
-    timesteps: range,
-    coarse: tuple[int, ...],
-    time_flagged: npt.NDArray[np.bool_],
-    coarse_flagged: npt.NDArray[np.bool_],
-) -> npt.NDArray[np.int32]:
-    missing = observation.hdu_index[timesteps.start : timesteps.stop][:, list(coarse)] < 0
-    state = np.where(time_flagged[:, None] | coarse_flagged, _core.CHUNK_FLAGGED, _core.CHUNK_GOOD)
-    return np.where(missing, _core.CHUNK_MISSING, state).astype(np.int32)
-
-
-def _output_times(
-    input_mjd: FloatArray, int_time_s: float, factor: int, state: npt.NDArray[np.int32]
-) -> dict[str, FloatArray]:
-    """Centre, centroid, length and exposure of the output timesteps, as `VisHeader` wants them.
-
-    The centroid is the mean over unflagged (integration, coarse channel) pairs, so all rows share it.
-    """
-    good = (state == _core.CHUNK_GOOD).sum(axis=1).astype(np.float64)
-    borders = np.arange(0, len(input_mjd), factor)
-    counts = np.diff(np.append(borders, len(input_mjd)))
-    first = input_mjd[borders]
-    centre = first + (counts - 1) / 2 * int_time_s / SECONDS_PER_DAY
-    weight = np.add.reduceat(good, borders)
-    offset_s = (input_mjd - np.repeat(first, counts)) * SECONDS_PER_DAY
-    moment = np.add.reduceat(good * offset_s, borders)
-    shift_s = np.where(weight > 0, moment / np.where(weight > 0, weight, 1), (counts - 1) / 2 * int_time_s)
-    # rounded: a fully good timestep has its centroid exactly at its centre
-    partial = np.abs(shift_s - (counts - 1) / 2 * int_time_s) > 1e-6
-    return {
-        "time_mjd": centre,
-        "centroid_mjd": np.where(partial, first + shift_s / SECONDS_PER_DAY, centre),
-        "interval_s": counts * int_time_s,
-        "exposure_s": np.add.reduceat(good > 0, borders, dtype=np.int64) * int_time_s,
-    }
-
-
-def _input_mjd(observation: Observation, steps: range) -> FloatArray:
-    start_ms = observation.timestep_unix_ms[steps.start : steps.stop]
-    centre_ms = start_ms + observation.metadata.int_time_s * 500
-    return np.asarray(UNIX_EPOCH_MJD + centre_ms / (SECONDS_PER_DAY * 1e3), np.float64)
 
 
 def _weight_step(observation: Observation, options: Options) -> Step:

@@ -303,7 +303,7 @@ def _flag_counts(plan: Plan, missing: npt.NDArray[np.bool_], n_bad: int) -> tupl
         FlagCount(
             "autocorrelations", int(autos.sum()) * everything // n_rows if plan.options.flag_autos else 0
         ),
-        FlagCount("missing data", int(missing.sum()) * n_fine * n_rows if plan.options.flag_missing else 0),
+        FlagCount("missing data", int(missing.sum()) * n_fine * n_rows),
         FlagCount("NaN or infinity", n_bad),
     )
 

@@ -103,10 +103,6 @@ class Metadata:
     def n_antennas(self) -> int:
         return len(self.antennas)
 
-    @property
-    def quack_end_unix_s(self) -> float:
-        return self.good_time_unix_s
-
 
 @dataclass(frozen=True)
 class RawFile:

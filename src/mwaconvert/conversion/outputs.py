@@ -1,0 +1,90 @@
+"""Files that a plan becomes: their names, sizes and writers."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.formats.visibility import Writer
+
+if TYPE_CHECKING:
+    from mwaconvert.conversion.plan import Plan
+
+
+def output_paths(plan: Plan, path: Path) -> list[tuple[Path, tuple[int, ...]]]:
+    """Files that one requested output becomes, each with the spectral windows it holds.
+
+    Raises
+    ------
+    InputError : unknown suffix
+    """
+    windows = plan.header.spectral_windows
+    suffix = path.suffix.lower()
+    if suffix not in (".uvfits", ".ms"):
+        raise InputError(f"{path}: unknown kind of output; end the name in .uvfits or .ms")
+    if len(windows) == 1 or (suffix == ".ms" and not plan.options.split):
+        return [(path, tuple(range(len(windows))))]
+    names: list[tuple[Path, tuple[int, ...]]] = []
+    for k, window in enumerate(windows):
+        numbers = [plan.metadata.coarse_channels[c].number for c in (window.coarse[0], window.coarse[-1])]
+        label = f"_ch{numbers[0]}" if len(window.coarse) == 1 else f"_ch{numbers[0]}-{numbers[1]}"
+        names.append((path.with_name(f"{path.stem}{label}{path.suffix}"), (k,)))
+    return names
+
+
+def output_bytes(plan: Plan, path: Path, windows: tuple[int, ...]) -> int:
+    """Size of an output, good to a few per cent for measurement sets."""
+    n_chan = sum(plan.header.spectral_windows[k].n_chan for k in windows)
+    rows = plan.n_times * plan.n_rows
+    per_value = 12 if path.suffix.lower() == ".uvfits" else 13
+    per_row = 28 if path.suffix.lower() == ".uvfits" else 200 * len(windows)
+    return rows * (n_chan * 4 * per_value + per_row)
+
+
+def open_writers(plan: Plan, outputs: list[Path]) -> list[Writer]:
+    """Check all outputs, then start them."""
+    targets = [target for path in outputs for target in output_paths(plan, path)]
+    names = [path.resolve() for path, _ in targets]
+    if len(set(names)) < len(names):
+        raise InputError("two outputs have the same name; give each its own")
+    _check_space(plan, targets)
+    writers: list[Writer] = []
+    try:
+        for path, windows in targets:
+            writers.append(_open_writer(plan, path, windows))
+    except BaseException:
+        for writer in writers:
+            writer.abort()
+        raise
+    return writers
+
+
+def _open_writer(plan: Plan, path: Path, windows: tuple[int, ...]) -> Writer:
+    header, options = plan.header, plan.options
+    if path.suffix.lower() == ".uvfits":
+        from mwaconvert.formats.uvfits import UvfitsWriter
+
+        window = header.spectral_windows[windows[0]]
+        return UvfitsWriter(path, header, window, overwrite=options.overwrite, threads=options.threads)
+    from mwaconvert.formats.ms import MeasurementSetWriter
+
+    chosen = replace(header, spectral_windows=tuple(header.spectral_windows[k] for k in windows))
+    return MeasurementSetWriter(path, chosen, overwrite=options.overwrite, threads=options.threads)
+
+
+def _check_space(plan: Plan, targets: list[tuple[Path, tuple[int, ...]]]) -> None:
+    needed: dict[Path, int] = {}
+    for path, windows in targets:
+        needed[path.parent] = needed.get(path.parent, 0) + output_bytes(plan, path, windows)
+    for folder, size in needed.items():
+        if not folder.is_dir():
+            continue  # the writer says so
+        free = shutil.disk_usage(folder).free
+        if size > free:
+            raise ResourceError(
+                f"{folder.resolve()}: the output needs {size / 1e9:.3g} GB, but only {free / 1e9:.3g} GB are free; "
+                "average more, or write elsewhere"
+            )
