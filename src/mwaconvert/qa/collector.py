@@ -23,8 +23,8 @@ MAX_PIXELS = 1000
 MAX_UV_POINTS = 60_000
 #: timesteps that the uv points are taken from
 UV_TIMES = 12
-#: rows that are worked on at once times channels
-CHUNK_CELLS = 1 << 20
+#: rows that are worked on at once, times channels: their scratch stays in the cache
+CHUNK_CELLS = 1 << 16
 #: XX and YY
 PARALLEL_HANDS = (0, 3)
 
@@ -140,17 +140,20 @@ class QaCollector:
         self, block: Block, part: slice, cross: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_]
     ) -> None:
         pixel = block.time_index // self.time_bin
-        in_cross = cross.astype(np.float32)
-        in_counted = counted.astype(np.float32)
+        good = ~np.signbit(block.weight[part, :, 0])  # the four products share their flags
+        amplitude = np.zeros(good.shape, np.float32)
         for pol in PARALLEL_HANDS:
-            good = ~np.signbit(block.weight[part, :, pol])
-            # flagged values may be anything, so they are replaced and not multiplied by 0
-            amplitude = np.where(good, np.abs(block.vis[part, :, pol]), np.float32(0))
-            self._amplitude_sum[pixel] += self._to_pixels(in_cross @ amplitude)
-            good_f = good.astype(np.float32)
-            self._amplitude_n[pixel] += self._to_pixels(in_cross @ good_f)
-            self._flagged_n[pixel] += self._to_pixels(in_counted.sum() - in_counted @ good_f)
-            self._cells_n[pixel] += self._to_pixels(np.full(good.shape[1], in_counted.sum()))
+            values = block.vis[part, :, pol]
+            # ten times faster than np.abs, which guards against overflow
+            with np.errstate(over="ignore", invalid="ignore"):  # of flagged values
+                amplitude += np.sqrt(np.square(values.real) + np.square(values.imag))
+        # flagged values may be anything, so they are replaced and not multiplied by 0
+        amplitude[~good] = 0
+        n_good = np.stack([cross, counted]).astype(np.float32) @ good.astype(np.float32)
+        self._amplitude_sum[pixel] += self._to_pixels(cross.astype(np.float32) @ amplitude)
+        self._amplitude_n[pixel] += self._to_pixels(len(PARALLEL_HANDS) * n_good[0])
+        self._flagged_n[pixel] += self._to_pixels(counted.sum() - n_good[1])
+        self._cells_n[pixel] += self._to_pixels(np.full(good.shape[1], counted.sum()))
 
     def _add_autos(self, block: Block, rows: npt.NDArray[np.intp]) -> None:
         antennas = self.header.antenna1[block.rows][rows]
