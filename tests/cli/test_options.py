@@ -166,7 +166,15 @@ RUNS = [
 ]
 
 #: options that state a fact: accepted, and said in the report
-FACTS = ["--noflagmissings", "--no-rfi", "--norfi", "--no_rfi", "--allowmissing", "--noprecomputedflags", "--nostats"]
+FACTS = [
+    "--noflagmissings",
+    "--no-rfi",
+    "--norfi",
+    "--no_rfi",
+    "--allowmissing",
+    "--noprecomputedflags",
+    "--nostats",
+]
 
 #: options of the other programs that must be refused
 NOT_HERE = [
