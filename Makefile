@@ -8,8 +8,9 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -
 
 demo: $(VENV)/installed  ## simulate a small observation and convert it
 	rm -rf demo
-	$(BIN)/mwaconvert simulate --like mwax-128 --duration 16 --coarse-channels 4 --point 60.0 -26.7 10 --noise 5 -o demo
-	$(BIN)/mwaconvert demo/*.metafits --timeres 8 --freqres 40 -o demo/demo.uvfits
+	$(BIN)/mwaconvert simulate --like mwax-128 --duration 16 --int-time 0.5 --fine-chan 10 \
+	  --coarse-channels 2 --point 0.5 -26.5 10 --noise 20 -o demo
+	cd demo && $(abspath $(BIN))/mwaconvert *.metafits --timeres 8 --freqres 40
 
 test: $(VENV)/test-installed  ## all tests that need nothing but pip
 	$(BIN)/python -m pytest -q -n 2 tests
