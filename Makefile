@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -
 
 demo: $(VENV)/installed  ## simulate a small observation and convert it
 	rm -rf demo
-	$(BIN)/mwaconvert simulate --like mwax-128 --duration 16 --int-time 0.5 --fine-chan 10 \
+	$(BIN)/mwaconvert simulate --like mwax-128 --duration 16 --int-time 2 --fine-chan 20 \
 	  --coarse-channels 2 --point 0.5 -26.5 10 --noise 20 -o demo
 	cd demo && $(abspath $(BIN))/mwaconvert *.metafits --timeres 8 --freqres 40
 
