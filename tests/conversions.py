@@ -156,7 +156,7 @@ def read_uvfits(path: Path) -> dict[str, Any]:
 
 def write(plan: Plan, *outputs: Path) -> None:
     """Convert into files, without a report."""
-    from mwaconvert.conversion.pipeline import open_writers
+    from mwaconvert.conversion.outputs import open_writers
 
     writers = open_writers(plan, list(outputs))
     for block in plan.blocks():

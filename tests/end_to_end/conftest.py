@@ -10,7 +10,7 @@ from mwaconvert.simulate import Simulation, simulate
 
 #: smallest observations of each correlator that still have every feature of a large one
 MWAX = {"like": "mwax-128", "n_tiles": 5, "fine_khz": 80.0, "duration_s": 12.0, "coarse_channels": 2}
-LEGACY = {"like": "legacy-128", "fine_khz": 320.0, "duration_s": 8.0, "coarse_channels": 2}
+LEGACY = {"like": "legacy-128", "fine_khz": 40.0, "duration_s": 6.0}
 
 Simulated = Callable[..., Simulation]
 
@@ -37,7 +37,7 @@ def mwax(simulated: Simulated) -> Simulation:
 
 @pytest.fixture(scope="session")
 def legacy(simulated: Simulated) -> Simulation:
-    """Noise on 128 tiles, 2 coarse channels of 4 fine ones, 4 integrations, float32."""
+    """Noise on 128 tiles, 1 coarse channel of 32 fine ones, 3 integrations, float32."""
     return simulated(**LEGACY, noise_jy=3.0)
 
 

@@ -138,18 +138,18 @@ def _times(
     end_s = options.flag_end_s or 0.0
     if options.flag_end_steps is not None:
         end_s = options.flag_end_steps * integration
-    end = (start_s > common_s[1] - end_s - 1e-6) if end_s > 0 else np.zeros(len(start_s), bool)
+    end = (start_s + integration > common_s[1] - end_s + 1e-6) if end_s > 0 else np.zeros(len(start_s), bool)
+    n_end = int((end & (start_s < common_s[1] - 1e-6)).sum())
+    end_reason = f"last {end_s:g} s to the last common timestep: {n_end} integrations"
+    if n_end and not math.isclose(n_end * integration, end_s, abs_tol=1e-6) and n_end < len(start_s):
+        end_reason += f" of {integration:g} s, rounded up"
     listed = _indices("timestep", options.flag_times, len(start_s))
     flagged |= quack & (init_s > 0)
     flagged |= end
     flagged[listed] = True
     return flagged, (
         Step("quack flags", bool(init_s > 0 and quack.any()), quack_reason if init_s > 0 else "off"),
-        Step(
-            "end flags",
-            bool(end.any()),
-            f"last {end_s:g} s: {int(end.sum())} integrations" if end_s > 0 else "off",
-        ),
+        Step("end flags", bool(end.any()), end_reason if end_s > 0 else "off"),
         Step("timestep flags", len(listed) > 0, _list("timesteps", listed)),
     )
 
