@@ -3,6 +3,7 @@
 import functools
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -337,3 +338,36 @@ def average_block(
 def _mean(v: npt.NDArray[np.complex128], w: npt.NDArray[np.float64]) -> npt.NDArray[np.complex128]:
     total = w.sum(axis=(0, 2))
     return (w * v).sum(axis=(0, 2)) / np.where(total > 0, total, 1)
+
+
+# Dedispersion and search for pulses
+# ---------------------------------------------------------------------------
+
+
+def rounded_delay(dm: float, per_dm: float) -> int:
+    """Delay in samples, rounded half away from zero."""
+    exact = Fraction(dm * per_dm)
+    return math.floor(exact + Fraction(1, 2)) if exact >= 0 else -math.floor(-exact + Fraction(1, 2))
+
+
+def dedispersed(
+    data: npt.NDArray[np.generic], delays: npt.NDArray[np.int32], n_out: int
+) -> npt.NDArray[np.float32]:
+    """The obvious sum, in float32 and in the order of the channels."""
+    out = np.zeros(n_out, np.float32)
+    for row, delay in zip(data, delays, strict=True):
+        out += row[delay : delay + n_out]
+    return out
+
+
+def best_boxcar(
+    series: npt.NDArray[np.float32], mean: float, sigma: float, n_width: int, starts: range
+) -> tuple[float, int, int]:
+    """S/N, start and width of the best boxcar that begins in `starts`."""
+    best = (-np.inf, 0, 1)
+    for width in [2**k for k in range(n_width)]:
+        for start in starts:
+            if start + width <= series.size:
+                total = math.fsum(float(v) - mean for v in series[start : start + width])
+                best = max(best, (total / (sigma * math.sqrt(width)), -start, -width))
+    return best[0], -best[1], -best[2]

@@ -28,4 +28,5 @@ PYBIND11_MODULE(_core, m) {
   register_block(m);
   register_ms(m);
   register_uvfits(m);
+  register_transients(m);
 }

@@ -9,5 +9,6 @@ void register_raw(pybind11::module_& m);
 void register_block(pybind11::module_& m);
 void register_uvfits(pybind11::module_& m);
 void register_ms(pybind11::module_& m);
+void register_transients(pybind11::module_& m);
 
 }  // namespace mwaconvert

@@ -1,0 +1,114 @@
+#include "arrays.hpp"
+#include "mwaconvert/boxcar.hpp"
+#include "mwaconvert/dedisperse.hpp"
+#include "mwaconvert/unpack.hpp"
+#include "register.hpp"
+
+namespace mwaconvert {
+namespace {
+
+template <typename T>
+void define_dedisperse(py::module_& m) {
+  m.def(
+      "dedisperse",
+      [](const Array<T>& data, const Array<int32_t>& delays, Array<float>& out, int nthreads) {
+        const auto x = view<T, 2>(data, "data", {-1, -1});
+        const auto d = view<int32_t, 2>(delays, "delays", {-1, x.shape[0]});
+        const auto o = mutable_view<float, 2>(out, "out", {d.shape[0], -1});
+        py::gil_scoped_release release;
+        dedisperse(x, d, o, nthreads);
+      },
+      "data"_a.noconvert(), "delays"_a.noconvert(), "out"_a.noconvert(), "nthreads"_a = 0,
+      "Sum channels, each shifted by its delay; see cpp/include/mwaconvert/dedisperse.hpp.");
+  m.def(
+      "dedisperse_subbands",
+      [](const Array<T>& data, const Array<int32_t>& edges, const Array<int32_t>& within,
+         const Array<int32_t>& across, int64_t trials_per_group, Array<float>& out, int nthreads) {
+        const auto x = view<T, 2>(data, "data", {-1, -1});
+        const auto a = view<int32_t, 2>(across, "across", {-1, -1});
+        const auto e = view<int32_t, 1>(edges, "edges", {a.shape[1] + 1});
+        const auto w = view<int32_t, 2>(within, "within", {-1, x.shape[0]});
+        const auto o = mutable_view<float, 2>(out, "out", {a.shape[0], -1});
+        py::gil_scoped_release release;
+        dedisperse_subbands(x, e, w, a, trials_per_group, o, nthreads);
+      },
+      "data"_a.noconvert(), "edges"_a.noconvert(), "within"_a.noconvert(), "across"_a.noconvert(),
+      "trials_per_group"_a, "out"_a.noconvert(), "nthreads"_a = 0,
+      "Sum channels in two stages; see cpp/include/mwaconvert/dedisperse.hpp.");
+}
+
+template <typename T>
+void define_unpack(py::module_& m) {
+  m.def(
+      "unpack_numbers",
+      [](const Array<T>& in, int64_t offset, bool reverse, Array<float>& out, int nthreads) {
+        const auto x = view<T, 2>(in, "in", {-1, -1});
+        const auto o = mutable_view<float, 2>(out, "out", {-1, -1});
+        py::gil_scoped_release release;
+        unpack(x, offset, reverse, o, nthreads);
+      },
+      "in"_a.noconvert(), "offset"_a, "reverse"_a, "out"_a.noconvert(), "nthreads"_a = 0,
+      "Transpose spectra of numbers to float32 channels; see cpp/include/mwaconvert/unpack.hpp.");
+}
+
+}  // namespace
+
+void register_transients(py::module_& m) {
+  m.def(
+      "round_delays",
+      [](const Array<double>& dm, const Array<double>& per_dm, Array<int32_t>& delays) {
+        const auto t = view<double, 1>(dm, "dm", {-1});
+        const auto c = view<double, 1>(per_dm, "per_dm", {-1});
+        const auto d = mutable_view<int32_t, 2>(delays, "delays", {t.shape[0], c.shape[0]});
+        py::gil_scoped_release release;
+        round_delays(t, c, d);
+      },
+      "dm"_a.noconvert(), "per_dm"_a.noconvert(), "delays"_a.noconvert(),
+      "Delays in samples of trials and channels; see cpp/include/mwaconvert/dedisperse.hpp.");
+  define_dedisperse<uint8_t>(m);
+  define_dedisperse<float>(m);
+  m.def(
+      "unpack",
+      [](const Array<uint8_t>& in, int64_t offset, int n_bits, bool first_high, bool reverse,
+         Array<uint8_t>& out, int nthreads) {
+        const auto x = view<uint8_t, 2>(in, "in", {-1, -1});
+        const auto o = mutable_view<uint8_t, 2>(out, "out", {-1, -1});
+        py::gil_scoped_release release;
+        unpack(x, offset, n_bits, first_high, reverse, o, nthreads);
+      },
+      "in"_a.noconvert(), "offset"_a, "n_bits"_a, "first_high"_a, "reverse"_a, "out"_a.noconvert(),
+      "nthreads"_a = 0,
+      "Unpack and transpose spectra of 1 to 8 bits; see cpp/include/mwaconvert/unpack.hpp.");
+  define_unpack<int8_t>(m);
+  define_unpack<uint16_t>(m);
+  define_unpack<float>(m);
+  m.def(
+      "noise",
+      [](const Array<float>& series, Array<float>& mean, Array<float>& sigma, int nthreads) {
+        const auto x = view<float, 2>(series, "series", {-1, -1});
+        const auto a = mutable_view<float, 1>(mean, "mean", {x.shape[0]});
+        const auto s = mutable_view<float, 1>(sigma, "sigma", {x.shape[0]});
+        py::gil_scoped_release release;
+        noise(x, a, s, nthreads);
+      },
+      "series"_a.noconvert(), "mean"_a.noconvert(), "sigma"_a.noconvert(), "nthreads"_a = 0,
+      "Mean and standard deviation of the noise; see cpp/include/mwaconvert/boxcar.hpp.");
+  m.def(
+      "boxcar_search",
+      [](const Array<float>& series, const Array<float>& mean, const Array<float>& sigma, int n_width,
+         int64_t block, Array<float>& snr, Array<int32_t>& start, Array<int32_t>& width, int nthreads) {
+        const auto x = view<float, 2>(series, "series", {-1, -1});
+        const auto a = view<float, 1>(mean, "mean", {x.shape[0]});
+        const auto s = view<float, 1>(sigma, "sigma", {x.shape[0]});
+        const auto best = mutable_view<float, 2>(snr, "snr", {x.shape[0], -1});
+        const auto at = mutable_view<int32_t, 2>(start, "start", {x.shape[0], best.shape[1]});
+        const auto w = mutable_view<int32_t, 2>(width, "width", {x.shape[0], best.shape[1]});
+        py::gil_scoped_release release;
+        boxcar_search(x, a, s, n_width, block, best, at, w, nthreads);
+      },
+      "series"_a.noconvert(), "mean"_a.noconvert(), "sigma"_a.noconvert(), "n_width"_a, "block"_a,
+      "snr"_a.noconvert(), "start"_a.noconvert(), "width"_a.noconvert(), "nthreads"_a = 0,
+      "Best boxcar of each stretch of each series; see cpp/include/mwaconvert/boxcar.hpp.");
+}
+
+}  // namespace mwaconvert

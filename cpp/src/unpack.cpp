@@ -1,0 +1,206 @@
+#include "mwaconvert/unpack.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "mwaconvert/error.hpp"
+#include "mwaconvert/parallel.hpp"
+#include "mwaconvert/simd.hpp"
+#include "mwaconvert/vector.hpp"
+
+namespace mwaconvert {
+namespace {
+
+// Vectors of 16 bytes: every machine of interest shuffles those.
+typedef uint8_t u8x16 __attribute__((vector_size(16)));
+typedef uint8_t u8x16_loose __attribute__((vector_size(16), aligned(1), may_alias));
+
+constexpr int64_t kLine = 64;  // a cache line
+constexpr int64_t kSamples =
+    2048;  // spectra of an item: pages of memory should be visited once, not per line
+constexpr int64_t kChannels = 128;  // channels of a tile
+
+MWACONVERT_INLINE u8x16 low8(u8x16 a, u8x16 b) {
+  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+MWACONVERT_INLINE u8x16 high8(u8x16 a, u8x16 b) {
+  return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+// 16 x 16 bytes. Each round interleaves row k with row k + 8; four rounds rotate the bits of the index
+// (row, column) by four, which exchanges rows and columns.
+MWACONVERT_INLINE void transpose16(const uint8_t* in, int64_t in_stride, uint8_t* out, int64_t out_stride) {
+  u8x16 a[16], b[16];
+  for (int k = 0; k < 16; ++k) a[k] = *reinterpret_cast<const u8x16_loose*>(in + k * in_stride);
+  for (int k = 0; k < 8; ++k) {
+    b[2 * k] = low8(a[k], a[k + 8]);
+    b[2 * k + 1] = high8(a[k], a[k + 8]);
+  }
+  for (int k = 0; k < 8; ++k) {
+    a[2 * k] = low8(b[k], b[k + 8]);
+    a[2 * k + 1] = high8(b[k], b[k + 8]);
+  }
+  for (int k = 0; k < 8; ++k) {
+    b[2 * k] = low8(a[k], a[k + 8]);
+    b[2 * k + 1] = high8(a[k], a[k + 8]);
+  }
+  for (int k = 0; k < 8; ++k) {
+    *reinterpret_cast<u8x16_loose*>(out + 2 * k * out_stride) = low8(b[k], b[k + 8]);
+    *reinterpret_cast<u8x16_loose*>(out + (2 * k + 1) * out_stride) = high8(b[k], b[k + 8]);
+  }
+}
+
+// Halves of the fields of each byte, side by side.
+template <int n_bits, bool first_high>
+MWACONVERT_INLINE void split(u8x16 x, u8x16* first, u8x16* second) {
+  const u8x16 mask = u8x16{} + static_cast<uint8_t>((1 << n_bits) - 1);
+  const u8x16 low = x & mask, high = x >> n_bits;
+  *first = first_high ? low8(high, low) : low8(low, high);
+  *second = first_high ? high8(high, low) : high8(low, high);
+}
+
+// 16 bytes to 16 * 8 / n_bits values.
+template <int n_bits, bool first_high>
+MWACONVERT_INLINE void unpack16(const uint8_t* in, uint8_t* out) {
+  constexpr int n = 8 / n_bits;
+  u8x16 v[8];
+  v[0] = *reinterpret_cast<const u8x16_loose*>(in);
+  u8x16 w[8];
+  split<4, first_high>(v[0], &w[0], &w[1]);
+  if constexpr (n == 2) {
+    for (int k = 0; k < n; ++k) *reinterpret_cast<u8x16_loose*>(out + 16 * k) = w[k];
+    return;
+  }
+  split<2, first_high>(w[0], &v[0], &v[1]);
+  split<2, first_high>(w[1], &v[2], &v[3]);
+  if constexpr (n == 4) {
+    for (int k = 0; k < n; ++k) *reinterpret_cast<u8x16_loose*>(out + 16 * k) = v[k];
+    return;
+  }
+  for (int k = 0; k < 4; ++k) split<1, first_high>(v[k], &w[2 * k], &w[2 * k + 1]);
+  for (int k = 0; k < 8; ++k) *reinterpret_cast<u8x16_loose*>(out + 16 * k) = w[k];
+}
+
+template <int n_bits, bool first_high>
+MWACONVERT_INLINE void unpack_row(const uint8_t* in, int64_t n_values, uint8_t* out) {
+  constexpr int per_byte = 8 / n_bits;
+  int64_t k = 0;
+  for (; k + 16 * per_byte <= n_values; k += 16 * per_byte)
+    unpack16<n_bits, first_high>(in + k / per_byte, out + k);
+  for (; k < n_values; ++k) {
+    const int place = static_cast<int>(k % per_byte);
+    const int shift = (first_high ? per_byte - 1 - place : place) * n_bits;
+    out[k] = static_cast<uint8_t>(in[k / per_byte] >> shift & ((1 << n_bits) - 1));
+  }
+}
+
+// (n_samp <= kLine, n_chan) at `in` to (n_chan, n_samp) at `out`. Lines of out are collected first: rows of
+// out are often a power of two apart, so that they compete for the same places in the caches.
+MWACONVERT_INLINE void transpose_tile(const uint8_t* in, int64_t in_stride, int64_t n_samp, int64_t n_chan,
+                                      uint8_t* out, int64_t out_stride) {
+  alignas(64) uint8_t lines[16 * kLine];
+  int64_t c = 0;
+  if (n_samp == kLine)
+    for (; c + 16 <= n_chan; c += 16) {
+      for (int64_t k = 0; k < kLine; k += 16)
+        transpose16(in + k * in_stride + c, in_stride, lines + k, kLine);
+      for (int64_t k = 0; k < 16; ++k) std::memcpy(out + (c + k) * out_stride, lines + k * kLine, kLine);
+    }
+  for (; c < n_chan; ++c)
+    for (int64_t t = 0; t < n_samp; ++t) out[c * out_stride + t] = in[t * in_stride + c];
+}
+
+// n_bits 8: nothing to unpack
+template <int n_bits, bool first_high>
+MWACONVERT_INLINE void unpack_tiles(const uint8_t* in, int64_t in_stride, int64_t n_samp, int64_t n_chan,
+                                    uint8_t* out, int64_t out_stride) {
+  alignas(64) uint8_t values[n_bits == 8 ? 1 : kLine * kChannels];
+  for (int64_t c = 0; c < n_chan; c += kChannels) {
+    const int64_t n = std::min(kChannels, n_chan - c);
+    for (int64_t t = 0; t < n_samp; t += kLine) {
+      const int64_t rows = std::min(kLine, n_samp - t);
+      const uint8_t* from = in + t * in_stride + c * n_bits / 8;
+      uint8_t* to = out + c * out_stride + t;
+      if constexpr (n_bits == 8) {
+        transpose_tile(from, in_stride, rows, n, to, out_stride);
+      } else {
+        for (int64_t k = 0; k < rows; ++k)
+          unpack_row<n_bits, first_high>(from + k * in_stride, n, values + k * kChannels);
+        transpose_tile(values, kChannels, rows, n, to, out_stride);
+      }
+    }
+  }
+}
+
+// n_samp <= kSamples spectra.
+MWACONVERT_CLONES
+void unpack_spectra(const uint8_t* in, int64_t in_stride, int n_bits, bool first_high, int64_t n_samp,
+                    int64_t n_chan, uint8_t* out, int64_t out_stride) {
+  if (n_bits == 8) return unpack_tiles<8, false>(in, in_stride, n_samp, n_chan, out, out_stride);
+  if (n_bits == 4) {
+    if (first_high) return unpack_tiles<4, true>(in, in_stride, n_samp, n_chan, out, out_stride);
+    return unpack_tiles<4, false>(in, in_stride, n_samp, n_chan, out, out_stride);
+  }
+  if (n_bits == 2) {
+    if (first_high) return unpack_tiles<2, true>(in, in_stride, n_samp, n_chan, out, out_stride);
+    return unpack_tiles<2, false>(in, in_stride, n_samp, n_chan, out, out_stride);
+  }
+  if (first_high) return unpack_tiles<1, true>(in, in_stride, n_samp, n_chan, out, out_stride);
+  return unpack_tiles<1, false>(in, in_stride, n_samp, n_chan, out, out_stride);
+}
+
+void check(int64_t columns, int64_t offset, int64_t needed, int64_t n_samp, int64_t n_samp_out) {
+  if (offset < 0 || offset + needed > columns)
+    throw InputError("spectra of " + std::to_string(columns) + " columns are too short for " +
+                     std::to_string(needed) + " from column " + std::to_string(offset));
+  if (n_samp != n_samp_out) throw InputError("input and output differ in the number of samples");
+}
+
+template <typename T>
+void transpose_numbers(View<const T, 2> in, int64_t offset, bool reverse, View<float, 2> out, int nthreads) {
+  constexpr int64_t block = 16;  // a cache line of each channel, of each spectrum
+  const int64_t n_chan = out.shape[0], n_samp = out.shape[1];
+  check(in.shape[1], offset, n_chan, in.shape[0], n_samp);
+  parallel_for((n_samp + kLine - 1) / kLine, nthreads, [&](int64_t item) {
+    const int64_t end = std::min((item + 1) * kLine, n_samp);
+    for (int64_t c0 = 0; c0 < n_chan; c0 += block)
+      for (int64_t t0 = item * kLine; t0 < end; t0 += block)
+        for (int64_t c = c0; c < std::min(c0 + block, n_chan); ++c) {
+          float* to = &out(reverse ? n_chan - 1 - c : c, 0);
+          for (int64_t t = t0; t < std::min(t0 + block, end); ++t)
+            to[t] = static_cast<float>(in(t, offset + c));
+        }
+  });
+}
+
+}  // namespace
+
+void unpack(View<const uint8_t, 2> in, int64_t offset, int n_bits, bool first_high, bool reverse,
+            View<uint8_t, 2> out, int nthreads) {
+  const int64_t n_chan = out.shape[0], n_samp = out.shape[1];
+  if (n_bits != 1 && n_bits != 2 && n_bits != 4 && n_bits != 8)
+    throw InputError("values of " + std::to_string(n_bits) + " bits: expected 1, 2, 4 or 8");
+  if (n_chan * n_bits % 8 != 0) throw InputError("a spectrum is not a whole number of bytes");
+  check(in.shape[1], offset, n_chan * n_bits / 8, in.shape[0], n_samp);
+  if (n_chan == 0 || n_samp == 0) return;
+  uint8_t* base = reverse ? &out(n_chan - 1, 0) : out.data;
+  const int64_t stride = reverse ? -out.stride[0] : out.stride[0];
+  parallel_for((n_samp + kSamples - 1) / kSamples, nthreads, [&](int64_t item) {
+    const int64_t t = item * kSamples;
+    unpack_spectra(&in(t, 0) + offset, in.stride[0], n_bits, first_high, std::min(kSamples, n_samp - t),
+                   n_chan, base + t, stride);
+  });
+}
+
+void unpack(View<const int8_t, 2> in, int64_t offset, bool reverse, View<float, 2> out, int nthreads) {
+  transpose_numbers(in, offset, reverse, out, nthreads);
+}
+void unpack(View<const uint16_t, 2> in, int64_t offset, bool reverse, View<float, 2> out, int nthreads) {
+  transpose_numbers(in, offset, reverse, out, nthreads);
+}
+void unpack(View<const float, 2> in, int64_t offset, bool reverse, View<float, 2> out, int nthreads) {
+  transpose_numbers(in, offset, reverse, out, nthreads);
+}
+
+}  // namespace mwaconvert

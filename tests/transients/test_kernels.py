@@ -1,0 +1,260 @@
+"""Kernels of the transient search against their slow twins."""
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mwaconvert import _core
+from mwaconvert.errors import InputError
+
+
+def noise_data(dtype: str, shape: tuple[int, int], seed: int = 5) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    if dtype == "u1":
+        return rng.integers(0, 256, shape, dtype=np.uint8)
+    return rng.normal(10, 3, shape).astype(np.float32)
+
+
+def dedisperse(data, delays, n_out, nthreads=1):
+    out = np.full((len(delays), n_out), np.nan, np.float32)
+    _core.dedisperse(data, delays, out, nthreads)
+    return out
+
+
+@given(
+    dm=st.floats(-1e3, 1e3),
+    per_dm=st.one_of(st.floats(-50, 50), st.integers(-100, 100).map(lambda n: n / 2)),
+)
+def test_delays_round_half_away(dm, per_dm):
+    out = np.empty((1, 1), np.int32)
+    _core.round_delays(np.array([dm]), np.array([per_dm]), out)
+    assert out[0, 0] == reference.rounded_delay(dm, per_dm)
+
+
+@pytest.mark.parametrize(
+    ("value", "want"), [(0.49999999999999994, 0), (0.5, 1), (-0.5, -1), (2.5, 3), (-1.5, -2)]
+)
+def test_delays_at_halves(value, want):
+    out = np.empty((1, 1), np.int32)
+    _core.round_delays(np.array([1.0]), np.array([value]), out)
+    assert out[0, 0] == want
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e12])
+def test_absurd_delays(value):
+    with pytest.raises(InputError, match="2\\^30"):
+        _core.round_delays(np.array([1.0]), np.array([value]), np.empty((1, 1), np.int32))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    dtype=st.sampled_from(["u1", "f4"]),
+    n_chan=st.integers(1, 600),
+    n_trial=st.integers(1, 70),
+    n_out=st.integers(1, 700),
+    reach=st.integers(0, 300),
+    seed=st.integers(0, 99),
+)
+def test_brute_force_is_the_numpy_sum(dtype, n_chan, n_trial, n_out, reach, seed):
+    data = noise_data(dtype, (n_chan, n_out + reach), seed)
+    if seed % 3 == 0 and dtype == "u1":
+        data[:] = 255  # sums of 16 bits are full
+    delays = np.random.default_rng(seed).integers(0, reach + 1, (n_trial, n_chan), dtype=np.int32)
+    out = dedisperse(data, delays, n_out)
+    for trial in {0, n_trial // 2, n_trial - 1}:
+        np.testing.assert_array_equal(out[trial], reference.dedispersed(data, delays[trial], n_out))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "f4"])
+def test_threads_do_not_matter(dtype):
+    data = noise_data(dtype, (100, 9000))
+    delays = np.random.default_rng(1).integers(0, 50, (300, 100), dtype=np.int32)
+    np.testing.assert_array_equal(dedisperse(data, delays, 8900), dedisperse(data, delays, 8900, 4))
+
+
+@pytest.mark.parametrize("delay", [-1, 11])
+def test_delays_outside_the_data(delay):
+    data = noise_data("u1", (3, 100))
+    delays = np.zeros((2, 3), np.int32)
+    delays[1, 2] = delay
+    with pytest.raises(InputError, match="leave no room"):
+        dedisperse(data, delays, 90)
+
+
+def test_too_many_channels_of_bytes():
+    data = np.zeros((65794, 4), np.uint8)
+    with pytest.raises(InputError, match="65793"):
+        dedisperse(data, np.zeros((1, 65794), np.int32), 4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    dtype=st.sampled_from(["u1", "f4"]),
+    n_sub=st.integers(1, 9),
+    group=st.integers(1, 9),
+    n_trial=st.integers(1, 40),
+    n_out=st.sampled_from([1, 100, 256, 300, 4096, 5000]),
+    seed=st.integers(0, 99),
+)
+def test_two_stages_are_the_sum_with_added_delays(dtype, n_sub, group, n_trial, n_out, seed):
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 258, n_sub)
+    edges = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    data = noise_data(dtype, (int(edges[-1]), n_out + 60), seed)
+    if seed % 3 == 0 and dtype == "u1":
+        data[:] = 255
+    n_group = -(-n_trial // group)
+    within = rng.integers(-5, 6, (n_group, edges[-1]), dtype=np.int32)
+    across = rng.integers(5, 56, (n_trial, n_sub), dtype=np.int32)
+    results = []
+    for nthreads in (1, 3):
+        out = np.full((n_trial, n_out), np.nan, np.float32)
+        _core.dedisperse_subbands(data, edges, within, across, group, out, nthreads)
+        results.append(out)
+    np.testing.assert_array_equal(*results)
+    for trial in {0, n_trial - 1}:
+        delays = np.repeat(across[trial], sizes) + within[trial // group]
+        want = reference.dedispersed(data, delays, n_out)
+        if dtype == "u1":
+            np.testing.assert_array_equal(results[0][trial], want)
+        else:
+            np.testing.assert_allclose(results[0][trial], want, rtol=1e-5)
+
+
+def test_two_stages_refuse():
+    data = noise_data("u1", (300, 100))
+
+    def run(edges, within=0, group=1):
+        n_sub = len(edges) - 1
+        _core.dedisperse_subbands(
+            data,
+            np.array(edges, np.int32),
+            np.full((1, 300), within, np.int32),
+            np.zeros((2, n_sub), np.int32),
+            group,
+            np.empty((2, 100), np.float32),
+            1,
+        )
+
+    for edges, within, group, message in [
+        ([0, 300], 0, 2, "257"),
+        ([0, 150, 299], 0, 2, "cover"),
+        ([0, 150, 150, 300], 0, 2, "without channels"),
+        ([0, 150, 300], 1, 2, "no room"),
+        ([0, 150, 300], 0, 1, "groups"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            run(edges, within, group)
+
+
+def unpack(packed, n_chan, n_bits, first_high=False, reverse=False, offset=0, nthreads=1):
+    out = np.full((n_chan, len(packed)), 99, np.uint8)
+    _core.unpack(packed, offset, n_bits, first_high, reverse, out, nthreads)
+    return out
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n_bits=st.sampled_from([1, 2, 4, 8]),
+    first_high=st.booleans(),
+    reverse=st.booleans(),
+    n_bytes=st.integers(1, 90),
+    n_samp=st.sampled_from([1, 15, 16, 63, 64, 65, 200, 2100]),
+    offset=st.integers(0, 3),
+)
+def test_unpack(n_bits, first_high, reverse, n_bytes, n_samp, offset):
+    packed = np.random.default_rng(n_bytes).integers(0, 256, (n_samp, offset + n_bytes), dtype=np.uint8)
+    bits = np.unpackbits(packed[:, offset:], axis=1, bitorder="big" if first_high else "little")
+    weights = 2 ** np.arange(n_bits)
+    fields = bits.reshape(n_samp, -1, n_bits) @ (weights[::-1] if first_high else weights)
+    want = fields.T[::-1] if reverse else fields.T
+    for nthreads in (1, 3):
+        got = unpack(packed, n_bytes * 8 // n_bits, n_bits, first_high, reverse, offset, nthreads)
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u2", "f4"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_transpose_numbers(dtype, reverse):
+    numbers = np.random.default_rng(0).normal(0, 40, (131, 37)).astype(dtype)
+    out = np.empty((33, 131), np.float32)
+    _core.unpack_numbers(numbers, 3, reverse, out, 2)
+    want = numbers[:, 3:36].T
+    np.testing.assert_array_equal(out, want[::-1] if reverse else want)
+
+
+def test_unpack_refuses():
+    packed = np.zeros((10, 4), np.uint8)
+    for n_chan, n_bits, offset, message in [
+        (4, 3, 0, "bits"),
+        (3, 4, 0, "whole"),
+        (5, 8, 0, "short"),
+        (4, 8, 1, "short"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            unpack(packed, n_chan, n_bits, offset=offset)
+
+
+def noise(series):
+    mean, sigma = np.empty(len(series), np.float32), np.empty(len(series), np.float32)
+    _core.noise(series, mean, sigma, 1)
+    return mean, sigma
+
+
+def boxcars(series, mean, sigma, n_width, block=64, nthreads=1):
+    shape = (len(series), -(-series.shape[1] // block))
+    snr, start, width = np.empty(shape, np.float32), np.empty(shape, np.int32), np.empty(shape, np.int32)
+    _core.boxcar_search(series, mean, sigma, n_width, block, snr, start, width, nthreads)
+    return snr, start, width
+
+
+def test_noise_of_blocks():
+    series = np.random.default_rng(0).normal(1e6, 20, (3, 20 * 1024 + 7)).astype(np.float32)
+    series[1, 3000:9000] += 1e5  # a burst of a third of the series
+    mean, sigma = noise(series)
+    assert abs(mean - 1e6).max() < 1
+    np.testing.assert_allclose(sigma, 20, rtol=0.03)
+    blocks = series[0, : 20 * 1024].reshape(20, 1024).astype(float)
+    assert mean[0] == pytest.approx(np.median(blocks.mean(1)), rel=1e-7)
+    assert sigma[0] == pytest.approx(np.sqrt(np.median(blocks.var(1, ddof=1))), rel=1e-5)
+
+
+def test_noise_of_odd_series():
+    flat, short = np.full((1, 5), 3, np.float32), np.array([[1, 2, 3, 4]], np.float32)
+    assert [float(v[0]) for v in noise(flat)] == [3, 0]
+    assert float(noise(short)[1][0]) == pytest.approx(np.std([1, 2, 3, 4], ddof=1))
+    broken = np.random.default_rng(0).normal(0, 1, (2, 4096)).astype(np.float32)
+    broken[0, 5] = np.nan
+    broken[1] = np.nan
+    mean, sigma = noise(broken)
+    assert sigma[0] == pytest.approx(1, rel=0.1)
+    assert (mean[1], sigma[1]) == (0, 0)
+    assert (boxcars(broken, mean, sigma, 3)[0][1] == 0).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(n_samp=st.integers(1, 300), n_width=st.integers(1, 9), seed=st.integers(0, 99))
+def test_boxcars(n_samp, n_width, seed):
+    series = np.random.default_rng(seed).integers(-50, 50, (2, n_samp)).astype(np.float32)
+    mean, sigma = np.array([2, 0], np.float32), np.array([3, 0], np.float32)
+    snr, start, width = boxcars(series, mean, sigma, n_width)
+    for block in range(snr.shape[1]):
+        starts = range(block * 64, min(n_samp, block * 64 + 64))
+        want, _, _ = reference.best_boxcar(series[0], 2.0, 3.0, n_width, starts)
+        assert snr[0, block] == pytest.approx(want, rel=1e-5)
+        assert start[0, block] in starts
+        chosen = series[0, start[0, block] : start[0, block] + width[0, block]]
+        assert chosen.size == width[0, block]
+        assert (chosen - 2).sum() / 3 / np.sqrt(chosen.size) == pytest.approx(want, rel=1e-5)
+    assert (snr[1] == 0).all()
+
+
+def test_boxcars_threads():
+    series = noise_data("f4", (7, 5000))
+    mean, sigma = noise(series)
+    for a, b in zip(
+        boxcars(series, mean, sigma, 9, 1024), boxcars(series, mean, sigma, 9, 1024, 3), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
