@@ -29,8 +29,8 @@ format: $(VENV)/lint-installed  ## write Python and C++ files in the project's f
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $$(find cpp -name '*.[ch]pp')
 
-bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers
-	$(BIN)/python benchmarks/ratios.py
+bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--scale small" for a quick look
+	$(BIN)/python benchmarks/ratios.py $(ARGS)
 
 clean:
 	rm -rf build demo $(VENV)
