@@ -1,0 +1,245 @@
+"""SIGPROC filterbanks and time series: a header of keywords, then spectra one after the other."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert import _core
+from mwaconvert.errors import FormatError
+from mwaconvert.transients.spectra import Spectra
+
+_INTEGERS = frozenset(
+    {
+        "telescope_id",
+        "machine_id",
+        "data_type",
+        "barycentric",
+        "pulsarcentric",
+        "nbits",
+        "nsamples",
+        "nchans",
+        "nifs",
+        "nbeams",
+        "ibeam",
+    }
+)
+_DOUBLES = frozenset(
+    {"az_start", "za_start", "src_raj", "src_dej", "tstart", "tsamp", "fch1", "foff", "refdm", "period"}
+)
+_STRINGS = frozenset(["rawdatafile", "source_name"])
+_LONGEST_WORD = 80
+_MOST_CHANNELS = 1 << 20
+_LONGEST_HEADER = 32 << 20  # a table of frequencies of so many channels
+
+
+@dataclass(frozen=True)
+class Header:
+    """Keywords of a SIGPROC file, checked."""
+
+    values: dict[str, Any]  #: every keyword as it stands
+    n_bytes: int  #: length of the header
+    nchans: int
+    nifs: int
+    nbits: int
+    tsamp: float  #: s
+    signed: bool  #: of 8-bit values
+    freqs: npt.NDArray[np.float64]  #: (nchans) MHz, in the order of the file
+
+
+def read_header(path: Path) -> Header:
+    """Read and check the header.
+
+    Parameters
+    ----------
+    path : .fil or .tim
+
+    Returns
+    -------
+    Header
+
+    Raises
+    ------
+    FormatError : it is cut, or holds what cannot be
+    """
+    with path.open("rb") as file:
+        raw = file.read(_LONGEST_HEADER)
+    at = 0
+
+    def take(n: int, what: str) -> bytes:
+        nonlocal at
+        if at + n > len(raw):
+            raise FormatError(f"{path}: the file ends inside its header, at {what}; it is cut or not SIGPROC")
+        at += n
+        return raw[at - n : at]
+
+    def word(what: str) -> str:
+        n = struct.unpack("<i", take(4, what))[0]
+        if not 1 <= n <= _LONGEST_WORD:
+            raise FormatError(
+                f"{path}: header at byte {at - 4}: expected {what}, found a word of {n} characters"
+            )
+        return take(n, what).decode("latin-1")
+
+    if word("HEADER_START") != "HEADER_START":
+        raise FormatError(f"{path}: expected HEADER_START, found something else: not a SIGPROC file")
+    values: dict[str, Any] = {}
+    table: list[float] = []
+    while (key := word("a keyword")) != "HEADER_END":
+        if key in _INTEGERS:
+            values[key] = struct.unpack("<i", take(4, key))[0]
+        elif key in _DOUBLES:
+            values[key] = struct.unpack("<d", take(8, key))[0]
+        elif key in _STRINGS:
+            values[key] = word(f"the value of {key}")
+        elif key == "signed":
+            values[key] = take(1, key)[0]
+        elif key == "fchannel":
+            table.append(struct.unpack("<d", take(8, key))[0])
+        elif key not in ("FREQUENCY_START", "FREQUENCY_END"):
+            raise FormatError(f"{path}: header at byte {at}: unknown keyword {key!r}, of unknown length")
+    return _checked(path, values, table, at)
+
+
+def _checked(path: Path, values: dict[str, Any], table: list[float], n_bytes: int) -> Header:
+    def need(key: str, default: Any = None) -> Any:
+        value = values.get(key, default)
+        if value is None:
+            raise FormatError(f"{path}: the header has no {key}")
+        return value
+
+    series = values.get("data_type") == 2
+    nchans, nifs, nbits = need("nchans", 1 if series else None), need("nifs", 1), need("nbits")
+    tsamp = need("tsamp")
+    if not 1 <= nchans <= _MOST_CHANNELS:
+        raise FormatError(f"{path}: nchans = {nchans}: expected 1 to {_MOST_CHANNELS}")
+    if not 1 <= nifs <= 8:
+        raise FormatError(f"{path}: nifs = {nifs}: expected 1 to 8")
+    if nbits not in (1, 2, 4, 8, 16, 32):
+        raise FormatError(f"{path}: nbits = {nbits}: expected 1, 2, 4, 8, 16 or 32")
+    if nchans * nbits % 8:
+        raise FormatError(f"{path}: {nchans} channels of {nbits} bits are not a whole number of bytes")
+    if not (math.isfinite(tsamp) and tsamp > 0):
+        raise FormatError(f"{path}: tsamp = {tsamp} s: expected a positive number")
+    if table:
+        if len(table) != nchans:
+            raise FormatError(f"{path}: a table of {len(table)} frequencies for {nchans} channels")
+        freqs = np.array(table)
+    elif series:
+        freqs = np.array([values.get("fch1", 1.0)])
+    else:
+        freqs = need("fch1") + need("foff") * np.arange(nchans)
+    steps = np.diff(freqs)
+    if not (np.isfinite(freqs).all() and (freqs > 0).all() and ((steps > 0).all() or (steps < 0).all())):
+        raise FormatError(
+            f"{path}: fch1 = {values.get('fch1')}, foff = {values.get('foff')}: the {nchans} channels are not at "
+            "positive frequencies, each at its own"
+        )
+    return Header(values, n_bytes, nchans, nifs, nbits, tsamp, bool(values.get("signed", 0)), freqs)
+
+
+def read_filterbank(path: Path, nthreads: int = 0) -> Spectra:
+    """Read a filterbank as total intensity: of two IFs the sum, else the first.
+
+    Parameters
+    ----------
+    path : .fil
+    nthreads : 0 for all cores
+
+    Returns
+    -------
+    Spectra
+        uint8 up to 8 bits (float32 if signed), else float32
+
+    Raises
+    ------
+    FormatError : the header is not sound, or the file ends before its samples
+    """
+    header = read_header(path)
+    rows, notes = _rows(path, header)
+    reverse = header.freqs.size > 1 and header.freqs[1] < header.freqs[0]
+    summed = [
+        _channels(rows, header, k, bool(reverse), nthreads) for k in range(2 if header.nifs == 2 else 1)
+    ]
+    data = summed[0] if len(summed) == 1 else summed[0].astype(np.float32) + summed[1]
+    mjd = header.values.get("tstart")
+    return Spectra(
+        data,
+        header.freqs[::-1] if reverse else header.freqs,
+        header.tsamp,
+        dm=float(header.values.get("refdm", 0.0)) if header.values.get("data_type") == 2 else 0.0,
+        start_mjd=None if mjd is None else float(mjd),
+        source=header.values.get("source_name", ""),
+        notes=tuple(notes),
+    )
+
+
+def read_series(path: Path) -> tuple[Header, npt.NDArray[np.float32]]:
+    """Read a dedispersed time series (.tim).
+
+    Parameters
+    ----------
+    path : .tim
+
+    Returns
+    -------
+    header, (nsamples) values
+
+    Raises
+    ------
+    FormatError
+    """
+    header = read_header(path)
+    if header.nchans != 1 or header.nifs != 1:
+        raise FormatError(
+            f"{path}: expected a series, found {header.nchans} channels: open it as a filterbank"
+        )
+    rows, _ = _rows(path, header)
+    return header, _channels(rows, header, 0, False, 1)[0].astype(np.float32)
+
+
+def _rows(path: Path, header: Header) -> tuple[npt.NDArray[np.uint8], list[str]]:
+    """The spectra as they are, (nsamples, bytes), mapped into memory."""
+    row = header.nchans * header.nifs * header.nbits // 8
+    size = path.stat().st_size - header.n_bytes
+    n_samp, rest = divmod(size, row)
+    stated = header.values.get("nsamples", 0)
+    notes = []
+    if stated > n_samp:
+        raise FormatError(f"{path}: the header promises {stated} samples, the file holds {n_samp}: it is cut")
+    if n_samp < 1:
+        raise FormatError(f"{path}: no spectrum after the header: {size} bytes, a spectrum takes {row}")
+    if stated > 0 and stated < n_samp:
+        notes.append(f"{n_samp - stated} spectra after the {stated} of the header were left out")
+        n_samp = stated
+    elif rest:
+        notes.append(f"the last spectrum is cut and was left out ({rest} of {row} bytes)")
+    return np.memmap(path, np.uint8, "r", header.n_bytes, (n_samp, row)), notes
+
+
+def _channels(
+    rows: npt.NDArray[np.uint8], header: Header, k_if: int, reverse: bool, nthreads: int
+) -> npt.NDArray[Any]:
+    """(nchans, nsamples) of one IF."""
+    shape = (header.nchans, len(rows))
+    if header.nbits <= 8 and not (header.nbits == 8 and header.signed):
+        out = np.empty(shape, np.uint8)
+        _core.unpack(
+            rows, k_if * header.nchans * header.nbits // 8, header.nbits, False, reverse, out, nthreads
+        )
+        return out
+    kind = {8: "i1", 16: "<u2", 32: "<f4"}[header.nbits]
+    numbers = np.empty(shape, np.float32)
+    step = max(1, (64 << 20) // rows.shape[1])  # a copy, since the header rarely leaves numbers aligned
+    for begin in range(0, len(rows), step):
+        part = np.array(rows[begin : begin + step]).view(kind)
+        block = np.empty((header.nchans, len(part)), np.float32)
+        _core.unpack_numbers(part, k_if * header.nchans, reverse, block, nthreads)
+        numbers[:, begin : begin + len(part)] = block
+    return numbers

@@ -1,0 +1,6 @@
+"""Dispersed pulses in filterbanks: dedisperse, search, average."""
+
+from mwaconvert.transients.reader import open
+from mwaconvert.transients.spectra import Spectra
+
+__all__ = ["Spectra", "open"]

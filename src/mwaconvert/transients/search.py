@@ -1,0 +1,247 @@
+"""Search a range of DMs for pulses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert import _core
+from mwaconvert.errors import InputError
+from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
+from mwaconvert.transients.subbands import plan_subbands
+
+if TYPE_CHECKING:
+    from mwaconvert.transients.spectra import Spectra
+
+_BLOCK = 1024  # samples of which the best boxcar is kept
+_TRIALS = 256  # whose series are in memory at a time
+_SHORTEST = 64  # samples that every series must have
+_SMEAR = 1.386  # loss of S/N of a Gaussian is this * mean square error / FWHM^2, for small errors: 4 ln 2 / 2
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A pulse."""
+
+    dm: float  #: pc/cm^3
+    time_s: float  #: middle of its boxcar, from the start of the data, at the highest channel
+    snr: float
+    width_s: float  #: of its boxcar
+    n_detections: int  #: that belong to it
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What was found, with the best pulse of each trial."""
+
+    dms: npt.NDArray[np.float64]  #: (n_trial) pc/cm^3
+    snr: npt.NDArray[np.float32]  #: (n_trial)
+    time_s: npt.NDArray[np.float64]  #: (n_trial) middle of the boxcar, at the highest channel
+    width_s: npt.NDArray[np.float64]  #: (n_trial)
+    detections: npt.NDArray[np.void]  #: all above the threshold: dm, time_s, snr, width_s; best first
+    loss: float  #: bound of the S/N lost against exact delays, for pulses of width_min_s or wider
+    k_dm: float  #: dispersion constant, MHz^2 s cm^3 / pc
+    band_mhz: tuple[float, float]  #: lowest and highest channel
+
+    @property
+    def best(self) -> Candidate:
+        """The best of all trials, whether above the threshold or not."""
+        k = int(np.argmax(self.snr))
+        return Candidate(
+            float(self.dms[k]), float(self.time_s[k]), float(self.snr[k]), float(self.width_s[k]), 1
+        )
+
+    def candidates(self) -> list[Candidate]:
+        """Pulses: each detection belongs to the strongest one that explains it, best first.
+
+        At another DM a pulse is smeared: any time at which one of its channels arrives is explained, and an S/N that
+        is not much larger than a boxcar of the width of the smeared pulse finds.
+        """
+        low, high = self.band_mhz
+        across = self.k_dm * (low**-2.0 - high**-2.0)
+        left = self.detections
+        found = []
+        while left.size:
+            top = left[0]
+            sweep = (left["dm"] - top["dm"]) * across
+            # a trial above the true DM sees the pulse early, one below sees it late
+            late = left["time_s"] - top["time_s"]
+            slack = left["width_s"] + top["width_s"]
+            same = (late >= np.minimum(-sweep, 0) - slack) & (late <= np.maximum(-sweep, 0) + slack)
+            # the same area, over a width that the sweep adds to
+            expected = top["snr"] * (1 + (sweep / top["width_s"]) ** 2) ** -0.25
+            same &= left["snr"] < 2 * expected + 1
+            same[0] = True
+            dm, time_s, snr, width_s = (float(top[name]) for name in ("dm", "time_s", "snr", "width_s"))
+            found.append(Candidate(dm, time_s, snr, width_s, int(same.sum())))
+            left = left[~same]
+        return found
+
+
+def dm_trials(
+    dm_min: float, dm_max: float, across_s: float, width_s: float, loss: float = 0.05
+) -> npt.NDArray[np.float64]:
+    """Evenly spaced DMs such that a pulse between two of them loses at most this fraction of its S/N.
+
+    Parameters
+    ----------
+    dm_min, dm_max : pc/cm^3
+    across_s : delay across the band per unit of DM, s cm^3 / pc
+    width_s : full width at half maximum of the narrowest Gaussian pulse
+
+    Returns
+    -------
+    (n_trial)
+    """
+    # half a step spreads the channels evenly over half of the step's sweep: mean square sweep^2 / 48
+    sweep = width_s * sqrt(48 * loss / _SMEAR)
+    return np.linspace(dm_min, dm_max, max(2, int(np.ceil((dm_max - dm_min) * across_s / sweep)) + 1))
+
+
+def search(
+    spectra: Spectra,
+    dm_min: float,
+    dm_max: float,
+    *,
+    dms: npt.ArrayLike | None = None,
+    threshold: float = 7.0,
+    width_min_s: float | None = None,
+    n_width: int = 9,
+    loss: float = 0.01,
+    nthreads: int = 0,
+) -> Search:
+    """Dedisperse at many DMs and keep the best boxcars.
+
+    Parameters
+    ----------
+    spectra : the data
+    dm_min, dm_max : pc/cm^3
+    dms : the trials themselves, evenly spaced; by default such that none loses more than 5 % to its neighbour
+    threshold : S/N of detections
+    width_min_s : full width at half maximum of the narrowest pulse for which losses are bounded; default a sample
+    n_width : boxcars of 1, 2, 4, ... 2^(n_width - 1) samples
+    loss : S/N that approximate delays may cost, at most; 0 for exact delays
+    nthreads : 0 for all cores; the result does not depend on it
+
+    Returns
+    -------
+    Search
+
+    Raises
+    ------
+    InputError : the pulse of the highest DM sweeps out of the data, or all channels are masked
+    """
+    per_dm = delay_per_dm(spectra.freqs, "top", spectra.k_dm)
+    width_s = spectra.dt if width_min_s is None else width_min_s
+    if not (np.isfinite([dm_min, dm_max]).all() and spectra.dm <= dm_min <= dm_max and width_s > 0):
+        raise InputError(f"cannot search DMs from {dm_min} to {dm_max} in data at DM {spectra.dm:g}")
+    trials = (
+        dm_trials(dm_min, dm_max, float(per_dm.max()), width_s)
+        if dms is None
+        else np.asarray(dms, np.float64)
+    )
+    data, per_sample, norm = _usable(spectra, per_dm / spectra.dt)
+    sweep = int(delay_samples(trials.max() - spectra.dm, per_sample).max())
+    if spectra.nsamp - sweep < _SHORTEST:
+        raise InputError(
+            f"a pulse of DM {trials.max():g} crosses the band in {sweep * spectra.dt:.4g} s, which leaves less "
+            f"than {_SHORTEST} of the {spectra.nsamp} samples ({spectra.nsamp * spectra.dt:.4g} s): take lower DMs "
+            "or more data"
+        )
+    n_width = min(n_width, int(np.log2(spectra.nsamp - sweep)))
+    shifts = trials - spectra.dm
+    plan = None
+    if loss > 0:
+        plan = plan_subbands(shifts, per_sample, width_s / spectra.dt, loss, is_bytes=data.dtype == np.uint8)
+
+    best_snr = np.empty(trials.size, np.float32)
+    best_time, best_width = np.empty(trials.size), np.empty(trials.size)
+    found = []
+    memory = np.empty(0, np.float32)
+    per_call = _TRIALS if plan is None else -(-_TRIALS // plan.trials_per_group) * plan.trials_per_group
+    for first in range(0, trials.size, per_call):
+        part = slice(first, min(first + per_call, trials.size))
+        n_trial = part.stop - first
+        lead = 0 if plan is None else plan.lead
+        delays = delay_samples(shifts[part], per_sample) if plan is None else plan.across[part]
+        reach = int(delays.max())
+        if plan is not None:
+            group = slice(first // plan.trials_per_group, -(-part.stop // plan.trials_per_group))
+            within = np.ascontiguousarray(plan.within[group])
+            reach += int(within.max())
+        n_out = spectra.nsamp - reach
+        if memory.size < n_trial * n_out:
+            memory = np.empty(n_trial * n_out, np.float32)
+        series = memory[: n_trial * n_out].reshape(n_trial, n_out)
+        if plan is None:
+            _core.dedisperse(data, delays, series, nthreads)
+        else:
+            args = (
+                data,
+                plan.edges,
+                within,
+                np.ascontiguousarray(delays),
+                plan.trials_per_group,
+                series,
+                nthreads,
+            )
+            _core.dedisperse_subbands(*args)
+        if norm is not None:
+            total = np.empty_like(series)
+            _core.dedisperse(norm, delay_samples(shifts[part], per_sample), total, nthreads)
+            series = np.divide(series, np.sqrt(total), out=np.zeros_like(series), where=total > 0)
+
+        mean, sigma = np.empty(n_trial, np.float32), np.empty(n_trial, np.float32)
+        _core.noise(series, mean, sigma, nthreads)
+        shape = (n_trial, -(-n_out // _BLOCK))
+        snr, start, width = np.empty(shape, np.float32), np.empty(shape, np.int32), np.empty(shape, np.int32)
+        _core.boxcar_search(series, mean, sigma, n_width, _BLOCK, snr, start, width, nthreads)
+        time_s = (start + width / 2 + lead) * spectra.dt
+        column = (np.arange(n_trial), snr.argmax(1))
+        best_snr[part], best_time[part], best_width[part] = (
+            snr[column],
+            time_s[column],
+            width[column] * spectra.dt,
+        )
+        over = np.nonzero(snr >= threshold)
+        found.append(
+            np.stack([trials[part][over[0]], time_s[over], snr[over], width[over] * spectra.dt], axis=1)
+        )
+
+    table = np.concatenate(found)
+    table = table[np.argsort(-table[:, 2], kind="stable")]
+    detections = np.empty(len(table), [(name, "f8") for name in ("dm", "time_s", "snr", "width_s")])
+    for k, name in enumerate(("dm", "time_s", "snr", "width_s")):
+        detections[name] = table[:, k]
+    band = (float(spectra.freqs[0]), float(spectra.freqs[-1]))
+    bound = 0.0 if plan is None else plan.loss
+    return Search(trials, best_snr, best_time, best_width, detections, bound, spectra.k_dm, band)
+
+
+def _usable(
+    spectra: Spectra, per_sample: npt.NDArray[np.float64]
+) -> tuple[
+    npt.NDArray[np.uint8] | npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.float32] | None
+]:
+    """Channels to sum, their delays, and the squared weights where they change with time."""
+    weights = spectra.weights
+    if weights is None:
+        return spectra.data, per_sample, None
+    use = weights > 0 if weights.ndim == 1 else (weights > 0).any(1)
+    if not use.any():
+        raise InputError("all channels are masked")
+    data, weights, per_sample = spectra.data[use], weights[use], per_sample[use]
+    if weights.ndim == 1:
+        if (weights == weights[0]).all():
+            return data, per_sample, None
+        return data * weights[:, None], per_sample, None
+    # about the mean of each channel, so that a masked sample takes nothing away
+    x = data.astype(np.float32)
+    x -= ((x * weights).sum(1, dtype=np.float64) / weights.sum(1, dtype=np.float64))[:, None].astype(
+        np.float32
+    )
+    return x * weights, per_sample, weights**2

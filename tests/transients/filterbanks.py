@@ -1,0 +1,77 @@
+"""Filterbanks with a known pulse, and SIGPROC files of them."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+K_DM = 1 / 2.41e-4
+
+
+def pulse(
+    freqs: np.ndarray,
+    n_samp: int,
+    dt: float,
+    dm: float,
+    t0: float,
+    fwhm: float,
+    snr: float,
+    seed: int = 1,
+) -> np.ndarray:
+    """uint8 noise about 100 with a Gaussian pulse; t0 (s) is its middle at the highest frequency.
+
+    snr is that of the matched filter over the whole band. Each sample integrates the pulse.
+    """
+    sigma = 12.0
+    rng = np.random.default_rng(seed)
+    s = fwhm / 2.354820045 / dt
+    edges = np.arange(n_samp + 1)
+    delays = K_DM * dm * (freqs**-2 - freqs.max() ** -2) / dt + t0 / dt
+    grid = np.linspace(-6, 6, 241)
+    cdf = np.concatenate([[0], np.cumsum(np.exp(-((grid[:-1] + grid[1:]) ** 2) / 8))])
+    cdf /= cdf[-1]
+    middle = np.interp((np.arange(81) - 40) / s, grid, cdf)
+    energy = np.sqrt((np.diff(middle) ** 2).sum())
+    area = snr * sigma / np.sqrt(freqs.size) / energy
+    data = rng.normal(100, sigma, (freqs.size, n_samp))
+    for channel, delay in enumerate(delays):
+        data[channel] += area * np.diff(np.interp((edges - delay) / s, grid, cdf, left=0, right=1))
+    return np.clip(np.rint(data), 0, 255).astype(np.uint8)
+
+
+def header(**values: Any) -> bytes:
+    """A SIGPROC header; an int, float, str, bytes (one character) or list (of frequencies) each as its type."""
+
+    def word(text: str) -> bytes:
+        return struct.pack("<i", len(text)) + text.encode()
+
+    out = word("HEADER_START")
+    for key, value in values.items():
+        if isinstance(value, list):
+            out += word("FREQUENCY_START") + b"".join(word("fchannel") + struct.pack("<d", f) for f in value)
+            out += word("FREQUENCY_END")
+        elif isinstance(value, str):
+            out += word(key) + word(value)
+        elif isinstance(value, bytes):
+            out += word(key) + value
+        else:
+            out += word(key) + struct.pack("<d" if isinstance(value, float) else "<i", value)
+    return out + word("HEADER_END")
+
+
+def write_fil(path: Path, data: np.ndarray, freqs: np.ndarray, dt: float, **values: Any) -> Path:
+    """data (n_chan, n_samp), of a type whose size is nbits."""
+    keys = {
+        "source_name": "test",
+        "data_type": 1,
+        "nchans": data.shape[0],
+        "nbits": data.dtype.itemsize * 8,
+        "nifs": 1,
+        "tstart": 58000.0,
+        "tsamp": dt,
+        "fch1": float(freqs[0]),
+        "foff": float(freqs[1] - freqs[0]),
+    }
+    path.write_bytes(header(**(keys | values)) + np.ascontiguousarray(data.T).tobytes())
+    return path
