@@ -61,3 +61,25 @@ dev:
 	cmake -S . -B build/dev -G Ninja -DPython_EXECUTABLE=$(PY) -DMWACONVERT_INPLACE=ON \
 	  -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir) > /dev/null
 	cmake --build build/dev -j 2
+
+# Tests of the kernels with the extension modules built for a sanitizer; make test-asan PY=/path/to/python takes
+# another Python, which needs the packages of build-installed. Python itself is not built for the sanitizer, so
+# the sanitizer's library is loaded before it. -s: a report must not end in pytest's buffers.
+.PHONY: test-asan test-tsan
+test-asan: SANITIZER_OPTIONS = ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
+test-tsan: SANITIZER_OPTIONS = TSAN_OPTIONS=halt_on_error=1:die_after_fork=0:suppressions=cpp/tsan.supp
+test-asan test-tsan: test-%: $(if $(filter $(BIN)/python,$(PY)),$(VENV)/build-installed)
+	cmake --preset $* -DPython_EXECUTABLE=$(PY) -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir) > /dev/null
+	cmake --build --preset $* -j 2
+	rm -rf build/$*/package
+	mkdir build/$*/package
+	cp -r src/mwaconvert build/$*/package
+	rm -f build/$*/package/mwaconvert/*.so
+	cmake --install build/$* --prefix build/$*/package > /dev/null
+	$(SANITIZER_OPTIONS) PYTHONPATH=build/$*/package \
+	  LD_PRELOAD="$$($(CXX) -print-file-name=lib$*.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	  $(PY) -m pytest -q -s -p no:cacheprovider tests/kernels
+
+$(VENV)/build-installed: $(VENV)/test-installed
+	$(BIN)/python -m pip install -q 'pybind11>=3,<4' 'cython>=3.1,<4' ninja
+	touch $@

@@ -31,11 +31,12 @@ struct Job {
   std::exception_ptr error;
 
   void run() {
-    for (int64_t i = next.fetch_add(1); i < n; i = next.fetch_add(1)) {
+    // relaxed: items know nothing of each other
+    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < n;) {
       try {
         (*work)(i);
       } catch (...) {
-        next.store(n);
+        next.store(n, std::memory_order_relaxed);
         std::lock_guard<std::mutex> lock(error_mutex);
         if (!error) error = std::current_exception();
       }

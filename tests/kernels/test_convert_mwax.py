@@ -10,8 +10,8 @@ from mwaconvert.errors import FormatError, InputError
 def test_many_channels_and_rows_of_several_tiles():
     """A tile holds 256 KiB: here 5 rows of 1600 channels, fewer where rows are dropped."""
     shape = Shape(
-        n_time=2, n_coarse=2, n_fine=1600, n_antenna=6, freq_factor=3, rotate=True, factors=True,
-        channel_weights=True, weights=(1.0, 0.5), flagged_share=0.1, bad_share=1e-5, dropped_share=0.3,
+        n_time=2, n_coarse=2, n_fine=1600, n_antenna=6, freq_factor=37, rotate=True, factors=True,
+        channel_weights=True, weights=(1.0, 0.5), flagged_share=0.1, bad_share=2e-6, dropped_share=0.3,
     )  # fmt: skip
     case = mwax_case(shape)
     check_against_twin(case)

@@ -110,11 +110,13 @@ BUSY = """
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for _ in range(20):
-        fork(1)
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for _ in range(20):
+            fork(1)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 """
 
 
