@@ -135,3 +135,123 @@ def test_many_antennas_have_one_encoding(files):
     np.testing.assert_array_equal(raw["antenna2"].reshape(-1, len(b)), np.tile(b, (2, 1)))
     assert (raw["number"].max() > 65536) == (n > 255)
     assert (raw["number"].min() > 65536) == (n > 255)
+
+
+def test_times_of_partly_flagged_timesteps(simulated, tmp_path):
+    """By hand: 7 integrations of 2 s in 2 channels, averaged by 3; the first is quack, the second lacks the second
+    channel, the sixth has a flag of its own, and the last stands alone."""
+    sim = simulated(
+        like="mwax-128",
+        n_tiles=4,
+        fine_khz=320.0,
+        duration_s=14.0,
+        coarse_channels=2,
+        noise_jy=1.0,
+        missing=("ch=1,t=1",),
+    )
+    options = {"flag_edge_width_khz": 0.0, "flag_init_s": 2.0, "flag_times": (5,), "sel_time": (0, 6)}
+    plan = mwaconvert.open(sim.metafits).plan(time_factor=3, **options)
+    plan.run([tmp_path / "a.uvfits", tmp_path / "a.ms"])
+
+    start_s = sim.start_unix_s[0]
+    middle_s = start_s + np.array([3, 9, 13])
+    # centres at 3 s (one channel) and 5 s (both); at 7 and 9 s
+    centroid_s = start_s + np.array([(3 + 2 * 5) / 3, 8, 13])
+    exposure_s, interval_s = [4, 4, 2], [6, 6, 2]
+
+    raw = read_uvfits(tmp_path / "a.uvfits")
+    unix_s = (raw["jd"][0] - 2440587.5 + raw["jd"][1]) * 86400
+    np.testing.assert_allclose(unix_s, np.repeat(centroid_s, 10), rtol=0, atol=1e-4)
+    np.testing.assert_array_equal(raw["inttim"], np.repeat(exposure_s, 10))
+    # the first DATE alone is good to a few milliseconds
+    coarse_s = (raw["jd"][0] - 2440587.5) * 86400
+    np.testing.assert_allclose(coarse_s, np.repeat(centroid_s, 10), rtol=0, atol=5e-3)
+    assert raw["jd"][1].any()
+
+    with casacore.tables.table(str(tmp_path / "a.ms"), ack=False) as table:
+        column = {name: table.getcol(name) for name in table.colnames() if table.iscelldefined(name, 0)}
+    mjd_s = 40587 * 86400
+    np.testing.assert_allclose(column["TIME"] - mjd_s, np.repeat(middle_s, 10), rtol=0, atol=2e-6)
+    np.testing.assert_allclose(column["TIME_CENTROID"] - mjd_s, np.repeat(centroid_s, 10), rtol=0, atol=2e-6)
+    np.testing.assert_array_equal(column["INTERVAL"], np.repeat(interval_s, 10))
+    np.testing.assert_array_equal(column["EXPOSURE"], np.repeat(exposure_s, 10))
+
+    # uvw are those of the centroid, not of the middle
+    uvw = {}
+    for name, at_s in (("centroid", centroid_s), ("middle", middle_s)):
+        antennas = plan.antenna_uvw_m(at_s / 86400 + 40587)
+        uvw[name] = (antennas[:, plan.header.antenna1] - antennas[:, plan.header.antenna2]).reshape(-1, 3)
+    np.testing.assert_allclose(column["UVW"], uvw["centroid"], atol=1e-6)
+    np.testing.assert_allclose(raw["uvw_m"], uvw["centroid"], rtol=1e-6, atol=1e-6)
+    assert abs(uvw["middle"] - uvw["centroid"]).max() > 1e-3
+
+
+def test_flags_and_weights_in_files(simulated, tmp_path):
+    """A negative or zero weight in uvfits, FLAG in measurement sets; both hold the same."""
+    sim = simulated(
+        like="mwax-128",
+        n_tiles=4,
+        fine_khz=160.0,
+        duration_s=6.0,
+        coarse_channels=2,
+        noise_jy=1.0,
+        flagged_tiles=(2,),
+    )
+    for average in ({}, {"time_factor": 2, "freq_factor": 2}):
+        plan = mwaconvert.open(sim.metafits).plan(flag_fine_chans=(0, 1), overwrite=True, **average)
+        report = plan.run([tmp_path / "a.uvfits", tmp_path / "a.ms"])
+        converted = collect(plan)
+        flags = converted.flags.reshape(-1, *converted.flags.shape[2:])
+        weight = converted.weight.reshape(flags.shape)
+        raw = read_uvfits(tmp_path / "a.uvfits")
+        np.testing.assert_array_equal(raw["weight"][..., [0, 2, 3, 1]], weight)
+        np.testing.assert_array_equal((raw["weight"] <= 0)[..., [0, 2, 3, 1]], flags)
+        with casacore.tables.table(str(tmp_path / "a.ms"), ack=False) as table:
+            np.testing.assert_array_equal(table.getcol("FLAG"), flags)
+            np.testing.assert_array_equal(table.getcol("WEIGHT_SPECTRUM"), abs(weight))
+            np.testing.assert_array_equal(table.getcol("FLAG_ROW"), flags.all(axis=(1, 2)))
+        with casacore.tables.table(f"{tmp_path / 'a.ms'}::ANTENNA", ack=False) as table:
+            assert table.getcol("FLAG_ROW").tolist() == [False, False, True, False]
+        assert report.occupancy.total == pytest.approx(flags.mean())
+        np.testing.assert_allclose(report.occupancy.channel, flags.mean(axis=(0, 2)))
+        np.testing.assert_allclose(report.occupancy.timestep, converted.flags.mean(axis=(1, 2, 3)))
+        assert report.occupancy.antenna[2] == 1
+
+
+def test_picket_fence(simulated, tmp_path):
+    """One uvfits for each contiguous range; one measurement set with spectral windows, or one for each."""
+    sim = simulated(
+        like="mwax-128",
+        n_tiles=3,
+        fine_khz=320.0,
+        duration_s=4.0,
+        coarse_channels=(62, 63, 69, 125),
+        noise_jy=1.0,
+    )
+    observation = mwaconvert.open(sim.metafits)
+    plan = observation.plan(flag_edge_width_khz=0.0)
+    report = plan.run([tmp_path / "a.b.uvfits", tmp_path / "a.ms"])
+    observation.plan(split=True).run(tmp_path / "s.ms")
+    names = ["a.b_ch62-63.uvfits", "a.b_ch69.uvfits", "a.b_ch125.uvfits"]
+    assert [output.path.name for output in report.outputs] == [*names, "a.ms"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [*names, "a.ms", "s_ch62-63.ms", "s_ch69.ms", "s_ch125.ms"]
+    )
+
+    vis = collect(plan).vis
+    vis = vis.reshape(-1, *vis.shape[2:])
+    with casacore.tables.table(str(tmp_path / "a.ms"), ack=False) as table:
+        assert table.nrows() == 2 * 3 * 6
+        for k, (name, number) in enumerate(zip(names, (62, 69, 125), strict=True)):
+            raw = read_uvfits(tmp_path / name)
+            window = plan.header.spectral_windows[k]
+            np.testing.assert_allclose(raw["freq_hz"], window.freq_hz, rtol=1e-15)
+            assert raw["freq_hz"][0] == (number - 0.5) * 1.28e6
+            np.testing.assert_array_equal(raw["vis"][..., [0, 2, 3, 1]], vis[:, window.channels])
+            with table.query(f"DATA_DESC_ID == {k}") as part:
+                np.testing.assert_array_equal(part.getcol("DATA"), vis[:, window.channels])
+            data = UVData()
+            data.read(str(tmp_path / name))
+            np.testing.assert_allclose(data.freq_array, window.freq_hz, rtol=1e-15)
+    with casacore.tables.table(f"{tmp_path / 'a.ms'}::SPECTRAL_WINDOW", ack=False) as table:
+        assert table.getcol("NUM_CHAN").tolist() == [8, 4, 4]
