@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,10 +90,11 @@ class CasaTable:
     def __init__(self, path: Path, target: Path) -> None:
         from arcae.lib.arrow_tables import Table
 
-        self.path = path
         self.target = target
+        self._link = _AsciiLink(path)
+        self.path = self._link.path
         with refusals(target):
-            self._table = Table.from_filename(str(path), readonly=False)
+            self._table = Table.from_filename(str(self.path), readonly=False)
 
     def add_columns(self, columns: Mapping[str, Any]) -> None:
         with refusals(self.target):
@@ -118,8 +120,28 @@ class CasaTable:
             self._table.putcolkeywords(name, dict(keywords))
 
     def close(self) -> None:
-        with refusals(self.target):
-            self._table.close()
+        try:
+            with refusals(self.target):
+                self._table.close()
+        finally:
+            self._link.remove()
+
+
+class _AsciiLink:
+    """A way to a directory in plain characters: arcae hands names of sub-tables to casacore as JSON, whose
+    escapes casacore does not know. In the finished table these names are relative."""
+
+    def __init__(self, folder: Path) -> None:
+        self._made: tempfile.TemporaryDirectory[str] | None = None
+        self.path = folder
+        if not str(folder).isascii():
+            self._made = tempfile.TemporaryDirectory(prefix="mwaconvert-")
+            self.path = Path(self._made.name) / "table"
+            self.path.symlink_to(folder.absolute())
+
+    def remove(self) -> None:
+        if self._made is not None:
+            self._made.cleanup()
 
 
 def create_measurement_set(
