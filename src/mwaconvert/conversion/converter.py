@@ -143,7 +143,8 @@ class Converter:
                 _core.convert_mwax(*common, plan.file_rows[rows], not plan.options.ignore_weights, *last)
         except (FormatError, ResourceError) as error:
             names = sorted({str(plan.observation.files[f].path) for f in chunks["file"].ravel() if f >= 0})
-            raise type(error)(f"one of {', '.join(names)}: {error}") from None
+            where = names[0] if len(names) == 1 else f"one of {', '.join(names)}"
+            raise type(error)(f"{where}: {error}") from None
 
     def _chunks(self, steps: range) -> npt.NDArray[np.void]:
         """Where the data of these timesteps lie: (n_times, n_coarse) for the kernels."""

@@ -56,6 +56,10 @@ def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
     antennas = sorted(context.antennas, key=lambda antenna: antenna.ant)
     if [antenna.ant for antenna in antennas] != list(range(len(antennas))):
         raise MetadataError(f"{path}: the column Antenna does not number the tiles from 0 without gaps")
+    if not antennas:  # what mwalib makes of other letters in the column Pol
+        raise MetadataError(
+            f"{path}: found no tile in TILEDATA that has a row of polarisation X and one of Y (column Pol)"
+        )
     fine_width_hz = float(context.corr_fine_chan_width_hz)
     if context.corr_int_time_ms <= 0:
         raise MetadataError(f"{path}: INTTIME must be positive")
