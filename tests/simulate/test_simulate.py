@@ -593,3 +593,14 @@ def test_instrument_is_read_from_the_file(tmp_path):
     assert again.channels == sim.instrument.channels == (131, 132)
     np.testing.assert_array_equal(again.position_m, sim.instrument.position_m)
     assert isinstance(sim.metafits, Path)
+
+
+@pytest.mark.parametrize("n_coarse", [16, 24])
+def test_long_lists_in_the_metafits(tmp_path, n_coarse):
+    """Lists that just fit into a FITS card leave no room for its comment, longer ones need several."""
+    made = simulate(
+        tmp_path, "mwax-128", n_tiles=2, duration_s=2, fine_khz=1280, coarse_channels=n_coarse,
+        missing=[f"ch=1-{n_coarse - 1}"],
+    )  # fmt: skip
+    header = fits.getheader(made.metafits)
+    assert len(header["CHANNELS"].split(",")) == len(header["CHANSEL"].split(",")) == n_coarse

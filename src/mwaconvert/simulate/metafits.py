@@ -190,7 +190,8 @@ def built_in(
         ("INSTRUME", "128T" if correlator == "legacy" else "MWAX", ""),
     ]
     for key, value, comment in cards:
-        header[key] = (value, comment)
+        fits_card = not isinstance(value, str) or len(value) + len(comment) <= 65
+        header[key] = (value, comment if fits_card else "")
     table = tile_table(n_tiles, radius_m, len(channels))
     if correlator == "legacy":
         del table["Receiver_Types"]
