@@ -80,6 +80,18 @@ MWACONVERT_INLINE float largest(float* y, int64_t n, int64_t starts, F vector, G
   return top;
 }
 
+// First of n values that is this one; n if none is.
+MWACONVERT_INLINE int64_t place_of(const float* y, int64_t n, float value) {
+  int64_t k = 0;
+  for (; k + kLanes <= n; k += kLanes) {
+    int32_t hits = 0;
+    for (int lane = 0; lane < kLanes; ++lane) hits += y[k + lane] == value;
+    if (hits > 0) break;
+  }
+  while (k < n && y[k] != value) ++k;
+  return k;
+}
+
 struct Best {
   float snr = -HUGE_VALF;
   int32_t start = 0, width = 1;
@@ -111,7 +123,7 @@ Best search_block(const float* x, int64_t n_block, int64_t n_more, float mean, f
     }
     if (top * scale > best.snr) {
       best.snr = top * scale;
-      best.start = static_cast<int32_t>(std::find(y, y + starts, top) - y);
+      best.start = static_cast<int32_t>(place_of(y, starts, top));
       best.width = 1 << level;
     }
     n -= int64_t{1} << level;

@@ -16,10 +16,10 @@ namespace {
 typedef uint8_t u8x16 __attribute__((vector_size(16)));
 typedef uint8_t u8x16_loose __attribute__((vector_size(16), aligned(1), may_alias));
 
-constexpr int64_t kLine = 64;  // a cache line
 constexpr int64_t kSamples =
-    2048;  // spectra of an item: pages of memory should be visited once, not per line
-constexpr int64_t kChannels = 128;  // channels of a tile
+    512;  // spectra of an item: 16 channels of them fit the first cache, all the second
+constexpr int64_t kChannels = 128;  // channels that are unpacked at once
+constexpr int64_t kNumbers = 64;    // spectra of an item of wider numbers
 
 MWACONVERT_INLINE u8x16 low8(u8x16 a, u8x16 b) {
   return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
@@ -95,41 +95,35 @@ MWACONVERT_INLINE void unpack_row(const uint8_t* in, int64_t n_values, uint8_t* 
   }
 }
 
-// (n_samp <= kLine, n_chan) at `in` to (n_chan, n_samp) at `out`. Lines of out are collected first: rows of
-// out are often a power of two apart, so that they compete for the same places in the caches.
+// (n_samp <= kSamples, n_chan) at `in` to (n_chan, n_samp) at `out`. Rows of out are written one after the
+// other, as long as they are: lines that are far apart would each wait for the memory.
 MWACONVERT_INLINE void transpose_tile(const uint8_t* in, int64_t in_stride, int64_t n_samp, int64_t n_chan,
                                       uint8_t* out, int64_t out_stride) {
-  alignas(64) uint8_t lines[16 * kLine];
+  alignas(64) uint8_t rows[16 * kSamples];
+  const int64_t whole = n_samp / 16 * 16;
   int64_t c = 0;
-  if (n_samp == kLine)
-    for (; c + 16 <= n_chan; c += 16) {
-      for (int64_t k = 0; k < kLine; k += 16)
-        transpose16(in + k * in_stride + c, in_stride, lines + k, kLine);
-      for (int64_t k = 0; k < 16; ++k) std::memcpy(out + (c + k) * out_stride, lines + k * kLine, kLine);
+  for (; c + 16 <= n_chan; c += 16) {
+    for (int64_t t = 0; t < whole; t += 16)
+      transpose16(in + t * in_stride + c, in_stride, rows + t, kSamples);
+    for (int64_t k = 0; k < 16; ++k) {
+      uint8_t* row = out + (c + k) * out_stride;
+      std::memcpy(row, rows + k * kSamples, whole);
+      for (int64_t t = whole; t < n_samp; ++t) row[t] = in[t * in_stride + c + k];
     }
+  }
   for (; c < n_chan; ++c)
     for (int64_t t = 0; t < n_samp; ++t) out[c * out_stride + t] = in[t * in_stride + c];
 }
 
-// n_bits 8: nothing to unpack
 template <int n_bits, bool first_high>
 MWACONVERT_INLINE void unpack_tiles(const uint8_t* in, int64_t in_stride, int64_t n_samp, int64_t n_chan,
                                     uint8_t* out, int64_t out_stride) {
-  alignas(64) uint8_t values[n_bits == 8 ? 1 : kLine * kChannels];
+  alignas(64) uint8_t values[kSamples * kChannels];
   for (int64_t c = 0; c < n_chan; c += kChannels) {
     const int64_t n = std::min(kChannels, n_chan - c);
-    for (int64_t t = 0; t < n_samp; t += kLine) {
-      const int64_t rows = std::min(kLine, n_samp - t);
-      const uint8_t* from = in + t * in_stride + c * n_bits / 8;
-      uint8_t* to = out + c * out_stride + t;
-      if constexpr (n_bits == 8) {
-        transpose_tile(from, in_stride, rows, n, to, out_stride);
-      } else {
-        for (int64_t k = 0; k < rows; ++k)
-          unpack_row<n_bits, first_high>(from + k * in_stride, n, values + k * kChannels);
-        transpose_tile(values, kChannels, rows, n, to, out_stride);
-      }
-    }
+    for (int64_t t = 0; t < n_samp; ++t)
+      unpack_row<n_bits, first_high>(in + t * in_stride + c * n_bits / 8, n, values + t * kChannels);
+    transpose_tile(values, kChannels, n_samp, n, out + c * out_stride, out_stride);
   }
 }
 
@@ -137,7 +131,7 @@ MWACONVERT_INLINE void unpack_tiles(const uint8_t* in, int64_t in_stride, int64_
 MWACONVERT_CLONES
 void unpack_spectra(const uint8_t* in, int64_t in_stride, int n_bits, bool first_high, int64_t n_samp,
                     int64_t n_chan, uint8_t* out, int64_t out_stride) {
-  if (n_bits == 8) return unpack_tiles<8, false>(in, in_stride, n_samp, n_chan, out, out_stride);
+  if (n_bits == 8) return transpose_tile(in, in_stride, n_samp, n_chan, out, out_stride);
   if (n_bits == 4) {
     if (first_high) return unpack_tiles<4, true>(in, in_stride, n_samp, n_chan, out, out_stride);
     return unpack_tiles<4, false>(in, in_stride, n_samp, n_chan, out, out_stride);
@@ -162,10 +156,10 @@ void transpose_numbers(View<const T, 2> in, int64_t offset, bool reverse, View<f
   constexpr int64_t block = 16;  // a cache line of each channel, of each spectrum
   const int64_t n_chan = out.shape[0], n_samp = out.shape[1];
   check(in.shape[1], offset, n_chan, in.shape[0], n_samp);
-  parallel_for((n_samp + kLine - 1) / kLine, nthreads, [&](int64_t item) {
-    const int64_t end = std::min((item + 1) * kLine, n_samp);
+  parallel_for((n_samp + kNumbers - 1) / kNumbers, nthreads, [&](int64_t item) {
+    const int64_t end = std::min((item + 1) * kNumbers, n_samp);
     for (int64_t c0 = 0; c0 < n_chan; c0 += block)
-      for (int64_t t0 = item * kLine; t0 < end; t0 += block)
+      for (int64_t t0 = item * kNumbers; t0 < end; t0 += block)
         for (int64_t c = c0; c < std::min(c0 + block, n_chan); ++c) {
           float* to = &out(reverse ? n_chan - 1 - c : c, 0);
           for (int64_t t = t0; t < std::min(t0 + block, end); ++t)

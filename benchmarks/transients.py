@@ -1,0 +1,275 @@
+"""Dedispersion and search beside numpy, scipy and memcpy, as ratios within one run.
+
+    python benchmarks/transients.py [--threads N] [--trials N] [low] [apertif] [narrow]
+
+Wall time of the best of a few repetitions; other work on the machine disturbs it, ratios less than times. The bars are
+those of the project's plan, on two threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import erf
+from pathlib import Path
+
+import numpy as np
+
+from mwaconvert import _core, transients
+from mwaconvert.transients.dispersion import K_DM, delay_per_dm, delay_samples
+from mwaconvert.transients.subbands import plan_subbands
+
+SIGMA, MEAN = 12.0, 100.0
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A band, its trials, and one pulse of matched S/N 30."""
+
+    nchan: int
+    f_hi: float  #: MHz, upper edge
+    bw: float  #: MHz
+    tsamp: float  #: s
+    nsamp: int
+    dm_max: float
+    ndm: int
+    k_true: int  #: trial of the pulse
+    fwhm: float  #: s
+    t0: float  #: s
+    loss: float  #: that is asked for
+    snr: float = 30.0
+
+    @property
+    def freqs(self) -> np.ndarray:
+        """Centres, ascending."""
+        df = self.bw / self.nchan
+        return (self.f_hi - df * (np.arange(self.nchan) + 0.5))[::-1]
+
+    @property
+    def dms(self) -> np.ndarray:
+        return np.linspace(0.0, self.dm_max, self.ndm)
+
+    @property
+    def per_dm(self) -> np.ndarray:
+        return delay_per_dm(self.freqs) / self.tsamp
+
+
+WORKLOADS = {
+    "low": Workload(3072, 170.0, 30.72, 512e-6, 32768, 100.0, 1024, 614, 10e-3, 4.0, 0.01),
+    "apertif": Workload(1536, 1520.0, 300.0, 81.92e-6, 65536, 3000.0, 2048, 700, 1e-3, 1.2, 0.01),
+    "narrow": Workload(1536, 1520.0, 300.0, 81.92e-6, 65536, 3000.0, 2048, 70, 82e-6, 1.2, 0.03),
+}
+
+
+def generate(w: Workload) -> np.ndarray:
+    """(nchan, nsamp) uint8: noise, and a pulse smeared within each channel and sample."""
+    rng = np.random.Generator(np.random.SFC64(20260401))
+    sigma = w.fwhm / 2.354820045 / w.tsamp
+    cdf = np.vectorize(lambda x: 0.5 * (1 + erf(x / 2**0.5)))
+    edges = np.arange(-int(6 * sigma) - 8, int(6 * sigma) + 9)
+    area = w.snr * SIGMA / np.sqrt(w.nchan) / np.sqrt((np.diff(cdf(edges / sigma)) ** 2).sum())
+    dm, df, top = w.dms[w.k_true], w.bw / w.nchan, w.freqs[-1]
+    table_at = np.linspace(-7, 7, 2801)
+    table = cdf(table_at)
+    inside = (np.arange(16) + 0.5) / 16 - 0.5
+    data = np.empty((w.nchan, w.nsamp), np.uint8)
+    for channel, f in enumerate(w.freqs):
+        row = rng.standard_normal(w.nsamp, dtype=np.float32) * np.float32(SIGMA) + np.float32(MEAN)
+        delays = K_DM * dm * ((f + inside * df) ** -2 - top**-2) / w.tsamp + w.t0 / w.tsamp
+        first, last = int(delays.min() - 6 * sigma - 2), int(delays.max() + 6 * sigma + 3)
+        if last < w.nsamp:
+            e = np.arange(first, last + 1)
+            shape = np.interp((e[None, :] - delays[:, None]) / sigma, table_at, table)
+            row[first:last] += np.float32(area) * np.diff(shape, axis=1).mean(0).astype(np.float32)
+        data[channel] = np.clip(np.rint(row), 0, 255)
+    return data
+
+
+def best(run: Callable[[], object], repeat: int = 3) -> float:
+    """Seconds of the fastest of some repetitions."""
+    times = []
+    for _ in range(repeat):
+        begin = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def snr(series: np.ndarray, longest: int) -> float:
+    """Best boxcar of at most `longest` samples, each against the quartiles of the smoothed series."""
+    total = np.concatenate([[0.0], np.cumsum(series.astype(np.float64) - np.median(series))])
+    found = 0.0
+    for width in sorted({round(2 ** (k / 4)) for k in range(33)}):
+        if width <= longest:
+            y = total[width:] - total[:-width]
+            low, middle, high = np.percentile(y, [25, 50, 75])
+            found = max(found, (y.max() - middle) / ((high - low) / 1.349))
+    return found
+
+
+def line(what: str, value: float, unit: str, ratio: float | None = None, bar: str = "") -> None:
+    times = "" if ratio is None else f"{ratio:8.1f} x numpy"
+    print(f"  {what:44} {value:9.3g} {unit:12}{times}  {bar}", flush=True)
+
+
+def numpy_loop(data: np.ndarray, delays: np.ndarray, n_out: int) -> np.ndarray:
+    out = np.zeros(n_out, np.float32)
+    for row, delay in zip(data, delays, strict=True):
+        out += row[delay : delay + n_out]
+    return out
+
+
+def numpy_twin(data: np.ndarray, delays: np.ndarray, n_out: int) -> tuple[float, np.ndarray]:
+    """Seconds and result of the plain loop over float32 channels."""
+    floats = data.astype(np.float32)
+    return best(lambda: numpy_loop(floats, delays, n_out)), numpy_loop(floats, delays, n_out)
+
+
+def transform(name: str, w: Workload, data: np.ndarray, n_trial: int, threads: int) -> float:
+    """Exact and two-stage transforms of the trials around the true one. Returns numpy's additions per second."""
+    first = max(0, min(w.k_true - n_trial // 2, w.ndm - n_trial))
+    dms, true = w.dms[first : first + n_trial], w.k_true - first
+    delays = delay_samples(dms, w.per_dm)
+    n_out = w.nsamp - int(delays.max()) - 8
+    adds = n_out * w.nchan * n_trial / 1e9
+    numpy_s, want = numpy_twin(data, delays[true], n_out)
+    numpy_rate = n_out * w.nchan / 1e9 / numpy_s
+    out = np.empty((n_trial, n_out), np.float32)
+    exact = best(lambda: _core.dedisperse(data, delays, out, threads))
+    identical = "bit-identical" if np.array_equal(out[true], want) else "DIFFERS"
+    exact_snr = snr(out[true], n_out // 8)
+    line("numpy float32 loop", numpy_rate, "Gadd/s")
+    line(
+        f"exact, {n_trial} trials ({identical})",
+        adds / exact,
+        "Gadd/s",
+        adds / exact / numpy_rate,
+        "bar 20 x",
+    )
+
+    begin = time.perf_counter()
+    plan = plan_subbands(dms, w.per_dm, w.fwhm / w.tsamp, w.loss)
+    planning = time.perf_counter() - begin
+    if plan is None:
+        print("  no two-stage plan within the loss asked for")
+        return numpy_rate
+    _core.dedisperse_subbands(data, plan.edges, plan.within, plan.across, plan.trials_per_group, out, threads)
+    run = best(
+        lambda: _core.dedisperse_subbands(
+            data, plan.edges, plan.within, plan.across, plan.trials_per_group, out, threads
+        )
+    )
+    bar = {"apertif": "bar 90 x", "low": "bar 150 x", "narrow": "bar 23 x"}[name]
+    what = f"two stages, {plan.n_sub} x {plan.trials_per_group}, loss <= {plan.loss:.4f}"
+    line(what, adds / run, "Gadd/s", adds / run / numpy_rate, bar)
+    line("  S/N of exact, at the true trial", snr(out[true], n_out // 8) / exact_snr, "")
+    line("  plan", planning * 1e3, "ms")
+    return numpy_rate
+
+
+def boxcars(threads: int) -> None:
+    series = np.random.default_rng(0).standard_normal((64, 52574), dtype=np.float32)
+    mean, sigma = np.empty(64, np.float32), np.empty(64, np.float32)
+    shape = (64, -(-series.shape[1] // 1024))
+    top, start, width = np.empty(shape, np.float32), np.empty(shape, np.int32), np.empty(shape, np.int32)
+
+    def ours() -> None:
+        _core.noise(series, mean, sigma, threads)
+        _core.boxcar_search(series, mean, sigma, 9, 1024, top, start, width, threads)
+
+    def theirs() -> None:
+        total = np.cumsum(series[0], dtype=np.float64)
+        for k in range(9):
+            int(np.argmax((total[2**k :] - total[: -(2**k)]) / 2 ** (k / 2)))
+
+    ours()
+    rate, numpy_rate = series.size / best(ours) / 1e9, series.shape[1] / best(theirs, 10) / 1e9
+    line("boxcars, 9 widths, with noise", rate, "Gsample/s", rate / numpy_rate, "bar 1 Gsample/s per core")
+
+
+def transposition(threads: int) -> None:
+    spectra = np.random.default_rng(0).integers(0, 256, (32768, 1536), dtype=np.uint8)
+    out = np.zeros(spectra.shape[::-1], np.uint8)
+    copy = out.size / best(lambda: np.copyto(out, spectra.reshape(out.shape))) / 1e9
+    numpy_rate = out.size / best(lambda: np.copyto(out, spectra.T), 1) / 1e9
+    for bits in (8, 4, 2, 1):
+        rate = out.size / best(lambda: _core.unpack(spectra, 0, bits, False, False, out, threads)) / 1e9  # noqa: B023
+        what = "transpose uint8" if bits == 8 else f"unpack and transpose {bits} bits"
+        line(
+            what,
+            rate,
+            "Gsample/s",
+            rate / numpy_rate,
+            f"{rate / copy:.2f} x copy; bar 25 x" if bits == 8 else "",
+        )
+
+
+def end_to_end(w: Workload, data: np.ndarray, threads: int) -> None:
+    """A .fil to candidates, all trials and 9 widths."""
+    import struct
+
+    def word(text: str) -> bytes:
+        return struct.pack("<i", len(text)) + text.encode()
+
+    df = w.bw / w.nchan
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.fil"
+        with path.open("wb") as file:
+            file.write(word("HEADER_START"))
+            for key, whole in (("nchans", w.nchan), ("nbits", 8), ("nifs", 1), ("data_type", 1)):
+                file.write(word(key) + struct.pack("<i", whole))
+            for key, value in (
+                ("fch1", w.f_hi - df / 2),
+                ("foff", -df),
+                ("tsamp", w.tsamp),
+                ("tstart", 58000.0),
+            ):
+                file.write(word(key) + struct.pack("<d", value))
+            file.write(word("HEADER_END"))
+            for t in range(0, w.nsamp, 4096):
+                file.write(np.ascontiguousarray(data[::-1, t : t + 4096].T).tobytes())
+
+        def run(loss: float) -> tuple[float, float, transients.Spectra]:
+            begin = time.perf_counter()
+            spectra = transients.open(path)
+            read = time.perf_counter() - begin
+            found = spectra.search(
+                0, w.dm_max, dms=w.dms, width_min_s=w.fwhm, n_width=9, loss=loss, nthreads=threads
+            )
+            found.candidates()
+            return time.perf_counter() - begin, read, found
+
+        whole, read, found = min((run(w.loss) for _ in range(2)), key=lambda r: r[0])
+        truth = w.dms[w.k_true]
+        exact = transients.open(path).search(
+            truth, truth, dms=np.array([truth]), width_min_s=w.fwhm, loss=0, nthreads=threads
+        )
+    line(f".fil to candidates, {w.ndm} trials", whole, "s", None, "bar 0.6 s on the reference machine")
+    line("  of which reading", read, "s")
+    line("  S/N of exact", found.snr[w.k_true] / exact.best.snr, "", None, "bar 0.99")
+    print(f"  found DM {found.best.dm:.2f}, injected {truth:.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("workloads", nargs="*", default=list(WORKLOADS), help=", ".join(WORKLOADS))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--trials", type=int, default=512)
+    options = parser.parse_args()
+    print(f"{options.threads} threads")
+    transposition(options.threads)
+    boxcars(options.threads)
+    for name in options.workloads:
+        w = WORKLOADS[name]
+        print(name)
+        data = generate(w)
+        transform(name, w, data, options.trials, options.threads)
+        if name == "apertif":
+            end_to_end(w, data, options.threads)
+
+
+if __name__ == "__main__":
+    main()
