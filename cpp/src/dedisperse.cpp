@@ -77,7 +77,9 @@ MWACONVERT_INLINE void add_rows(const uint8_t* base, int64_t stride, const int32
     high[k] = fresh ? u16x32{} : at[half + k];
   }
   for (int64_t r = 0; r < n_rows; ++r) {
-    const u16x32_loose* p = reinterpret_cast<const u16x32_loose*>(base + r * stride + delay[r]);
+    // volatile: or GCC reads twice what is used twice, and unaligned reads are what takes the time here
+    const volatile u16x32_loose* p =
+        reinterpret_cast<const volatile u16x32_loose*>(base + r * stride + delay[r]);
     for (int k = 0; k < half; ++k) {
       const u16x32 x = p[k];
       word[k] += x;
