@@ -17,71 +17,64 @@
 namespace mwaconvert {
 namespace {
 
-typedef uint16_t u16x32 __attribute__((vector_size(64)));
-typedef uint16_t u16x32_loose __attribute__((vector_size(64), aligned(1), may_alias));
-typedef float f32x16 __attribute__((vector_size(64)));
-typedef float f32x16_loose __attribute__((vector_size(64), aligned(4), may_alias));
-
-constexpr int kVectors = 8;                 // registers that hold one tile of sums
+constexpr int64_t kTileBytes = 512;         // sums of one tile: half of the registers of AVX-512, all of AVX2
 constexpr int64_t kChannelBlock = 64;       // rows of a tile that stay in the first cache while trials pass
 constexpr int64_t kTrialBlock = 32;         // trials that pass
 constexpr int64_t kMostRows = 65535 / 255;  // of bytes, in a 16-bit sum
 constexpr int64_t kStageSamples = 4096;     // output samples of one item of the two-stage transform
-
-// Attributes do not survive template arguments, members do.
-template <typename T>
-struct Register {
-  using Type = u16x32;
-  using Loose = u16x32_loose;
-};
-template <>
-struct Register<float> {
-  using Type = f32x16;
-  using Loose = f32x16_loose;
-};
 
 template <typename T>
 using Running = std::conditional_t<std::is_same_v<T, float>, float, uint16_t>;
 template <typename T>
 constexpr bool kInteger = !std::is_same_v<T, float>;
 template <typename T>
-constexpr int64_t kTile = kVectors * 64 / sizeof(Running<T>);
+constexpr int64_t kTile = kTileBytes / sizeof(Running<T>);
+
+// A register of kBytes, and the same anywhere in memory.
+template <typename T, int kBytes>
+struct Register {
+  typedef T Type __attribute__((vector_size(kBytes)));
+  typedef T Loose __attribute__((vector_size(kBytes), aligned(1), may_alias));
+};
 
 // running[0..kTile) (+)= the rows from base, each shifted by its delay.
-template <typename T>
+template <int kBytes, typename T>
 MWACONVERT_INLINE void add_rows(const T* base, int64_t stride, const int32_t* delay, int64_t n_rows,
                                 T* running, bool fresh) {
-  using Vector = typename Register<T>::Type;
-  using Loose = typename Register<T>::Loose;
-  Vector sum[kVectors];
+  using Vector = typename Register<T, kBytes>::Type;
+  using Loose = typename Register<T, kBytes>::Loose;
+  constexpr int n = kTileBytes / kBytes;
+  Vector sum[n];
   auto* at = reinterpret_cast<Vector*>(running);
-  for (int k = 0; k < kVectors; ++k) sum[k] = fresh ? Vector{} : at[k];
+  for (int k = 0; k < n; ++k) sum[k] = fresh ? Vector{} : at[k];
   for (int64_t r = 0; r < n_rows; ++r) {
     const Loose* p = reinterpret_cast<const Loose*>(base + r * stride + delay[r]);
-    for (int k = 0; k < kVectors; ++k) sum[k] += p[k];
+    for (int k = 0; k < n; ++k) sum[k] += p[k];
   }
-  for (int k = 0; k < kVectors; ++k) at[k] = sum[k];
+  for (int k = 0; k < n; ++k) at[k] = sum[k];
 }
 
 // Bytes without widening each: words of two samples are summed modulo 2^16, and so are their high bytes. The
 // sum of the low bytes is what remains (split_words). running holds the words of the tile, then the high
 // bytes.
+template <int kBytes>
 MWACONVERT_INLINE void add_rows(const uint8_t* base, int64_t stride, const int32_t* delay, int64_t n_rows,
                                 uint16_t* running, bool fresh) {
   static_assert(std::endian::native == std::endian::little);
-  constexpr int half = kVectors / 2;
-  u16x32 word[half], high[half];
-  auto* at = reinterpret_cast<u16x32*>(running);
+  using Vector = typename Register<uint16_t, kBytes>::Type;
+  using Loose = typename Register<uint16_t, kBytes>::Loose;
+  constexpr int half = kTileBytes / kBytes / 2;
+  Vector word[half], high[half];
+  auto* at = reinterpret_cast<Vector*>(running);
   for (int k = 0; k < half; ++k) {
-    word[k] = fresh ? u16x32{} : at[k];
-    high[k] = fresh ? u16x32{} : at[half + k];
+    word[k] = fresh ? Vector{} : at[k];
+    high[k] = fresh ? Vector{} : at[half + k];
   }
   for (int64_t r = 0; r < n_rows; ++r) {
     // volatile: or GCC reads twice what is used twice, and unaligned reads are what takes the time here
-    const volatile u16x32_loose* p =
-        reinterpret_cast<const volatile u16x32_loose*>(base + r * stride + delay[r]);
+    const volatile Loose* p = reinterpret_cast<const volatile Loose*>(base + r * stride + delay[r]);
     for (int k = 0; k < half; ++k) {
-      const u16x32 x = p[k];
+      const Vector x = p[k];
       word[k] += x;
       high[k] += x >> 8;
     }
@@ -94,9 +87,9 @@ MWACONVERT_INLINE void add_rows(const uint8_t* base, int64_t stride, const int32
 
 // Sums of the samples at even places to the first half of a tile, at odd places to the second.
 MWACONVERT_INLINE void split_words(uint16_t* running) {
-  constexpr int half = kVectors / 2;
-  auto* at = reinterpret_cast<u16x32*>(running);
-  for (int k = 0; k < half; ++k) at[k] -= at[half + k] << 8;
+  constexpr int64_t half = kTile<uint8_t> / 2;
+  for (int64_t k = 0; k < half; ++k)
+    running[k] = static_cast<uint16_t>(running[k] - (running[half + k] << 8));
 }
 
 // out[k] (+)= value of place k of a tile
@@ -134,7 +127,7 @@ struct Rows {
 };
 
 // out(trial, i) = sum over the rows of row(i + delays(trial, row)), for i of [0, n_out).
-template <typename T>
+template <int kBytes, typename T>
 MWACONVERT_INLINE void sum_trials(const Rows<T>& rows, const int32_t* delays, int64_t delay_stride,
                                   int64_t n_trial, float* out, int64_t out_stride, int64_t n_out) {
   constexpr int64_t tile = kTile<T>;
@@ -164,8 +157,9 @@ MWACONVERT_INLINE void sum_trials(const Rows<T>& rows, const int32_t* delays, in
         const int64_t n_rows = std::min(block, rows.n_rows - row);
         if (kInteger<T> && pending + n_rows > rows.exact_rows) widen();
         for (int64_t t = 0; t < trials; ++t)
-          add_rows(rows.base + row * rows.stride + begin, rows.stride,
-                   delays + (first + t) * delay_stride + row, n_rows, running + t * tile, pending == 0);
+          add_rows<kBytes>(rows.base + row * rows.stride + begin, rows.stride,
+                           delays + (first + t) * delay_stride + row, n_rows, running + t * tile,
+                           pending == 0);
         pending += n_rows;
       }
       if constexpr (kInteger<T>) widen();
@@ -187,37 +181,52 @@ MWACONVERT_INLINE void sum_trials(const Rows<T>& rows, const int32_t* delays, in
 MWACONVERT_CLONES
 void sum_bytes(const Rows<uint8_t>& rows, const int32_t* delays, int64_t delay_stride, int64_t n_trial,
                float* out, int64_t out_stride, int64_t n_out) {
-  sum_trials(rows, delays, delay_stride, n_trial, out, out_stride, n_out);
+  sum_trials<32>(rows, delays, delay_stride, n_trial, out, out_stride, n_out);
+}
+MWACONVERT_WIDE
+void sum_bytes_wide(const Rows<uint8_t>& rows, const int32_t* delays, int64_t delay_stride, int64_t n_trial,
+                    float* out, int64_t out_stride, int64_t n_out) {
+  sum_trials<64>(rows, delays, delay_stride, n_trial, out, out_stride, n_out);
 }
 MWACONVERT_CLONES
 void sum_shorts(const Rows<uint16_t>& rows, const int32_t* delays, int64_t delay_stride, int64_t n_trial,
                 float* out, int64_t out_stride, int64_t n_out) {
-  sum_trials(rows, delays, delay_stride, n_trial, out, out_stride, n_out);
+  sum_trials<32>(rows, delays, delay_stride, n_trial, out, out_stride, n_out);
+}
+MWACONVERT_WIDE
+void sum_shorts_wide(const Rows<uint16_t>& rows, const int32_t* delays, int64_t delay_stride, int64_t n_trial,
+                     float* out, int64_t out_stride, int64_t n_out) {
+  sum_trials<64>(rows, delays, delay_stride, n_trial, out, out_stride, n_out);
 }
 MWACONVERT_CLONES
 void sum_floats(const Rows<float>& rows, const int32_t* delays, int64_t delay_stride, int64_t n_trial,
                 float* out, int64_t out_stride, int64_t n_out) {
-  sum_trials(rows, delays, delay_stride, n_trial, out, out_stride, n_out);
+  sum_trials<32>(rows, delays, delay_stride, n_trial, out, out_stride, n_out);
 }
-constexpr auto sum(const uint8_t*) {
-  return &sum_bytes;
+MWACONVERT_WIDE
+void sum_floats_wide(const Rows<float>& rows, const int32_t* delays, int64_t delay_stride, int64_t n_trial,
+                     float* out, int64_t out_stride, int64_t n_out) {
+  sum_trials<64>(rows, delays, delay_stride, n_trial, out, out_stride, n_out);
 }
-constexpr auto sum(const uint16_t*) {
-  return &sum_shorts;
+auto sum(const uint8_t*) {
+  return wide_registers() ? &sum_bytes_wide : &sum_bytes;
 }
-constexpr auto sum(const float*) {
-  return &sum_floats;
+auto sum(const uint16_t*) {
+  return wide_registers() ? &sum_shorts_wide : &sum_shorts;
+}
+auto sum(const float*) {
+  return wide_registers() ? &sum_floats_wide : &sum_floats;
 }
 
 // First stage: one sub-band aligned. base is sample 0 of its first channel.
-template <typename T>
+template <int kBytes, typename T>
 MWACONVERT_INLINE void align(const T* base, int64_t stride, const int32_t* delay, int64_t n_rows,
                              Running<T>* out, int64_t n) {
   alignas(64) Running<T> running[kTile<T>];
   if (n < kTile<T>) return add_rows_short(base, stride, delay, n_rows, out, n);
   for (int64_t begin = 0; begin < n; begin += kTile<T>) {
     const int64_t from = std::min(begin, n - kTile<T>);  // the last tile may overlap its neighbour
-    add_rows(base + from, stride, delay, n_rows, running, true);
+    add_rows<kBytes>(base + from, stride, delay, n_rows, running, true);
     if constexpr (std::is_same_v<T, uint8_t>) split_words(running);
     in_order<T>(running, out + from);
   }
@@ -225,18 +234,28 @@ MWACONVERT_INLINE void align(const T* base, int64_t stride, const int32_t* delay
 MWACONVERT_CLONES
 void align_bytes(const uint8_t* base, int64_t stride, const int32_t* delay, int64_t n_rows, uint16_t* out,
                  int64_t n) {
-  align(base, stride, delay, n_rows, out, n);
+  align<32>(base, stride, delay, n_rows, out, n);
+}
+MWACONVERT_WIDE
+void align_bytes_wide(const uint8_t* base, int64_t stride, const int32_t* delay, int64_t n_rows,
+                      uint16_t* out, int64_t n) {
+  align<64>(base, stride, delay, n_rows, out, n);
 }
 MWACONVERT_CLONES
 void align_floats(const float* base, int64_t stride, const int32_t* delay, int64_t n_rows, float* out,
                   int64_t n) {
-  align(base, stride, delay, n_rows, out, n);
+  align<32>(base, stride, delay, n_rows, out, n);
 }
-constexpr auto align(const uint8_t*) {
-  return &align_bytes;
+MWACONVERT_WIDE
+void align_floats_wide(const float* base, int64_t stride, const int32_t* delay, int64_t n_rows, float* out,
+                       int64_t n) {
+  align<64>(base, stride, delay, n_rows, out, n);
 }
-constexpr auto align(const float*) {
-  return &align_floats;
+auto align(const uint8_t*) {
+  return wide_registers() ? &align_bytes_wide : &align_bytes;
+}
+auto align(const float*) {
+  return wide_registers() ? &align_floats_wide : &align_floats;
 }
 
 struct Range {

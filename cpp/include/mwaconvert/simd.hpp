@@ -9,3 +9,20 @@
 #else
 #define MWACONVERT_CLONES
 #endif
+
+// For the few kernels that keep as much as possible in registers, so that they need the machine's own width:
+// a copy marked MWACONVERT_WIDE with vectors of 64 bytes for where wide_registers(), and a cloned one with
+// vectors of 32.
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(MWACONVERT_NO_CLONES)
+#define MWACONVERT_WIDE __attribute__((target("arch=x86-64-v4")))
+inline bool wide_registers() {
+  return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
+}
+#else
+#define MWACONVERT_WIDE
+inline bool wide_registers() {
+  return false;
+}
+#endif
