@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -241,7 +242,8 @@ def set_correlation(
     channels = sorted(int(word) for word in header["CHANNELS"].replace("'", "").split(","))
     n_coarse = len(channels)
     exposure = n_times * int_time_s
-    header["EXPOSURE"] = (int(exposure) if exposure.is_integer() else exposure, "[s] duration of observation")
+    # whole seconds, as mwalib demands
+    header["EXPOSURE"] = (math.ceil(exposure - 1e-9), "[s] duration of observation")
     header["INTTIME"] = (int_time_s, "[s] Individual integration time")
     header["NSCANS"] = (n_times, "Number of time instants in correlation products")
     header["FINECHAN"] = (fine_khz, "[kHz] Fine channel width")
