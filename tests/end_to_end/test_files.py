@@ -255,3 +255,21 @@ def test_picket_fence(simulated, tmp_path):
             np.testing.assert_allclose(data.freq_array, window.freq_hz, rtol=1e-15)
     with casacore.tables.table(f"{tmp_path / 'a.ms'}::SPECTRAL_WINDOW", ack=False) as table:
         assert table.getcol("NUM_CHAN").tolist() == [8, 4, 4]
+
+
+def test_in_memory(mwax, simulated):
+    """`to_uvdata` holds what the file would."""
+    plan = mwaconvert.open(mwax.metafits).plan(time_factor=2)
+    data = plan.to_uvdata()
+    converted = collect(plan)
+    np.testing.assert_array_equal(
+        data.data_array.reshape(plan.n_times, plan.n_rows, -1, 4).conj(), converted.vis[..., [0, 3, 1, 2]]
+    )
+    np.testing.assert_array_equal(
+        data.flag_array.reshape(plan.n_times, plan.n_rows, -1, 4), converted.flags[..., [0, 3, 1, 2]]
+    )
+    gappy = simulated(like="mwax-128", n_tiles=2, fine_khz=640.0, duration_s=2.0, coarse_channels=(100, 102))
+    with pytest.raises(
+        mwaconvert.InputError, match="2 separate frequency ranges; choose one with sel_chan_ranges"
+    ):
+        mwaconvert.open(gappy.metafits).plan().to_uvdata()

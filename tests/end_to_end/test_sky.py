@@ -19,6 +19,7 @@ from sky import (
 
 import mwaconvert
 from mwaconvert.conversion.geometry import earth_orientation
+from mwaconvert.simulate import simulate
 
 
 @pytest.mark.parametrize("source", [CENTRE, AWAY], ids=["centre", "away"])
@@ -70,8 +71,8 @@ def test_standard_geometry(simulated, array):
 # what the correlator may have done already
 
 
-def wide(obs_or_sim, **options):
-    return mwaconvert.open(obs_or_sim.metafits).plan(**{"geometry": "exact", **NO_EDGES, **options})
+def exactly(sim, **options):
+    return mwaconvert.open(sim.metafits).plan(**{"geometry": "exact", **NO_EDGES, **options})
 
 
 def step(plan, name):
@@ -81,7 +82,7 @@ def step(plan, name):
 @pytest.mark.parametrize("geodel", [1, 2, 3])
 def test_data_tracked_elsewhere_are_rotated_by_the_difference(simulated, geodel):
     sim = simulate_source(simulated, "mwax-128", AWAY, geodel=geodel)
-    plan = wide(sim, phase_centre_deg=(0.3, -26.8))
+    plan = exactly(sim, phase_centre_deg=(0.3, -26.8))
     assert_sky(sim, of_blocks(plan), (0.3, -26.8))
     assert step(plan, "geometric delays").applied
 
@@ -89,7 +90,7 @@ def test_data_tracked_elsewhere_are_rotated_by_the_difference(simulated, geodel)
 def test_data_tracked_here_are_left_alone(simulated):
     sim = simulate_source(simulated, "mwax-128", AWAY, geodel=3)
     for geometry in ("exact", "standard"):
-        plan = wide(sim, geometry=geometry)
+        plan = exactly(sim, geometry=geometry)
         assert not step(plan, "geometric delays").applied
         assert_sky(sim, of_blocks(plan))
 
@@ -97,13 +98,13 @@ def test_data_tracked_here_are_left_alone(simulated):
 def test_standard_geometry_moves_tracked_data_true(simulated):
     """Only the difference of two delays of the same recipe is applied: its error all but cancels."""
     sim = simulate_source(simulated, "mwax-128", AWAY, geodel=3)
-    plan = wide(sim, geometry="standard", phase_centre_deg=AWAY)
+    plan = exactly(sim, geometry="standard", phase_centre_deg=AWAY)
     assert_sky(sim, of_blocks(plan), AWAY)
 
 
 def test_without_geometry(simulated):
     sim = simulate_source(simulated, "mwax-128", AWAY)
-    plan = wide(sim, geometric_delay=False)
+    plan = exactly(sim, geometric_delay=False)
     found = of_blocks(plan)
     source = sim.delay_m(*AWAY)
     w = source[found.time_index, found.antenna1] - source[found.time_index, found.antenna2]
@@ -114,7 +115,7 @@ def test_without_geometry(simulated):
 @pytest.mark.parametrize("cabledel", [1, 2])
 def test_cable_delays_are_not_taken_out_twice(simulated, cabledel):
     sim = simulate_source(simulated, "mwax-128", AWAY, cabledel=cabledel)
-    plan = wide(sim)
+    plan = exactly(sim)
     assert_sky(sim, of_blocks(plan))
     assert not step(plan, "cable delays").applied
 
@@ -133,27 +134,31 @@ def test_passband_of_the_metafits(simulated, tmp_path, keys, reason):
         hdus[0].header.update(keys)
         hdus.writeto(tmp_path / "like.metafits")
     sim = simulated(like=str(tmp_path / "like.metafits"), duration_s=2.0, sources=((*AWAY, FLUX_JY),))
-    plan = wide(sim)
+    plan = exactly(sim)
     assert_sky(sim, of_blocks(plan))
     assert reason in step(plan, "coarse passband").reason
 
 
-@pytest.mark.parametrize("name", ["1370752512_metafits_deripple_os.fits", "1439922144.metafits"])
-def test_like_real_observations(mwa_data, simulated, name):
-    """Real metafits: tracked, oversampled, rippled out; cables taken out; many receiver types."""
-    path = mwa_data / "metafits" / name
-    with fits.open(path) as hdus:
-        centre = hdus[0].header["RAPHASE"], hdus[0].header["DECPHASE"]
-        channels = tuple(int(c) for c in hdus[0].header["CHANNELS"].split(","))[:2]
-    source = (centre[0] + 0.6, centre[1] - 0.4)
-    sim = simulated(
-        like=str(path),
-        fine_khz=160.0,
-        duration_s=2.0,
-        coarse_channels=channels,
-        sources=((*source, FLUX_JY),),
-    )
-    elsewhere = (centre[0] + 0.2, centre[1] + 0.2)
-    assert_sky(
-        sim, of_blocks(wide(sim, phase_centre_deg=elsewhere, flag_metafits=False, flag_init_s=0.0)), elsewhere
-    )
+def test_like_real_observations(mwa_data, tmp_path):
+    """Real metafits of all vintages: 128 to 256 tiles, one or several receiver types, picket fences, tracked or
+    not, cables taken out or not, oversampled, rippled out, of voltage modes."""
+    paths = sorted((mwa_data / "metafits").iterdir())
+    assert len(paths) > 10
+    for path in paths:
+        with fits.open(path) as hdus:
+            header = hdus[0].header
+            centre = header.get("RAPHASE", header["RA"]), header.get("DECPHASE", header["DEC"])
+            channels = [int(c) for c in header["CHANNELS"].split(",")]
+            legacy = header["MODE"].startswith("HW") and header["NINPUTS"] == 256
+        source = (centre[0] + 0.6, centre[1] - 0.4)
+        sim = simulate(
+            tmp_path / path.stem,
+            like=path,
+            fine_khz=40.0 if legacy else 320.0,
+            duration_s=0.5,
+            coarse_channels=[channels[0]] if legacy else channels[:: len(channels) - 1],
+            sources=[(*source, FLUX_JY)],
+        )
+        elsewhere = (centre[0] + 0.2, centre[1] + 0.2)
+        options = {"phase_centre_deg": elsewhere, "flag_metafits": False, "flag_init_s": 0.0}
+        assert_sky(sim, of_blocks(exactly(sim, **options)), elsewhere, arcsec=0.01)
