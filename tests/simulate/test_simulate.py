@@ -32,10 +32,18 @@ def read(ctx, time, coarse):
     return floats.reshape(len(floats), -1, 4, 2).astype(np.float64).view(np.complex128)[..., 0]
 
 
+def frequencies_hz(sim, meta):
+    """(n_coarse, n_fine) as mwalib has them; it knows no other legacy widths than 10, 20 and 40 kHz"""
+    width = sim.instrument.fine_width_hz
+    unknown = sim.instrument.correlator == "legacy" and width > 40e3
+    freq = np.array(meta.metafits_fine_chan_freqs_hz).reshape(len(sim.instrument.channels), -1)
+    return freq + (width - 10e3) / 2 if unknown else freq
+
+
 def instrument_response(sim, ctx, coarse):
     """(n_baselines, n_fine, 4) cables, gains and passband, by what mwalib says of the inputs"""
     meta = ctx.metafits_context
-    freq = np.array(meta.metafits_fine_chan_freqs_hz).reshape(len(sim.instrument.channels), -1)[coarse]
+    freq = frequencies_hz(sim, meta)[coarse]
     inputs = [[antenna.rfinput_x, antenna.rfinput_y] for antenna in meta.antennas]
     length = np.array([[i.electrical_length_m for i in pair] for pair in inputs])
     gain = np.array([[i.digital_gains[coarse] for i in pair] for pair in inputs])
@@ -113,7 +121,7 @@ def test_mwalib_reads_the_sky(tmp_path, kind):
     n_times = len(sim.start_unix_s)
     assert ctx.common_timestep_indices == list(range(n_times))
     np.testing.assert_allclose(
-        ctx.metafits_context.metafits_fine_chan_freqs_hz, sim.instrument.fine_freq_hz.ravel(), rtol=1e-15
+        frequencies_hz(sim, ctx.metafits_context), sim.instrument.fine_freq_hz, rtol=1e-15
     )
     ant1, ant2 = np.triu_indices(sim.instrument.n_antennas)
     for coarse in range(2):
@@ -418,7 +426,7 @@ def test_like_real_metafits(tmp_path, mwa_data):
         np.testing.assert_allclose(sim.instrument.cable_m, lengths, rtol=1e-6)
         gains = [[i.digital_gains for i in pair] for pair in inputs]
         np.testing.assert_allclose(sim.instrument.gains, gains)
-        np.testing.assert_allclose(meta.metafits_fine_chan_freqs_hz, sim.instrument.fine_freq_hz.ravel())
+        np.testing.assert_allclose(frequencies_hz(sim, meta), sim.instrument.fine_freq_hz)
         assert meta.deripple_applied == sim.instrument.deripple
         assert meta.oversampled == sim.instrument.oversampled
         original = fits.getheader(path)

@@ -77,14 +77,14 @@ class Instrument:
         """(n_coarse, n_fine) centre frequency of each fine channel.
 
         A fine channel k of n starts at the lower band edge; odd n centres them. The legacy correlator sums
-        2 or 4 channels of 10 kHz, whose mean frequency lies 5 or 15 kHz higher.
+        channels at multiples of 10 kHz, whose mean frequency lies higher by half of what a channel is wider.
         """
         k = np.arange(self.n_fine, dtype=np.float64)
         if self.n_fine % 2:
             k += 0.5
         offset = k * self.fine_width_hz - 0.64e6
         if self.correlator == "legacy":
-            offset += {20e3: 5e3, 40e3: 15e3}.get(self.fine_width_hz, 0.0)
+            offset += max(0.0, self.fine_width_hz - 10e3) / 2
         return np.array(self.channels)[:, None] * 1.28e6 + offset[None, :]
 
     @property
