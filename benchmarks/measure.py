@@ -123,21 +123,45 @@ class Ratio:
     second: float
 
 
-def interleave(first: Callable[[], Run], second: Callable[[], Run], rounds: int) -> Ratio:
-    """Time two programs in alternating order (A B, B A, A B, ...) after one round that is not counted."""
-    first(), second()
+def interleave(
+    first: Callable[[], Run], second: Callable[[], Run], rounds: int, prepare: Callable[[], None]
+) -> Ratio:
+    """Time two programs in alternating order (A B, B A, A B, ...) after one round that is not counted.
+
+    `prepare` is called before each run.
+    """
+
+    def seconds(program: Callable[[], Run]) -> float:
+        prepare()
+        return program().seconds
+
+    seconds(first), seconds(second)
     pairs = []
     for number in range(rounds):
         if number % 2:
-            b, a = second(), first()
+            b, a = seconds(second), seconds(first)
         else:
-            a, b = first(), second()
-        pairs.append((a.seconds, b.seconds))
+            a, b = seconds(first), seconds(second)
+        pairs.append((a, b))
     ratios = [a / b for a, b in pairs]
     low, median, high = statistics.quantiles(ratios, n=4, method="inclusive") if rounds > 1 else 3 * ratios
     return Ratio(
         median, low, high, statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
     )
+
+
+def warm_memory(folder: Path, n_bytes: int) -> None:
+    """Fill this much memory, in a file on a memory-backed file system or in the page cache, and free it again.
+
+    Virtual machines give memory that is free for seconds back to their host, and get it back eight times more
+    slowly than programs otherwise write: without this, the program that runs first pays.
+    """
+    path = folder / "ballast"
+    zeros = bytes(1 << 20)
+    with path.open("wb") as out:
+        for _ in range(n_bytes >> 20):
+            out.write(zeros)
+    path.unlink()
 
 
 def remove(path: Path) -> None:

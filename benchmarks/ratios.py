@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -24,11 +25,13 @@ from functools import partial
 from pathlib import Path
 
 from datasets import Dataset, dataset
-from measure import PeerMissingError, Ratio, Run, converter, interleave, remove, run, run_peer
+from measure import PeerMissingError, Ratio, Run, converter, interleave, remove, run, run_peer, warm_memory
 from promises import GROUPS, Row, promises
 
 #: free space that a folder of outputs needs
-SPACE = {"full": 8e9, "small": 4e9}
+SPACE = {"full": 10e9, "small": 5e9}
+#: of our own buffers and an averaged output
+OURS_BYTES = 1e9
 
 
 class Bench:
@@ -36,6 +39,7 @@ class Bench:
 
     def __init__(self, root: Path, output: Path, scale: str, rounds: int) -> None:
         self._root, self._output, self._scale, self._rounds = root, output, scale, rounds
+        self._slow_rounds = max(1, rounds // 2)  # where the other takes a minute
         self._mwaconvert = converter()
 
     def measure(self, row: Row) -> Ratio:
@@ -65,9 +69,18 @@ class Bench:
     def _files(self, row: Row, data: Dataset) -> tuple[Path, ...]:
         return data.files[: row.channels]
 
+    def _visibility_bytes(self, row: Row, data: Dataset) -> float:
+        return data.n_times * data.integration_bytes * len(self._files(row, data)) / data.n_coarse
+
+    def _compare(
+        self, ours: Callable[[], Run], other: Callable[[], Run], memory_bytes: float, rounds: int
+    ) -> Ratio:
+        """`memory_bytes`: what the hungrier of the two needs, with its output."""
+        return interleave(ours, other, rounds, partial(warm_memory, self._output, int(memory_bytes)))
+
     def _cat(self, row: Row, data: Dataset) -> Ratio:
         cat = partial(run_peer, "run_copy.py", "cat", *data.files)
-        return interleave(partial(self._convert, row, data), cat, self._rounds)
+        return self._compare(partial(self._convert, row, data), cat, OURS_BYTES, self._rounds)
 
     def _cp(self, row: Row, data: Dataset) -> Ratio:
         original, copy = self._output / f"original{row.suffix}", self._output / f"copy{row.suffix}"
@@ -80,26 +93,30 @@ class Bench:
             return result
 
         try:
-            return interleave(partial(self._convert, row, data), cp, self._rounds)
+            memory_bytes = OURS_BYTES + size_bytes(original)
+            return self._compare(partial(self._convert, row, data), cp, memory_bytes, self._rounds)
         finally:
             remove(original)
 
     def _mwalib(self, row: Row, data: Dataset) -> Ratio:
         read = partial(run_peer, "run_mwalib.py", data.metafits, *data.files)
-        return interleave(partial(self._convert, row, data), read, self._rounds)
+        return self._compare(partial(self._convert, row, data), read, OURS_BYTES, self._rounds)
 
     def _birli(self, row: Row, data: Dataset) -> Ratio:
         birli = partial(self._peer, "run_birli.py", row, data, "--", *row.options, "--provided-chan-ranges")
-        return interleave(partial(self._convert, row, data, "--like", "birli"), birli, self._rounds)
+        ours = partial(self._convert, row, data, "--like", "birli")
+        # it holds the whole observation
+        share = 1.3 if row.options else 2.8
+        return self._compare(ours, birli, share * self._visibility_bytes(row, data), self._slow_rounds)
 
     def _pyuvdata(self, row: Row, data: Dataset) -> Ratio:
         peer = partial(self._peer, "run_pyuvdata.py", row, data)
-        rounds = max(1, self._rounds // 2)
-        return interleave(partial(self._convert, row, data, "--pointing-centre"), peer, rounds)
+        ours = partial(self._convert, row, data, "--pointing-centre")
+        return self._compare(ours, peer, 4 * self._visibility_bytes(row, data), self._slow_rounds)
 
     def _threads(self, row: Row, data: Dataset) -> Ratio:
         one, two = (partial(self._convert, row, data, cpus=n) for n in (1, 2))
-        return interleave(one, two, self._rounds)
+        return self._compare(one, two, OURS_BYTES, self._rounds)
 
     def _memory(self, row: Row, data: Dataset) -> Ratio:
         """Peak megabytes in relation to those of 4 integrations + 300."""
@@ -108,6 +125,11 @@ class Bench:
         peaks = [self._convert(row, data, *some).peak_mb for _ in range(3)]
         low, median, high = statistics.quantiles(peaks, n=4, method="inclusive")
         return Ratio(median / allowed_mb, low / allowed_mb, high / allowed_mb, median, allowed_mb)
+
+
+def size_bytes(path: Path) -> int:
+    """Of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
 
 
 def output_folder(given: Path | None, root: Path, scale: str) -> Path:
@@ -133,6 +155,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6, help="rounds of each row [%(default)s]")
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS, help="rows to measure")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that outputs are removed then, too
     arguments.data.mkdir(parents=True, exist_ok=True)
     folder = output_folder(arguments.output, arguments.data, arguments.scale)
     with tempfile.TemporaryDirectory(prefix="mwaconvert-bench-", dir=folder) as output:
