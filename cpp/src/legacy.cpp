@@ -2,6 +2,8 @@
 #include <array>
 #include <cmath>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "finish.hpp"
 #include "mwaconvert/error.hpp"
@@ -11,8 +13,9 @@
 namespace mwaconvert {
 namespace {
 
-constexpr int64_t kGroupChannels =
-    8;  // at least so many input channels at a time: whole cache lines of output
+// At least so many input channels at a time: each row of output is far from the next, so it is visited seldom
+// and for several cache lines.
+constexpr int64_t kGroupChannels = 16;
 
 // Phasors of one channel, laid out for the inner loop: conj(g) of the second input (x, y, x, y) and i
 // conj(g).
@@ -64,16 +67,13 @@ void accumulate(const float* in, bool big_endian, const std::complex<float>* g, 
 
 // The four products of a row out of one channel in file order.
 struct Gather {
+  int64_t row;
+  std::pair<int64_t, int64_t> block;  // of slots, eight by eight: a few cache lines of a channel
   int32_t index[4];
   float sign[8];  // -1 where an imaginary part is to be turned
 
   MWACONVERT_INLINE f8 operator()(const float* channel) const {
-    f8 v;
-    for (int p = 0; p < 4; ++p) {
-      v[2 * p] = channel[2 * index[p]];
-      v[2 * p + 1] = channel[2 * index[p] + 1];
-    }
-    return v * load(sign);
+    return gather(reinterpret_cast<const std::complex<float>*>(channel), index) * load(sign);
   }
 };
 
@@ -82,16 +82,17 @@ MWACONVERT_CLONES
 bool finish_rows(const Finisher& finisher, const std::vector<Gather>& gathers, int64_t coarse,
                  int64_t out_begin, int64_t out_end, int64_t first_channel, int64_t n_product,
                  const TimeWeights& time, bool flagged, const float* sums,
-                 std::vector<int64_t>& careful_rows) {
-  for (int64_t row = 0; row < static_cast<int64_t>(gathers.size()); ++row) {
-    const Gather& gather = gathers[row];
-    const bool finite = finisher.finish(row, coarse, out_begin, out_end, time, flagged,
+                 std::vector<const Gather*>& careful) {
+  for (size_t k = 0; k < gathers.size(); ++k) {
+    const Gather& gather = gathers[k];
+    if (k + 1 < gathers.size()) finisher.prefetch(gathers[k + 1].row, coarse, out_begin, out_end);
+    const bool finite = finisher.finish(gather.row, coarse, out_begin, out_end, time, flagged,
                                         [&](int64_t f) __attribute__((always_inline)) {
                                           return gather(sums + 2 * n_product * (f - first_channel));
                                         });
-    if (!finite) careful_rows.push_back(row);
+    if (!finite) careful.push_back(&gather);
   }
-  return careful_rows.empty();
+  return careful.empty();
 }
 
 class LegacyConverter {
@@ -104,7 +105,8 @@ class LegacyConverter {
         n_product_(n_slot_antenna_ * (n_slot_antenna_ + 1) * 2),
         finisher_(in, out) {
     gathers_.resize(product.shape[0]);
-    for (int64_t row = 0; row < product.shape[0]; ++row)
+    for (int64_t row = 0; row < product.shape[0]; ++row) {
+      gathers_[row].row = row;
       for (int p = 0; p < 4; ++p) {
         gathers_[row].index[p] = product(row, p);
         gathers_[row].sign[2 * p] = 1;
@@ -113,6 +115,12 @@ class LegacyConverter {
           throw InputError("product index " + std::to_string(product(row, p)) + " is outside the " +
                            std::to_string(n_product_) + " products of the file");
       }
+      const auto [s, u] = slots_of(product(row, 0));
+      gathers_[row].block = {s / 8, u / 8};
+    }
+    // rows that share cache lines of the input follow each other: a line holds products of eight rows
+    std::stable_sort(gathers_.begin(), gathers_.end(),
+                     [](const Gather& a, const Gather& b) { return a.block < b.block; });
     // whole averaging blocks, at least kGroupChannels input channels
     outputs_in_group_ = std::max<int64_t>(1, kGroupChannels / in.freq_factor);
   }
@@ -135,34 +143,33 @@ class LegacyConverter {
     const int64_t n = channels[coarse * finisher_.plan().n_out + out_end - 1].end - begin;
     const int64_t row_length = 2 * n_product_;
     const TimePlan times(in_, coarse);
-    float* input = input_memory.get(n * row_length);
     float* sums = sum_memory.get(n * row_length);
     SlotPhasors* second = second_memory.get(n_slot_antenna_);
     if (times.used.empty()) std::fill(sums, sums + n * row_length, 0.0f);
-    bool first = true;
     for (int64_t t : times.used) {
       const Chunk& chunk = in_.chunks(t, coarse);
       // compressed rows are fetched together, plain ones one at a time while they are in the cache
       const int64_t n_rows = chunk.kind == kRice ? n : 1;
+      const bool first = t == times.used.front();  // becomes the sum in place
       for (int64_t k = 0; k < n; ++k) {
+        float* sum = sums + k * row_length;
+        float* input = first ? sum : input_memory.get(n_rows * row_length) + k % n_rows * row_length;
         if (k % n_rows == 0) read_rows(chunk, begin + k, n_rows, row_length, input);
         const std::complex<float>* g = phasors_.data ? &phasors_(t, coarse, begin + k, 0) : nullptr;
-        accumulate(input + k % n_rows * row_length, reads_big_endian(chunk), g, n_slot_antenna_, first,
-                   second, sums + k * row_length);
+        accumulate(input, reads_big_endian(chunk), g, n_slot_antenna_, first, second, sum);
       }
-      first = false;
     }
     const float count = static_cast<float>(std::max<size_t>(1, times.used.size()));
     const TimeWeights time{{count, count, count, count}, {count, count, count, count}};
-    std::vector<int64_t> careful_rows;
+    std::vector<const Gather*> careful;
     if (!finish_rows(finisher_, gathers_, coarse, out_begin, out_end, begin, n_product_, time, times.flagged,
-                     sums, careful_rows))
-      convert_carefully(coarse, out_begin, out_end, begin, n, times, time, careful_rows);
+                     sums, careful))
+      convert_carefully(coarse, out_begin, out_end, begin, n, times, time, careful);
   }
 
   void convert_carefully(int64_t coarse, int64_t out_begin, int64_t out_end, int64_t begin, int64_t n,
                          const TimePlan& times, const TimeWeights& time,
-                         const std::vector<int64_t>& rows) const {
+                         const std::vector<const Gather*>& rows) const {
     std::vector<CarefulSums> sums(rows.size(), CarefulSums(n));
     std::vector<float> input(2 * n_product_);
     const float one[4] = {1, 1, 1, 1};
@@ -173,17 +180,18 @@ class LegacyConverter {
         if (reads_big_endian(chunk))
           for (int64_t q = 0; q < 2 * n_product_; q += 8) store(&input[q], load_big_endian(&input[q]));
         for (size_t r = 0; r < rows.size(); ++r) {
-          const f8 raw = gathers_[rows[r]](input.data());
+          const f8 raw = (*rows[r])(input.data());
           std::array<std::complex<double>, 4> cell;
           for (int p = 0; p < 4; ++p)
-            cell[p] = rotation(gathers_[rows[r]], p, t, coarse, begin + k) *
+            cell[p] = rotation(*rows[r], p, t, coarse, begin + k) *
                       std::complex<double>(raw[2 * p], raw[2 * p + 1]);
           sums[r].add(k, cell, one);
         }
       }
     }
     for (size_t r = 0; r < rows.size(); ++r)
-      finisher_.finish_carefully(rows[r], coarse, out_begin, out_end, time, times.flagged, begin, sums[r]);
+      finisher_.finish_carefully(rows[r]->row, coarse, out_begin, out_end, time, times.flagged, begin,
+                                 sums[r]);
   }
 
   std::complex<double> rotation(const Gather& gather, int p, int64_t t, int64_t coarse,

@@ -98,8 +98,7 @@ class MwaxConverter {
     const int64_t n_baselines = file_row_(tile.row_end - 1) + 1 - first_baseline;
     const int64_t row_length = in_.n_fine * 8;
     const TimePlan times(in_, tile.coarse);
-    float* input = input_memory.get(n_baselines * row_length);
-    float* sums = sum_memory.get(n_rows * row_length);
+    float* sums = sum_memory.get(n_baselines * row_length);
     float* m = weight_memory.get(n_baselines * 4);
     std::complex<float>* pair = pair_memory.get(in_.n_fine);
     TimeWeights* time = time_memory.get(n_rows);
@@ -107,12 +106,13 @@ class MwaxConverter {
     const float one[4] = {1, 1, 1, 1};
 
     if (times.used.empty()) {  // nothing there: zeros, flagged
-      std::fill(sums, sums + n_rows * row_length, 0.0f);
+      std::fill(sums, sums + n_baselines * row_length, 0.0f);
       std::fill(time, time + n_rows, TimeWeights{{1, 1, 1, 1}, {1, 1, 1, 1}});
     }
-    bool first = true;
     for (int64_t t : times.used) {
       const Chunk& chunk = in_.chunks(t, tile.coarse);
+      const bool first = t == times.used.front();  // becomes the sum in place
+      float* input = first ? sums : input_memory.get(n_baselines * row_length);
       read_rows(chunk, first_baseline, n_baselines, row_length, input);
       read_weights(chunk, first_baseline, n_baselines, m);
       for (int64_t r = 0; r < n_rows; ++r) {
@@ -126,20 +126,20 @@ class MwaxConverter {
           f = pair;
         }
         accumulate(input + b * row_length, reads_big_endian(chunk), f, in_sum, in_.n_fine, first,
-                   sums + r * row_length);
+                   sums + b * row_length);
         for (int p = 0; p < 4; ++p) {
           time[r].in_sum[p] += in_sum[p];
           time[r].total[p] += m[4 * b + p];
         }
       }
-      first = false;
     }
     for (int64_t r = 0; r < n_rows; ++r) {
+      const int64_t row = tile.row_begin + r;
       const bool weighted =
           std::all_of(time[r].total.begin(), time[r].total.end(), [](float w) { return w > 0; });
-      if (!weighted || !finish_row(finisher_, tile.row_begin + r, tile.coarse, time[r], times.flagged,
-                                   sums + r * row_length))
-        convert_carefully(tile.row_begin + r, tile.coarse, times, time[r]);
+      if (!weighted || !finish_row(finisher_, row, tile.coarse, time[r], times.flagged,
+                                   sums + (file_row_(row) - first_baseline) * row_length))
+        convert_carefully(row, tile.coarse, times, time[r]);
     }
   }
 

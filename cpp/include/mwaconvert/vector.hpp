@@ -25,6 +25,17 @@ MWACONVERT_INLINE f8 load(const void* p) {
 MWACONVERT_INLINE void store(void* p, f8 v) {
   *static_cast<f8_loose*>(p) = v;
 }
+MWACONVERT_INLINE void store(void* p, f4 v) {
+  *static_cast<f4_loose*>(p) = v;
+}
+
+// Four complex values from four places.
+MWACONVERT_INLINE f8 gather(const std::complex<float>* p, const int32_t (&index)[4]) {
+  typedef double d4 __attribute__((vector_size(32)));
+  typedef double double_loose __attribute__((aligned(4), may_alias));
+  const double_loose* pairs = reinterpret_cast<const double_loose*>(p);
+  return reinterpret_cast<f8>(d4{pairs[index[0]], pairs[index[1]], pairs[index[2]], pairs[index[3]]});
+}
 
 // Eight big-endian words to native order.
 MWACONVERT_INLINE f8 load_big_endian(const void* p) {
