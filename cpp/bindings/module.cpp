@@ -25,6 +25,7 @@ PYBIND11_MODULE(_core, m) {
 
   m.def("available_threads", &available_threads, "Number of cores this process may run on.");
   register_raw(m);
+  register_rfi(m);
   register_block(m);
   register_ms(m);
   register_uvfits(m);

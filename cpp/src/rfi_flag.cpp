@@ -1,0 +1,243 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+
+#include "mwaconvert/parallel.hpp"
+#include "mwaconvert/simd.hpp"
+#include "rfi_parts.hpp"
+
+namespace mwaconvert {
+namespace {
+
+constexpr int kProducts = 4;
+
+// Amplitudes of a timestep, product by product; what is not finite becomes 0. Returns whether all were
+// finite.
+MWACONVERT_CLONES
+bool amplitudes(const std::complex<float>* vis, int64_t n_chan, float* const* out) {
+  const f8 huge = f8{} + std::numeric_limits<float>::max();
+  i8 good = i8{} - 1;
+  int64_t c = 0;
+  for (; c + 8 <= n_chan; c += 8) {
+    const float* v = reinterpret_cast<const float*>(vis + kProducts * c);
+    f8 pair[4];  // squared amplitudes of two channels each
+    for (int k = 0; k < 4; ++k) {
+      const f8 x = load(v + 16 * k), y = load(v + 16 * k + 8), xx = x * x, yy = y * y;
+      pair[k] = __builtin_shufflevector(xx, yy, 0, 2, 4, 6, 8, 10, 12, 14) +
+                __builtin_shufflevector(xx, yy, 1, 3, 5, 7, 9, 11, 13, 15);
+    }
+    // by product: first XX and XY of four channels each, YX and YY
+    const f8 a = __builtin_shufflevector(pair[0], pair[1], 0, 4, 8, 12, 1, 5, 9, 13);
+    const f8 b = __builtin_shufflevector(pair[2], pair[3], 0, 4, 8, 12, 1, 5, 9, 13);
+    const f8 d = __builtin_shufflevector(pair[0], pair[1], 2, 6, 10, 14, 3, 7, 11, 15);
+    const f8 e = __builtin_shufflevector(pair[2], pair[3], 2, 6, 10, 14, 3, 7, 11, 15);
+    const f8 power[kProducts] = {__builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11),
+                                 __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15),
+                                 __builtin_shufflevector(d, e, 0, 1, 2, 3, 8, 9, 10, 11),
+                                 __builtin_shufflevector(d, e, 4, 5, 6, 7, 12, 13, 14, 15)};
+    for (int p = 0; p < kProducts; ++p) {
+      const i8 fine = power[p] <= huge;
+      good &= fine;
+      store(out[p] + c, reinterpret_cast<f8>(reinterpret_cast<i8>(power[p]) & fine));
+    }
+  }
+  bool all_good = true;
+  for (int l = 0; l < 8; ++l) all_good = all_good && good[l];
+  for (; c < n_chan; ++c)
+    for (int p = 0; p < kProducts; ++p) {
+      const std::complex<float> v = vis[kProducts * c + p];
+      const float power = v.real() * v.real() + v.imag() * v.imag();
+      const bool fine = power <= std::numeric_limits<float>::max();
+      all_good = all_good && fine;
+      out[p][c] = fine ? power : 0;
+    }
+  for (int p = 0; p < kProducts; ++p)
+    for (c = 0; c < n_chan; ++c) out[p][c] = __builtin_sqrtf(out[p][c]);
+  return all_good;
+}
+
+MWACONVERT_CLONES
+void pick(const float* in, const int32_t* index, int64_t n, float* out) {
+  for (int64_t k = 0; k < n; ++k) out[k] = in[index[k]];
+}
+
+// The steps on the image of one polarisation. One of these for each thread; memory is kept between baselines.
+class ImageFlagger {
+ public:
+  ImageFlagger(const RfiParameters& p) : p_(p) {}
+
+  // Finds RFI in an image of amplitudes and leaves the normalised residual there, and the flags in found().
+  void run(const RfiLayout& layout, RfiBackground& background, const float* means, std::vector<float>& data) {
+    residual_.resize(data.size());
+    const RfiImage amplitude{data.data(), layout.stride}, residual{residual_.data(), layout.stride};
+    excluded_ = layout.missing_in_time;
+    RfiImage x = amplitude;
+    for (int64_t pass = p_.iterations - 1; pass > 0; --pass) {
+      const double factor = std::pow(p_.threshold_step, static_cast<double>(pass));
+      threshold(layout, x, factor);
+      reject(layout, x, p_.channel_rms * factor);
+      background.subtract(layout, means, excluded_, amplitude, residual);
+      x = residual;
+    }
+    statistics_.normalize_bands(layout, x, excluded_, p_.subbands);
+    threshold(layout, x, 1);
+    if (x.data == residual.data) data.swap(residual_);
+  }
+
+  const BitTable& found() const { return sum_threshold_.rows; }
+  RfiStatistics& statistics() { return statistics_; }
+
+ private:
+  void threshold(const RfiLayout& layout, RfiImage x, double factor) {
+    const double mode = statistics_.mode(layout, x, excluded_);
+    const double first = p_.first_threshold * mode * p_.threshold * factor;
+    sum_threshold_.run(layout, x, RfiLevels(first, p_.threshold_ratio, p_.longest_window),
+                       RfiLevels(first * p_.transient_factor, p_.threshold_ratio, p_.longest_window));
+  }
+
+  void reject(const RfiLayout& layout, RfiImage x, double channel_threshold) {
+    const BitTable& found = sum_threshold_.rows;
+    statistics_.rms(layout, x, found);
+    excluded_ = layout.missing_in_time;
+    for (int64_t t = 0; t < layout.n_time; ++t)
+      for (int64_t w = 0; w < found.words(); ++w) excluded_.row(t)[w] |= found.row(t)[w];
+    for (int32_t t : statistics_.outliers(statistics_.of_time, p_.timestep_rms, false))
+      for (int64_t k = 0; k < layout.n_chan; ++k) excluded_.set(t, k);
+    for (int32_t k : statistics_.outliers(statistics_.of_column, channel_threshold, true))
+      for (int64_t t = 0; t < layout.n_time; ++t) excluded_.set(t, k);
+  }
+
+  const RfiParameters& p_;
+  RfiStatistics statistics_;
+  SumThreshold sum_threshold_;
+  BitTable excluded_;  // cells left out of noise and background
+  std::vector<float> residual_;
+};
+
+// All of a baseline.
+class BaselineFlagger {
+ public:
+  BaselineFlagger(const RfiParameters& p) : p_(p), image_(p) {}
+
+  void run(const std::complex<float>* vis, View<const uint8_t, 2> missing, const RfiLayout& shared,
+           View<uint8_t, 2> out) {
+    const RfiLayout* layout = &shared;
+    if (!load(vis, shared)) {
+      own_missing_.resize(shared.n_time * shared.n_chan);
+      for (int64_t t = 0; t < shared.n_time; ++t)
+        for (int64_t c = 0; c < shared.n_chan; ++c) {
+          bool fine = true;
+          for (int p = 0; p < kProducts; ++p) {
+            const std::complex<float> v = vis[kProducts * (t * shared.n_chan + c) + p];
+            fine = fine && v.real() * v.real() + v.imag() * v.imag() <= std::numeric_limits<float>::max();
+          }
+          own_missing_[t * shared.n_chan + c] = missing(t, c) || !fine;
+        }
+      own_layout_.build({own_missing_.data(), {shared.n_time, shared.n_chan}, {shared.n_chan, 1}});
+      layout = &own_layout_;
+      load(vis, own_layout_);
+    }
+    cells_.assign(layout->n_time * layout->n_chan, kClear);
+    for (int64_t t = 0; t < layout->n_time; ++t)
+      for_each_bit(layout->missing_in_time.row(t), layout->missing_in_time.words(),
+                   [&](int64_t k) { cell(*layout, t, k) = kMissingCell; });
+    for (int p = 0; p < kProducts; ++p) {
+      image_.run(*layout, background_, means_[p].data(), planes_[p]);
+      const BitTable& found = image_.found();
+      for (int64_t t = 0; t < layout->n_time; ++t)
+        for_each_bit(found.row(t), found.words(), [&](int64_t k) {
+          uint8_t& flag = cell(*layout, t, k);
+          if (flag == kClear) flag = kFound;
+        });
+    }
+    rank_.run(cells_.data(), layout->n_time, layout->n_chan, p_.rank_time, p_.rank_freq, p_.rank_missing);
+    reject_timesteps(*layout);
+    for (int64_t t = 0; t < layout->n_time; ++t)
+      for (int64_t c = 0; c < layout->n_chan; ++c) out(t, c) = cells_[t * layout->n_chan + c] != kClear;
+  }
+
+ private:
+  RfiImage plane(const RfiLayout& layout, int p) { return {planes_[p].data(), layout.stride}; }
+  uint8_t& cell(const RfiLayout& layout, int64_t t, int64_t column) {
+    return cells_[t * layout.n_chan + layout.channel[column]];
+  }
+
+  // Amplitudes and block means of all products. False if a value is not finite.
+  bool load(const std::complex<float>* vis, const RfiLayout& layout) {
+    background_.prepare(layout, p_);
+    float* rows[kProducts];
+    for (int p = 0; p < kProducts; ++p) {
+      planes_[p].resize(layout.n_time * layout.stride);
+      means_[p].resize(background_.n_time() * background_.n_chan());
+      row_[p].resize(layout.stride);
+      sums_[p].resize(layout.stride);
+      rows[p] = row_[p].data();
+    }
+    bool good = true;
+    for (int64_t t = 0; t < layout.n_time; ++t) {
+      good = amplitudes(vis + kProducts * t * layout.n_chan, layout.n_chan, rows) && good;
+      for (int p = 0; p < kProducts; ++p) {
+        pick(rows[p], layout.channel.data(), layout.n_chan, plane(layout, p).row(t));
+        background_.add_row(rows[p], t, layout.n_time, layout.n_chan, sums_[p].data(), means_[p].data());
+      }
+    }
+    return good;
+  }
+
+  // By the rms of XX + YY of the normalised residuals.
+  void reject_timesteps(const RfiLayout& layout) {
+    const RfiImage xx = plane(layout, 0), yy = plane(layout, 3);
+    rms_.resize(layout.n_time);
+    for (int64_t t = 0; t < layout.n_time; ++t) {
+      double sum = 0;
+      int64_t n = 0;
+      for (int64_t k = 0; k < layout.n_good; ++k) {
+        if (cell(layout, t, k) != kClear) continue;
+        const double v = xx.row(t)[k] + yy.row(t)[k];
+        sum += v * v;
+        ++n;
+      }
+      rms_[t] = static_cast<float>(std::sqrt(sum / static_cast<double>(n)));  // NaN without cells
+    }
+    for (int32_t t : image_.statistics().outliers(rms_, p_.last_timestep_rms, false))
+      std::fill_n(&cells_[t * layout.n_chan], layout.n_chan, kFound);
+  }
+
+  const RfiParameters& p_;
+  ImageFlagger image_;
+  RfiBackground background_;
+  RankOperator rank_;
+  RfiLayout own_layout_;
+  std::vector<uint8_t> own_missing_, cells_;
+  std::vector<float> planes_[kProducts], means_[kProducts], row_[kProducts], sums_[kProducts], rms_;
+};
+
+}  // namespace
+
+void rfi_flag(View<const std::complex<float>, 4> vis, View<const uint8_t, 3> missing,
+              const RfiParameters& parameters, View<uint8_t, 3> out, int nthreads) {
+  const int64_t n_baselines = vis.shape[0], n_time = vis.shape[1], n_chan = vis.shape[2];
+  const auto missing_of = [&](int64_t b) {
+    return View<const uint8_t, 2>{&missing(missing.shape[0] == 1 ? 0 : b, 0, 0),
+                                  {n_time, n_chan},
+                                  {missing.stride[1], missing.stride[2]}};
+  };
+  RfiLayout shared;
+  if (missing.shape[0] == 1) shared.build(missing_of(0));
+  parallel_for(n_baselines, nthreads, [&](int64_t b) {
+    static thread_local std::unique_ptr<RfiParameters> kept_parameters;
+    static thread_local std::unique_ptr<BaselineFlagger> flagger;
+    static thread_local RfiLayout own;
+    if (!flagger) {
+      kept_parameters = std::make_unique<RfiParameters>();
+      flagger = std::make_unique<BaselineFlagger>(*kept_parameters);
+    }
+    *kept_parameters = parameters;
+    if (missing.shape[0] > 1) own.build(missing_of(b));
+    flagger->run(&vis(b, 0, 0, 0), missing_of(b), missing.shape[0] > 1 ? own : shared,
+                 View<uint8_t, 2>{&out(b, 0, 0), {n_time, n_chan}, {out.stride[1], out.stride[2]}});
+  });
+}
+
+}  // namespace mwaconvert

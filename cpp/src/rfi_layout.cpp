@@ -1,0 +1,47 @@
+#include <algorithm>
+
+#include "rfi_parts.hpp"
+
+namespace mwaconvert {
+
+void RfiLayout::build(View<const uint8_t, 2> missing) {
+  n_time = missing.shape[0];
+  n_chan = missing.shape[1];
+  stride = padded(n_chan);
+  std::vector<int64_t> present(n_chan, 0);
+  for (int64_t t = 0; t < n_time; ++t)
+    for (int64_t c = 0; c < n_chan; ++c) present[c] += missing(t, c) == 0;
+  channel.clear();
+  for (int64_t c = 0; c < n_chan; ++c)
+    if (present[c] > 0) channel.push_back(static_cast<int32_t>(c));
+  n_good = static_cast<int64_t>(channel.size());
+  for (int64_t c = 0; c < n_chan; ++c)
+    if (present[c] == 0) channel.push_back(static_cast<int32_t>(c));
+
+  missing_in_time.reset(n_time, n_chan);
+  missing_in_column.reset(n_chan, n_time);
+  row_has_gaps.assign(n_time, 0);
+  column_has_gaps.assign(n_chan, 0);
+  time.clear();
+  place.assign(n_time, -1);
+  for (int64_t t = 0; t < n_time; ++t) {
+    int64_t n_missing = 0;
+    for (int64_t k = 0; k < n_chan; ++k)
+      if (missing(t, channel[k])) {
+        missing_in_time.set(t, k);
+        missing_in_column.set(k, t);
+        n_missing += k < n_good;
+      }
+    if (n_missing == n_good) continue;
+    place[t] = static_cast<int32_t>(time.size());
+    time.push_back(static_cast<int32_t>(t));
+    row_has_gaps[t] = n_missing > 0;
+  }
+  for (int32_t t : time)
+    if (row_has_gaps[t])
+      for_each_bit(missing_in_time.row(t), missing_in_time.words(), [&](int64_t k) {
+        if (k < n_good) column_has_gaps[k] = 1;
+      });
+}
+
+}  // namespace mwaconvert

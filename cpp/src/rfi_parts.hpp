@@ -1,0 +1,203 @@
+// The steps of RFI detection on one image (the amplitudes of one polarisation of a baseline), and the shapes
+// they share. An image has rows of timesteps; its columns are channels, those with data first (RfiLayout).
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <vector>
+
+#include "mwaconvert/rfi.hpp"
+#include "mwaconvert/view.hpp"
+#include "mwaconvert/wide.hpp"
+
+namespace mwaconvert {
+
+// Length of a row of n values: whole vectors, and one more.
+inline int64_t padded(int64_t n) {
+  return (n + kLanes - 1) / kLanes * kLanes + kLanes;
+}
+
+// Rows of bits.
+class BitTable {
+ public:
+  void reset(int64_t n_rows, int64_t n_columns) {
+    words_ = (n_columns + 63) / 64;
+    bits_.assign(n_rows * words_, 0);
+  }
+  int64_t words() const { return words_; }
+  uint64_t* row(int64_t r) { return bits_.data() + r * words_; }
+  const uint64_t* row(int64_t r) const { return bits_.data() + r * words_; }
+  bool get(int64_t r, int64_t c) const { return row(r)[c >> 6] >> (c & 63) & 1; }
+  void set(int64_t r, int64_t c) { row(r)[c >> 6] |= uint64_t{1} << (c & 63); }
+
+ private:
+  int64_t words_ = 0;
+  std::vector<uint64_t> bits_;
+};
+
+template <typename Visit>
+inline void for_each_bit(const uint64_t* words, int64_t n_words, Visit visit) {
+  for (int64_t w = 0; w < n_words; ++w)
+    for (uint64_t rest = words[w]; rest; rest &= rest - 1) visit(64 * w + std::countr_zero(rest));
+}
+
+inline bool any_bit(const uint64_t* words, int64_t n_words) {
+  uint64_t all = 0;
+  for (int64_t w = 0; w < n_words; ++w) all |= words[w];
+  return all != 0;
+}
+
+// Which cells of a baseline hold data.
+struct RfiLayout {
+  int64_t n_time = 0, n_chan = 0;
+  int64_t n_good = 0;            // channels with data: the first columns
+  int64_t stride = 0;            // floats from row to row of an image
+  std::vector<int32_t> channel;  // (n_chan) of each column; good ones first, each kind ascending
+  std::vector<int32_t> time;     // timesteps with data
+  std::vector<int32_t> place;    // (n_time) index into `time`, -1
+  BitTable missing_in_time;      // (n_time, n_chan columns)
+  BitTable missing_in_column;    // (n_chan columns, n_time)
+  std::vector<uint8_t> row_has_gaps, column_has_gaps;  // a cell missing where timestep and channel have data
+
+  void build(View<const uint8_t, 2> missing);  // (n_time, n_chan)
+};
+
+struct RfiImage {
+  float* data;
+  int64_t stride;
+  float* row(int64_t t) const { return data + t * stride; }
+};
+
+// ---- statistics (rfi_statistics.cpp) ----
+
+// The k-th smallest of n values, k from 0. Reads up to the padded length.
+float select_kth(const float* values, int64_t n, int64_t k);
+
+class RfiStatistics {
+ public:
+  // Mode of a Rayleigh distribution fitted to the cells whose bit in `excluded` is off, values above the 90th
+  // percentile being drawn in to it: 1.0541 sqrt(sum(min(x, q)^2) / (2 n)). 0 without cells.
+  double mode(const RfiLayout& layout, RfiImage x, const BitTable& excluded);
+
+  // Divides each of n_bands groups of channels by its standard deviation: 10 % of the values at either end
+  // drawn in, times sqrt(1.54). A band without spread becomes 0.
+  void normalize_bands(const RfiLayout& layout, RfiImage x, const BitTable& excluded, int64_t n_bands);
+
+  // Root mean squares over the cells whose bit in `flags` is off: of timesteps and of columns. NaN where
+  // there are none.
+  void rms(const RfiLayout& layout, RfiImage x, const BitTable& flags);
+  std::vector<float> of_time, of_column;
+
+  // Indices of values further than threshold standard deviations from the median, both taken again without
+  // them until none is left; the median only if `moving`. NaNs are left out.
+  const std::vector<int32_t>& outliers(const std::vector<float>& values, double threshold, bool moving);
+
+ private:
+  int64_t take_columns(const RfiLayout& layout, RfiImage x, const BitTable& excluded, int64_t first,
+                       int64_t end);
+  float select_near(int64_t n, int64_t k, float guess, double margin);
+  bool has_outlier(double threshold);
+
+  std::vector<float> sample_, bracket_, row_, factor_;
+  std::vector<double> column_sums_;
+  std::vector<float> column_part_, column_count_;
+  std::vector<std::pair<float, int32_t>> sorted_;
+  std::vector<int32_t> outliers_;
+};
+
+// ---- SumThreshold (rfi_sum_threshold.cpp) ----
+
+// Windows of 1, 2, 4, ... samples; a window is flagged if its mean exceeds the level of its length.
+struct RfiLevels {
+  static constexpr int kMost = 16;
+  int count;
+  float level[kMost];
+  float lowest;
+
+  RfiLevels(double first, double ratio, int64_t longest_window);
+};
+
+class SumThreshold {
+ public:
+  void run(const RfiLayout& layout, RfiImage x, const RfiLevels& time, const RfiLevels& frequency);
+  BitTable rows;     // flags (n_time, n_chan columns)
+  BitTable columns;  // the same (n_chan columns, n_time)
+
+ private:
+  // A timestep or a channel without its missing cells.
+  struct Line {
+    int64_t n;
+    const int32_t* position;  // of each sample, in bits; null: its index
+    uint32_t odd_levels;      // along time: window lengths that meet a gap (see rfi_sum_threshold.cpp)
+    int32_t odd_cell[RfiLevels::kMost];
+  };
+
+  void scan_rows();
+  void scan_columns();
+  uint32_t evaluate_row(int64_t t);
+  uint32_t evaluate_column(int64_t c);
+  void flag_row(int64_t t, int level);
+  void flag_column(int64_t c, int level);
+  Line load_row(int64_t t);
+  Line load_column(int64_t c);
+  const float* column_values(int64_t c);
+  void find_odd_levels(int64_t c, Line& line) const;
+  template <typename Found>
+  void odd_windows(int64_t c, const Line& line, int level, Found found);
+
+  const RfiLayout* layout_ = nullptr;
+  RfiImage x_{};
+  const RfiLevels* time_ = nullptr;
+  const RfiLevels* frequency_ = nullptr;
+  std::vector<uint32_t> row_levels_, column_levels_;  // bit k: a window of length 2^k may exceed its level
+  std::vector<uint8_t> row_changed_, column_changed_;
+  std::vector<float> transposed_;  // (n_good, padded n_time) columns, filled sixteen at a time
+  std::vector<uint8_t> transposed_group_;
+  std::vector<float> value_, count_, scan_;
+  std::vector<uint8_t> hit_;
+  std::vector<int32_t> position_;
+  std::vector<const float*> time_rows_;
+  Line regular_column_{};
+};
+
+// ---- background (rfi_background.cpp) ----
+
+class RfiBackground {
+ public:
+  // Shapes and kernels for images of this layout.
+  void prepare(const RfiLayout& layout, const RfiParameters& p);
+  int64_t n_time() const { return n_time_; }
+  int64_t n_chan() const { return n_chan_; }
+
+  // Takes the amplitudes of timestep t, by channel, and writes a row of block means when a block is full; t
+  // ascending from 0. sum: (n_chan) kept between the calls; means (n_time, n_chan blocks).
+  void add_row(const float* amplitude, int64_t t, int64_t n_time, int64_t n_chan, float* sum,
+               float* means) const;
+  // residual = amplitude - Gaussian-weighted mean of the block means around; blocks with a cell of `excluded`
+  // have no weight. means (n_time, n_chan blocks).
+  void subtract(const RfiLayout& layout, const float* means, const BitTable& excluded, RfiImage amplitude,
+                RfiImage residual);
+
+ private:
+  int64_t step_time_ = 1, step_chan_ = 1, n_time_ = 0, n_chan_ = 0, stride_ = 0;
+  std::vector<float> kernel_time_, kernel_chan_;  // from the centre outwards
+  std::vector<uint8_t> used_, used_before_;       // blocks with weight, now and when weight_ was computed
+  std::vector<float> padded_, sum_, weight_, result_, row_;
+  std::vector<int32_t> block_of_column_;
+};
+
+// ---- scale-invariant rank operator (rfi_rank.cpp) ----
+
+enum RfiCell : uint8_t { kClear = 0, kFound = 1, kMissingCell = 2 };
+
+class RankOperator {
+ public:
+  // cells (n_time, n_chan) of RfiCell: along time, then along frequency.
+  void run(uint8_t* cells, int64_t n_time, int64_t n_chan, double eta_time, double eta_freq, double missing);
+
+ private:
+  std::vector<uint8_t> turned_;
+  std::vector<float> sums_;
+};
+
+}  // namespace mwaconvert
