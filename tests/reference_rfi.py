@@ -12,7 +12,7 @@ Mask = npt.NDArray[np.bool_]
 def noise_mode(values: Image) -> float:
     """Mode of the Rayleigh distribution of these samples, the highest tenth being drawn in."""
     if values.size == 0:
-        return 0.0
+        return math.inf  # nothing exceeds it
     ascending = np.sort(values.astype(np.float64))
     clipped = np.minimum(ascending, ascending[int(0.9 * values.size)])
     return 1.0541 * math.sqrt(np.mean(clipped**2) / 2)
@@ -20,7 +20,7 @@ def noise_mode(values: Image) -> float:
 
 def window_level(first: float, ratio: float, length: int) -> float:
     """chi_M: what the mean of a window of M samples may be."""
-    return first * ratio ** math.log2(length) / length
+    return float(first * ratio ** math.log2(length) / length)
 
 
 def sum_threshold(
@@ -137,7 +137,9 @@ def normalized(x: Image, ignored: Mask, n_bands: int) -> npt.NDArray[np.float64]
     return out
 
 
-def rank_operator(flags: Mask, missing: Mask, eta_time: float, eta_freq: float, missing_weight: float) -> Mask:
+def rank_operator(
+    flags: Mask, missing: Mask, eta_time: float, eta_freq: float, missing_weight: float
+) -> Mask:
     """Scale-invariant rank operator along time, then along frequency; missing cells keep their flags."""
     flags = flags.copy()
     for c in range(flags.shape[1]):

@@ -91,13 +91,17 @@ def simulate(case: Case, seed: int) -> tuple[npt.NDArray[np.complex64], Mask, Ma
     shape = (case.n_time, case.n_chan)
     t, f = np.ogrid[: shape[0], : shape[1]]
     vis = rng.normal(size=(*shape, 4, 2)) @ [1, 1j]
-    fringe = np.exp(2j * np.pi * (rng.uniform(-0.05, 0.05) * t + rng.uniform(-0.02, 0.02) * case.width_khz / 40 * f))
+    fringe = np.exp(
+        2j * np.pi * (rng.uniform(-0.05, 0.05) * t + rng.uniform(-0.02, 0.02) * case.width_khz / 40 * f)
+    )
     vis += case.source * fringe[..., None] * [1, 0.03, 0.03, 0.9]
     truth = np.zeros(shape, np.bool_)
     for kind in case.rfi:
         for amplitude, cells in events(kind, case, rng):
             drift = np.exp(2j * np.pi * rng.uniform(-0.02, 0.02) * t[cells[0]])
-            vis[cells] += amplitude * drift[..., None] * rng.uniform(0.5, 1.5, 4) * np.exp(2j * np.pi * rng.random(4))
+            vis[cells] += (
+                amplitude * drift[..., None] * rng.uniform(0.5, 1.5, 4) * np.exp(2j * np.pi * rng.random(4))
+            )
             truth[cells] = True
     gain = np.linspace(1, case.slope, shape[1])
     if case.ripple:
@@ -264,7 +268,9 @@ def update(path: Path, marker: str, rows: list[str]) -> None:
 
 def main() -> None:
     """Print or write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--baselines", type=int, default=5, help="simulated for each row")
     parser.add_argument("--rounds", type=int, default=15, help="of timing; 0: none")
     parser.add_argument("--update", type=Path, metavar="FILE", help="document to write the tables into")

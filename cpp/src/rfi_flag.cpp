@@ -62,6 +62,16 @@ void pick(const float* in, const int32_t* index, int64_t n, float* out) {
   for (int64_t k = 0; k < n; ++k) out[k] = in[index[k]];
 }
 
+MWACONVERT_CLONES
+double sum_of_squares(const float* v, int64_t n) {
+  f16 s = all(0.0f);
+  for (int64_t k = 0; k < n; k += kLanes) {
+    const f16 x = load16(v + k);
+    s = s + or_zero(first_lanes(n - k), x * x);
+  }
+  return sum(s);
+}
+
 // The steps on the image of one polarisation. One of these for each thread; memory is kept between baselines.
 class ImageFlagger {
  public:
@@ -138,7 +148,7 @@ class BaselineFlagger {
       layout = &own_layout_;
       load(vis, own_layout_);
     }
-    cells_.assign(layout->n_time * layout->n_chan, kClear);
+    cells_.assign(layout->n_time * layout->stride, kClear);
     for (int64_t t = 0; t < layout->n_time; ++t)
       for_each_bit(layout->missing_in_time.row(t), layout->missing_in_time.words(),
                    [&](int64_t k) { cell(*layout, t, k) = kMissingCell; });
@@ -151,16 +161,19 @@ class BaselineFlagger {
           if (flag == kClear) flag = kFound;
         });
     }
-    rank_.run(cells_.data(), layout->n_time, layout->n_chan, p_.rank_time, p_.rank_freq, p_.rank_missing);
+    rank_.run(cells_.data(), layout->n_time, layout->n_chan, layout->stride, p_.rank_time, p_.rank_freq,
+              p_.rank_missing);
     reject_timesteps(*layout);
-    for (int64_t t = 0; t < layout->n_time; ++t)
-      for (int64_t c = 0; c < layout->n_chan; ++c) out(t, c) = cells_[t * layout->n_chan + c] != kClear;
+    for (int64_t t = 0; t < layout->n_time; ++t) {
+      const uint8_t* cells = &cells_[t * layout->stride];
+      for (int64_t c = 0; c < layout->n_chan; ++c) out(t, c) = cells[c] != kClear;
+    }
   }
 
  private:
   RfiImage plane(const RfiLayout& layout, int p) { return {planes_[p].data(), layout.stride}; }
   uint8_t& cell(const RfiLayout& layout, int64_t t, int64_t column) {
-    return cells_[t * layout.n_chan + layout.channel[column]];
+    return cells_[t * layout.stride + layout.channel[column]];
   }
 
   // Amplitudes and block means of all products. False if a value is not finite.
@@ -190,18 +203,17 @@ class BaselineFlagger {
     const RfiImage xx = plane(layout, 0), yy = plane(layout, 3);
     rms_.resize(layout.n_time);
     for (int64_t t = 0; t < layout.n_time; ++t) {
-      double sum = 0;
       int64_t n = 0;
       for (int64_t k = 0; k < layout.n_good; ++k) {
-        if (cell(layout, t, k) != kClear) continue;
-        const double v = xx.row(t)[k] + yy.row(t)[k];
-        sum += v * v;
-        ++n;
+        const bool clear = cell(layout, t, k) == kClear;
+        row_[0][k] = clear ? xx.row(t)[k] + yy.row(t)[k] : 0;
+        n += clear;
       }
+      const double sum = sum_of_squares(row_[0].data(), layout.n_good);
       rms_[t] = static_cast<float>(std::sqrt(sum / static_cast<double>(n)));  // NaN without cells
     }
     for (int32_t t : image_.statistics().outliers(rms_, p_.last_timestep_rms, false))
-      std::fill_n(&cells_[t * layout.n_chan], layout.n_chan, kFound);
+      std::fill_n(&cells_[t * layout.stride], layout.n_chan, kFound);
   }
 
   const RfiParameters& p_;

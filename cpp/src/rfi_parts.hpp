@@ -76,7 +76,8 @@ float select_kth(const float* values, int64_t n, int64_t k);
 class RfiStatistics {
  public:
   // Mode of a Rayleigh distribution fitted to the cells whose bit in `excluded` is off, values above the 90th
-  // percentile being drawn in to it: 1.0541 sqrt(sum(min(x, q)^2) / (2 n)). 0 without cells.
+  // percentile being drawn in to it: 1.0541 sqrt(sum(min(x, q)^2) / (2 n)). Infinite
+  // without cells: nothing exceeds it.
   double mode(const RfiLayout& layout, RfiImage x, const BitTable& excluded);
 
   // Divides each of n_bands groups of channels by its standard deviation: 10 % of the values at either end
@@ -192,8 +193,9 @@ enum RfiCell : uint8_t { kClear = 0, kFound = 1, kMissingCell = 2 };
 
 class RankOperator {
  public:
-  // cells (n_time, n_chan) of RfiCell: along time, then along frequency.
-  void run(uint8_t* cells, int64_t n_time, int64_t n_chan, double eta_time, double eta_freq, double missing);
+  // cells (n_time, n_chan) of RfiCell, rows padded to `stride`: along time, then along frequency.
+  void run(uint8_t* cells, int64_t n_time, int64_t n_chan, int64_t stride, double eta_time, double eta_freq,
+           double missing);
 
  private:
   std::vector<uint8_t> turned_;

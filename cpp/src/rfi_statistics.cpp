@@ -44,32 +44,29 @@ void extremes(const float* v, int64_t n, float& low, float& high) {
 
 constexpr int64_t kChunk = 256;
 
-// hit[k]: v[k] lies in [a, b).
-MWACONVERT_INLINE void find_inside(const float* v, int64_t n, float a, float b, uint8_t* hit) {
-  for (int64_t k = 0; k < n; ++k) hit[k] = (v[k] >= a) & (v[k] < b);
-}
-
-// Appends the values that were hit.
-MWACONVERT_INLINE int64_t append_hits(const float* v, int64_t n, const uint8_t* hit, float* out,
-                                      int64_t n_out) {
-  for (int64_t k = 0; k < n; k += 8) {
-    uint64_t word;
-    std::memcpy(&word, hit + k, 8);
-    if (n - k < 8) word &= (uint64_t{1} << 8 * (n - k)) - 1;
-    for (; word; word &= word - 1) out[n_out++] = v[k + std::countr_zero(word) / 8];
+// Appends those of n <= kChunk values that lie in [a, b) to out, which holds n_out.
+MWACONVERT_INLINE int64_t append_inside(const float* v, int64_t n, float a, float b, float* out,
+                                        int64_t n_out) {
+  alignas(64) uint8_t hit[kChunk];
+  for (int64_t k = 0; k < n; ++k) hit[k] = static_cast<uint8_t>(-((v[k] >= a) & (v[k] < b)));
+  if (n < kChunk) std::memset(hit + n, 0, std::min<int64_t>(64, kChunk - n));
+  for (int64_t k = 0; k < n; k += 64) {
+    uint64_t bits = 0;
+    for (int64_t part = 0; part < 4; ++part) {
+      bytes16 some;
+      std::memcpy(&some, hit + k + 16 * part, 16);
+      bits |= static_cast<uint64_t>(bits_of(some)) << 16 * part;
+    }
+    for (; bits; bits &= bits - 1) out[n_out++] = v[k + std::countr_zero(bits)];
   }
   return n_out;
 }
 
 MWACONVERT_CLONES
 int64_t take_inside(const float* v, int64_t n, float a, float b, float* out) {
-  alignas(64) uint8_t hit[kChunk];
   int64_t n_out = 0;
-  for (int64_t k = 0; k < n; k += kChunk) {
-    const int64_t length = std::min(kChunk, n - k);
-    find_inside(v + k, length, a, b, hit);
-    n_out = append_hits(v + k, length, hit, out, n_out);
-  }
+  for (int64_t k = 0; k < n; k += kChunk)
+    n_out = append_inside(v + k, std::min(kChunk, n - k), a, b, out, n_out);
   return n_out;
 }
 
@@ -94,7 +91,6 @@ struct Partition {
 // Counts and sums of the values below a, and a copy of those in [a, b); NaNs are passed over.
 MWACONVERT_CLONES
 void partition(const float* v, int64_t n, float a, float b, float* inside, Partition& p) {
-  alignas(64) uint8_t hit[kChunk];
   for (int64_t begin = 0; begin < n; begin += kChunk) {
     const int64_t length = std::min(kChunk, n - begin);
     const float* u = v + begin;
@@ -115,8 +111,7 @@ void partition(const float* v, int64_t n, float a, float b, float* inside, Parti
     }
     p.sum_below += sum(squares);
     p.n_below += sum(below);
-    find_inside(u, length, a, b, hit);
-    p.n_inside = append_hits(u, length, hit, inside, p.n_inside);
+    p.n_inside = append_inside(u, length, a, b, inside, p.n_inside);
   }
 }
 
@@ -203,7 +198,7 @@ double RfiStatistics::mode(const RfiLayout& layout, RfiImage x, const BitTable& 
     }
     total += used;
   }
-  if (total == 0) return 0;
+  if (total == 0) return kInfinity;
 
   // A row without the cells excluded: those become NaN.
   const auto row = [&](int32_t t) -> const float* {
@@ -267,7 +262,8 @@ void RfiStatistics::normalize_bands(const RfiLayout& layout, RfiImage x, const B
     if (variance > 0)
       std::fill(&factor_[first], &factor_[column], static_cast<float>(1 / std::sqrt(1.54 * variance)));
   }
-  for (int32_t t : layout.time) scale(factor_.data(), layout.n_good, x.row(t));
+  // missing cells too: SumThreshold looks at some (odd levels)
+  for (int64_t t = 0; t < layout.n_time; ++t) scale(factor_.data(), layout.n_good, x.row(t));
 }
 
 // Puts the cells of columns [first, end) that are not excluded into bracket_; returns their number.

@@ -99,15 +99,15 @@ void rfi_reject(View<const float, 2> x, bool timesteps, double threshold, View<u
 
 void rfi_rank(View<const uint8_t, 2> missing, double eta_time, double eta_freq, double missing_weight,
               View<uint8_t, 2> flags) {
-  const int64_t n_time = flags.shape[0], n_chan = flags.shape[1];
-  std::vector<uint8_t> cells(n_time * n_chan);
+  const int64_t n_time = flags.shape[0], n_chan = flags.shape[1], stride = padded(n_chan);
+  std::vector<uint8_t> cells(n_time * stride);
   for (int64_t t = 0; t < n_time; ++t)
     for (int64_t c = 0; c < n_chan; ++c)
-      cells[t * n_chan + c] = missing(t, c) ? kMissingCell : (flags(t, c) ? kFound : kClear);
-  RankOperator().run(cells.data(), n_time, n_chan, eta_time, eta_freq, missing_weight);
+      cells[t * stride + c] = missing(t, c) ? kMissingCell : (flags(t, c) ? kFound : kClear);
+  RankOperator().run(cells.data(), n_time, n_chan, stride, eta_time, eta_freq, missing_weight);
   for (int64_t t = 0; t < n_time; ++t)
     for (int64_t c = 0; c < n_chan; ++c)
-      if (cells[t * n_chan + c] == kFound) flags(t, c) = 1;
+      if (cells[t * stride + c] == kFound) flags(t, c) = 1;
 }
 
 }  // namespace mwaconvert

@@ -15,4 +15,16 @@ def ms_columns(
     flag_row: npt.NDArray[np.bool_],
     nthreads: int = 0,
 ) -> None: ...
+
+class RfiParameters:
+    threshold: float
+    timestep_rms: float
+
+def rfi_flag(
+    vis: npt.NDArray[np.complex64],
+    missing: npt.NDArray[np.uint8],
+    parameters: RfiParameters,
+    out: npt.NDArray[np.uint8],
+    nthreads: int = 0,
+) -> None: ...
 def __getattr__(name: str) -> Any: ...

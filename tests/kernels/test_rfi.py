@@ -77,10 +77,10 @@ def test_sum_threshold_without_noise_estimate():
 
 
 def test_thresholds_are_those_of_the_paper():
-    # a noise mode of 1, and windows whose mean is just below and just above chi_M = 6 1.5^log2(M) / M
+    # windows whose mean is just below and just above chi_M = 6 1.5^log2(M) / M
     for length in (1, 2, 4, 8):
         for scale, expected in ((0.999, 0), (1.001, length)):
-            x = np.sqrt(2) / 1.0541 * np.where(np.indices((40, 400)).sum(axis=0) % 2, 1, -1).astype(np.float32)
+            x = np.where(np.indices((40, 400)).sum(axis=0) % 2, 1, -1).astype(np.float32)
             x[12:28, 190:230] = 0
             x[20, 200 : 200 + length] = scale * twin.window_level(6, 1.5, length)
             mode = twin.noise_mode(x.ravel())
@@ -138,12 +138,12 @@ def test_rank_operator_closes_gaps():
     flags = np.zeros((30, 1), np.uint8)
     flags[5:13] = flags[14:20] = 1
     _core.rfi_rank(np.zeros_like(flags), 0.2, 0.2, 0.1, flags)
-    assert flags[3:22, 0].tolist() == [0, *[1] * 17, 0]  # 14 flags close one gap and reach out by 2
+    assert flags[2:23, 0].tolist() == [0, *[1] * 19, 0]  # 14 flags close one gap and reach out by 2
 
 
 @pytest.mark.parametrize("name", GAPS)
 def test_detection(name):
-    vis, missing = visibilities(name)
+    vis, missing = (part[:26, :34].copy() for part in visibilities(name))
     out = flag_baselines(vis[None], missing, RfiStrategy(), 1)
     assert_array_equal(out[0], twin.detect(vis, missing))
 
@@ -198,7 +198,9 @@ def test_shapes(shape):
 
 
 def test_zeros_are_not_interference():
-    assert not flag_baselines(np.zeros((1, 50, 60, 4), np.complex64), np.zeros((50, 60), bool), RfiStrategy()).any()
+    assert not flag_baselines(
+        np.zeros((1, 50, 60, 4), np.complex64), np.zeros((50, 60), bool), RfiStrategy()
+    ).any()
 
 
 def test_sensitivity():
@@ -227,9 +229,9 @@ def test_agreement_with_aoflagger(name):
     aoflagger = pytest.importorskip("aoflagger", reason="optional: pip install mwaconvert[aoflagger]")
     vis, missing = visibilities(name, 1)
     vis, missing = np.tile(vis, (2, 1, 1)), np.tile(missing, (2, 1))
-    vis += (0.1 * np.random.default_rng(2).normal(size=(*vis.shape, 2)) @ [1, 1j] * ~missing[..., None]).astype(
-        np.complex64
-    )
+    vis += (
+        0.1 * np.random.default_rng(2).normal(size=(*vis.shape, 2)) @ [1, 1j] * ~missing[..., None]
+    ).astype(np.complex64)
     flagger = aoflagger.AOFlagger()
     n_time, n_chan = missing.shape
     images = flagger.make_image_set(n_time, n_chan, 8)

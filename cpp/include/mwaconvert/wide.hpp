@@ -101,6 +101,18 @@ MWACONVERT_INLINE bytes16 narrow(i16 v) {
   const bytes8 low = __builtin_convertvector(v.a, bytes8), high = __builtin_convertvector(v.b, bytes8);
   return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
+// Bit l is set where byte l is: bytes are 0 or 255.
+MWACONVERT_INLINE uint32_t bits_of(bytes16 v) {
+#ifdef __SSE2__
+  typedef char signed_bytes __attribute__((vector_size(16)));
+  return static_cast<uint32_t>(__builtin_ia32_pmovmskb128(reinterpret_cast<signed_bytes>(v)));
+#else
+  uint64_t half[2];
+  std::memcpy(half, &v, 16);
+  const uint64_t one = 0x0101010101010101, gather = 0x0102040810204080;
+  return static_cast<uint32_t>((half[0] & one) * gather >> 56 | ((half[1] & one) * gather >> 56) << 8);
+#endif
+}
 // The first n lanes.
 MWACONVERT_INLINE i16 first_lanes(int64_t n) {
   const i8 low = {0, 1, 2, 3, 4, 5, 6, 7};

@@ -73,7 +73,9 @@ class RfiStrategy:
             if field.name == "name":
                 self._need(isinstance(value, str), field.name, "text")
             elif field.type == "int":
-                self._need(isinstance(value, int) and not isinstance(value, bool), field.name, "a whole number")
+                self._need(
+                    isinstance(value, int) and not isinstance(value, bool), field.name, "a whole number"
+                )
             else:
                 number = isinstance(value, (int, float)) and not isinstance(value, bool)
                 self._need(number and math.isfinite(value) and value >= 0, field.name, "a number not below 0")
@@ -159,7 +161,9 @@ def flag_baselines(
         Arrays of other types or shapes, or not contiguous.
     """
     if vis.ndim != 4 or mask.ndim not in (2, 3):
-        raise InputError(f"visibilities of 4 dimensions and a mask of 2 or 3, found {vis.ndim} and {mask.ndim}")
+        raise InputError(
+            f"visibilities of 4 dimensions and a mask of 2 or 3, found {vis.ndim} and {mask.ndim}"
+        )
     if out is None:
         out = np.empty(vis.shape[:3], np.bool_)
     for name, array, dtype in (("vis", vis, np.complex64), ("mask", mask, np.bool_), ("out", out, np.bool_)):
