@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.errors import FormatError
-from mwaconvert.transients.spectra import Spectra
+from mwaconvert.transients.stream import MOST_CHANNELS, Data, Stream, Weights
 
 _INTEGERS = frozenset(
     {
@@ -35,7 +35,6 @@ _DOUBLES = frozenset(
 )
 _STRINGS = frozenset(["rawdatafile", "source_name"])
 _LONGEST_WORD = 80
-_MOST_CHANNELS = 1 << 20
 _LONGEST_HEADER = 32 << 20  # a table of frequencies of so many channels
 
 
@@ -117,8 +116,8 @@ def _checked(path: Path, values: dict[str, Any], table: list[float], n_bytes: in
     series = values.get("data_type") == 2
     nchans, nifs, nbits = need("nchans", 1 if series else None), need("nifs", 1), need("nbits")
     tsamp = need("tsamp")
-    if not 1 <= nchans <= _MOST_CHANNELS:
-        raise FormatError(f"{path}: nchans = {nchans}: expected 1 to {_MOST_CHANNELS}")
+    if not 1 <= nchans <= MOST_CHANNELS:
+        raise FormatError(f"{path}: nchans = {nchans}: expected 1 to {MOST_CHANNELS}")
     if not 1 <= nifs <= 8:
         raise FormatError(f"{path}: nifs = {nifs}: expected 1 to 8")
     if nbits not in (1, 2, 4, 8, 16, 32):
@@ -144,40 +143,48 @@ def _checked(path: Path, values: dict[str, Any], table: list[float], n_bytes: in
     return Header(values, n_bytes, nchans, nifs, nbits, tsamp, bool(values.get("signed", 0)), freqs)
 
 
-def read_filterbank(path: Path, nthreads: int = 0) -> Spectra:
-    """Read a filterbank as total intensity: of two IFs the sum, else the first.
+class FilterbankStream(Stream):
+    """A filterbank, as total intensity: of two IFs the sum, else the first.
+
+    Values are uint8 up to 8 bits (float32 if signed, or summed), else float32.
 
     Parameters
     ----------
     path : .fil
-    nthreads : 0 for all cores
-
-    Returns
-    -------
-    Spectra
-        uint8 up to 8 bits (float32 if signed), else float32
 
     Raises
     ------
     FormatError : the header is not sound, or the file ends before its samples
     """
-    header = read_header(path)
-    rows, notes = _rows(path, header)
-    reverse = header.freqs.size > 1 and header.freqs[1] < header.freqs[0]
-    summed = [
-        _channels(rows, header, k, bool(reverse), nthreads) for k in range(2 if header.nifs == 2 else 1)
-    ]
-    data = summed[0] if len(summed) == 1 else summed[0].astype(np.float32) + summed[1]
-    mjd = header.values.get("tstart")
-    return Spectra(
-        data,
-        header.freqs[::-1] if reverse else header.freqs,
-        header.tsamp,
-        dm=float(header.values.get("refdm", 0.0)) if header.values.get("data_type") == 2 else 0.0,
-        start_mjd=None if mjd is None else float(mjd),
-        source=header.values.get("source_name", ""),
-        notes=tuple(notes),
-    )
+
+    def __init__(self, path: Path) -> None:
+        header = read_header(path)
+        self._header = header
+        self._rows, notes = _rows(path, header)
+        plain = header.nifs != 2 and (header.nbits < 8 or (header.nbits == 8 and not header.signed))
+        mjd = header.values.get("tstart")
+        series = header.values.get("data_type") == 2
+        super().__init__(
+            path=path,
+            kind="SIGPROC",
+            freqs=header.freqs,
+            dt=header.tsamp,
+            nsamp=len(self._rows),
+            dtype=np.uint8 if plain else np.float32,
+            dm=float(header.values.get("refdm", 0.0)) if series else 0.0,
+            start_mjd=None if mjd is None else float(mjd),
+            source=header.values.get("source_name", ""),
+            notes=tuple(notes),
+            fields=header.values,
+        )
+
+    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:
+        rows = self._rows[first : first + count]
+        summed = [
+            _channels(rows, self._header, k, self.descending, nthreads)
+            for k in range(2 if self._header.nifs == 2 else 1)
+        ]
+        return (summed[0] if len(summed) == 1 else summed[0].astype(np.float32) + summed[1]), None
 
 
 def read_series(path: Path) -> tuple[Header, npt.NDArray[np.float32]]:

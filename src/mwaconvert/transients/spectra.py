@@ -274,10 +274,19 @@ def _grouped(weights: Floats | None, shape: tuple[int, ...], nsub: int) -> Float
 
 
 def _averaged(data: npt.NDArray[Any], weights: npt.NDArray[Any] | None) -> tuple[Floats, Floats | None]:
-    """Weighted mean over axis 1 of (n, group, m), and the mean weight."""
+    """Weighted mean over axis 1 of (n, group, m), and the mean weight.
+
+    Added up member by member, so that the mean of a sample does not depend on how many others there are.
+    """
+    group = data.shape[1]
+    summed = np.zeros(data.shape[::2])
     if weights is None:
-        return data.mean(1, dtype=np.float64).astype(np.float32), None
-    total = weights.sum(1, dtype=np.float64)
-    summed = np.einsum("ngm,ngm->nm", data, weights, dtype=np.float64)
+        for member in range(group):
+            summed += data[:, member]
+        return (summed / group).astype(np.float32), None
+    total = np.zeros(data.shape[::2])
+    for member in range(group):
+        summed += data[:, member] * weights[:, member].astype(np.float64)
+        total += weights[:, member]
     mean = np.divide(summed, total, out=np.zeros_like(total), where=total > 0)
-    return mean.astype(np.float32), (total / data.shape[1]).astype(np.float32)
+    return mean.astype(np.float32), (total / group).astype(np.float32)

@@ -1,0 +1,236 @@
+"""One DM, of a file of any length: gulps overlap by the sweep, and what comes out does not depend on their size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert import _core
+from mwaconvert.errors import InputError
+from mwaconvert.transients.dispersion import Reference, delay_per_dm, delay_samples
+from mwaconvert.transients.prepare import Preparation, Progress
+from mwaconvert.transients.spectra import Spectra
+from mwaconvert.transients.stream import Stream
+
+GULP_BYTES = 64 << 20  # of input, unless a sample or the sweep takes more
+
+
+@dataclass(frozen=True, eq=False)
+class Dedispersion:
+    """How a file is dedispersed: made by `plan_dedispersion`."""
+
+    stream: Stream
+    dm: float
+    nsub: int
+    tscrunch: int
+    prepare: Preparation
+    shifts: npt.NDArray[np.int64]  #: (n_chan) samples by which each channel is moved ahead
+    gulp: int  #: samples of output, before they are averaged in time, that are made at a time
+    nthreads: int = 0
+
+    @property
+    def complete(self) -> range:
+        """Samples of output, before they are averaged in time, for which all channels are within the file."""
+        first = max(0, -int(self.shifts.min()))
+        return range(first, self.stream.nsamp - max(0, int(self.shifts.max())))
+
+    @property
+    def sweep(self) -> int:
+        """Samples by which gulps overlap."""
+        return int(self.shifts.max() - self.shifts.min())
+
+    @property
+    def memory_bytes(self) -> int:
+        """Largest memory of a gulp: as it is read, shifted, and averaged."""
+        data = np.dtype(self.stream.dtype).itemsize
+        if self.prepare.mean is not None:
+            data += 4
+        read = (self.gulp + self.sweep) * self.stream.nchan * (data + (4 if self.stream.weighted else 0))
+        shifted = self.gulp * self.stream.nchan * (data + 4)
+        return read + shifted + 24 * self.gulp * self.nsub
+
+    def need_complete(self) -> range:
+        """`complete`, if there is any.
+
+        Raises
+        ------
+        InputError : the pulse sweeps out of the file
+        """
+        if len(self.complete) < self.tscrunch:
+            stream = self.stream
+            raise InputError(
+                f"{stream.path}: DM {self.dm:g} sweeps over {self.sweep * stream.dt:.4g} s, the file lasts "
+                f"{stream.nsamp * stream.dt:.4g} s from DM {stream.dm:g}: take a lower DM"
+            )
+        return self.complete
+
+    def blocks(self, span: range, progress: Progress | None = None) -> Iterator[Spectra]:
+        """Dedispersed, averaged spectra, gulp by gulp.
+
+        Parameters
+        ----------
+        span : samples of output before they are averaged in time; what is left over at its end is dropped
+        progress : called with (done, total) samples
+
+        Yields
+        ------
+        Spectra
+            what lies beyond the ends of the file has weight 0
+        """
+        stop = span.start + len(span) // self.tscrunch * self.tscrunch
+        step = max(1, self.gulp // self.tscrunch) * self.tscrunch
+        for begin in range(span.start, stop, step):
+            end = min(begin + step, stop)
+            yield self._shifted(begin, end).subband(self.nsub).downsample(self.tscrunch)
+            if progress is not None:
+                progress(end - span.start, stop - span.start)
+
+    def series(self, progress: Progress | None = None) -> Iterator[npt.NDArray[np.float32]]:
+        """The sum over the channels, gulp by gulp, where all channels are within the file.
+
+        Where weights are not 1 it is the weighted mean times the number of channels; 0 where all weights are 0.
+
+        Parameters
+        ----------
+        progress : called with (done, total) samples
+
+        Raises
+        ------
+        InputError : the pulse sweeps out of the file
+        """
+        span = self.need_complete()
+        stop = span.start + len(span) // self.tscrunch * self.tscrunch
+        step = max(1, self.gulp // self.tscrunch) * self.tscrunch
+        lowest = int(self.shifts.min())
+        delays = np.ascontiguousarray((self.shifts - lowest)[None], np.int32)
+        for begin in range(span.start, stop, step):
+            end = min(begin + step, stop)
+            read = self.prepare(
+                self.stream.spectra(begin + lowest, end - begin + int(delays.max()), self.nthreads)
+            )
+            out = np.empty((1, end - begin), np.float32)
+            if read.weights is None:
+                _core.dedisperse(read.data, delays, out, self.nthreads)
+            else:
+                weights = read.weights if read.weights.ndim == 2 else read.weights[:, None]
+                weights = np.ascontiguousarray(np.broadcast_to(weights, read.data.shape))
+                total = np.empty_like(out)
+                _core.dedisperse(np.ascontiguousarray(read.data * weights), delays, out, self.nthreads)
+                _core.dedisperse(weights, delays, total, self.nthreads)
+                mean = np.divide(out, total, out=np.zeros_like(out), where=total > 0)
+                out = np.where(total == read.nchan, out, mean * np.float32(read.nchan))
+            yield out[0].reshape(-1, self.tscrunch).sum(1, dtype=np.float64).astype(np.float32) / np.float32(
+                self.tscrunch
+            )
+            if progress is not None:
+                progress(end - span.start, stop - span.start)
+
+    def spectra(self, progress: Progress | None = None) -> Spectra:
+        """All of it in memory, as long as the file: what lies beyond its ends has weight 0.
+
+        Parameters
+        ----------
+        progress : called with (done, total) samples
+
+        Raises
+        ------
+        InputError : the file is shorter than one averaged sample
+        """
+        n_out = self.stream.nsamp // self.tscrunch
+        if n_out < 1:
+            raise InputError(
+                f"{self.stream.path}: cannot average {self.tscrunch} of {self.stream.nsamp} samples"
+            )
+        parts = list(self.blocks(range(self.stream.nsamp), progress))
+        data = np.concatenate([part.data for part in parts], axis=1)
+        weights = None
+        if any(part.weights is not None for part in parts):
+            weights = np.concatenate([_whole(part) for part in parts], axis=1)
+        return replace(parts[0], data=data, weights=weights, start_mjd=self.stream.start_mjd)
+
+    def _shifted(self, begin: int, end: int) -> Spectra:
+        """Dedispersed samples at full resolution."""
+        stream, n = self.stream, end - begin
+        low = min(max(0, begin + int(self.shifts.min())), stream.nsamp - 1)
+        high = max(min(stream.nsamp, end + int(self.shifts.max())), low + 1)
+        read = self.prepare(stream.spectra(low, high - low, self.nthreads))
+        inside = begin + self.shifts.min() >= 0 and end + self.shifts.max() <= stream.nsamp
+        data = np.zeros((stream.nchan, n), read.data.dtype)
+        weights = None if inside and read.weights is None else np.zeros((stream.nchan, n), np.float32)
+        for channel, shift in enumerate(begin + self.shifts - low):
+            first, last = max(0, int(shift)), min(read.nsamp, int(shift) + n)
+            if first >= last:
+                continue
+            place = slice(first - int(shift), last - int(shift))
+            data[channel, place] = read.data[channel, first:last]
+            if weights is not None:
+                if read.weights is None:
+                    weights[channel, place] = 1
+                elif read.weights.ndim == 1:
+                    weights[channel, place] = read.weights[channel]
+                else:
+                    weights[channel, place] = read.weights[channel, first:last]
+        start = None if stream.start_mjd is None else stream.start_mjd + begin * stream.dt / 86400
+        return replace(read, data=data, weights=weights, dm=self.dm, start_mjd=start)
+
+
+def plan_dedispersion(
+    stream: Stream,
+    dm: float,
+    *,
+    nsub: int | None = None,
+    tscrunch: int = 1,
+    prepare: Preparation | None = None,
+    reference: Reference = "top",
+    gulp: int | None = None,
+    nthreads: int = 0,
+) -> Dedispersion:
+    """Prepare to dedisperse a file.
+
+    Parameters
+    ----------
+    stream : the file
+    dm : pc/cm^3
+    nsub : number of sub-bands that are left, divides the number of channels; default all
+    tscrunch : number of samples that become one
+    prepare : what is done to the spectra before
+    reference : the frequency that stays where it is: top, bottom, centre, infinity or MHz
+    gulp : samples that are made at a time; the result does not depend on it
+    nthreads : 0 for all cores; the result does not depend on it
+
+    Returns
+    -------
+    Dedispersion
+
+    Raises
+    ------
+    InputError : numbers that make no sense
+    """
+    if not np.isfinite(dm):
+        raise InputError(f"a DM of {dm}")
+    nsub = stream.nchan if nsub is None else nsub
+    if nsub < 1 or stream.nchan % nsub:
+        raise InputError(f"{nsub} sub-bands do not divide the {stream.nchan} channels of {stream.path}")
+    if tscrunch < 1:
+        raise InputError(f"cannot average {tscrunch} samples")
+    if tscrunch > stream.nsamp:
+        raise InputError(f"{stream.path}: cannot average {tscrunch} of {stream.nsamp} samples")
+    if gulp is not None and gulp < 1:
+        raise InputError(f"a gulp of {gulp} samples")
+    per_dm = delay_per_dm(stream.freqs, reference, stream.k_dm) / stream.dt
+    shifts = delay_samples(dm - stream.dm, per_dm)[0].astype(np.int64)
+    sweep = int(shifts.max() - shifts.min())
+    if gulp is None:
+        gulp = max(min(4096, stream.nsamp), GULP_BYTES // stream.bytes_per_sample - sweep)
+    gulp = min(gulp, stream.nsamp)
+    return Dedispersion(stream, float(dm), nsub, tscrunch, prepare or Preparation(), shifts, gulp, nthreads)
+
+
+def _whole(spectra: Spectra) -> npt.NDArray[np.float32]:
+    if spectra.weights is None:
+        return np.ones(spectra.data.shape, np.float32)
+    weights = spectra.weights if spectra.weights.ndim == 2 else spectra.weights[:, None]
+    return np.asarray(np.broadcast_to(weights, spectra.data.shape))

@@ -1,0 +1,119 @@
+"""What is done to spectra before they are summed: channels that are left out, and channels brought to one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert.errors import InputError
+from mwaconvert.transients.spectra import Spectra
+from mwaconvert.transients.stream import Stream
+
+_BLOCK = 4096  # samples of which sums are added at a time, whatever is read at a time
+
+Progress = Callable[[int, int], object]
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """Steps that treat every sample alike, so that it does not matter in which pieces the data come."""
+
+    masked: npt.NDArray[np.bool_] | None = None  #: (n_chan) channels that get weight 0
+    mean: npt.NDArray[np.float64] | None = None  #: (n_chan) to subtract
+    std: npt.NDArray[np.float64] | None = None  #: (n_chan) to divide by; 0: the channel gets weight 0
+
+    def __call__(self, spectra: Spectra) -> Spectra:
+        """The spectra with these steps done."""
+        gone = self.masked
+        if self.mean is not None and self.std is not None:
+            flat = self.std <= 0
+            gone = flat if gone is None else gone | flat
+            scale = np.divide(1.0, self.std, out=np.zeros_like(self.std), where=~flat)
+            data = np.empty(spectra.data.shape, np.float32)
+            for channel, row in enumerate(spectra.data):
+                data[channel] = (row - self.mean[channel]) * scale[channel]
+            spectra = replace(spectra, data=data)
+        return spectra if gone is None or not gone.any() else spectra.masked(gone)
+
+
+def select_channels(
+    freqs: npt.NDArray[np.float64],
+    channels: list[tuple[int, int]],
+    bands_mhz: list[tuple[float, float]],
+) -> npt.NDArray[np.bool_] | None:
+    """Channels by number or frequency.
+
+    Parameters
+    ----------
+    freqs : (n_chan) MHz, ascending
+    channels : first and last, counted from 0 at the lowest frequency
+    bands_mhz : lowest and highest frequency; channels whose centres are within
+
+    Returns
+    -------
+    (n_chan) True where selected, or None if nothing was asked for
+
+    Raises
+    ------
+    InputError : there is no such channel, or none is left
+    """
+    if not channels and not bands_mhz:
+        return None
+    chosen = np.zeros(freqs.size, bool)
+    for first, last in channels:
+        if not 0 <= first <= last < freqs.size:
+            raise InputError(f"channels {first} to {last}: there are channels 0 to {freqs.size - 1}")
+        chosen[first : last + 1] = True
+    for low, high in bands_mhz:
+        within = (freqs >= low) & (freqs <= high)
+        if not within.any():
+            raise InputError(
+                f"{low:g} to {high:g} MHz: no channel of the band, {freqs[0]:g} to {freqs[-1]:g} MHz, is within"
+            )
+        chosen |= within
+    if chosen.all():
+        raise InputError("all channels are masked")
+    return chosen
+
+
+def channel_statistics(
+    stream: Stream, progress: Progress | None = None, nthreads: int = 0
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and standard deviation of each channel over the whole file, of samples with weight above 0.
+
+    Parameters
+    ----------
+    stream : is read once
+    progress : called with (done, total) samples
+    nthreads : 0 for all cores; the result does not depend on it
+
+    Returns
+    -------
+    mean, std
+        (n_chan); std is 0 of a channel that does not vary or has fewer than two samples
+    """
+    count, total, squares = (np.zeros(stream.nchan) for _ in range(3))
+    about = np.zeros(stream.nchan)
+    for first in range(0, stream.nsamp, _BLOCK):
+        spectra = stream.spectra(first, min(_BLOCK, stream.nsamp - first), nthreads)
+        x = spectra.data.astype(np.float64)
+        good = np.ones(x.shape, bool)
+        if spectra.weights is not None:
+            good &= (spectra.weights if spectra.weights.ndim == 2 else spectra.weights[:, None]) > 0
+        n = good.sum(1)
+        fresh = (count == 0) & (n > 0)  # numbers near zero keep their digits when squared
+        about[fresh] = (np.where(good[fresh], x[fresh], 0).sum(1)) / n[fresh]
+        x -= about[:, None]
+        x[~good] = 0
+        count += n
+        total += x.sum(1)
+        squares += (x * x).sum(1)
+        if progress is not None:
+            progress(first + x.shape[1], stream.nsamp)
+    mean = total / np.maximum(count, 1)
+    variance = squares / np.maximum(count, 1) - mean**2
+    std = np.sqrt(np.where((count > 1) & (variance > 1e-12 * (mean**2 + about**2)), variance, 0))
+    return about + mean, std
