@@ -19,7 +19,11 @@ Value = bool | int | float | str
 #: keyword and value, or HISTORY/COMMENT and a text of any length up to 72 characters
 Card = tuple[str, Value]
 
-TABLE_FORMATS = {"S": "A", "f8": "D", "f4": "E", "i4": "J"}
+TABLE_FORMATS = {"S": "A", "f8": "D", "f4": "E", "i4": "J", "i8": "K"}
+
+
+class LongString(str):
+    """A string value that may go on in CONTINUE cards, for readers that are known to follow them."""
 
 
 def header_bytes(cards: Iterable[Card]) -> bytes:
@@ -36,7 +40,7 @@ def table_bytes(
     Parameters
     ----------
     name : EXTNAME
-    columns : name, (n_rows, ...) array of bytes, float64, float32 or int32, unit; a second axis makes a vector
+    columns : name, (n_rows, ...) array of bytes, float64, float32, int32 or int64, unit; a second axis makes a vector
     cards : further keywords
     """
     fields = [(key, array.dtype.newbyteorder(">"), array.shape[1:]) for key, array, _ in columns]
@@ -65,6 +69,8 @@ def table_bytes(
 
 
 def _card(keyword: str, value: Value) -> str:
+    if isinstance(value, LongString):
+        return _continued(keyword, _ascii(value).replace("'", "''"))
     if keyword in ("HISTORY", "COMMENT"):
         return f"{keyword:8}{_ascii(str(value))}".ljust(CARD)[:CARD]
     if isinstance(value, bool):
@@ -84,3 +90,15 @@ def _card(keyword: str, value: Value) -> str:
 
 def _ascii(text: str) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in text)
+
+
+def _continued(keyword: str, quoted: str) -> str:
+    """A string over as many cards as it needs (FITS standard 4.0, section 4.2.1.2)."""
+    cards, start = [], f"{keyword:8}= "
+    while len(quoted) > LONGEST_STRING:
+        end = LONGEST_STRING - 1
+        if quoted[:end].count("'") % 2:  # a doubled quote stays in one card
+            end -= 1
+        cards.append(f"{start}'{quoted[:end]}&'".ljust(CARD))
+        quoted, start = quoted[end:], "CONTINUE  "
+    return "".join([*cards, f"{start}'{quoted:8}'".ljust(CARD)])

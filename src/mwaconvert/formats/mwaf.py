@@ -1,0 +1,348 @@
+"""Flag files (.mwaf): one bit for each timestep, baseline and fine channel of one coarse channel.
+
+Version 1.0 is cotter's, 2.0 is Birli's. A row of the table FLAGS holds the channels of one baseline at one
+timestep as bits, the first channel in the highest bit; rows run through baselines fastest. The polarisations
+share a flag.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert.errors import FormatError, InputError, ResourceError
+from mwaconvert.formats.fits_text import BLOCK, Card, LongString, header_bytes, table_bytes
+from mwaconvert.formats.staging import StagedPath
+
+if TYPE_CHECKING:
+    from mwaconvert.observation.model import Metadata
+
+#: <obsid>_<box of the legacy correlator> or <obsid>_ch<receiver channel>; archives of them end in .zip
+NAME = re.compile(r"(?P<obsid>\d{10})_(?:ch)?(?P<box>\d{2,3})\.mwaf")
+#: flags of one coarse channel never take so much; what does is no archive of flags
+LARGEST_MEMBER = 8 << 30
+
+PackedFlags = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class FlagFile:
+    """The flags of one coarse channel.
+
+    Attributes
+    ----------
+    name : path, that of the archive and the member if it came from one
+    version : 1.0 or 2.0
+    gpubox : legacy correlator box, or receiver channel number (MWAX): `CoarseChannel.gpubox`
+    n_scans : timesteps that the header speaks of; version 1.0 may have written fewer, the last ones
+    centre_gps_s : centre of the first timestep; None in version 1.0, whose timesteps are those of the schedule
+    flags : (n_times, n_baselines, n_bytes) eight channels a byte, the first in the highest bit
+    """
+
+    name: str
+    version: str
+    obsid: int
+    gpubox: int
+    n_antennas: int
+    n_channels: int
+    n_scans: int
+    centre_gps_s: float | None
+    software: str
+    flags: PackedFlags
+
+    @property
+    def n_times(self) -> int:
+        return len(self.flags)
+
+    def unpacked(self, time: int) -> npt.NDArray[np.bool_]:
+        """(n_baselines, n_channels) flags of one timestep."""
+        return np.unpackbits(self.flags[time], axis=1, count=self.n_channels).astype(bool)
+
+    def start_gps_s(self, int_time_s: float, sched_start_gps_s: float) -> float:
+        """Start of the first timestep of `flags`."""
+        if self.centre_gps_s is not None:
+            return self.centre_gps_s - int_time_s / 2
+        return sched_start_gps_s + (self.n_scans - self.n_times) * int_time_s
+
+
+def find_flag_files(folder: Path, obsid: int) -> tuple[Path, ...]:
+    """Flag files of an observation in a folder: the files themselves, else archives of them."""
+    files = [p for p in folder.iterdir() if (m := NAME.fullmatch(p.name)) and int(m["obsid"]) == obsid]
+    if not files:
+        files = [p for p in folder.glob(f"{obsid}*.zip") if "flag" in p.name]
+    return tuple(sorted(files))
+
+
+def read_flag_files(paths: Iterable[Path]) -> tuple[FlagFile, ...]:
+    """Read flag files and zip archives of them.
+
+    Raises
+    ------
+    InputError : there is no such file
+    FormatError : a file that is no flag file, or damaged
+    """
+    found: list[FlagFile] = []
+    for path in paths:
+        try:
+            if path.suffix.lower() == ".zip":
+                found += _read_archive(path)
+            else:
+                found.append(parse_flag_file(path.read_bytes(), str(path)))
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such flag file") from None
+        except OSError as error:
+            raise ResourceError(f"{path}: cannot be read: {error.strerror}") from None
+    return tuple(found)
+
+
+def _read_archive(path: Path) -> list[FlagFile]:
+    found = []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if not member.filename.lower().endswith(".mwaf"):
+                    continue
+                if member.file_size > LARGEST_MEMBER:
+                    raise FormatError(
+                        f"{path}: {member.filename} would unpack to {member.file_size / 2**30:.0f} GiB; "
+                        "flags of a coarse channel are never so large"
+                    )
+                found.append(parse_flag_file(archive.read(member), f"{path}/{member.filename}"))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise FormatError(
+            f"{path}: damaged or no zip archive of flag files: {error}; fetch it again"
+        ) from None
+    if not found:
+        raise FormatError(f"{path}: holds no flag file (.mwaf)")
+    return found
+
+
+def parse_flag_file(data: bytes, name: str) -> FlagFile:
+    """A flag file from its bytes.
+
+    Parameters
+    ----------
+    name : for messages
+
+    Raises
+    ------
+    FormatError
+    """
+    from astropy.io import fits
+    from astropy.utils.exceptions import AstropyWarning
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            with fits.open(io.BytesIO(data), memmap=False) as hdus:
+                primary, table = hdus[0].header, hdus[1].header
+                offset = int(hdus[1].fileinfo()["datLoc"])
+    except (OSError, IndexError, ValueError, TypeError) as error:
+        raise FormatError(f"{name}: not a flag file: {' '.join(str(error).split())}") from None
+    return _parse(data, name, primary, table, offset)
+
+
+def _parse(data: bytes, name: str, primary: Any, table: Any, offset: int) -> FlagFile:
+    def number(key: str) -> int:
+        try:
+            return int(primary[key])
+        except (KeyError, ValueError, TypeError):
+            raise FormatError(f"{name}: not a flag file: its header has no usable {key}") from None
+
+    version = str(primary.get("VERSION", "")).strip()
+    if version not in ("1.0", "2.0"):
+        raise FormatError(f"{name}: version '{version}' of flag files is unknown; 1.0 and 2.0 are read")
+    n_antennas, n_channels = number("NANTENNA"), number("NCHANS")
+    n_baselines = n_antennas * (n_antennas + 1) // 2
+    form = re.fullmatch(r"(\d*)X", str(table.get("TFORM1", "")).strip())
+    if str(table.get("TTYPE1", "")).strip() != "FLAGS" or table.get("TFIELDS") != 1 or form is None:
+        raise FormatError(f"{name}: not a flag file: its first table has not the one column FLAGS of bits")
+    width, n_rows = int(table["NAXIS1"]), int(table["NAXIS2"])
+    if int(form[1] or 1) != n_channels or width != -(-n_channels // 8):
+        raise FormatError(
+            f"{name}: damaged: NCHANS is {n_channels}, but a row of FLAGS holds {form[1] or 1} channels"
+        )
+    if n_antennas < 1 or n_rows == 0 or n_rows % n_baselines:
+        raise FormatError(
+            f"{name}: damaged: {n_rows} rows are not a whole number of timesteps of the {n_baselines} baselines "
+            f"of {n_antennas} antennas"
+        )
+    if len(data) < offset + n_rows * width:
+        raise FormatError(
+            f"{name}: ends early: expected {offset + n_rows * width} bytes, found {len(data)}; fetch it again"
+        )
+    n_scans = number("NSCANS")
+    if n_rows // n_baselines > n_scans:
+        raise FormatError(
+            f"{name}: damaged: {n_rows // n_baselines} timesteps of flags, but NSCANS is {n_scans}"
+        )
+    flags = np.frombuffer(data, np.uint8, n_rows * width, offset).reshape(-1, n_baselines, width)
+    centre = None
+    if version == "2.0":
+        try:
+            centre = float(primary["GPSSTART"])
+        except (KeyError, ValueError, TypeError):
+            raise FormatError(f"{name}: not a flag file: its header has no usable GPSSTART") from None
+    return FlagFile(
+        name=name,
+        version=version,
+        obsid=number("GPSTIME" if version == "1.0" else "OBSID"),
+        gpubox=number("GPUBOXNO"),
+        n_antennas=n_antennas,
+        n_channels=n_channels,
+        n_scans=n_scans,
+        centre_gps_s=centre,
+        software=str(primary.get("SOFTWARE", primary.get("COTVER", ""))).strip(),
+        flags=flags,
+    )
+
+
+class FlagFileWriter:
+    """Writes the flags of one coarse channel as version 2.0, timestep by timestep.
+
+    Parameters
+    ----------
+    path : file to write
+    metadata : observation
+    gpubox : `CoarseChannel.gpubox`
+    n_times : timesteps that will be written
+    centre_gps_s : centre of the first one
+    software, command_line : who wrote it
+    strategy : RFI strategy that found the flags; empty for none
+    overwrite : whether an existing file may be replaced
+
+    Raises
+    ------
+    InputError, ResourceError : the file exists already, or cannot be written
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        metadata: Metadata,
+        gpubox: int,
+        n_times: int,
+        centre_gps_s: float,
+        *,
+        software: str,
+        command_line: str = "",
+        strategy: str = "",
+        overwrite: bool = False,
+    ) -> None:
+        self.path = path
+        self._metadata, self._n_times = metadata, n_times
+        self._antenna1, self._antenna2 = np.triu_indices(metadata.n_antennas)
+        self._by_channel = np.zeros(metadata.n_fine, np.int64)
+        self._by_baseline = np.zeros(len(self._antenna1), np.int64)
+        self._written = 0
+        self._staged = StagedPath(path, overwrite)
+        cards: list[Card] = [
+            ("SIMPLE", True),
+            ("BITPIX", 8),
+            ("NAXIS", 0),
+            ("EXTEND", True),
+            ("VERSION", "2.0"),
+            ("OBSID", metadata.obsid),
+            ("GPSSTART", f"{centre_gps_s:.2f}".rstrip("0").rstrip(".")),
+            ("NCHANS", metadata.n_fine),
+            ("NANTENNA", metadata.n_antennas),
+            ("NSCANS", n_times),
+            ("NPOLS", 1),
+            ("GPUBOXNO", gpubox),
+            ("SOFTWARE", LongString(software)),
+            ("AO_VER", ""),
+            ("AO_STRAT", LongString(strategy)),
+            ("CMDLINE", LongString(command_line)),
+        ]
+        width = -(-metadata.n_fine // 8)
+        table: list[Card] = [
+            ("XTENSION", "BINTABLE"),
+            ("BITPIX", 8),
+            ("NAXIS", 2),
+            ("NAXIS1", width),
+            ("NAXIS2", n_times * len(self._antenna1)),
+            ("PCOUNT", 0),
+            ("GCOUNT", 1),
+            ("TFIELDS", 1),
+            ("TTYPE1", "FLAGS"),
+            ("TFORM1", f"{metadata.n_fine}X"),
+            ("EXTNAME", "FLAGS"),
+        ]
+        try:
+            self._file = self._staged.temporary.open("wb")
+            self._file.write(header_bytes(cards) + header_bytes(table))
+        except OSError as error:
+            self._staged.discard()
+            raise ResourceError(f"{path}: cannot be written: {error.strerror}") from None
+
+    def write(self, flags: npt.NDArray[np.bool_]) -> None:
+        """Append a timestep.
+
+        Parameters
+        ----------
+        flags : (n_baselines, n_fine) all baselines (0,0), (0,1) .. (n-1,n-1)
+        """
+        if flags.shape != (len(self._by_baseline), len(self._by_channel)):
+            raise ValueError(f"flags have shape {flags.shape}")
+        self._by_channel += flags.sum(axis=0)
+        self._by_baseline += flags.sum(axis=1)
+        self._file.write(np.packbits(flags, axis=1).tobytes())
+        self._written += 1
+
+    def close(self) -> None:
+        """Add the tables, sync the file and give it its final name."""
+        if self._written != self._n_times:
+            raise ValueError(f"{self._written} timesteps were written, {self._n_times} announced")
+        n_baselines, n_fine = len(self._by_baseline), len(self._by_channel)
+        size = n_baselines * self._n_times * -(-n_fine // 8)
+        names = np.array([a.name.encode("ascii", "replace") for a in self._metadata.antennas], "S")
+        index = np.arange(n_baselines, dtype=np.int32)
+        tables = (
+            table_bytes(
+                "CH_OCC",
+                [
+                    ("Index", np.arange(n_fine, dtype=np.int32), None),
+                    ("Count", self._by_channel, None),
+                    ("Occupancy", self._by_channel / (n_baselines * self._n_times), None),
+                ],
+                [],
+            ),
+            table_bytes(
+                "BL_OCC",
+                [
+                    ("Index", index, None),
+                    ("Antenna1", self._antenna1.astype(np.int32), None),
+                    ("Antenna2", self._antenna2.astype(np.int32), None),
+                    ("Count", self._by_baseline, None),
+                    ("Occupancy", self._by_baseline / (n_fine * self._n_times), None),
+                ],
+                [],
+            ),
+            table_bytes(
+                "TILES",
+                [("Antenna", np.arange(len(names), dtype=np.int32), None), ("TileName", names, None)],
+                [],
+            ),
+        )
+        try:
+            self._file.write(bytes(-size % BLOCK) + b"".join(tables))
+            self._file.close()
+            self._staged.commit()
+        except OSError as error:
+            self.abort()
+            raise ResourceError(f"{self.path}: writing failed: {error.strerror}") from error
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        self._file.close()
+        self._staged.discard()
