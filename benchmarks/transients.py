@@ -177,8 +177,7 @@ def boxcars(threads: int) -> None:
     top, start, width = np.empty(shape, np.float32), np.empty(shape, np.int32), np.empty(shape, np.int32)
 
     def ours() -> None:
-        _core.noise(series, mean, sigma, threads)
-        _core.boxcar_search(series, mean, sigma, 9, 1024, top, start, width, threads)
+        _core.search_series(series, 9, 1024, mean, sigma, top, start, width, threads)
 
     def theirs() -> None:
         total = np.cumsum(series[0], dtype=np.float64)

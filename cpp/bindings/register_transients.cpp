@@ -109,6 +109,22 @@ void register_transients(py::module_& m) {
       "series"_a.noconvert(), "mean"_a.noconvert(), "sigma"_a.noconvert(), "n_width"_a, "block"_a,
       "snr"_a.noconvert(), "start"_a.noconvert(), "width"_a.noconvert(), "nthreads"_a = 0,
       "Best boxcar of each stretch of each series; see cpp/include/mwaconvert/boxcar.hpp.");
+  m.def(
+      "search_series",
+      [](const Array<float>& series, int n_width, int64_t block, Array<float>& mean, Array<float>& sigma,
+         Array<float>& snr, Array<int32_t>& start, Array<int32_t>& width, int nthreads) {
+        const auto x = view<float, 2>(series, "series", {-1, -1});
+        const auto a = mutable_view<float, 1>(mean, "mean", {x.shape[0]});
+        const auto s = mutable_view<float, 1>(sigma, "sigma", {x.shape[0]});
+        const auto best = mutable_view<float, 2>(snr, "snr", {x.shape[0], -1});
+        const auto at = mutable_view<int32_t, 2>(start, "start", {x.shape[0], best.shape[1]});
+        const auto w = mutable_view<int32_t, 2>(width, "width", {x.shape[0], best.shape[1]});
+        py::gil_scoped_release release;
+        search_series(x, n_width, block, a, s, best, at, w, nthreads);
+      },
+      "series"_a.noconvert(), "n_width"_a, "block"_a, "mean"_a.noconvert(), "sigma"_a.noconvert(),
+      "snr"_a.noconvert(), "start"_a.noconvert(), "width"_a.noconvert(), "nthreads"_a = 0,
+      "Noise and best boxcars of each series; see cpp/include/mwaconvert/boxcar.hpp.");
 }
 
 }  // namespace mwaconvert

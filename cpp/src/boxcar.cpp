@@ -56,6 +56,18 @@ double median(std::vector<double>& values) {
 typedef float f32x16 __attribute__((vector_size(64)));
 typedef float f32x16_loose __attribute__((vector_size(64), aligned(4), may_alias));
 
+MWACONVERT_INLINE f32x16 larger(f32x16 a, f32x16 b) {
+  return a > b ? a : b;
+}
+// By halves: one lane after the other would take longer than the search itself.
+MWACONVERT_INLINE float largest_lane(f32x16 v) {
+  v = larger(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+  v = larger(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+  v = larger(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+  v = larger(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+  return v[0];
+}
+
 // y[k] = f(k) for k of [0, n), the largest of the first `starts` of them.
 template <typename F, typename G>
 MWACONVERT_INLINE float largest(float* y, int64_t n, int64_t starts, F vector, G scalar) {
@@ -67,11 +79,10 @@ MWACONVERT_INLINE float largest(float* y, int64_t n, int64_t starts, F vector, G
     for (int j = 0; j < kBest; ++j) {
       const f32x16 v = vector(k + 16 * j);
       *reinterpret_cast<f32x16_loose*>(y + k + 16 * j) = v;
-      best[j] = v > best[j] ? v : best[j];
+      best[j] = larger(v, best[j]);
     }
-  float top = -HUGE_VALF;
-  for (const f32x16& b : best)
-    for (int lane = 0; lane < 16; ++lane) top = std::max(top, b[lane]);
+  for (int j = 1; j < kBest; ++j) best[0] = larger(best[0], best[j]);
+  float top = largest_lane(best[0]);
   for (; k < starts; ++k) {
     y[k] = scalar(k);
     top = y[k] > top ? y[k] : top;
@@ -131,50 +142,79 @@ Best search_block(const float* x, int64_t n_block, int64_t n_more, float mean, f
   return best;
 }
 
+struct Noise {
+  float mean = 0, sigma = 0;
+};
+
+Noise noise_of(const float* x, int64_t n) {
+  static thread_local std::vector<double> means, variances;
+  means.clear();
+  variances.clear();
+  for (int64_t b = 0; b < std::max<int64_t>(1, n / kNoiseBlock); ++b) {
+    const Moments m = moments(x + b * kNoiseBlock, std::min(kNoiseBlock, n));
+    if (!std::isfinite(m.mean) || !std::isfinite(m.variance)) continue;
+    means.push_back(m.mean);
+    variances.push_back(m.variance);
+  }
+  if (means.empty()) return {};
+  return {static_cast<float>(median(means)), static_cast<float>(std::sqrt(median(variances)))};
+}
+
+void check_search(int64_t n_samp, int n_width, int64_t block, int64_t n_block) {
+  if (n_samp < 1) throw InputError("a series without samples has no noise");
+  if (n_width < 1 || n_width > 20) throw InputError("the number of widths is not between 1 and 20");
+  if (block < 64 || block % 64 != 0) throw InputError("the length of a stretch is not a multiple of 64");
+  if (n_block != (n_samp + block - 1) / block)
+    throw InputError("expected one result for each stretch of each series");
+}
+
+void search_one(const float* x, int64_t n_samp, Noise noise, int n_width, int64_t block, float* snr,
+                int32_t* start, int32_t* width) {
+  static thread_local Scratch<float> memory;
+  const int64_t widest = int64_t{1} << (n_width - 1);
+  float* y = memory.get(block + widest);
+  for (int64_t begin = 0, b = 0; begin < n_samp; begin += block, ++b) {
+    const int64_t n = std::min(block, n_samp - begin);
+    Best best{0, 0, 1};
+    if (noise.sigma > 0)
+      best = search_block(x + begin, n, std::min(widest - 1, n_samp - begin - n), noise.mean, noise.sigma,
+                          n_width, y);
+    snr[b] = best.snr;
+    start[b] = static_cast<int32_t>(begin) + best.start;
+    width[b] = best.width;
+  }
+}
+
 }  // namespace
 
 void noise(View<const float, 2> series, View<float, 1> mean, View<float, 1> sigma, int nthreads) {
-  const int64_t n = series.shape[1];
-  if (n < 1) throw InputError("a series without samples has no noise");
-  const int64_t blocks = std::max<int64_t>(1, n / kNoiseBlock);
+  if (series.shape[1] < 1) throw InputError("a series without samples has no noise");
   parallel_for(series.shape[0], nthreads, [&](int64_t t) {
-    std::vector<double> means, variances;
-    for (int64_t b = 0; b < blocks; ++b) {
-      const Moments m = moments(&series(t, b * kNoiseBlock), std::min(kNoiseBlock, n));
-      if (!std::isfinite(m.mean) || !std::isfinite(m.variance)) continue;
-      means.push_back(m.mean);
-      variances.push_back(m.variance);
-    }
-    if (means.empty()) {
-      mean(t) = sigma(t) = 0;
-      return;
-    }
-    mean(t) = static_cast<float>(median(means));
-    sigma(t) = static_cast<float>(std::sqrt(median(variances)));
+    const Noise n = noise_of(&series(t, 0), series.shape[1]);
+    mean(t) = n.mean;
+    sigma(t) = n.sigma;
   });
 }
 
 void boxcar_search(View<const float, 2> series, View<const float, 1> mean, View<const float, 1> sigma,
                    int n_width, int64_t block, View<float, 2> snr, View<int32_t, 2> start,
                    View<int32_t, 2> width, int nthreads) {
-  if (n_width < 1 || n_width > 20) throw InputError("the number of widths is not between 1 and 20");
-  if (block < 64 || block % 64 != 0) throw InputError("the length of a stretch is not a multiple of 64");
-  const int64_t n_samp = series.shape[1], n_block = (n_samp + block - 1) / block;
-  if (snr.shape[1] != n_block) throw InputError("expected one result for each stretch of each series");
-  const int64_t widest = int64_t{1} << (n_width - 1);
+  check_search(series.shape[1], n_width, block, snr.shape[1]);
   parallel_for(series.shape[0], nthreads, [&](int64_t t) {
-    static thread_local Scratch<float> memory;
-    float* y = memory.get(block + widest);
-    for (int64_t b = 0; b < n_block; ++b) {
-      const int64_t begin = b * block, n = std::min(block, n_samp - begin);
-      Best best{0, 0, 1};
-      if (sigma(t) > 0)
-        best = search_block(&series(t, begin), n, std::min(widest - 1, n_samp - begin - n), mean(t), sigma(t),
-                            n_width, y);
-      snr(t, b) = best.snr;
-      start(t, b) = static_cast<int32_t>(begin) + best.start;
-      width(t, b) = best.width;
-    }
+    search_one(&series(t, 0), series.shape[1], {mean(t), sigma(t)}, n_width, block, &snr(t, 0), &start(t, 0),
+               &width(t, 0));
+  });
+}
+
+void search_series(View<const float, 2> series, int n_width, int64_t block, View<float, 1> mean,
+                   View<float, 1> sigma, View<float, 2> snr, View<int32_t, 2> start, View<int32_t, 2> width,
+                   int nthreads) {
+  check_search(series.shape[1], n_width, block, snr.shape[1]);
+  parallel_for(series.shape[0], nthreads, [&](int64_t t) {
+    const Noise n = noise_of(&series(t, 0), series.shape[1]);
+    mean(t) = n.mean;
+    sigma(t) = n.sigma;
+    search_one(&series(t, 0), series.shape[1], n, n_width, block, &snr(t, 0), &start(t, 0), &width(t, 0));
   });
 }
 

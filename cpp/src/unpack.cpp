@@ -17,7 +17,8 @@ typedef uint8_t u8x16 __attribute__((vector_size(16)));
 typedef uint8_t u8x16_loose __attribute__((vector_size(16), aligned(1), may_alias));
 
 constexpr int64_t kSamples =
-    512;  // spectra of an item: 16 channels of them fit the first cache, all the second
+    512;  // spectra of an item: a cache line of each, transposed, fits the first cache
+constexpr int64_t kLine = 64;
 constexpr int64_t kChannels = 128;  // channels that are unpacked at once
 constexpr int64_t kNumbers = 64;    // spectra of an item of wider numbers
 
@@ -95,23 +96,30 @@ MWACONVERT_INLINE void unpack_row(const uint8_t* in, int64_t n_values, uint8_t* 
   }
 }
 
-// (n_samp <= kSamples, n_chan) at `in` to (n_chan, n_samp) at `out`. Rows of out are written one after the
-// other, as long as they are: lines that are far apart would each wait for the memory.
+// (n_samp <= kSamples, n_chan) at `in` to (n_chan, n_samp) at `out`. Each cache line of a spectrum is read
+// once, the next one is asked for meanwhile (they are too far apart for the machine to guess), and rows of
+// out are written one after the other, as long as they are.
 MWACONVERT_INLINE void transpose_tile(const uint8_t* in, int64_t in_stride, int64_t n_samp, int64_t n_chan,
                                       uint8_t* out, int64_t out_stride) {
-  alignas(64) uint8_t rows[16 * kSamples];
+  constexpr int64_t row_length = kSamples + 64;  // rows not all in one cache set
+  alignas(64) uint8_t rows[kLine * row_length];
   const int64_t whole = n_samp / 16 * 16;
   int64_t c = 0;
-  for (; c + 16 <= n_chan; c += 16) {
-    for (int64_t t = 0; t < whole; t += 16)
-      transpose16(in + t * in_stride + c, in_stride, rows + t, kSamples);
-    for (int64_t k = 0; k < 16; ++k) {
+  for (; c + 16 <= n_chan; c += kLine) {
+    const int64_t n = std::min(kLine, (n_chan - c) / 16 * 16);
+    for (int64_t t = 0; t < whole; t += 16) {
+      const uint8_t* from = in + t * in_stride + c;
+      for (int64_t k = 0; k < 16; ++k) __builtin_prefetch(from + k * in_stride + kLine);
+      for (int64_t k = 0; k < n; k += 16)
+        transpose16(from + k, in_stride, rows + k * row_length + t, row_length);
+    }
+    for (int64_t k = 0; k < n; ++k) {
       uint8_t* row = out + (c + k) * out_stride;
-      std::memcpy(row, rows + k * kSamples, whole);
+      std::memcpy(row, rows + k * row_length, whole);
       for (int64_t t = whole; t < n_samp; ++t) row[t] = in[t * in_stride + c + k];
     }
   }
-  for (; c < n_chan; ++c)
+  for (c = n_chan / 16 * 16; c < n_chan; ++c)
     for (int64_t t = 0; t < n_samp; ++t) out[c * out_stride + t] = in[t * in_stride + c];
 }
 

@@ -258,3 +258,14 @@ def test_boxcars_threads():
         boxcars(series, mean, sigma, 9, 1024), boxcars(series, mean, sigma, 9, 1024, 3), strict=True
     ):
         np.testing.assert_array_equal(a, b)
+
+
+def test_noise_and_boxcars_at_once():
+    series = noise_data("f4", (5, 5000))
+    mean, sigma = noise(series)
+    want = boxcars(series, mean, sigma, 7, 1024)
+    got = [np.empty(5, np.float32), np.empty(5, np.float32), *(np.empty_like(x) for x in want)]
+    for nthreads in (1, 3):
+        _core.search_series(series, 7, 1024, *got, nthreads)
+        for a, b in zip(got, (mean, sigma, *want), strict=True):
+            np.testing.assert_array_equal(a, b)

@@ -20,4 +20,9 @@ void boxcar_search(View<const float, 2> series, View<const float, 1> mean, View<
                    int n_width, int64_t block, View<float, 2> snr, View<int32_t, 2> start,
                    View<int32_t, 2> width, int nthreads);
 
+// noise() and boxcar_search(), while a series is in the cache.
+void search_series(View<const float, 2> series, int n_width, int64_t block, View<float, 1> mean,
+                   View<float, 1> sigma, View<float, 2> snr, View<int32_t, 2> start, View<int32_t, 2> width,
+                   int nthreads);
+
 }  // namespace mwaconvert

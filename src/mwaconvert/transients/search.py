@@ -196,10 +196,9 @@ def search(
             series = np.divide(series, np.sqrt(total), out=np.zeros_like(series), where=total > 0)
 
         mean, sigma = np.empty(n_trial, np.float32), np.empty(n_trial, np.float32)
-        _core.noise(series, mean, sigma, nthreads)
         shape = (n_trial, -(-n_out // _BLOCK))
         snr, start, width = np.empty(shape, np.float32), np.empty(shape, np.int32), np.empty(shape, np.int32)
-        _core.boxcar_search(series, mean, sigma, n_width, _BLOCK, snr, start, width, nthreads)
+        _core.search_series(series, n_width, _BLOCK, mean, sigma, snr, start, width, nthreads)
         time_s = (start + width / 2 + lead) * spectra.dt
         column = (np.arange(n_trial), snr.argmax(1))
         best_snr[part], best_time[part], best_width[part] = (
