@@ -27,6 +27,7 @@ class Choices:
     flagged_fine : in each coarse channel
     antennas : that rows are made of
     corrected : cables, gains, passband and geometry
+    mask : (n_times, n_rows, n_coarse * n_fine) flagged cells
     """
 
     times: Sequence[int]
@@ -43,6 +44,7 @@ class Choices:
     use_weights: bool = True
     corrected: bool = True
     centre_deg: tuple[float, float] | None = None
+    mask: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass
@@ -125,6 +127,9 @@ def convert_slowly(raw: RawData, metafits: Path, choices: Choices) -> Expected:
                 _input_factors(instrument, coarse, raw.freq_hz, band) if choices.corrected else None,
                 np.tile(nominal * band, len(coarse)),
                 channel_flagged.ravel().astype(np.uint8),
+                None
+                if choices.mask is None
+                else _by_coarse(choices.mask[first : first + len(steps)], n_fine),
             )
         )
         times.add(expected, steps, state)
@@ -133,6 +138,11 @@ def convert_slowly(raw: RawData, metafits: Path, choices: Choices) -> Expected:
     )
     expected.bad_cells = np.sum([block.bad_cells for block in out], axis=0)
     return expected
+
+
+def _by_coarse(mask: npt.NDArray[np.bool_], n_fine: int) -> npt.NDArray[np.bool_]:
+    """(n_times, n_coarse, n_rows, n_fine)"""
+    return mask.reshape(*mask.shape[:2], -1, n_fine).transpose(0, 2, 1, 3)
 
 
 def _input_factors(

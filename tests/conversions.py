@@ -8,6 +8,8 @@ import mwalib
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.conversion.flagmask import FlagMask
+from mwaconvert.conversion.pipeline import stream_blocks
 from mwaconvert.conversion.plan import Plan
 
 SPEED_OF_LIGHT_M_S = 299792458.0
@@ -41,7 +43,7 @@ class Converted:
         return np.signbit(self.weight)
 
 
-def collect(plan: Plan) -> Converted:
+def collect(plan: Plan, mask: FlagMask | None = None) -> Converted:
     """Copy the blocks of a plan into arrays; each value must come exactly once."""
     shape = (plan.n_times, plan.n_rows, plan.n_channels, 4)
     converted = Converted(
@@ -50,7 +52,7 @@ def collect(plan: Plan) -> Converted:
         np.full((*shape[:2], 3), np.nan),
     )
     seen = np.zeros(shape[:2], int)
-    for block in plan.blocks():
+    for block in stream_blocks(plan, mask):
         converted.vis[block.time_index, block.rows] = block.vis
         converted.weight[block.time_index, block.rows] = block.weight
         converted.uvw_m[block.time_index, block.rows] = block.uvw_m

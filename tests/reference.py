@@ -293,11 +293,13 @@ def average_block(
     factors: npt.NDArray[np.complex128] | None,
     channel_weight: npt.NDArray[np.float64],
     channel_flagged: npt.NDArray[np.uint8],
+    mask: npt.NDArray[np.bool_] | None = None,
 ) -> AveragedBlock:
     """One output timestep by the rule of block.hpp.
 
     cells (n_time, n_coarse, n_row, n_fine, 4) rotated; file_weight (n_time, n_coarse, n_row, 4), 1 where the
-    file has none; state (n_time, n_coarse); factors (n_antenna, n_coarse * n_fine, 2).
+    file has none; state (n_time, n_coarse); factors (n_antenna, n_coarse * n_fine, 2); mask (n_time, n_coarse,
+    n_row, n_fine) flagged cells.
     """
     _, n_coarse, n_row, n_fine, _ = cells.shape
     n_out = math.ceil(n_fine / freq_factor)
@@ -313,7 +315,10 @@ def average_block(
         # axes from here on: time, row, channel, product
         v = cells[times, coarse][:, :, fine]
         finite = np.isfinite(v).all(axis=3)
-        block.bad_cells += (~finite).sum(axis=(0, 2))
+        masked = np.zeros_like(finite)
+        if mask is not None and some_good:
+            masked = mask[times, coarse][:, :, fine] & (row_flagged == 0)[:, None]
+        block.bad_cells += (~finite & ~masked).sum(axis=(0, 2))
         v = np.where(finite[..., None], v, 0)
         if factors is not None:
             first, second = (factors[antenna][:, channels] for antenna in (antenna1, antenna2))
@@ -322,7 +327,7 @@ def average_block(
 
         m = np.where(usable, file_weight, 0)[times, coarse][:, :, None, :]
         w = channel_weight[channels][:, None] * m
-        good = finite & (row_flagged == 0)[:, None] & (channel_flagged[channels] == 0)
+        good = finite & ~masked & (row_flagged == 0)[:, None] & (channel_flagged[channels] == 0)
         good_w = w * good[..., None] * some_good
         fallback_w = np.where((m > 0).any(axis=0), m, 1) * finite[..., None]
 

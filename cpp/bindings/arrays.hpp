@@ -25,9 +25,14 @@ namespace mwaconvert {
 template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
 
+// The same, but a slice of a larger array will do.
+template <typename T>
+using Strided = py::array_t<T, 0>;
+
 // View of an array; shape entries >= 0 must match, -1 takes any length.
-template <typename T, int N>
-View<const T, N> view(const Array<T>& array, const std::string& name, std::array<int64_t, N> shape) {
+template <typename T, int N, int Flags>
+View<const T, N> view(const py::array_t<T, Flags>& array, const std::string& name,
+                      std::array<int64_t, N> shape) {
   View<const T, N> v;
   bool ok = array.ndim() == N;
   for (int k = 0; ok && k < N; ++k) {
@@ -49,7 +54,7 @@ View<const T, N> view(const Array<T>& array, const std::string& name, std::array
 template <typename T, int N>
 View<T, N> mutable_view(Array<T>& array, const std::string& name, std::array<int64_t, N> shape) {
   if (!array.writeable()) throw InputError("array '" + name + "' is read-only");
-  View<const T, N> v = view<T, N>(array, name, shape);
+  const View<const T, N> v = view<T, N>(array, name, shape);
   return View<T, N>{const_cast<T*>(v.data), v.shape, v.stride};
 }
 

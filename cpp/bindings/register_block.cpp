@@ -18,8 +18,8 @@ struct Arguments {
   Arguments(const Array<Chunk>& chunks, int64_t n_fine, int64_t freq_factor, bool averaged,
             const Array<int32_t>& antenna1, const Array<int32_t>& antenna2, const Array<uint8_t>& row_flagged,
             const std::optional<Array<Complex>>& factors, const Array<float>& channel_weight,
-            const Array<uint8_t>& channel_flagged, Array<Complex>& vis, Array<float>& weight,
-            Array<int64_t>& bad_cells) {
+            const Array<uint8_t>& channel_flagged, const std::optional<Strided<uint8_t>>& mask,
+            Array<Complex>& vis, Array<float>& weight, Array<int64_t>& bad_cells) {
     if (n_fine < 1 || freq_factor < 1) throw InputError("n_fine and freq_factor must be at least 1");
     in.chunks = view<Chunk, 2>(chunks, "chunks", {-1, -1});
     if (!averaged && (freq_factor > 1 || in.chunks.shape[0] > 1))
@@ -42,6 +42,11 @@ struct Arguments {
       if (!(in.channel_weight(k) >= 0 && std::isfinite(in.channel_weight(k))))
         throw InputError("channel_weight must be finite and not negative");
     in.channel_flagged = view<uint8_t, 1>(channel_flagged, "channel_flagged", {n_coarse * n_fine});
+    if (mask) {
+      in.mask = view<uint8_t, 4>(*mask, "mask", {in.chunks.shape[0], n_coarse, n_rows, (n_fine + 7) / 8});
+      if (in.mask.shape[3] > 1 && in.mask.size() > 0 && in.mask.stride[3] != 1)
+        throw InputError("array 'mask': bytes of channels must follow each other");
+    }
     const int64_t n_out = n_coarse * ((n_fine + freq_factor - 1) / freq_factor);
     out.vis = mutable_view<Complex, 3>(vis, "vis", {n_rows, n_out, 4});
     out.weight = mutable_view<float, 3>(weight, "weight", {n_rows, n_out, 4});
@@ -101,11 +106,11 @@ w_m (n_time, n_column) metres, start_hz (n_coarse,), out (n_time, n_coarse, n_co
       [](const Array<Chunk>& chunks, int64_t n_fine, int64_t freq_factor, bool averaged,
          const Array<int32_t>& antenna1, const Array<int32_t>& antenna2, const Array<uint8_t>& row_flagged,
          const std::optional<Array<Complex>>& factors, const Array<float>& channel_weight,
-         const Array<uint8_t>& channel_flagged, const std::optional<Array<Complex>>& phasors,
-         const Array<int64_t>& file_row, bool use_weights, Array<Complex>& vis, Array<float>& weight,
-         Array<int64_t>& bad_cells, int nthreads) {
+         const Array<uint8_t>& channel_flagged, const std::optional<Strided<uint8_t>>& mask,
+         const std::optional<Array<Complex>>& phasors, const Array<int64_t>& file_row, bool use_weights,
+         Array<Complex>& vis, Array<float>& weight, Array<int64_t>& bad_cells, int nthreads) {
         const Arguments a(chunks, n_fine, freq_factor, averaged, antenna1, antenna2, row_flagged, factors,
-                          channel_weight, channel_flagged, vis, weight, bad_cells);
+                          channel_weight, channel_flagged, mask, vis, weight, bad_cells);
         View<const Complex, 4> g;
         if (phasors) {
           g = view<Complex, 4>(*phasors, "phasors", {a.in.chunks.shape[0], a.in.chunks.shape[1], -1, n_fine});
@@ -121,9 +126,9 @@ w_m (n_time, n_column) metres, start_hz (n_coarse,), out (n_time, n_coarse, n_co
       },
       "chunks"_a.noconvert(), "n_fine"_a, "freq_factor"_a, "averaged"_a, "antenna1"_a.noconvert(),
       "antenna2"_a.noconvert(), "row_flagged"_a.noconvert(), "factors"_a.noconvert(),
-      "channel_weight"_a.noconvert(), "channel_flagged"_a.noconvert(), "phasors"_a.noconvert(),
-      "file_row"_a.noconvert(), "use_weights"_a, "vis"_a.noconvert(), "weight"_a.noconvert(),
-      "bad_cells"_a.noconvert(), "nthreads"_a = 0,
+      "channel_weight"_a.noconvert(), "channel_flagged"_a.noconvert(), "mask"_a.noconvert(),
+      "phasors"_a.noconvert(), "file_row"_a.noconvert(), "use_weights"_a, "vis"_a.noconvert(),
+      "weight"_a.noconvert(), "bad_cells"_a.noconvert(), "nthreads"_a = 0,
       "Read, correct and average one output timestep of MWAX files; see cpp/include/mwaconvert/block.hpp.");
 
   m.def(
@@ -131,11 +136,12 @@ w_m (n_time, n_column) metres, start_hz (n_coarse,), out (n_time, n_coarse, n_co
       [](const Array<Chunk>& chunks, int64_t n_fine, int64_t freq_factor, bool averaged,
          const Array<int32_t>& antenna1, const Array<int32_t>& antenna2, const Array<uint8_t>& row_flagged,
          const std::optional<Array<Complex>>& factors, const Array<float>& channel_weight,
-         const Array<uint8_t>& channel_flagged, const std::optional<Array<Complex>>& phasors, int64_t n_slot,
-         const Array<int32_t>& product, const Array<uint8_t>& conjugated, Array<Complex>& vis,
-         Array<float>& weight, Array<int64_t>& bad_cells, int nthreads) {
+         const Array<uint8_t>& channel_flagged, const std::optional<Strided<uint8_t>>& mask,
+         const std::optional<Array<Complex>>& phasors, int64_t n_slot, const Array<int32_t>& product,
+         const Array<uint8_t>& conjugated, Array<Complex>& vis, Array<float>& weight,
+         Array<int64_t>& bad_cells, int nthreads) {
         const Arguments a(chunks, n_fine, freq_factor, averaged, antenna1, antenna2, row_flagged, factors,
-                          channel_weight, channel_flagged, vis, weight, bad_cells);
+                          channel_weight, channel_flagged, mask, vis, weight, bad_cells);
         View<const Complex, 4> g;
         if (phasors)
           g = view<Complex, 4>(*phasors, "phasors",
@@ -150,9 +156,9 @@ w_m (n_time, n_column) metres, start_hz (n_coarse,), out (n_time, n_coarse, n_co
       },
       "chunks"_a.noconvert(), "n_fine"_a, "freq_factor"_a, "averaged"_a, "antenna1"_a.noconvert(),
       "antenna2"_a.noconvert(), "row_flagged"_a.noconvert(), "factors"_a.noconvert(),
-      "channel_weight"_a.noconvert(), "channel_flagged"_a.noconvert(), "phasors"_a.noconvert(), "n_slot"_a,
-      "product"_a.noconvert(), "conjugated"_a.noconvert(), "vis"_a.noconvert(), "weight"_a.noconvert(),
-      "bad_cells"_a.noconvert(), "nthreads"_a = 0,
+      "channel_weight"_a.noconvert(), "channel_flagged"_a.noconvert(), "mask"_a.noconvert(),
+      "phasors"_a.noconvert(), "n_slot"_a, "product"_a.noconvert(), "conjugated"_a.noconvert(),
+      "vis"_a.noconvert(), "weight"_a.noconvert(), "bad_cells"_a.noconvert(), "nthreads"_a = 0,
       "Read, correct and average one output timestep of legacy files; see cpp/include/mwaconvert/block.hpp.");
 }
 

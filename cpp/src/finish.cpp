@@ -44,15 +44,18 @@ TimePlan::TimePlan(const BlockInput& in, int64_t coarse) {
   if (flagged) used = there;
 }
 
-void CarefulSums::add(int64_t channel, const std::array<std::complex<double>, 4>& cell, const float* m) {
+void CarefulSums::add(int64_t channel, const std::array<std::complex<double>, 4>& cell, const float* m,
+                      bool masked) {
   for (const std::complex<double>& v : cell)
     if (!std::isfinite(v.real()) || !std::isfinite(v.imag())) {
-      ++bad_cells_;
+      bad_cells_ += !masked;
       return;
     }
   for (int p = 0; p < 4; ++p) {
-    sums_[channel][p].weighted += static_cast<double>(m[p]) * cell[p];
-    sums_[channel][p].weight += m[p];
+    Sums& sums = sums_[channel][p];
+    Sum& sum = masked ? sums.masked : sums.clear;
+    sum.weighted += static_cast<double>(m[p]) * cell[p];
+    sum.weight += m[p];
   }
 }
 
@@ -67,17 +70,17 @@ void Finisher::finish_carefully(int64_t row, int64_t coarse, int64_t out_begin, 
       double good_weight = 0, all_weight = 0;
       for (int64_t f = channel.begin; f < channel.end; ++f) {
         const int64_t k = coarse * in_.n_fine + f;
-        const CarefulSums::Sum& sum = sums.at(f - first_channel, p);
-        std::complex<double> v = sum.weighted;
+        const auto& [clear, masked] = sums.at(f - first_channel, p);
+        std::complex<double> factor = 1;
         if (in_.factors.data)
-          v *= std::complex<double>(in_.factors(a1, k, p / 2)) *
-               std::conj(std::complex<double>(in_.factors(a2, k, p % 2)));
-        all += v;
-        all_weight += sum.weight;
+          factor = std::complex<double>(in_.factors(a1, k, p / 2)) *
+                   std::conj(std::complex<double>(in_.factors(a2, k, p % 2)));
+        all += factor * (clear.weighted + masked.weighted);
+        all_weight += clear.weight + masked.weight;
         if (in_.channel_flagged(k)) continue;
         const double b = in_.channel_weight(k);
-        good += b * v;
-        good_weight += b * sum.weight;
+        good += b * factor * clear.weighted;
+        good_weight += b * clear.weight;
       }
       bool flagged = time_flagged || in_.row_flagged(row) || time.total[p] <= 0 || good_weight <= 0;
       std::complex<float> mean{flagged ? all_weight > 0 ? all / all_weight : 0 : good / good_weight};

@@ -8,6 +8,7 @@
 #include <new>
 #include <vector>
 
+#include "mask.hpp"
 #include "mwaconvert/block.hpp"
 #include "mwaconvert/vector.hpp"
 
@@ -70,18 +71,27 @@ class CarefulSums {
     std::complex<double> weighted{};  // m V
     double weight = 0;                // m
   };
+  struct Sums {
+    Sum clear, masked;
+  };
 
   explicit CarefulSums(int64_t n_channel) : sums_(n_channel) {}
 
-  // Adds one cell: its products, rotated, and their weights m. A cell that is not finite is left out.
-  void add(int64_t channel, const std::array<std::complex<double>, 4>& cell, const float* m);
+  // Adds one cell: its products, rotated, their weights m, and whether the mask flags it. A cell that is not
+  // finite is left out.
+  void add(int64_t channel, const std::array<std::complex<double>, 4>& cell, const float* m, bool masked);
 
-  const Sum& at(int64_t channel, int product) const { return sums_[channel][product]; }
+  const Sums& at(int64_t channel, int product) const { return sums_[channel][product]; }
   int64_t bad_cells() const { return bad_cells_; }
 
  private:
-  std::vector<std::array<Sum, 4>> sums_;
+  std::vector<std::array<Sums, 4>> sums_;
   int64_t bad_cells_ = 0;
+};
+
+// Of a row that the mask leaves as it is.
+struct NoMask {
+  static constexpr bool kMasked = false;
 };
 
 class Finisher {
@@ -91,10 +101,22 @@ class Finisher {
   const ChannelPlan& plan() const { return plan_; }
 
   // Writes output channels [out_begin, out_end) of a coarse channel for one row. cell(channel) returns the
-  // sum over time of one input channel. False: a result is not finite, and the row wants finish_carefully.
-  template <typename Cell>
+  // sum over time of one input channel. `masked` tells what the mask took from it; it is NoMask, or has
+  //   bool any(begin, end)       whether it flags a cell of these input channels
+  //   void split(f, v, flagged)  v, that is cell(f), becomes the sum of the unflagged, `flagged` that of the
+  //                              others, which is 0 when called
+  //   void weights(f, in, total) TimeWeights of the unflagged, left alone if that is all
+  // Not asked for in rows that are flagged anyway.
+  // False: a result is not finite, and the row wants finish_carefully.
+  template <typename Cell, typename Masked = NoMask>
   MWACONVERT_INLINE bool finish(int64_t row, int64_t coarse, int64_t out_begin, int64_t out_end,
-                                const TimeWeights& time, bool time_flagged, const Cell& cell) const;
+                                const TimeWeights& time, bool time_flagged, const Cell& cell,
+                                const Masked& masked = {}) const;
+
+  // Whether the mask matters in this row.
+  bool heeds_mask(int64_t row, bool time_flagged) const {
+    return in_.mask.data && !time_flagged && !in_.row_flagged(row);
+  }
 
   // Has the memory of a row's output brought into the cache, which cannot foresee rows that jump.
   MWACONVERT_INLINE void prefetch(int64_t row, int64_t coarse, int64_t out_begin, int64_t out_end) const {
@@ -117,9 +139,10 @@ class Finisher {
   ChannelPlan plan_;
 };
 
-template <typename Cell>
+template <typename Cell, typename Masked>
 MWACONVERT_INLINE bool Finisher::finish(int64_t row, int64_t coarse, int64_t out_begin, int64_t out_end,
-                                        const TimeWeights& time, bool time_flagged, const Cell& cell) const {
+                                        const TimeWeights& time, bool time_flagged, const Cell& cell,
+                                        const Masked& masked) const {
   const std::complex<float>*s1 = nullptr, *s2 = nullptr;
   if (in_.factors.data) {
     s1 = &in_.factors(in_.antenna1(row), coarse * in_.n_fine, 0);
@@ -133,15 +156,44 @@ MWACONVERT_INLINE bool Finisher::finish(int64_t row, int64_t coarse, int64_t out
   f8 time_inverse;
   for (int p = 0; p < 4; ++p) time_inverse[2 * p] = time_inverse[2 * p + 1] = 1.0f / time.in_sum[p];
   const f4 total = {time.total[0], time.total[1], time.total[2], time.total[3]};
+  [[maybe_unused]] const f4 in_sum = {time.in_sum[0], time.in_sum[1], time.in_sum[2], time.in_sum[3]};
   const f4 flagged_total = in_.averaged ? f4{} : total;
-  const auto corrected = [&](int64_t f) __attribute__((always_inline)) {
-    const f8 v = cell(f);
+  const auto correct = [&](int64_t f, f8 v) __attribute__((always_inline)) {
     if (!s1) return v;
     return multiply(multiply(first_antenna(s1 + 2 * f), conjugate(second_antenna(s2 + 2 * f))), v);
   };
+  const auto corrected = [&](int64_t f) __attribute__((always_inline)) { return correct(f, cell(f)); };
   f8 finite = {};
   for (int64_t o = out_begin; o < out_end; ++o) {
     const OutputChannel channel = channels[o];
+    if constexpr (Masked::kMasked) {
+      if (masked.any(channel.begin, channel.end)) {
+        f8 good = {}, all = {};      // sums of unflagged cells, of all
+        f4 good_in = {}, size = {};  // what the data were multiplied by, and the weight they stand for
+        for (int64_t f = channel.begin; f < channel.end; ++f) {
+          f8 v = cell(f), flagged_v = {};
+          f4 in_weight = in_sum, weight_sum = total;
+          masked.split(f, v, flagged_v);
+          masked.weights(f, in_weight, weight_sum);
+          v = correct(f, v);
+          good += v * share[f];
+          all += v + correct(f, flagged_v);
+          good_in += in_weight * share[f];
+          const int64_t k = coarse * in_.n_fine + f;
+          if (!in_.channel_flagged(k)) size += weight_sum * in_.channel_weight(k);
+        }
+        all *= channel.plain_inverse;
+        all *= time_inverse;
+        const i4 unflagged = size > f4{};
+        const f4 divisor = unflagged ? good_in : f4{} + 1;
+        good *= __builtin_shufflevector(1 / divisor, f4{}, 0, 0, 1, 1, 2, 2, 3, 3);
+        finite += (good - good) + (all - all);
+        store(vis + 4 * o,
+              __builtin_shufflevector(unflagged, unflagged, 0, 0, 1, 1, 2, 2, 3, 3) ? good : all);
+        store(weight + 4 * o, unflagged ? size : -(flagged_total * channel.weight));
+        continue;
+      }
+    }
     f8 sum = {};
     if (in_.freq_factor == 1) {  // its share is 1
       sum = corrected(o);

@@ -77,19 +77,85 @@ struct Gather {
   }
 };
 
-// Gathers and finishes all rows of output channels [out_begin, out_end); marks rows that want care.
+// What the mask takes from rows, in channels [begin, begin + n) of a coarse channel.
+class MaskedCells {
+ public:
+  // n_times: timesteps in use
+  void reset(int64_t n_rows, int64_t begin, int64_t n, int64_t n_times) {
+    begin_ = begin;
+    n_ = n;
+    n_times_ = n_times;
+    masked_.assign(n_rows, 0);
+    count_ = count_memory_.get(n_rows * n);
+    flagged_ = separate() ? flagged_memory_.get(n_rows * n * 8) : nullptr;
+  }
+  // Whether flagged cells are to be taken out of the sums: a single timestep keeps them there.
+  bool separate() const { return n_times_ > 1; }
+  bool masked(int64_t k) const { return masked_[k]; }
+
+  // Counts a flagged cell.
+  void count(int64_t k, int64_t channel) {
+    if (!masked_[k]) std::fill_n(count_ + k * n_, n_, 0);
+    masked_[k] = 1;
+    ++count_[k * n_ + channel - begin_];
+  }
+  // Adds one that was just counted.
+  void add(int64_t k, int64_t channel, f8 v) {
+    const int64_t cell = k * n_ + channel - begin_;
+    store(flagged_ + 8 * cell, count_[cell] == 1 ? v : load(flagged_ + 8 * cell) + v);
+  }
+
+  struct Row {
+    static constexpr bool kMasked = true;
+    const uint32_t* count;
+    const float* flagged;
+    float n_times;
+
+    MWACONVERT_INLINE bool any(int64_t begin, int64_t end) const {
+      uint32_t all = 0;
+      for (int64_t f = begin; f < end; ++f) all |= count[f];
+      return all != 0;
+    }
+    MWACONVERT_INLINE void split(int64_t f, f8& v, f8& flagged_v) const {
+      if (count[f] == 0) return;
+      flagged_v = flagged ? load(flagged + 8 * f) : v;
+      if (!flagged) v = f8{};
+    }
+    MWACONVERT_INLINE void weights(int64_t f, f4& in_sum, f4& total) const {
+      in_sum = total = f4{} + (n_times - static_cast<float>(count[f]));
+    }
+  };
+  Row row(int64_t k) const {
+    return {count_ + k * n_ - begin_, flagged_ ? flagged_ + 8 * (k * n_ - begin_) : nullptr,
+            static_cast<float>(n_times_)};
+  }
+
+ private:
+  int64_t begin_ = 0, n_ = 0, n_times_ = 0;
+  std::vector<uint8_t> masked_;  // rows that lose cells
+  Scratch<uint32_t> count_memory_;
+  Scratch<float> flagged_memory_;
+  uint32_t* count_ = nullptr;
+  float* flagged_ = nullptr;
+};
+
+// Gathers and finishes all rows of output channels [out_begin, out_end); marks rows that want care. masked
+// null: no mask.
 MWACONVERT_CLONES
 bool finish_rows(const Finisher& finisher, const std::vector<Gather>& gathers, int64_t coarse,
                  int64_t out_begin, int64_t out_end, int64_t first_channel, int64_t n_product,
-                 const TimeWeights& time, bool flagged, const float* sums,
+                 const TimeWeights& time, bool flagged, const float* sums, const MaskedCells* masked,
                  std::vector<const Gather*>& careful) {
   for (size_t k = 0; k < gathers.size(); ++k) {
     const Gather& gather = gathers[k];
     if (k + 1 < gathers.size()) finisher.prefetch(gathers[k + 1].row, coarse, out_begin, out_end);
-    const bool finite = finisher.finish(gather.row, coarse, out_begin, out_end, time, flagged,
-                                        [&](int64_t f) __attribute__((always_inline)) {
-                                          return gather(sums + 2 * n_product * (f - first_channel));
-                                        });
+    const auto cell = [&](int64_t f) __attribute__((always_inline)) {
+      return gather(sums + 2 * n_product * (f - first_channel));
+    };
+    const bool finite = masked && masked->masked(k)
+                            ? finisher.finish(gather.row, coarse, out_begin, out_end, time, flagged, cell,
+                                              masked->row(static_cast<int64_t>(k)))
+                            : finisher.finish(gather.row, coarse, out_begin, out_end, time, flagged, cell);
     if (!finite) careful.push_back(&gather);
   }
   return careful.empty();
@@ -121,6 +187,7 @@ class LegacyConverter {
     // rows that share cache lines of the input follow each other: a line holds products of eight rows
     std::stable_sort(gathers_.begin(), gathers_.end(),
                      [](const Gather& a, const Gather& b) { return a.block < b.block; });
+    if (in.mask.data) prepare_mask();
     // whole averaging blocks, at least kGroupChannels input channels
     outputs_in_group_ = std::max<int64_t>(1, kGroupChannels / in.freq_factor);
   }
@@ -138,6 +205,8 @@ class LegacyConverter {
   void convert(int64_t coarse, int64_t out_begin, int64_t out_end) const {
     static thread_local Scratch<float> input_memory, sum_memory;
     static thread_local Scratch<SlotPhasors> second_memory;
+    static thread_local MaskedCells masked;
+    static thread_local std::vector<std::vector<int32_t>> flagged_rows;  // of each channel
     const auto& channels = finisher_.plan().channels;
     const int64_t begin = channels[coarse * finisher_.plan().n_out + out_begin].begin;
     const int64_t n = channels[coarse * finisher_.plan().n_out + out_end - 1].end - begin;
@@ -146,7 +215,13 @@ class LegacyConverter {
     float* sums = sum_memory.get(n * row_length);
     SlotPhasors* second = second_memory.get(n_slot_antenna_);
     if (times.used.empty()) std::fill(sums, sums + n * row_length, 0.0f);
+    const int64_t n_used = static_cast<int64_t>(times.used.size());
+    if (in_.mask.data) {
+      masked.reset(static_cast<int64_t>(gathers_.size()), begin, n, n_used);
+      flagged_rows.resize(std::max<size_t>(flagged_rows.size(), n));
+    }
     for (int64_t t : times.used) {
+      if (in_.mask.data) find_flagged(t, coarse, begin, n, times.flagged, flagged_rows, masked);
       const Chunk& chunk = in_.chunks(t, coarse);
       // compressed rows are fetched together, plain ones one at a time while they are in the cache
       const int64_t n_rows = chunk.kind == kRice ? n : 1;
@@ -156,6 +231,8 @@ class LegacyConverter {
         float* input = first ? sum : input_memory.get(n_rows * row_length) + k % n_rows * row_length;
         if (k % n_rows == 0) read_rows(chunk, begin + k, n_rows, row_length, input);
         const std::complex<float>* g = phasors_.data ? &phasors_(t, coarse, begin + k, 0) : nullptr;
+        if (in_.mask.data && masked.separate())
+          take_flagged(input, reads_big_endian(chunk), g, flagged_rows[k], begin + k, masked);
         accumulate(input, reads_big_endian(chunk), g, n_slot_antenna_, first, second, sum);
       }
     }
@@ -163,8 +240,59 @@ class LegacyConverter {
     const TimeWeights time{{count, count, count, count}, {count, count, count, count}};
     std::vector<const Gather*> careful;
     if (!finish_rows(finisher_, gathers_, coarse, out_begin, out_end, begin, n_product_, time, times.flagged,
-                     sums, careful))
+                     sums, in_.mask.data ? &masked : nullptr, careful))
       convert_carefully(coarse, out_begin, out_end, begin, n, times, time, careful);
+  }
+
+  // Cells of one row are taken out of the products without a look at the other rows.
+  void prepare_mask() {
+    std::vector<int64_t> row_of(n_product_, -1);
+    for (const Gather& gather : gathers_) {
+      std::array<std::pair<int64_t, int64_t>, 4>& slots = slots_.emplace_back();
+      for (int p = 0; p < 4; ++p) {
+        slots[p] = slots_of(gather.index[p]);
+        int64_t& row = row_of[gather.index[p]];
+        if (row >= 0 && row != gather.row)
+          throw InputError("with a mask, no two rows may use the same product: " + std::to_string(row) +
+                           " and " + std::to_string(gather.row) + " do");
+        row = gather.row;
+      }
+    }
+  }
+
+  // Lists the gathers of the rows that the mask flags in each of the channels, and counts their cells.
+  void find_flagged(int64_t t, int64_t coarse, int64_t begin, int64_t n, bool time_flagged,
+                    std::vector<std::vector<int32_t>>& rows, MaskedCells& masked) const {
+    for (int64_t k = 0; k < n; ++k) rows[k].clear();
+    for (size_t k = 0; k < gathers_.size(); ++k) {
+      if (!finisher_.heeds_mask(gathers_[k].row, time_flagged)) continue;
+      for_each_masked(&in_.mask(t, coarse, gathers_[k].row, 0), begin, begin + n, [&](int64_t channel) {
+        rows[channel - begin].push_back(static_cast<int32_t>(k));
+        masked.count(static_cast<int64_t>(k), channel);
+      });
+    }
+  }
+
+  // Takes flagged cells out of the input of one channel.
+  void take_flagged(float* input, bool big_endian, const std::complex<float>* g,
+                    const std::vector<int32_t>& rows, int64_t channel, MaskedCells& masked) const {
+    for (int32_t k : rows) {
+      const Gather& gather = gathers_[k];
+      float cell[8];
+      for (int p = 0; p < 4; ++p) std::copy_n(input + 2 * gather.index[p], 2, cell + 2 * p);
+      f8 v = big_endian ? load_big_endian(cell) : load(cell);
+      if (g) {
+        std::complex<float> rotation[4];
+        for (int p = 0; p < 4; ++p) {
+          const auto [s, u] = slots_[k][p];
+          rotation[p] = {g[s].real() * g[u].real() + g[s].imag() * g[u].imag(),
+                         g[s].imag() * g[u].real() - g[s].real() * g[u].imag()};
+        }
+        v = multiply(load(rotation), v);
+      }
+      masked.add(k, channel, v * load(gather.sign));
+      for (int p = 0; p < 4; ++p) std::fill_n(input + 2 * gather.index[p], 2, 0.0f);
+    }
   }
 
   void convert_carefully(int64_t coarse, int64_t out_begin, int64_t out_end, int64_t begin, int64_t n,
@@ -185,7 +313,9 @@ class LegacyConverter {
           for (int p = 0; p < 4; ++p)
             cell[p] = rotation(*rows[r], p, t, coarse, begin + k) *
                       std::complex<double>(raw[2 * p], raw[2 * p + 1]);
-          sums[r].add(k, cell, one);
+          const bool masked = finisher_.heeds_mask(rows[r]->row, times.flagged) &&
+                              mask_bit(&in_.mask(t, coarse, rows[r]->row, 0), begin + k);
+          sums[r].add(k, cell, one, masked);
         }
       }
     }
@@ -218,6 +348,7 @@ class LegacyConverter {
   const int64_t n_product_;  // complex numbers of one channel
   const Finisher finisher_;
   std::vector<Gather> gathers_;
+  std::vector<std::array<std::pair<int64_t, int64_t>, 4>> slots_;  // of the products, where there is a mask
   int64_t outputs_in_group_;
 };
 

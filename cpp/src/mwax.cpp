@@ -64,6 +64,44 @@ bool finish_row(const Finisher& finisher, int64_t row, int64_t coarse, const Tim
                          [sum](int64_t f) __attribute__((always_inline)) { return load(sum + 8 * f); });
 }
 
+// What the mask takes from a row.
+struct MaskedRow {
+  static constexpr bool kMasked = true;
+  const TimePlan& times;
+  const uint8_t* bits;    // of timestep 0
+  int64_t bits_stride;    // from timestep to timestep
+  const uint32_t* count;  // (n_fine) flagged timesteps in use
+  const float* flagged;   // (n_fine, 8) their sums, where count > 0; null: one timestep, still in the sums
+  const float* m;         // (4) weights at the first timestep in use
+  int64_t m_stride;       // to those of the next
+
+  MWACONVERT_INLINE bool any(int64_t begin, int64_t end) const {
+    uint32_t all = 0;
+    for (int64_t f = begin; f < end; ++f) all |= count[f];
+    return all != 0;
+  }
+  MWACONVERT_INLINE void split(int64_t f, f8& v, f8& flagged_v) const {
+    if (count[f] == 0) return;
+    flagged_v = flagged ? load(flagged + 8 * f) : v;
+    if (!flagged) v = f8{};
+  }
+  MWACONVERT_INLINE void weights(int64_t f, f4& in_sum, f4& total) const {
+    if (count[f] == 0) return;
+    f4 sum = {};
+    for (size_t k = 0; k < times.used.size(); ++k)
+      if (!mask_bit(bits + times.used[k] * bits_stride, f)) sum += load4(m + k * m_stride);
+    in_sum = total = sum;
+  }
+};
+
+MWACONVERT_CLONES
+bool finish_masked_row(const Finisher& finisher, int64_t row, int64_t coarse, const TimeWeights& time,
+                       const float* sum, const MaskedRow& masked) {
+  return finisher.finish(
+      row, coarse, 0, finisher.plan().n_out, time, false,
+      [sum](int64_t f) __attribute__((always_inline)) { return load(sum + 8 * f); }, masked);
+}
+
 struct Tile {
   int64_t coarse, row_begin, row_end;
 };
@@ -94,12 +132,18 @@ class MwaxConverter {
     static thread_local Scratch<float> input_memory, sum_memory, weight_memory;
     static thread_local Scratch<std::complex<float>> pair_memory;
     static thread_local Scratch<TimeWeights> time_memory;
+    static thread_local Scratch<float> flagged_memory;
+    static thread_local Scratch<uint32_t> count_memory;
+    static thread_local std::vector<uint8_t> masked;  // rows that lose cells to the mask
     const int64_t n_rows = tile.row_end - tile.row_begin, first_baseline = file_row_(tile.row_begin);
     const int64_t n_baselines = file_row_(tile.row_end - 1) + 1 - first_baseline;
     const int64_t row_length = in_.n_fine * 8;
     const TimePlan times(in_, tile.coarse);
     float* sums = sum_memory.get(n_baselines * row_length);
-    float* m = weight_memory.get(n_baselines * 4);
+    float* m_first = weight_memory.get(std::max<size_t>(1, times.used.size()) * n_baselines * 4);
+    float* flagged = in_.mask.data ? flagged_memory.get(n_rows * row_length) : nullptr;
+    uint32_t* count = in_.mask.data ? count_memory.get(n_rows * in_.n_fine) : nullptr;
+    masked.assign(n_rows, 0);
     std::complex<float>* pair = pair_memory.get(in_.n_fine);
     TimeWeights* time = time_memory.get(n_rows);
     std::fill(time, time + n_rows, TimeWeights{});
@@ -109,9 +153,11 @@ class MwaxConverter {
       std::fill(sums, sums + n_baselines * row_length, 0.0f);
       std::fill(time, time + n_rows, TimeWeights{{1, 1, 1, 1}, {1, 1, 1, 1}});
     }
+    float* m = m_first;
     for (int64_t t : times.used) {
       const Chunk& chunk = in_.chunks(t, tile.coarse);
       const bool first = t == times.used.front();  // becomes the sum in place
+      if (!first) m += n_baselines * 4;
       float* input = first ? sums : input_memory.get(n_baselines * row_length);
       read_rows(chunk, first_baseline, n_baselines, row_length, input);
       read_weights(chunk, first_baseline, n_baselines, m);
@@ -125,6 +171,17 @@ class MwaxConverter {
                        &phasors_(t, tile.coarse, in_.antenna2(row), 0), in_.n_fine, pair);
           f = pair;
         }
+        if (finisher_.heeds_mask(row, times.flagged))
+          for_each_masked(&in_.mask(t, tile.coarse, row, 0), 0, in_.n_fine, [&](int64_t channel) {
+            if (!masked[r]) std::fill_n(count + r * in_.n_fine, in_.n_fine, 0);
+            masked[r] = 1;
+            const bool first_flagged = count[r * in_.n_fine + channel]++ == 0;
+            if (times.used.size() == 1) return;
+            float* v = input + b * row_length + 8 * channel;
+            accumulate(v, reads_big_endian(chunk), f ? f + channel : nullptr, in_sum, 1, first_flagged,
+                       flagged + r * row_length + 8 * channel);
+            std::fill_n(v, 8, 0.0f);
+          });
         accumulate(input + b * row_length, reads_big_endian(chunk), f, in_sum, in_.n_fine, first,
                    sums + b * row_length);
         for (int p = 0; p < 4; ++p) {
@@ -137,9 +194,21 @@ class MwaxConverter {
       const int64_t row = tile.row_begin + r;
       const bool weighted =
           std::all_of(time[r].total.begin(), time[r].total.end(), [](float w) { return w > 0; });
-      if (!weighted || !finish_row(finisher_, row, tile.coarse, time[r], times.flagged,
-                                   sums + (file_row_(row) - first_baseline) * row_length))
-        convert_carefully(row, tile.coarse, times, time[r]);
+      const int64_t b = file_row_(row) - first_baseline;
+      const float* sum = sums + b * row_length;
+      const auto finish = [&] {
+        if (!masked[r]) return finish_row(finisher_, row, tile.coarse, time[r], times.flagged, sum);
+        const float* flagged_sum = times.used.size() == 1 ? nullptr : flagged + r * row_length;
+        const MaskedRow mask{times,
+                             &in_.mask(0, tile.coarse, row, 0),
+                             in_.mask.stride[0],
+                             count + r * in_.n_fine,
+                             flagged_sum,
+                             m_first + 4 * b,
+                             4 * n_baselines};
+        return finish_masked_row(finisher_, row, tile.coarse, time[r], sum, mask);
+      };
+      if (!weighted || !finish()) convert_carefully(row, tile.coarse, times, time[r]);
     }
   }
 
@@ -147,6 +216,7 @@ class MwaxConverter {
     CarefulSums sums(in_.n_fine);
     std::vector<float> input(in_.n_fine * 8);
     float m[4];
+    const bool heeds_mask = finisher_.heeds_mask(row, times.flagged);
     for (int64_t t : times.used) {
       const Chunk& chunk = in_.chunks(t, coarse);
       read_rows(chunk, file_row_(row), 1, in_.n_fine * 8, input.data());
@@ -163,7 +233,7 @@ class MwaxConverter {
         std::array<std::complex<double>, 4> cell;
         for (int p = 0; p < 4; ++p)
           cell[p] = phasor * std::complex<double>(input[8 * f + 2 * p], input[8 * f + 2 * p + 1]);
-        sums.add(f, cell, m);
+        sums.add(f, cell, m, heeds_mask && mask_bit(&in_.mask(t, coarse, row, 0), f));
       }
     }
     finisher_.finish_carefully(row, coarse, 0, finisher_.plan().n_out, time, times.flagged, 0, sums);

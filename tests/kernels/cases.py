@@ -92,6 +92,7 @@ class Case:
     tables: dict[str, Any]  #: the arguments of this correlator only
     cells: np.ndarray  #: (n_time, n_coarse, n_row, n_fine, 4) complex128, rotated
     file_weight: np.ndarray  #: (n_time, n_coarse, n_row, 4)
+    mask: np.ndarray | None  #: (n_time, n_coarse, n_row, n_fine) bool
 
     def arguments(self, rows: slice = slice(None), **changes: Any) -> dict[str, Any]:
         """Keyword arguments of the kernel for some rows, with output arrays full of rubbish."""
@@ -108,6 +109,7 @@ class Case:
             "factors": self.factors,
             "channel_weight": self.channel_weight,
             "channel_flagged": self.channel_flagged,
+            "mask": self._bits(rows),
             "phasors": self.phasors,
             **self.tables,
             "vis": np.full((n_rows, n_out, 4), np.nan, np.complex64),
@@ -119,6 +121,9 @@ class Case:
         unknown = set(changes) - set(arguments)
         assert not unknown, unknown
         return arguments | changes
+
+    def _bits(self, rows: slice) -> np.ndarray | None:
+        return None if self.mask is None else np.packbits(self.mask, axis=3, bitorder="little")[:, :, rows]
 
     def call(self, threads: int = 1, **arguments: Any) -> None:
         kernel = _core.convert_mwax if self.correlator == "mwax" else _core.convert_legacy
@@ -143,6 +148,7 @@ class Case:
             None if self.factors is None else self.factors.astype(np.complex128),
             self.channel_weight.astype(np.float64),
             self.channel_flagged,
+            self.mask,
         )
 
 
@@ -167,6 +173,7 @@ class Shape:
     flagged_share: float = 0.0  #: of channels and rows
     bad_share: float = 0.0  #: of values that are no number, where they are stored as floats
     dropped_share: float = 0.0  #: of rows
+    masked_share: float | None = None  #: of cells; None: no mask
 
     @property
     def is_averaged(self) -> bool:
@@ -195,6 +202,7 @@ def shapes() -> st.SearchStrategy[Shape]:
         flagged_share=st.sampled_from([0.0, 0.3, 1.0]),
         bad_share=st.sampled_from([0.0, 0.003, 0.1]),
         dropped_share=st.sampled_from([0.0, 0.4]),
+        masked_share=st.sampled_from([None, 0.0, 0.02, 0.3, 1.0]),
     )
 
 
@@ -241,7 +249,17 @@ def _common(shape: Shape, rng: np.random.Generator, n_row: int) -> dict[str, Any
         "factors": factors,
         "channel_weight": weight.astype(np.float32),
         "channel_flagged": (rng.random(n_channel) < shape.flagged_share).astype(np.uint8),
+        "mask": _mask(shape, rng, n_row),
     }
+
+
+def _mask(shape: Shape, rng: np.random.Generator, n_row: int) -> np.ndarray | None:
+    """Single cells, and channels that are flagged all the time."""
+    if shape.masked_share is None:
+        return None
+    mask = rng.random((shape.n_time, shape.n_coarse, n_row, shape.n_fine)) < shape.masked_share
+    mask |= rng.random((shape.n_coarse, n_row, shape.n_fine)) < shape.masked_share / 4
+    return mask
 
 
 def mwax_case(shape: Shape, seed: int = 1) -> Case:
@@ -289,8 +307,13 @@ def legacy_case(shape: Shape, seed: int = 1, n_slot: int = 6) -> Case:
     values = _images(shape, rng, raw, shape.n_fine, n_product * 2)
     with np.errstate(invalid="ignore"):
         products = values.astype(np.float64).view(np.complex128)
-    n_row = int(rng.integers(1, 12))
-    product = rng.integers(0, n_product, (n_row, 4)).astype(np.int32)
+    if shape.masked_share is None:
+        n_row = int(rng.integers(1, 12))
+        product = rng.integers(0, n_product, (n_row, 4)).astype(np.int32)
+    else:  # a product has one row only, but may have several places in it
+        n_row = int(rng.integers(1, n_product // 4 + 1))
+        product = rng.permutation(n_product)[: 4 * n_row].reshape(n_row, 4).astype(np.int32)
+        product[:, 2] = np.where(rng.random(n_row) < 0.3, product[:, 1], product[:, 2])
     conjugated = rng.integers(0, 2, (n_row, 4)).astype(np.uint8)
     phasors = unit_phasors(rng, shape.n_time, shape.n_coarse, shape.n_fine, n_slot) if shape.rotate else None
     return Case(

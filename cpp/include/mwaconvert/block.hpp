@@ -12,6 +12,10 @@
 // A cell with a NaN or an infinity in any product counts as flagged and is left out of every mean; where the
 // result is still not finite, vis is 0 and flagged.
 // s does not depend on time, so the sum over time comes before the multiplication.
+//
+// A cell whose bit in the mask is set is flagged: it is left out of the sums of vis and weight over time and
+// channels. Where all cells of the block are flagged, by whatever means, vis is their mean as above. In rows
+// and timesteps that are flagged as a whole the mask changes nothing.
 #pragma once
 
 #include <complex>
@@ -31,6 +35,8 @@ struct BlockInput {
   View<const std::complex<float>, 3> factors;  // (n_antenna, n_coarse * n_fine, 2 pol), data null: all 1
   View<const float, 1> channel_weight;         // (n_coarse * n_fine)
   View<const uint8_t, 1> channel_flagged;      // (n_coarse * n_fine)
+  // (n_time, n_coarse, n_rows, ceil(n_fine / 8)): channel f is bit f % 8 of byte f / 8; data null: nothing
+  View<const uint8_t, 4> mask;
 };
 
 struct BlockOutput {

@@ -11,6 +11,7 @@ namespace mwaconvert {
 typedef float f8 __attribute__((vector_size(32)));
 typedef float f4 __attribute__((vector_size(16)));
 typedef int32_t i8 __attribute__((vector_size(32)));
+typedef int32_t i4 __attribute__((vector_size(16)));
 typedef uint8_t bytes32 __attribute__((vector_size(32)));
 typedef float f8_loose __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float f4_loose __attribute__((vector_size(16), aligned(4), may_alias));
@@ -21,6 +22,9 @@ typedef uint8_t bytes32_loose __attribute__((vector_size(32), aligned(1), may_al
 // Any alignment.
 MWACONVERT_INLINE f8 load(const void* p) {
   return *static_cast<const f8_loose*>(p);
+}
+MWACONVERT_INLINE f4 load4(const void* p) {
+  return *static_cast<const f4_loose*>(p);
 }
 MWACONVERT_INLINE void store(void* p, f8 v) {
   *static_cast<f8_loose*>(p) = v;

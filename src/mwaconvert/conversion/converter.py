@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
+from mwaconvert.conversion.flagmask import FlagMask
 from mwaconvert.errors import FormatError, InputError, ResourceError
 from mwaconvert.formats.visibility import Block
 from mwaconvert.observation.legacy import product_table, slot_inputs
@@ -57,10 +58,11 @@ class OpenFiles:
 
 
 class Converter:
-    """Turns the raw files of a plan into blocks."""
+    """Turns the raw files of a plan into blocks, without the cells that `mask` flags."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, mask: FlagMask | None = None) -> None:
         self.plan = plan
+        self._mask = mask
         meta = plan.metadata
         self._legacy = meta.correlator == "legacy"
         self._files = OpenFiles([f.path for f in plan.observation.files])
@@ -108,12 +110,13 @@ class Converter:
                 buffers = next_buffers()
                 n = rows.stop - rows.start
                 vis, weight = buffers.vis[:n], buffers.weight[:n]
-                self._convert(chunks, phasors, rows, vis, weight)
+                self._convert(steps, chunks, phasors, rows, vis, weight)
                 uvw_m = uvw[plan.header.antenna1[rows]] - uvw[plan.header.antenna2[rows]]
                 yield Block(time_index, rows, vis, weight, uvw_m), buffers
 
     def _convert(
         self,
+        steps: range,
         chunks: npt.NDArray[np.void],
         phasors: npt.NDArray[np.complex64] | None,
         rows: slice,
@@ -121,6 +124,10 @@ class Converter:
         weight: npt.NDArray[np.float32],
     ) -> None:
         plan = self.plan
+        mask = None
+        if self._mask is not None:
+            first = steps.start - plan.timesteps.start
+            mask = self._mask.steps(slice(first, first + len(steps)))[:, :, rows]
         common = (
             chunks,
             plan.metadata.n_fine,
@@ -132,6 +139,7 @@ class Converter:
             plan.factors,
             plan.channel_weight,
             plan.channel_flagged,
+            mask,
             phasors,
         )
         last = (vis, weight, self.bad_cells[rows], plan.options.threads)

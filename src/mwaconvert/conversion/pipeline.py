@@ -13,6 +13,7 @@ import numpy as np
 
 from mwaconvert import _core
 from mwaconvert.conversion.converter import Buffers, Converter
+from mwaconvert.conversion.flagmask import FlagMask
 from mwaconvert.conversion.outputs import open_writers, output_paths
 from mwaconvert.errors import Error, ResourceError
 from mwaconvert.formats.visibility import Block
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 
-def stream_blocks(plan: Plan) -> Iterator[Block]:
-    """The blocks of a plan in one reused buffer."""
-    with Converter(plan) as converter:
+def stream_blocks(plan: Plan, mask: FlagMask | None = None) -> Iterator[Block]:
+    """The blocks of a plan in one reused buffer, without the cells that `mask` flags."""
+    with Converter(plan, mask) as converter:
         buffers = converter.make_buffers()
         for block, _ in converter.blocks(lambda: buffers):
             yield block

@@ -1,0 +1,150 @@
+"""Flags of single input cells, found by looking at the data: bits, in memory or in a temporary file."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import tempfile
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert.errors import ResourceError
+
+if TYPE_CHECKING:
+    from mwaconvert.conversion.plan import Plan
+
+BoolArray = npt.NDArray[np.bool_]
+
+#: set bits of each byte
+_BIT_COUNT = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
+
+
+class FlagMask:
+    """Which input cells (timestep, row, channel) of a plan are flagged, besides those that its rules flag.
+
+    Starts with nothing flagged; whoever finds something ORs it in. Close it when done: it may hold a file.
+
+    Parameters
+    ----------
+    n_times : input timesteps, `len(plan.timesteps)`
+    n_coarse, n_rows, n_fine : `len(plan.coarse)`, `plan.n_rows`, `plan.metadata.n_fine`
+    in_file : whether to keep the bits in a temporary file (in TMPDIR) instead of in memory
+
+    Attributes
+    ----------
+    bits : (n_times, n_coarse, n_rows, ceil(n_fine / 8)) uint8; fine channel f is bit f % 8 (1 << f % 8) of byte
+        f // 8. Kernels and readers of flag files may OR into it themselves.
+
+    Raises
+    ------
+    ResourceError : no room for the file
+    """
+
+    def __init__(
+        self, n_times: int, n_coarse: int, n_rows: int, n_fine: int, *, in_file: bool = False
+    ) -> None:
+        self.n_fine = n_fine
+        shape = (n_times, n_coarse, n_rows, -(-n_fine // 8))
+        n_bytes = int(np.prod(shape))
+        if in_file and n_bytes:
+            self.bits = np.frombuffer(map_temporary(n_bytes, "flags"), np.uint8).reshape(shape)
+        else:
+            self.bits = np.zeros(shape, np.uint8)
+
+    @classmethod
+    def for_plan(cls, plan: Plan, *, in_file: bool = False) -> FlagMask:
+        """A mask of the input cells of a plan."""
+        return cls(len(plan.timesteps), len(plan.coarse), plan.n_rows, plan.metadata.n_fine, in_file=in_file)
+
+    def __enter__(self) -> FlagMask:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add_coarse(self, coarse: int, flags: BoolArray, times: slice = slice(None)) -> None:
+        """OR in flags of one coarse channel.
+
+        Parameters
+        ----------
+        coarse : index into `plan.coarse`
+        flags : (n_times, n_rows, n_fine), or anything that broadcasts to that
+        times : input timesteps, counted from the first of the plan
+        """
+        self.bits[times, coarse] |= np.packbits(flags, axis=-1, bitorder="little")
+
+    def add_rows(self, rows: slice, flags: BoolArray) -> None:
+        """OR in flags of all timesteps and channels of some rows.
+
+        Parameters
+        ----------
+        rows : output rows of the plan
+        flags : (n_rows, n_times, n_coarse * n_fine) as `flag_baselines` returns them
+        """
+        by_coarse = flags.reshape(*flags.shape[:2], -1, self.n_fine)
+        packed = np.packbits(by_coarse, axis=-1, bitorder="little")
+        self.bits[:, :, rows] |= packed.transpose(1, 2, 0, 3)
+
+    def steps(self, steps: slice) -> npt.NDArray[np.uint8]:
+        """Bits of some input timesteps, (n, n_coarse, n_rows, n_bytes), as the conversion kernels take them."""
+        return self.bits[steps]
+
+    def unpacked(self, steps: slice, coarse: int) -> BoolArray:
+        """Flags of one coarse channel, (n, n_rows, n_fine)."""
+        found = np.unpackbits(self.bits[steps, coarse], axis=-1, count=self.n_fine, bitorder="little")
+        return found.view(np.bool_)
+
+    def count(self, ignore: BoolArray | None = None) -> npt.NDArray[np.int64]:
+        """Number of flagged cells of each timestep, coarse channel and row.
+
+        Parameters
+        ----------
+        ignore : (n_coarse * n_fine,) channels not to count, those that rules flag
+
+        Returns
+        -------
+        (n_times, n_coarse, n_rows) int64
+        """
+        n_coarse = self.bits.shape[1]
+        keep = np.ones((n_coarse, self.n_fine), np.bool_)
+        if ignore is not None:
+            keep = ~ignore.reshape(n_coarse, self.n_fine)
+        wanted = np.packbits(keep, axis=-1, bitorder="little")
+        counts = np.empty(self.bits.shape[:3], np.int64)
+        for time, bits in enumerate(self.bits):
+            counts[time] = _BIT_COUNT[bits & wanted[:, None]].sum(axis=-1)
+        return counts
+
+    def close(self) -> None:
+        """Give memory and file back."""
+        self.bits = np.zeros((0, 0, 0, 0), np.uint8)  # the mapping goes with the array
+
+
+def map_temporary(n_bytes: int, what: str) -> mmap.mmap:
+    """A temporary file of zeros, mapped into memory; it has no name and goes with the mapping.
+
+    Raises
+    ------
+    ResourceError : the folder of temporary files (TMPDIR) has no room
+    """
+    folder = tempfile.gettempdir()
+    try:
+        free = shutil.disk_usage(folder).free
+        if free < n_bytes:
+            raise ResourceError(
+                f"{folder}: {n_bytes / 2**30:.1f} GiB are needed for a temporary file of {what}, "
+                f"{free / 2**30:.1f} GiB are free; set TMPDIR to a larger disk or raise --max-memory"
+            )
+        with tempfile.TemporaryFile(prefix="mwaconvert-") as file:
+            os.posix_fallocate(file.fileno(), 0, n_bytes)  # a full disk says so here, not in a store
+            return mmap.mmap(file.fileno(), n_bytes)
+    except OSError as error:
+        raise ResourceError(
+            f"{folder}: no temporary file of {what} can be made there: {error.strerror}"
+        ) from error

@@ -1,0 +1,42 @@
+"""Flags of single input cells: where they are kept."""
+
+import numpy as np
+import pytest
+
+from mwaconvert.conversion import flagmask
+from mwaconvert.conversion.flagmask import FlagMask
+from mwaconvert.errors import ResourceError
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+@pytest.mark.parametrize("n_fine", [1, 8, 13])
+def test_flags_are_added_up(n_fine, in_file):
+    rng = np.random.default_rng(0)
+    expected = rng.random((5, 6, 3, n_fine)) < 0.2  # time, row, coarse, fine
+    with FlagMask(5, 3, 6, n_fine, in_file=in_file) as mask:
+        assert not mask.count().any()
+        mask.add_rows(slice(0, 6), expected.transpose(1, 0, 2, 3).reshape(6, 5, -1))
+        for rows in (slice(0, 2), slice(2, 6)):
+            more = rng.random((rows.stop - rows.start, 5, 3 * n_fine)) < 0.2
+            mask.add_rows(rows, more)
+            expected[:, rows] |= more.reshape(-1, 5, 3, n_fine).transpose(1, 0, 2, 3)
+        more = rng.random((2, 6, n_fine)) < 0.2
+        mask.add_coarse(1, more, slice(3, 5))
+        expected[3:5, :, 1] |= more
+        mask.add_coarse(2, np.arange(n_fine) == 0)
+        expected[:, :, 2, 0] = True
+        for coarse in range(3):
+            np.testing.assert_array_equal(mask.unpacked(slice(1, 4), coarse), expected[1:4, :, coarse])
+        np.testing.assert_array_equal(mask.count(), expected.sum(axis=3).transpose(0, 2, 1))
+        ignore = rng.random((3, n_fine)) < 0.5
+        np.testing.assert_array_equal(
+            mask.count(ignore.ravel()), (expected & ~ignore).sum(axis=3).transpose(0, 2, 1)
+        )
+
+
+def test_no_room_for_a_file(monkeypatch):
+    with pytest.raises(ResourceError, match=r"GiB are needed for a temporary file of flags, .* set TMPDIR"):
+        FlagMask(1 << 20, 24, 8256, 128, in_file=True)
+    monkeypatch.setattr(flagmask.tempfile, "gettempdir", lambda: "/proc")
+    with pytest.raises(ResourceError, match="/proc: "):
+        FlagMask(1, 1, 1, 8, in_file=True)
