@@ -27,6 +27,7 @@ PYBIND11_MODULE(_core, m) {
   register_raw(m);
   register_rfi(m);
   register_block(m);
+  register_quality(m);
   register_ms(m);
   register_uvfits(m);
   register_transients(m);

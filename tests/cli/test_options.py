@@ -45,6 +45,8 @@ def ask(monkeypatch):
 
 # what each spelling must set: fields of Options
 LANDS = [
+    ("--nostats", {"statistics": False}),
+    ("--no-histograms", {"statistics": False}),
     # Birli
     ("--avg-time-res 8", {"time_res_s": 8.0}),
     ("--avg-time-factor 4", {"time_factor": 4}),
@@ -173,7 +175,6 @@ FACTS = [
     "--no_rfi",
     "--allowmissing",
     "--noprecomputedflags",
-    "--nostats",
 ]
 
 #: options of the other programs that must be refused

@@ -74,6 +74,9 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
         Spec("--overwrite", "overwrite", "Replace outputs that exist."),
         Spec("--split", "split", "One measurement set for each contiguous range of channels (picket fence)."),
         Spec("--report", "report", "Write what was done as JSON.", "FILE"),
+        Spec("--no-stats --no-histograms", "statistics",
+             "No quality statistics: no QUALITY tables in measurement sets, no noise in the report.",
+             value=False, peers="CA"),
         Spec("--qa", "qa", "Draw the data: .png or .html.", "FILE", values.qa_file),
         Spec("--dry-run --skipwrite", "dry_run", "Print what would be done and why, then stop.", peers="BCH"),
         Spec("--like --preprocessor", "like",
@@ -201,8 +204,6 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
              note=f"RFI detection is not available yet, {_NOTHING}"),
         Spec("--no-precomputed-flags", "note", "No archived flag files (none are read yet).", peers="A",
              note=f"archived flag files are not read yet, {_NOTHING}"),
-        Spec("--no-stats --no-histograms", "note", "No quality tables (none are written yet).", peers="CA",
-             note=f"quality statistics are not available yet, {_NOTHING}"),
     ),
 }
 
@@ -211,7 +212,7 @@ _SOLUTIONS = f"applying calibration solutions {_LATER}"
 _READ_FLAGS = f"reading flag files (.mwaf) {_LATER}"
 _WRITE_FLAGS = f"writing flag files (.mwaf) {_LATER}"
 _RFI = f"RFI detection {_LATER}"
-_STATISTICS = f"collecting quality statistics {_LATER}"
+_STATISTICS = "is not needed, quality statistics are in the measurement set and in --report FILE"
 _DYSCO = f"writing compressed measurement sets {_LATER}"
 _OBSOLETE = "is obsolete, all metadata come from the metafits file"
 _ARGUMENTS = "is not needed, give the metafits and the raw files as arguments"

@@ -17,6 +17,7 @@ from mwaconvert.conversion.flagmask import FlagMask
 from mwaconvert.errors import FormatError, InputError, ResourceError
 from mwaconvert.formats.visibility import Block
 from mwaconvert.observation.legacy import product_table, slot_inputs
+from mwaconvert.qa.statistics import storage_bytes
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
@@ -260,7 +261,10 @@ def fixed_bytes(plan: Plan) -> int:
     factors = 0 if plan.factors is None else plan.factors.nbytes
     threads = plan.options.threads or _core.available_threads()
     scratch = threads * (20 << 20)
-    return phasors + factors + scratch + (200 << 20)
+    statistics = 0
+    if plan.options.statistics:
+        statistics = storage_bytes(plan.n_rows, len(plan.header.spectral_windows))
+    return phasors + factors + scratch + statistics + (200 << 20)
 
 
 def memory_bytes(plan: Plan) -> int:

@@ -60,6 +60,9 @@ class Options:
     flag_autos: bool = False
     ignore_weights: bool = False  #: leave the weights of MWAX files alone
 
+    # quality
+    statistics: bool = True  #: noise and interference in the report, quality tables in measurement sets
+
     # output
     split: bool = False  #: one measurement set for each contiguous frequency range
     overwrite: bool = False

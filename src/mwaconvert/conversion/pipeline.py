@@ -94,6 +94,12 @@ def run(
 
         collector = QaCollector(plan.header, qa, overwrite=plan.options.overwrite)
         sinks.append(collector.add)
+    statistics = None
+    if plan.options.statistics:
+        from mwaconvert.qa.statistics import QualityStatistics
+
+        statistics = QualityStatistics.of_plan(plan)
+        sinks.append(statistics.add)
     input_bytes = plan.input_bytes()
     writers = open_writers(plan, outputs)
     sinks += [writer.write for writer in writers]
@@ -113,6 +119,8 @@ def run(
             thread.finish()
             counts.bad_cells = converter.bad_cells
         for writer in writers:
+            if statistics is not None:
+                writer.put_statistics(statistics)
             writer.close()
     except BaseException as error:
         for writer in writers:
@@ -121,7 +129,7 @@ def run(
             raise ResourceError(f"{outputs[0]}: writing failed: {error.strerror}") from error
         raise
     targets = [target for path in outputs for target in output_paths(plan, path)]
-    report = make_report(plan, targets, counts, input_bytes, time.perf_counter() - started)
+    report = make_report(plan, targets, counts, statistics, input_bytes, time.perf_counter() - started)
     if collector is not None:
         collector.write(report)
     return report

@@ -27,6 +27,7 @@ from mwaconvert.observation.model import FloatArray, Metadata, RawFile
 if TYPE_CHECKING:
     from mwaconvert.conversion.pipeline import FlagCounts
     from mwaconvert.conversion.plan import Plan
+    from mwaconvert.qa.statistics import QualityStatistics
 
 #: version of the JSON layout; grows when a key changes its meaning or goes away
 LAYOUT = 1
@@ -55,6 +56,30 @@ class Occupancy:
     antenna: FloatArray
     channel: FloatArray
     timestep: FloatArray
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What the cross-correlations themselves show, by antenna, channel and timestep.
+
+    Attributes
+    ----------
+    noise : (2,) standard deviation of the real or imaginary part, XX and YY, from differences of neighbouring
+        channels; antenna_noise (n_antenna, 2), channel_noise (n_channel, 2), timestep_noise (n_time, 2)
+    interference : fraction flagged by what the data showed, of the cells that no static rule flags;
+        antenna_interference (n_antenna,), channel_interference (n_channel,), timestep_interference (n_time,)
+
+    NaN where nothing is unflagged.
+    """
+
+    noise: FloatArray
+    antenna_noise: FloatArray
+    channel_noise: FloatArray
+    timestep_noise: FloatArray
+    interference: float
+    antenna_interference: FloatArray
+    channel_interference: FloatArray
+    timestep_interference: FloatArray
 
 
 @dataclass(frozen=True)
@@ -99,6 +124,7 @@ class Report:
     missing_hdus : (coarse index, timestep index) of integrations that should have been there
     input_cells : (timestep, channel, baseline) triples that entered
     software : names and versions
+    quality : None after --nostats
     notes : what the user should know: leftovers, oddities of the data, options that had nothing to do
     """
 
@@ -114,6 +140,7 @@ class Report:
     smearing: Smearing
     performance: Performance
     software: Mapping[str, str]
+    quality: Quality | None = None
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -162,6 +189,7 @@ class Report:
                     },
                     "timesteps": {"mjd_utc": self.header.time_mjd, "fraction": self.occupancy.timestep},
                 },
+                "quality": self.quality and _quality_facts(self.quality, self.header),
                 "phase_centre": {
                     "name": self.header.phase_centre_name,
                     "ra_deg": math.degrees(self.header.phase_centre_rad[0]) % 360,
@@ -220,6 +248,7 @@ def make_report(
     plan: Plan,
     targets: Sequence[tuple[Path, tuple[int, ...]]],
     counts: FlagCounts,
+    statistics: QualityStatistics | None,
     input_bytes: int,
     wall_s: float,
 ) -> Report:
@@ -229,6 +258,7 @@ def make_report(
     ----------
     targets : each output file and the spectral windows that it holds
     counts : of flagged output values
+    statistics : of the output, if they were gathered
     """
     from mwaconvert import _core
 
@@ -268,9 +298,49 @@ def make_report(
             peak_memory_bytes=peak_memory_bytes(),
             threads=plan.options.threads or _core.available_threads(),
         ),
+        quality=None if statistics is None else make_quality(statistics),
         software=versions(*(["arcae"] if any(o.kind == "measurement set" for o in outputs) else [])),
         notes=tuple(notes),
     )
+
+
+def make_quality(statistics: QualityStatistics) -> Quality:
+    """What statistics say."""
+    antennas, channels, total = statistics.antennas(), statistics.paired_channels(), statistics.total()
+    times = statistics.times.over_windows()
+    return Quality(
+        noise=total.noise(),
+        antenna_noise=antennas.noise(),
+        channel_noise=channels.noise(),
+        timestep_noise=times.noise(),
+        interference=float(total.interference()),
+        antenna_interference=antennas.interference(),
+        channel_interference=channels.interference(),
+        timestep_interference=times.interference(),
+    )
+
+
+def _quality_facts(quality: Quality, header: VisHeader) -> dict[str, Any]:
+    return {
+        "noise": quality.noise,
+        "interference": quality.interference,
+        "antennas": [
+            {"index": a.index, "name": a.name, "noise": noise, "interference": fraction}
+            for a, noise, fraction in zip(
+                header.metadata.antennas, quality.antenna_noise, quality.antenna_interference, strict=True
+            )
+        ],
+        "channels": {
+            "frequency_hz": np.concatenate([w.freq_hz for w in header.spectral_windows]),
+            "noise": quality.channel_noise,
+            "interference": quality.channel_interference,
+        },
+        "timesteps": {
+            "mjd_utc": header.time_mjd,
+            "noise": quality.timestep_noise,
+            "interference": quality.timestep_interference,
+        },
+    }
 
 
 def plan_smearing(plan: Plan) -> Smearing:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 WIDTH = 110
 _LABEL = 12
+#: noise of a tile, in units of the median tile, from which on it is named
+LOUD = 1.5
 #: reasons of steps that were neither asked for nor are usual
 _IDLE = ("none", "off", "not asked for")
 
@@ -31,6 +33,7 @@ def report_text(report: Report, width: int = WIDTH) -> str:
         ("applied", step_lines(report.steps, applied=True)),
         ("not applied", step_lines(report.steps, applied=False)),
         ("flagged", _flags(report)),
+        ("quality", _quality(report)),
         ("smearing", [str(report.smearing)]),
         ("wrote", _outputs(report)),
         ("took", _performance(report)),
@@ -133,6 +136,21 @@ def _flags(report: Report) -> list[str]:
     if n_steps:
         lines.append(f"{plural(n_steps, 'timestep')} of {len(occupancy.timestep)} throughout")
     return lines
+
+
+def _quality(report: Report) -> list[str]:
+    quality = report.quality
+    if quality is None or not np.isfinite(quality.noise).any():
+        return []
+    xx, yy = quality.noise
+    line = f"noise {xx:.4g} (XX) and {yy:.4g} (YY), {100 * quality.interference:.2g} % flagged by the data"
+    names = [a.name for a in report.header.metadata.antennas]
+    shown = np.nan_to_num(quality.antenna_noise.max(axis=1))
+    typical = float(np.median(shown[shown > 0])) if (shown > 0).any() else 0.0
+    loud = [i for i in np.argsort(-shown) if shown[i] > LOUD * typical > 0]
+    if not loud:
+        return [line]
+    return [line, f"noisy tiles: {_some([f'{names[i]} ({shown[i] / typical:.1f} x)' for i in loud])}"]
 
 
 def _some(names: list[str], limit: int = 16) -> str:

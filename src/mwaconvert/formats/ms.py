@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,13 @@ from mwaconvert.formats.casa_table import (
     require_arcae,
     standard_columns,
 )
-from mwaconvert.formats.ms_tables import CABLE_VELOCITY_FACTOR, write_subtables
+from mwaconvert.formats.ms_quality import quality_bytes, quality_tables
+from mwaconvert.formats.ms_tables import CABLE_VELOCITY_FACTOR, write_subtable, write_subtables
 from mwaconvert.formats.staging import StagedPath
 from mwaconvert.formats.visibility import Block, SpectralWindow, VisHeader
+
+if TYPE_CHECKING:
+    from mwaconvert.qa.statistics import QualityStatistics
 
 #: bytes of a tile of DATA: with 768 channels, 4 to 64 rows a tile write equally fast, 1 row at two thirds
 _TILE_BYTES = 400_000
@@ -118,6 +122,12 @@ class MeasurementSetWriter:
             self._write_window(table, block, index, window)
         at_end = block.rows.stop == self._n_bl
         self._next = (block.time_index + 1, 0) if at_end else (block.time_index, block.rows.stop)
+
+    def put_statistics(self, statistics: QualityStatistics) -> None:
+        """Write the quality tables."""
+        table = self._open_table()
+        for quality in quality_tables(statistics, self._header):
+            write_subtable(table, quality)
 
     def close(self) -> None:
         """Finish the measurement set, sync it and give it its final name.
@@ -319,4 +329,4 @@ def _reserve_bytes(header: VisHeader) -> int:
     """Enough for all sub-tables and for what casacore still has in memory at the end."""
     windows = header.spectral_windows
     n_chan = sum(window.n_chan for window in windows)
-    return _RESERVE_BYTES + len(windows) * 2 * _TILE_BYTES + 40 * n_chan
+    return _RESERVE_BYTES + len(windows) * 2 * _TILE_BYTES + 40 * n_chan + quality_bytes(header)

@@ -25,6 +25,9 @@ CABLE_VELOCITY_FACTOR = 1.204
 #: of a tile of 4 x 4 dipoles 1.1 m apart, as all MWA software states it
 TILE_DIAMETER_M = 4.0
 
+#: beginnings of the names of tables that the standard does not have
+_NOT_STANDARD = ("MWA_", "QUALITY_")
+
 _EPOCH = {"type": "epoch", "Ref": "UTC"}
 _DIRECTION = {"type": "direction", "Ref": "J2000"}
 #: CASA codes: linear products XX, XY, YX, YY and the topocentric frame of frequencies
@@ -51,26 +54,31 @@ def write_subtables(main: CasaTable, header: VisHeader) -> None:
     STATE_ID and PROCESSOR_ID -1: none).
     """
     for table in subtables(header):
-        path = main.path / table.name
-        if not path.exists():
-            standard = {} if table.name.startswith("MWA_") else standard_columns(table.name)
-            create_subtable(main, table.name, {**standard, **table.extra})
-            extra: Mapping[str, Any] = {}
-        else:
-            extra = table.extra
-        opened = CasaTable(path, main.target)
-        try:
-            if extra:
-                opened.add_columns(extra)
-            opened.add_rows(len(next(iter(table.values.values()))))
-            for name, values in table.values.items():
-                if isinstance(values, list):
-                    for row, value in enumerate(values):
-                        opened.put(name, value[np.newaxis], row)
-                else:
-                    opened.put(name, values)
-        finally:
-            opened.close()
+        write_subtable(main, table)
+
+
+def write_subtable(main: CasaTable, table: SubTable) -> None:
+    """Fill one sub-table, which is created if it does not exist."""
+    path = main.path / table.name
+    if not path.exists():
+        standard = {} if table.name.startswith(_NOT_STANDARD) else standard_columns(table.name)
+        create_subtable(main, table.name, {**standard, **table.extra})
+        extra: Mapping[str, Any] = {}
+    else:
+        extra = table.extra
+    opened = CasaTable(path, main.target)
+    try:
+        if extra:
+            opened.add_columns(extra)
+        opened.add_rows(len(next(iter(table.values.values()))))
+        for name, values in table.values.items():
+            if isinstance(values, list):
+                for row, value in enumerate(values):
+                    opened.put(name, value[np.newaxis], row)
+            else:
+                opened.put(name, values)
+    finally:
+        opened.close()
 
 
 def subtables(header: VisHeader) -> list[SubTable]:

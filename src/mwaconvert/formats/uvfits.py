@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import erfa
 import numpy as np
@@ -18,6 +19,9 @@ from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.fits_text import BLOCK, Card, header_bytes, table_bytes
 from mwaconvert.formats.staging import StagedPath
 from mwaconvert.formats.visibility import Block, SpectralWindow, VisHeader
+
+if TYPE_CHECKING:
+    from mwaconvert.qa.statistics import QualityStatistics
 
 SPEED_OF_LIGHT = 299792458.0
 N_PARAMETERS = 7
@@ -113,6 +117,9 @@ class UvfitsWriter:
             )
         except ResourceError as error:
             raise ResourceError(f"{self.path}: {error}") from None
+
+    def put_statistics(self, statistics: QualityStatistics) -> None:
+        """Nothing: the format has no place for them."""
 
     def close(self) -> None:
         """Sync the file and give it its name."""

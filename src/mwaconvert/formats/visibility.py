@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.observation.model import ArrayPosition, FloatArray, IntArray, Metadata
+
+if TYPE_CHECKING:
+    from mwaconvert.qa.statistics import QualityStatistics
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,9 @@ class Writer(Protocol):
 
     def write(self, block: Block) -> None:
         """Append a block. Blocks come in row order."""
+
+    def put_statistics(self, statistics: QualityStatistics) -> None:
+        """Take the statistics of the run, after the last block; formats without a place for them do not."""
 
     def close(self) -> None:
         """Finish the file, sync it and give it its final name."""

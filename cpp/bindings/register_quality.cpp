@@ -1,0 +1,43 @@
+#include "arrays.hpp"
+#include "mwaconvert/quality.hpp"
+#include "register.hpp"
+
+namespace mwaconvert {
+
+void register_quality(py::module_& m) {
+  m.def(
+      "quality_sums",
+      [](const Array<std::complex<float>>& vis, const Array<float>& weight, const Array<uint8_t>& row_static,
+         const Array<uint8_t>& row_cross, const Array<uint8_t>& channel_static,
+         const Array<int64_t>& window_start, Array<std::complex<double>>& row_sums,
+         Array<int64_t>& row_counts, Array<std::complex<double>>& channel_sums,
+         Array<int64_t>& channel_counts, int nthreads) {
+        QualityInput in;
+        in.vis = view<std::complex<float>, 3>(vis, "vis", {-1, -1, 4});
+        const int64_t n_rows = in.vis.shape[0], n_chan = in.vis.shape[1];
+        in.weight = view<float, 3>(weight, "weight", {n_rows, n_chan, 4});
+        in.row_static = view<uint8_t, 1>(row_static, "row_static", {n_rows});
+        in.row_cross = view<uint8_t, 1>(row_cross, "row_cross", {n_rows});
+        in.channel_static = view<uint8_t, 1>(channel_static, "channel_static", {n_chan});
+        in.window_start = view<int64_t, 1>(window_start, "window_start", {-1});
+        const int64_t n_win = in.window_start.shape[0] - 1;
+        for (int64_t w = 0; w <= n_win; ++w)
+          if (in.window_start(w) < (w ? in.window_start(w - 1) : 0) || in.window_start(w) > n_chan)
+            throw InputError("window_start must ascend within the channels");
+        QualityOutput out;
+        out.row_sums = mutable_view<std::complex<double>, 4>(row_sums, "row_sums", {n_rows, n_win, 4, 4});
+        out.row_counts = mutable_view<int64_t, 4>(row_counts, "row_counts", {n_rows, n_win, 3, 4});
+        out.channel_sums =
+            mutable_view<std::complex<double>, 3>(channel_sums, "channel_sums", {n_chan, 4, 4});
+        out.channel_counts = mutable_view<int64_t, 3>(channel_counts, "channel_counts", {n_chan, 3, 4});
+        py::gil_scoped_release release;
+        quality_sums(in, out, nthreads);
+      },
+      "vis"_a.noconvert(), "weight"_a.noconvert(), "row_static"_a.noconvert(), "row_cross"_a.noconvert(),
+      "channel_static"_a.noconvert(), "window_start"_a.noconvert(), "row_sums"_a.noconvert(),
+      "row_counts"_a.noconvert(), "channel_sums"_a.noconvert(), "channel_counts"_a.noconvert(),
+      "nthreads"_a = 0,
+      "Add a block's statistics to sums by row and by channel; see cpp/include/mwaconvert/quality.hpp.");
+}
+
+}  // namespace mwaconvert
