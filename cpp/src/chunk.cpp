@@ -77,17 +77,18 @@ void read_rice_rows(const Chunk& chunk, int64_t row0, int64_t n_rows, int64_t ro
     heap.resize(end - begin);
     read_exactly(chunk.fd, heap.data(), heap.size(), chunk.heap_offset + begin);
   }
+  std::vector<RiceRow> rows(n_rows);
   for (int64_t r = 0; r < n_rows; ++r) {
     const auto [length, offset] = pieces[r];
-    const uint8_t* in = heap.data() + (offset - begin);
+    rows[r] = {heap.data() + (offset - begin), length, reinterpret_cast<int32_t*>(out + r * row_length)};
     if (!together) {
       heap.resize(length);
       read_exactly(chunk.fd, heap.data(), length, chunk.heap_offset + offset);
-      in = heap.data();
+      rows[r].in = heap.data();
+      rice_decode({&rows[r], 1}, row_length, chunk.rice_block);
     }
-    rice_decode_row(in, length, reinterpret_cast<int32_t*>(out + r * row_length), row_length,
-                    chunk.rice_block);
   }
+  if (together) rice_decode(rows, row_length, chunk.rice_block);
   integers_to_floats(out, n_rows * row_length, false, chunk.bscale, chunk.bzero);
 }
 
