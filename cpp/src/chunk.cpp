@@ -1,15 +1,13 @@
 #include "mwaconvert/chunk.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <string>
 #include <vector>
 
 #include "mwaconvert/error.hpp"
+#include "mwaconvert/file.hpp"
 #include "mwaconvert/rice.hpp"
 #include "mwaconvert/simd.hpp"
 
@@ -93,23 +91,6 @@ void read_rice_rows(const Chunk& chunk, int64_t row0, int64_t n_rows, int64_t ro
 }
 
 }  // namespace
-
-void read_exactly(int fd, void* buffer, int64_t n, int64_t offset) {
-  char* p = static_cast<char*>(buffer);
-  while (n > 0) {
-    const ssize_t got = pread(fd, p, n, offset);
-    if (got < 0) {
-      if (errno == EINTR) continue;
-      throw ResourceError(std::string("reading failed: ") + std::strerror(errno));
-    }
-    if (got == 0)
-      throw FormatError("the file ends at byte " + std::to_string(offset) + ", " + std::to_string(n) +
-                        " bytes too early; was it changed while being read?");
-    p += got;
-    n -= got;
-    offset += got;
-  }
-}
 
 void integers_to_floats(void* words, int64_t n, bool from_big_endian, double bscale, double bzero) {
   if (from_big_endian) swap_words(static_cast<uint32_t*>(words), n);

@@ -28,4 +28,16 @@ def rfi_flag(
     out: npt.NDArray[np.uint8],
     nthreads: int = 0,
 ) -> None: ...
+def flag_bytes(n_chan: int) -> int: ...
+def write_ms_cells(
+    files: tuple[int, int, int],
+    first_row: int,
+    vis: npt.NDArray[np.complex64],
+    weight: npt.NDArray[np.float32],
+    first_chan: int,
+    n_chan: int,
+    weight_sum: npt.NDArray[np.float32],
+    flag_row: npt.NDArray[np.bool_],
+    nthreads: int = 0,
+) -> None: ...
 def __getattr__(name: str) -> Any: ...
