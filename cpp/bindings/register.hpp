@@ -11,7 +11,6 @@ void register_block(pybind11::module_& m);
 void register_uvfits(pybind11::module_& m);
 void register_quality(pybind11::module_& m);
 void register_ms(pybind11::module_& m);
-void register_van_vleck(pybind11::module_& m);
 void register_transients(pybind11::module_& m);
 
 }  // namespace mwaconvert

@@ -1,6 +1,7 @@
 #include "arrays.hpp"
 #include "mwaconvert/boxcar.hpp"
 #include "mwaconvert/dedisperse.hpp"
+#include "mwaconvert/tree.hpp"
 #include "mwaconvert/unpack.hpp"
 #include "register.hpp"
 
@@ -35,6 +36,24 @@ void define_dedisperse(py::module_& m) {
       "data"_a.noconvert(), "edges"_a.noconvert(), "within"_a.noconvert(), "across"_a.noconvert(),
       "trials_per_group"_a, "out"_a.noconvert(), "nthreads"_a = 0,
       "Sum channels in two stages; see cpp/include/mwaconvert/dedisperse.hpp.");
+  m.def(
+      "dedisperse_tree",
+      [](const Array<T>& data, const std::vector<std::array<Array<int32_t>, 4>>& levels, int kept,
+         Array<float>& out, int nthreads) {
+        const auto x = view<T, 2>(data, "data", {-1, -1});
+        const auto o = mutable_view<float, 2>(out, "out", {-1, -1});
+        std::vector<TreeLevel> tree;
+        for (const auto& [first, child, offset, blocks] : levels) {
+          const auto c = view<int32_t, 1>(child, "child", {-1});
+          tree.push_back({view<int32_t, 1>(first, "first", {-1}), c,
+                          view<int32_t, 1>(offset, "offset", {c.shape[0]}),
+                          view<int32_t, 1>(blocks, "blocks", {-1})});
+        }
+        py::gil_scoped_release release;
+        dedisperse_tree(x, tree, kept, o, nthreads);
+      },
+      "data"_a.noconvert(), "levels"_a, "kept"_a, "out"_a.noconvert(), "nthreads"_a = 0,
+      "Sum channels by a tree; see cpp/include/mwaconvert/tree.hpp.");
 }
 
 template <typename T>

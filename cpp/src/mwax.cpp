@@ -5,7 +5,6 @@
 
 #include "finish.hpp"
 #include "mwaconvert/error.hpp"
-#include "mwaconvert/file.hpp"
 #include "mwaconvert/parallel.hpp"
 #include "mwaconvert/simd.hpp"
 

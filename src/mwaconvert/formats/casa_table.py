@@ -146,8 +146,8 @@ class _AsciiLink:
 
 def create_measurement_set(
     path: Path, target: Path, columns: Mapping[str, Any], managers: Sequence[Mapping[str, Any]]
-) -> dict[str, int]:
-    """Create an empty measurement set with the required sub-tables; numbers of its storage managers by name.
+) -> None:
+    """Create an empty measurement set with the required sub-tables.
 
     Parameters
     ----------
@@ -160,10 +160,7 @@ def create_measurement_set(
 
     info = {f"*{i}": dict(manager) for i, manager in enumerate(managers)}
     with refusals(target):
-        table = Table.ms_from_descriptor(str(path), "MAIN", dict(columns), info)
-        numbers = {manager["NAME"]: manager["SEQNR"] for manager in table.getdminfo().values()}
-        table.close()
-    return numbers
+        Table.ms_from_descriptor(str(path), "MAIN", dict(columns), info).close()
 
 
 def create_subtable(main: CasaTable, name: str, columns: Mapping[str, Any]) -> None:
@@ -178,12 +175,12 @@ def create_subtable(main: CasaTable, name: str, columns: Mapping[str, Any]) -> N
 
 @contextmanager
 def refusals(target: Path) -> Iterator[None]:
-    """Turn what arcae, the operating system and kernels that write raise into ResourceError of the target."""
+    """Turn what arcae and the operating system raise into ResourceError."""
     import pyarrow as pa
 
     try:
         yield
-    except (pa.ArrowException, OSError, ResourceError) as error:
+    except (pa.ArrowException, OSError) as error:
         free = shutil.disk_usage(target.parent).free
         if free < _FULL_BYTES:
             raise ResourceError(

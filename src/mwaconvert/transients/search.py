@@ -12,13 +12,12 @@ import numpy.typing as npt
 from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
-from mwaconvert.transients.subbands import plan_subbands
+from mwaconvert.transients.transform import plan_transform
 
 if TYPE_CHECKING:
     from mwaconvert.transients.spectra import Spectra
 
 _BLOCK = 1024  # samples of which the best boxcar is kept
-_TRIALS = 256  # whose series are in memory at a time
 _SHORTEST = 64  # samples that every series must have
 _SMEAR = 1.386  # loss of S/N of a Gaussian is this * mean square error / FWHM^2, for small errors: 4 ln 2 / 2
 
@@ -154,52 +153,30 @@ def search(
         )
     n_width = min(n_width, int(np.log2(spectra.nsamp - sweep)))
     shifts = trials - spectra.dm
-    plan = None
-    if loss > 0:
-        plan = plan_subbands(shifts, per_sample, width_s / spectra.dt, loss, is_bytes=data.dtype == np.uint8)
-
+    transform = plan_transform(
+        shifts, per_sample, width_s / spectra.dt, loss, is_bytes=data.dtype == np.uint8
+    )
     best_snr = np.empty(trials.size, np.float32)
     best_time, best_width = np.empty(trials.size), np.empty(trials.size)
     found = []
     memory = np.empty(0, np.float32)
-    per_call = _TRIALS if plan is None else -(-_TRIALS // plan.trials_per_group) * plan.trials_per_group
-    for first in range(0, trials.size, per_call):
-        part = slice(first, min(first + per_call, trials.size))
-        n_trial = part.stop - first
-        lead = 0 if plan is None else plan.lead
-        delays = delay_samples(shifts[part], per_sample) if plan is None else plan.across[part]
-        reach = int(delays.max())
-        if plan is not None:
-            group = slice(first // plan.trials_per_group, -(-part.stop // plan.trials_per_group))
-            within = np.ascontiguousarray(plan.within[group])
-            reach += int(within.max())
-        n_out = spectra.nsamp - reach
+    for chunk in transform.parts():
+        part = chunk.trials
+        n_trial, n_out = part.stop - part.start, spectra.nsamp - chunk.reach
         if memory.size < n_trial * n_out:
             memory = np.empty(n_trial * n_out, np.float32)
         series = memory[: n_trial * n_out].reshape(n_trial, n_out)
-        if plan is None:
-            _core.dedisperse(data, delays, series, nthreads)
-        else:
-            args = (
-                data,
-                plan.edges,
-                within,
-                np.ascontiguousarray(delays),
-                plan.trials_per_group,
-                series,
-                nthreads,
-            )
-            _core.dedisperse_subbands(*args)
+        chunk.fill(data, series, nthreads)
         if norm is not None:
             total = np.empty_like(series)
-            _core.dedisperse(norm, delay_samples(shifts[part], per_sample), total, nthreads)
+            chunk.fill(norm, total, nthreads)
             series = np.divide(series, np.sqrt(total), out=np.zeros_like(series), where=total > 0)
 
         mean, sigma = np.empty(n_trial, np.float32), np.empty(n_trial, np.float32)
         shape = (n_trial, -(-n_out // _BLOCK))
         snr, start, width = np.empty(shape, np.float32), np.empty(shape, np.int32), np.empty(shape, np.int32)
         _core.search_series(series, n_width, _BLOCK, mean, sigma, snr, start, width, nthreads)
-        time_s = (start + width / 2 + lead) * spectra.dt
+        time_s = (start + width / 2 + chunk.lead) * spectra.dt
         column = (np.arange(n_trial), snr.argmax(1))
         best_snr[part], best_time[part], best_width[part] = (
             snr[column],
@@ -217,8 +194,7 @@ def search(
     for k, name in enumerate(("dm", "time_s", "snr", "width_s")):
         detections[name] = table[:, k]
     band = (float(spectra.freqs[0]), float(spectra.freqs[-1]))
-    bound = 0.0 if plan is None else plan.loss
-    return Search(trials, best_snr, best_time, best_width, detections, bound, spectra.k_dm, band)
+    return Search(trials, best_snr, best_time, best_width, detections, transform.loss, spectra.k_dm, band)
 
 
 def _usable(

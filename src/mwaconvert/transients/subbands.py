@@ -100,7 +100,7 @@ def _make_plan(
     cost: float,
     is_bytes: bool,
 ) -> SubbandPlan:
-    edges = _equal_delays(per_dm, n_sub, _MOST_BYTES if is_bytes else per_dm.size)
+    edges = equal_delays(per_dm, n_sub, _MOST_BYTES if is_bytes else per_dm.size)
     sizes = np.diff(edges)
     middle = np.add.reduceat(per_dm, edges[:-1]) / sizes
     n_group = -(-dms.size // trials)
@@ -116,7 +116,7 @@ def _make_plan(
     true = (dms[trial] + off)[:, None] * per_dm
     exact = delay_samples(dms[trial], per_dm) - true
     used = np.repeat(across[trial], sizes, axis=1) + within[trial // trials] - true
-    loss = 1 - float((_best_snr(used, width) / _best_snr(exact, width)).min())
+    loss = 1 - float((best_snr(used, width) / best_snr(exact, width)).min())
 
     lowest = np.minimum.reduceat(across, np.arange(n_group) * trials, axis=0)
     low = int((lowest + np.minimum.reduceat(within, edges[:-1], axis=1)).min())
@@ -124,7 +124,7 @@ def _make_plan(
     return SubbandPlan(trials, edges, within, across + np.int32(lead), lead, max(loss, 0.0), cost)
 
 
-def _equal_delays(per_dm: npt.NDArray[np.float64], n_sub: int, most: int) -> npt.NDArray[np.int32]:
+def equal_delays(per_dm: npt.NDArray[np.float64], n_sub: int, most: int) -> npt.NDArray[np.int32]:
     """First channels of sub-bands that are equal in delay, none of more than `most` channels."""
     place = (per_dm - per_dm[0]) / (per_dm[-1] - per_dm[0]) * n_sub
     edges = np.unique(np.concatenate([[0], np.searchsorted(place, np.arange(1, n_sub)), [per_dm.size]]))
@@ -132,8 +132,8 @@ def _equal_delays(per_dm: npt.NDArray[np.float64], n_sub: int, most: int) -> npt
     return np.concatenate([*pieces, [per_dm.size]]).astype(np.int32)
 
 
-def _best_snr(errors: npt.NDArray[np.float64], width: float) -> npt.NDArray[np.float64]:
-    """S/N of a Gaussian pulse of which each channel comes too late by its error, for several phases of the samples.
+def best_snr(errors: npt.NDArray[np.float64], width: float) -> npt.NDArray[np.float64]:
+    """S/N of a Gaussian pulse of which each channel comes too late by its error, wherever within a sample it arrives.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def _best_snr(errors: npt.NDArray[np.float64], width: float) -> npt.NDArray[np.f
 
     Returns
     -------
-    (n, n_phase) S/N of the best boxcar, in units of (area of the pulse) / (noise of a sample)
+    (n) S/N of the best boxcar, the mean over phases, in units of (area of the pulse) / (noise of a sample)
     """
     reach = int(np.ceil(min(np.abs(errors).max(), 4 * width + 4))) + 1
     n_bin = 2 * reach * _BINS + 1
@@ -168,4 +168,5 @@ def _best_snr(errors: npt.NDArray[np.float64], width: float) -> npt.NDArray[np.f
         response = (edge(centre + boxcar / 2) - edge(centre - boxcar / 2)) / np.sqrt(boxcar)
         snr = share @ response
         best = np.maximum(best, np.maximum(snr[:, :4], snr[:, 4:]))
-    return best
+    mean: npt.NDArray[np.float64] = best.mean(1)
+    return mean
