@@ -294,12 +294,13 @@ def average_block(
     channel_weight: npt.NDArray[np.float64],
     channel_flagged: npt.NDArray[np.uint8],
     mask: npt.NDArray[np.bool_] | None = None,
+    jones: npt.NDArray[np.complex128] | None = None,
 ) -> AveragedBlock:
     """One output timestep by the rule of block.hpp.
 
     cells (n_time, n_coarse, n_row, n_fine, 4) rotated; file_weight (n_time, n_coarse, n_row, 4), 1 where the
     file has none; state (n_time, n_coarse); factors (n_antenna, n_coarse * n_fine, 2); mask (n_time, n_coarse,
-    n_row, n_fine) flagged cells.
+    n_row, n_fine) flagged cells; jones (n_antenna, n_coarse * n_fine or n_coarse * n_out, 4).
     """
     _, n_coarse, n_row, n_fine, _ = cells.shape
     n_out = math.ceil(n_fine / freq_factor)
@@ -335,9 +336,35 @@ def average_block(
         size = w[0, :, 0] if times.any() else channel_weight[channels[0]] * np.ones((n_row, 4))
         total = good_w.sum(axis=(0, 2))
         block.weight[there] = np.where(total > 0, total, np.where(averaged, -0.0, -size))
-        block.vis[there] = np.where(total > 0, _mean(v, good_w), _mean(v, fallback_w))
-        block.scale[there] = np.abs(v).max(axis=(0, 2), initial=0)
+        size_of_v = np.abs(v).max(axis=(0, 2), initial=0)
+        if jones is None:
+            block.vis[there] = np.where(total > 0, _mean(v, good_w), _mean(v, fallback_w))
+            block.scale[there] = size_of_v
+            continue
+        of_input = jones.shape[1] == n_coarse * n_fine
+        at = channels if of_input else [coarse * n_out + out]
+        matrices = [jones[antenna][:, at].reshape(n_row, len(at), 2, 2) for antenna in (antenna1, antenna2)]
+        means = []
+        for weight in (good_w, fallback_w):
+            if of_input:  # of the mean over time of each input channel
+                over_time = np.where((by_channel := weight.sum(axis=0)) > 0, by_channel, 1)
+                cell = (weight * v).sum(axis=0) / over_time
+                means.append(_mean(jones_product(cell, *matrices)[None], by_channel[None]))
+            else:
+                means.append(_mean(v, weight))
+        vis = np.where(total > 0, *means)
+        block.vis[there] = vis if of_input else jones_product(vis[:, None], *matrices)[:, 0]
+        largest = [np.abs(j).sum(axis=(1, 2, 3)) for j in matrices]
+        block.scale[there] = size_of_v.max(axis=1, keepdims=True) * (largest[0] * largest[1])[:, None]
     return block
+
+
+def jones_product(
+    v: npt.NDArray[np.complex128], first: npt.NDArray[np.complex128], second: npt.NDArray[np.complex128]
+) -> npt.NDArray[np.complex128]:
+    """J_i V J_j^H of cells (n_row, n_channel, 4) and matrices (n_row, n_channel, 2, 2)."""
+    product = first @ v.reshape(*v.shape[:2], 2, 2) @ np.conj(second.swapaxes(2, 3))
+    return product.reshape(v.shape)
 
 
 def _mean(v: npt.NDArray[np.complex128], w: npt.NDArray[np.float64]) -> npt.NDArray[np.complex128]:
@@ -345,6 +372,42 @@ def _mean(v: npt.NDArray[np.complex128], w: npt.NDArray[np.float64]) -> npt.NDAr
     return (w * v).sum(axis=(0, 2)) / np.where(total > 0, total, 1)
 
 
+# ---------------------------------------------------------------------------
+# The quantiser of the legacy correlator: 15 levels, -7 .. 7
+# ---------------------------------------------------------------------------
+
+
+def quantised_variance(sigma: float) -> float:
+    """Variance of a normal signal of standard deviation sigma after the quantiser."""
+    return 49 - sum((2 * k + 1) * math.erf((k + 0.5) / (sigma * math.sqrt(2))) for k in range(7))
+
+
+def quantised_correlation(rho: float, sigma1: float, sigma2: float) -> float:
+    """Covariance of two normal signals of correlation rho >= 0 after the quantiser.
+
+    The integral of Benkevitch et al. 2016 over r = sin(theta), which takes out its singularity at 1.
+    """
+    from scipy.integrate import quad
+
+    x, y = ((np.arange(7) + 0.5) / sigma for sigma in (sigma1, sigma2))
+    x, y = x[:, None], y[None, :]
+
+    def integrand(theta: float) -> float:
+        r, rest = math.sin(theta), 2 * math.cos(theta) ** 2
+        terms = [np.exp(-(x * x + y * y - 2 * sign * r * x * y) / rest) for sign in (1, -1)]
+        return float(np.sum(terms)) / math.pi
+
+    return quad(integrand, 0, math.asin(rho), epsabs=0, epsrel=1e-11, limit=200)[0]
+
+
+def van_vleck_coefficient(n: int, sigma: float) -> float:
+    """c_n of van_vleck.hpp."""
+    x = (np.arange(7) + 0.5) / sigma
+    hermite = np.polynomial.hermite_e.hermeval(x, np.eye(n)[n - 1])
+    return float(math.sqrt(2 / math.pi) * np.sum(hermite * np.exp(-x * x / 2)))
+
+
+# ---------------------------------------------------------------------------
 # Dedispersion and search for pulses
 # ---------------------------------------------------------------------------
 

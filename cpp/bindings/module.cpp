@@ -30,5 +30,6 @@ PYBIND11_MODULE(_core, m) {
   register_quality(m);
   register_ms(m);
   register_uvfits(m);
+  register_van_vleck(m);
   register_transients(m);
 }

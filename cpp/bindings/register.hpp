@@ -11,6 +11,7 @@ void register_block(pybind11::module_& m);
 void register_uvfits(pybind11::module_& m);
 void register_quality(pybind11::module_& m);
 void register_ms(pybind11::module_& m);
+void register_van_vleck(pybind11::module_& m);
 void register_transients(pybind11::module_& m);
 
 }  // namespace mwaconvert

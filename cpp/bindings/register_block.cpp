@@ -17,9 +17,10 @@ struct Arguments {
 
   Arguments(const Array<Chunk>& chunks, int64_t n_fine, int64_t freq_factor, bool averaged,
             const Array<int32_t>& antenna1, const Array<int32_t>& antenna2, const Array<uint8_t>& row_flagged,
-            const std::optional<Array<Complex>>& factors, const Array<float>& channel_weight,
-            const Array<uint8_t>& channel_flagged, const std::optional<Strided<uint8_t>>& mask,
-            Array<Complex>& vis, Array<float>& weight, Array<int64_t>& bad_cells) {
+            const std::optional<Array<Complex>>& factors, const std::optional<Array<Complex>>& jones,
+            const Array<float>& channel_weight, const Array<uint8_t>& channel_flagged,
+            const std::optional<Strided<uint8_t>>& mask, Array<Complex>& vis, Array<float>& weight,
+            Array<int64_t>& bad_cells) {
     if (n_fine < 1 || freq_factor < 1) throw InputError("n_fine and freq_factor must be at least 1");
     in.chunks = view<Chunk, 2>(chunks, "chunks", {-1, -1});
     if (!averaged && (freq_factor > 1 || in.chunks.shape[0] > 1))
@@ -37,6 +38,12 @@ struct Arguments {
       in.factors = view<Complex, 3>(*factors, "factors", {-1, n_coarse * n_fine, 2});
       check_antennas(in.factors.shape[0], "factors");
     }
+    const int64_t n_out = n_coarse * ((n_fine + freq_factor - 1) / freq_factor);
+    if (jones) {
+      const bool of_input = jones->ndim() > 1 && jones->shape(1) == n_coarse * n_fine;
+      in.jones = view<Complex, 3>(*jones, "jones", {-1, of_input ? n_coarse * n_fine : n_out, 4});
+      check_antennas(in.jones.shape[0], "jones");
+    }
     in.channel_weight = view<float, 1>(channel_weight, "channel_weight", {n_coarse * n_fine});
     for (int64_t k = 0; k < n_coarse * n_fine; ++k)
       if (!(in.channel_weight(k) >= 0 && std::isfinite(in.channel_weight(k))))
@@ -47,7 +54,6 @@ struct Arguments {
       if (in.mask.shape[3] > 1 && in.mask.size() > 0 && in.mask.stride[3] != 1)
         throw InputError("array 'mask': bytes of channels must follow each other");
     }
-    const int64_t n_out = n_coarse * ((n_fine + freq_factor - 1) / freq_factor);
     out.vis = mutable_view<Complex, 3>(vis, "vis", {n_rows, n_out, 4});
     out.weight = mutable_view<float, 3>(weight, "weight", {n_rows, n_out, 4});
     out.bad_cells = mutable_view<int64_t, 1>(bad_cells, "bad_cells", {n_rows});
@@ -105,12 +111,13 @@ w_m (n_time, n_column) metres, start_hz (n_coarse,), out (n_time, n_coarse, n_co
       "convert_mwax",
       [](const Array<Chunk>& chunks, int64_t n_fine, int64_t freq_factor, bool averaged,
          const Array<int32_t>& antenna1, const Array<int32_t>& antenna2, const Array<uint8_t>& row_flagged,
-         const std::optional<Array<Complex>>& factors, const Array<float>& channel_weight,
-         const Array<uint8_t>& channel_flagged, const std::optional<Strided<uint8_t>>& mask,
-         const std::optional<Array<Complex>>& phasors, const Array<int64_t>& file_row, bool use_weights,
-         Array<Complex>& vis, Array<float>& weight, Array<int64_t>& bad_cells, int nthreads) {
+         const std::optional<Array<Complex>>& factors, const std::optional<Array<Complex>>& jones,
+         const Array<float>& channel_weight, const Array<uint8_t>& channel_flagged,
+         const std::optional<Strided<uint8_t>>& mask, const std::optional<Array<Complex>>& phasors,
+         const Array<int64_t>& file_row, bool use_weights, Array<Complex>& vis, Array<float>& weight,
+         Array<int64_t>& bad_cells, int nthreads) {
         const Arguments a(chunks, n_fine, freq_factor, averaged, antenna1, antenna2, row_flagged, factors,
-                          channel_weight, channel_flagged, mask, vis, weight, bad_cells);
+                          jones, channel_weight, channel_flagged, mask, vis, weight, bad_cells);
         View<const Complex, 4> g;
         if (phasors) {
           g = view<Complex, 4>(*phasors, "phasors", {a.in.chunks.shape[0], a.in.chunks.shape[1], -1, n_fine});
@@ -125,7 +132,7 @@ w_m (n_time, n_column) metres, start_hz (n_coarse,), out (n_time, n_coarse, n_co
         convert_mwax(a.in, g, rows, use_weights, a.out, nthreads);
       },
       "chunks"_a.noconvert(), "n_fine"_a, "freq_factor"_a, "averaged"_a, "antenna1"_a.noconvert(),
-      "antenna2"_a.noconvert(), "row_flagged"_a.noconvert(), "factors"_a.noconvert(),
+      "antenna2"_a.noconvert(), "row_flagged"_a.noconvert(), "factors"_a.noconvert(), "jones"_a.noconvert(),
       "channel_weight"_a.noconvert(), "channel_flagged"_a.noconvert(), "mask"_a.noconvert(),
       "phasors"_a.noconvert(), "file_row"_a.noconvert(), "use_weights"_a, "vis"_a.noconvert(),
       "weight"_a.noconvert(), "bad_cells"_a.noconvert(), "nthreads"_a = 0,
@@ -135,30 +142,34 @@ w_m (n_time, n_column) metres, start_hz (n_coarse,), out (n_time, n_coarse, n_co
       "convert_legacy",
       [](const Array<Chunk>& chunks, int64_t n_fine, int64_t freq_factor, bool averaged,
          const Array<int32_t>& antenna1, const Array<int32_t>& antenna2, const Array<uint8_t>& row_flagged,
-         const std::optional<Array<Complex>>& factors, const Array<float>& channel_weight,
-         const Array<uint8_t>& channel_flagged, const std::optional<Strided<uint8_t>>& mask,
-         const std::optional<Array<Complex>>& phasors, int64_t n_slot, const Array<int32_t>& product,
-         const Array<uint8_t>& conjugated, Array<Complex>& vis, Array<float>& weight,
-         Array<int64_t>& bad_cells, int nthreads) {
+         const std::optional<Array<Complex>>& factors, const std::optional<Array<Complex>>& jones,
+         const Array<float>& channel_weight, const Array<uint8_t>& channel_flagged,
+         const std::optional<Strided<uint8_t>>& mask, const std::optional<Array<Complex>>& phasors,
+         int64_t n_slot, const Array<int32_t>& product, const Array<uint8_t>& conjugated,
+         double van_vleck_samples, Array<Complex>& vis, Array<float>& weight, Array<int64_t>& bad_cells,
+         int nthreads) {
         const Arguments a(chunks, n_fine, freq_factor, averaged, antenna1, antenna2, row_flagged, factors,
-                          channel_weight, channel_flagged, mask, vis, weight, bad_cells);
+                          jones, channel_weight, channel_flagged, mask, vis, weight, bad_cells);
         View<const Complex, 4> g;
         if (phasors)
           g = view<Complex, 4>(*phasors, "phasors",
                                {a.in.chunks.shape[0], a.in.chunks.shape[1], n_fine, n_slot});
+        if (!(van_vleck_samples >= 0 && std::isfinite(van_vleck_samples)))
+          throw InputError("van_vleck_samples must be finite and not negative");
         if (n_slot < 2 || n_slot % 2 != 0) throw InputError("n_slot must be even and at least 2");
         const int64_t n_rows = a.in.antenna1.shape[0];
         const auto index = view<int32_t, 2>(product, "product", {n_rows, 4});
         const auto conj = view<uint8_t, 2>(conjugated, "conjugated", {n_rows, 4});
         if (n_rows == 0) return;
         py::gil_scoped_release release;
-        convert_legacy(a.in, g, n_slot, index, conj, a.out, nthreads);
+        convert_legacy(a.in, g, n_slot, index, conj, van_vleck_samples, a.out, nthreads);
       },
       "chunks"_a.noconvert(), "n_fine"_a, "freq_factor"_a, "averaged"_a, "antenna1"_a.noconvert(),
-      "antenna2"_a.noconvert(), "row_flagged"_a.noconvert(), "factors"_a.noconvert(),
+      "antenna2"_a.noconvert(), "row_flagged"_a.noconvert(), "factors"_a.noconvert(), "jones"_a.noconvert(),
       "channel_weight"_a.noconvert(), "channel_flagged"_a.noconvert(), "mask"_a.noconvert(),
       "phasors"_a.noconvert(), "n_slot"_a, "product"_a.noconvert(), "conjugated"_a.noconvert(),
-      "vis"_a.noconvert(), "weight"_a.noconvert(), "bad_cells"_a.noconvert(), "nthreads"_a = 0,
+      "van_vleck_samples"_a, "vis"_a.noconvert(), "weight"_a.noconvert(), "bad_cells"_a.noconvert(),
+      "nthreads"_a = 0,
       "Read, correct and average one output timestep of legacy files; see cpp/include/mwaconvert/block.hpp.");
 }
 

@@ -40,14 +40,17 @@ void check_block(int block) {
   if (block < 1) throw InputError("Rice block size: expected at least 1, found " + std::to_string(block));
 }
 
-Array<int32_t> decode(const Array<uint8_t>& bytes, int64_t n, int block) {
+Array<int32_t> decode(const std::vector<Array<uint8_t>>& tiles, int64_t n, int block) {
   check_block(block);
   if (n < 0) throw InputError("number of pixels: expected at least 0, found " + std::to_string(n));
-  const auto in = view<uint8_t, 1>(bytes, "bytes", {-1});
-  Array<int32_t> out(n);
-  int32_t* to = out.mutable_data();
+  Array<int32_t> out({static_cast<py::ssize_t>(tiles.size()), static_cast<py::ssize_t>(n)});
+  std::vector<RiceRow> rows;
+  for (const Array<uint8_t>& tile : tiles) {
+    const auto in = view<uint8_t, 1>(tile, "tiles", {-1});
+    rows.push_back({in.data, in.shape[0], out.mutable_data() + static_cast<int64_t>(rows.size()) * n});
+  }
   py::gil_scoped_release release;
-  rice_decode_row(in.data, in.shape[0], to, n, block);
+  rice_decode(rows, n, block);
   return out;
 }
 
@@ -70,8 +73,8 @@ void register_raw(py::module_& m) {
   PYBIND11_NUMPY_DTYPE(HduRecord, hdu, kind, unix_ms, naxis1, naxis2, bscale, bzero, data_offset, row_bytes,
                        desc_offset, desc_64, rice_block, heap_offset, data_bytes);
   m.def("scan_fits", &scan, "path"_a, "Primary keywords, and one record for each later HDU (fits.hpp).");
-  m.def("rice_decode", &decode, "bytes"_a.noconvert(), "n"_a, "block"_a,
-        "Decode one RICE_1 tile of n int32.");
+  m.def("rice_decode", &decode, "tiles"_a.noconvert(), "n"_a, "block"_a,
+        "Decode RICE_1 tiles of n int32 each.");
   m.def("rice_encode", &encode, "pixels"_a.noconvert(), "block"_a, "Encode int32 as one RICE_1 tile.");
 }
 

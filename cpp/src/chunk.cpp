@@ -1,15 +1,13 @@
 #include "mwaconvert/chunk.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <string>
 #include <vector>
 
 #include "mwaconvert/error.hpp"
+#include "mwaconvert/file.hpp"
 #include "mwaconvert/rice.hpp"
 #include "mwaconvert/simd.hpp"
 
@@ -77,38 +75,22 @@ void read_rice_rows(const Chunk& chunk, int64_t row0, int64_t n_rows, int64_t ro
     heap.resize(end - begin);
     read_exactly(chunk.fd, heap.data(), heap.size(), chunk.heap_offset + begin);
   }
+  std::vector<RiceRow> rows(n_rows);
   for (int64_t r = 0; r < n_rows; ++r) {
     const auto [length, offset] = pieces[r];
-    const uint8_t* in = heap.data() + (offset - begin);
+    rows[r] = {heap.data() + (offset - begin), length, reinterpret_cast<int32_t*>(out + r * row_length)};
     if (!together) {
       heap.resize(length);
       read_exactly(chunk.fd, heap.data(), length, chunk.heap_offset + offset);
-      in = heap.data();
+      rows[r].in = heap.data();
+      rice_decode({&rows[r], 1}, row_length, chunk.rice_block);
     }
-    rice_decode_row(in, length, reinterpret_cast<int32_t*>(out + r * row_length), row_length,
-                    chunk.rice_block);
   }
+  if (together) rice_decode(rows, row_length, chunk.rice_block);
   integers_to_floats(out, n_rows * row_length, false, chunk.bscale, chunk.bzero);
 }
 
 }  // namespace
-
-void read_exactly(int fd, void* buffer, int64_t n, int64_t offset) {
-  char* p = static_cast<char*>(buffer);
-  while (n > 0) {
-    const ssize_t got = pread(fd, p, n, offset);
-    if (got < 0) {
-      if (errno == EINTR) continue;
-      throw ResourceError(std::string("reading failed: ") + std::strerror(errno));
-    }
-    if (got == 0)
-      throw FormatError("the file ends at byte " + std::to_string(offset) + ", " + std::to_string(n) +
-                        " bytes too early; was it changed while being read?");
-    p += got;
-    n -= got;
-    offset += got;
-  }
-}
 
 void integers_to_floats(void* words, int64_t n, bool from_big_endian, double bscale, double bzero) {
   if (from_big_endian) swap_words(static_cast<uint32_t*>(words), n);

@@ -96,7 +96,11 @@ struct NoMask {
 
 class Finisher {
  public:
-  Finisher(const BlockInput& in, const BlockOutput& out) : in_(in), out_(out), plan_(in) {}
+  Finisher(const BlockInput& in, const BlockOutput& out)
+      : in_(in),
+        out_(out),
+        plan_(in),
+        jones_of_output_(in.jones.shape[1] == static_cast<int64_t>(plan_.channels.size())) {}
 
   const ChannelPlan& plan() const { return plan_; }
 
@@ -111,7 +115,13 @@ class Finisher {
   template <typename Cell, typename Masked = NoMask>
   MWACONVERT_INLINE bool finish(int64_t row, int64_t coarse, int64_t out_begin, int64_t out_end,
                                 const TimeWeights& time, bool time_flagged, const Cell& cell,
-                                const Masked& masked = {}) const;
+                                const Masked& masked = {}) const {
+    if (!in_.jones.data)
+      return finish_with<Jones::kNone>(row, coarse, out_begin, out_end, time, time_flagged, cell, masked);
+    if (jones_of_output_)
+      return finish_with<Jones::kOfOutput>(row, coarse, out_begin, out_end, time, time_flagged, cell, masked);
+    return finish_with<Jones::kOfInput>(row, coarse, out_begin, out_end, time, time_flagged, cell, masked);
+  }
 
   // Whether the mask matters in this row.
   bool heeds_mask(int64_t row, bool time_flagged) const {
@@ -132,29 +142,45 @@ class Finisher {
                         const CarefulSums& sums) const;
 
  private:
+  enum class Jones { kNone, kOfInput, kOfOutput };
+
+  template <Jones kJones, typename Cell, typename Masked>
+  MWACONVERT_INLINE bool finish_with(int64_t row, int64_t coarse, int64_t out_begin, int64_t out_end,
+                                     const TimeWeights& time, bool time_flagged, const Cell& cell,
+                                     const Masked& masked) const;
+
+  // J_i V J_j^H of a row at one channel of `jones`.
+  void apply_jones(int64_t row, int64_t channel, std::array<std::complex<double>, 4>& v) const;
+
   float flagged_weight(float size) const { return in_.averaged ? -0.0f : -size; }
 
   const BlockInput& in_;
   const BlockOutput& out_;
   ChannelPlan plan_;
+  bool jones_of_output_;
 };
 
-template <typename Cell, typename Masked>
-MWACONVERT_INLINE bool Finisher::finish(int64_t row, int64_t coarse, int64_t out_begin, int64_t out_end,
-                                        const TimeWeights& time, bool time_flagged, const Cell& cell,
-                                        const Masked& masked) const {
+template <Finisher::Jones kJones, typename Cell, typename Masked>
+MWACONVERT_INLINE bool Finisher::finish_with(int64_t row, int64_t coarse, int64_t out_begin, int64_t out_end,
+                                             const TimeWeights& time, bool time_flagged, const Cell& cell,
+                                             const Masked& masked) const {
   const std::complex<float>*s1 = nullptr, *s2 = nullptr;
   if (in_.factors.data) {
     s1 = &in_.factors(in_.antenna1(row), coarse * in_.n_fine, 0);
     s2 = &in_.factors(in_.antenna2(row), coarse * in_.n_fine, 0);
+  }
+  const std::complex<float>*j1 = nullptr, *j2 = nullptr;
+  if constexpr (kJones != Jones::kNone) {
+    const int64_t first = coarse * (kJones == Jones::kOfOutput ? plan_.n_out : in_.n_fine);
+    j1 = &in_.jones(in_.antenna1(row), first, 0);
+    j2 = &in_.jones(in_.antenna2(row), first, 0);
   }
   const float* share = plan_.share.data() + coarse * in_.n_fine;
   const OutputChannel* channels = plan_.channels.data() + coarse * plan_.n_out;
   std::complex<float>* vis = &out_.vis(row, coarse * plan_.n_out, 0);
   float* weight = &out_.weight(row, coarse * plan_.n_out, 0);
   const bool row_flagged = time_flagged || in_.row_flagged(row);
-  f8 time_inverse;
-  for (int p = 0; p < 4; ++p) time_inverse[2 * p] = time_inverse[2 * p + 1] = 1.0f / time.in_sum[p];
+  const f8 time_inverse = twice(1.0f / f4{time.in_sum[0], time.in_sum[1], time.in_sum[2], time.in_sum[3]});
   const f4 total = {time.total[0], time.total[1], time.total[2], time.total[3]};
   [[maybe_unused]] const f4 in_sum = {time.in_sum[0], time.in_sum[1], time.in_sum[2], time.in_sum[3]};
   const f4 flagged_total = in_.averaged ? f4{} : total;
@@ -162,7 +188,15 @@ MWACONVERT_INLINE bool Finisher::finish(int64_t row, int64_t coarse, int64_t out
     if (!s1) return v;
     return multiply(multiply(first_antenna(s1 + 2 * f), conjugate(second_antenna(s2 + 2 * f))), v);
   };
-  const auto corrected = [&](int64_t f) __attribute__((always_inline)) { return correct(f, cell(f)); };
+  // Matrices mix the products, so they want means, each sum over its own weights.
+  const auto corrected = [&](int64_t f) __attribute__((always_inline)) {
+    if constexpr (kJones == Jones::kOfInput)
+      return jones_product(j1 + 4 * f, correct(f, cell(f)) * time_inverse, j2 + 4 * f);
+    return correct(f, cell(f));
+  };
+  const auto finished = [&](int64_t o, f8 v) __attribute__((always_inline)) {
+    return kJones == Jones::kOfOutput ? jones_product(j1 + 4 * o, v, j2 + 4 * o) : v;
+  };
   f8 finite = {};
   for (int64_t o = out_begin; o < out_end; ++o) {
     const OutputChannel channel = channels[o];
@@ -176,17 +210,25 @@ MWACONVERT_INLINE bool Finisher::finish(int64_t row, int64_t coarse, int64_t out
           masked.split(f, v, flagged_v);
           masked.weights(f, in_weight, weight_sum);
           v = correct(f, v);
+          flagged_v = correct(f, flagged_v) + v;
+          if constexpr (kJones == Jones::kOfInput) {
+            flagged_v = jones_product(j1 + 4 * f, flagged_v * time_inverse, j2 + 4 * f);
+            const i4 some = in_weight > f4{};
+            v = jones_product(j1 + 4 * f, v * twice(1.0f / (some ? in_weight : f4{} + 1)), j2 + 4 * f) *
+                twice(in_weight);
+          }
           good += v * share[f];
-          all += v + correct(f, flagged_v);
+          all += flagged_v;
           good_in += in_weight * share[f];
           const int64_t k = coarse * in_.n_fine + f;
           if (!in_.channel_flagged(k)) size += weight_sum * in_.channel_weight(k);
         }
         all *= channel.plain_inverse;
-        all *= time_inverse;
+        if (kJones != Jones::kOfInput) all *= time_inverse;
+        all = finished(o, all);
         const i4 unflagged = size > f4{};
         const f4 divisor = unflagged ? good_in : f4{} + 1;
-        good *= __builtin_shufflevector(1 / divisor, f4{}, 0, 0, 1, 1, 2, 2, 3, 3);
+        good = finished(o, good * twice(1 / divisor));
         finite += (good - good) + (all - all);
         store(vis + 4 * o,
               __builtin_shufflevector(unflagged, unflagged, 0, 0, 1, 1, 2, 2, 3, 3) ? good : all);
@@ -202,7 +244,8 @@ MWACONVERT_INLINE bool Finisher::finish(int64_t row, int64_t coarse, int64_t out
         sum += row_flagged ? corrected(f) : corrected(f) * share[f];
       sum *= row_flagged ? channel.plain_inverse : channel.inverse;
     }
-    sum *= time_inverse;
+    if (kJones != Jones::kOfInput) sum *= time_inverse;
+    sum = finished(o, sum);
     finite += sum - sum;
     store(vis + 4 * o, sum);
     store(weight + 4 * o,

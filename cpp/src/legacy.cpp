@@ -9,6 +9,7 @@
 #include "mwaconvert/error.hpp"
 #include "mwaconvert/parallel.hpp"
 #include "mwaconvert/simd.hpp"
+#include "mwaconvert/van_vleck.hpp"
 
 namespace mwaconvert {
 namespace {
@@ -164,10 +165,12 @@ bool finish_rows(const Finisher& finisher, const std::vector<Gather>& gathers, i
 class LegacyConverter {
  public:
   LegacyConverter(const BlockInput& in, View<const std::complex<float>, 4> phasors, int64_t n_slot,
-                  View<const int32_t, 2> product, View<const uint8_t, 2> conjugated, const BlockOutput& out)
+                  View<const int32_t, 2> product, View<const uint8_t, 2> conjugated, double van_vleck_samples,
+                  const BlockOutput& out)
       : in_(in),
         phasors_(phasors),
         n_slot_antenna_(n_slot / 2),
+        van_vleck_samples_(van_vleck_samples),
         n_product_(n_slot_antenna_ * (n_slot_antenna_ + 1) * 2),
         finisher_(in, out) {
     gathers_.resize(product.shape[0]);
@@ -230,10 +233,11 @@ class LegacyConverter {
         float* sum = sums + k * row_length;
         float* input = first ? sum : input_memory.get(n_rows * row_length) + k % n_rows * row_length;
         if (k % n_rows == 0) read_rows(chunk, begin + k, n_rows, row_length, input);
+        const bool big_endian = corrected(chunk, input);
         const std::complex<float>* g = phasors_.data ? &phasors_(t, coarse, begin + k, 0) : nullptr;
         if (in_.mask.data && masked.separate())
-          take_flagged(input, reads_big_endian(chunk), g, flagged_rows[k], begin + k, masked);
-        accumulate(input, reads_big_endian(chunk), g, n_slot_antenna_, first, second, sum);
+          take_flagged(input, big_endian, g, flagged_rows[k], begin + k, masked);
+        accumulate(input, big_endian, g, n_slot_antenna_, first, second, sum);
       }
     }
     const float count = static_cast<float>(std::max<size_t>(1, times.used.size()));
@@ -295,6 +299,14 @@ class LegacyConverter {
     }
   }
 
+  // Takes the quantiser out of a channel that was read; returns whether its words are still in file order.
+  bool corrected(const Chunk& chunk, float* channel) const {
+    const bool big_endian = reads_big_endian(chunk);
+    if (van_vleck_samples_ <= 0) return big_endian;
+    van_vleck_channel(channel, big_endian, n_slot_antenna_, van_vleck_samples_);
+    return false;
+  }
+
   void convert_carefully(int64_t coarse, int64_t out_begin, int64_t out_end, int64_t begin, int64_t n,
                          const TimePlan& times, const TimeWeights& time,
                          const std::vector<const Gather*>& rows) const {
@@ -305,7 +317,7 @@ class LegacyConverter {
       const Chunk& chunk = in_.chunks(t, coarse);
       for (int64_t k = 0; k < n; ++k) {
         read_rows(chunk, begin + k, 1, 2 * n_product_, input.data());
-        if (reads_big_endian(chunk))
+        if (corrected(chunk, input.data()))
           for (int64_t q = 0; q < 2 * n_product_; q += 8) store(&input[q], load_big_endian(&input[q]));
         for (size_t r = 0; r < rows.size(); ++r) {
           const f8 raw = (*rows[r])(input.data());
@@ -345,6 +357,7 @@ class LegacyConverter {
   const BlockInput& in_;
   const View<const std::complex<float>, 4> phasors_;
   const int64_t n_slot_antenna_;
+  const double van_vleck_samples_;
   const int64_t n_product_;  // complex numbers of one channel
   const Finisher finisher_;
   std::vector<Gather> gathers_;
@@ -355,9 +368,9 @@ class LegacyConverter {
 }  // namespace
 
 void convert_legacy(const BlockInput& in, View<const std::complex<float>, 4> phasors, int64_t n_slot,
-                    View<const int32_t, 2> product, View<const uint8_t, 2> conjugated, const BlockOutput& out,
-                    int nthreads) {
-  LegacyConverter(in, phasors, n_slot, product, conjugated, out).run(nthreads);
+                    View<const int32_t, 2> product, View<const uint8_t, 2> conjugated,
+                    double van_vleck_samples, const BlockOutput& out, int nthreads) {
+  LegacyConverter(in, phasors, n_slot, product, conjugated, van_vleck_samples, out).run(nthreads);
 }
 
 }  // namespace mwaconvert

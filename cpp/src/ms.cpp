@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <cstring>
 
+#include "finish.hpp"
+#include "mwaconvert/file.hpp"
 #include "mwaconvert/parallel.hpp"
 #include "mwaconvert/simd.hpp"
 
@@ -11,6 +14,10 @@ namespace mwaconvert {
 namespace {
 
 constexpr int64_t kRowsPerTask = 32;
+// Visibilities of one write: large enough for the system, small enough for the cache.
+constexpr int64_t kWriteBytes = 512 << 10;
+
+static_assert(std::endian::native == std::endian::little, "measurement sets are written in native order");
 
 static_assert(sizeof(bool) == 1);
 
@@ -37,6 +44,15 @@ bool split_row(const float* weight, int64_t n, float* spectrum, bool* flag, floa
   return all != 0;
 }
 
+// Flags to bits, the first one lowest. flag has room for whole bytes and zeros there.
+void pack_flags(const bool* flag, int64_t n, uint8_t* bits) {
+  for (int64_t k = 0; k < n; k += 8) {
+    uint64_t eight;
+    std::memcpy(&eight, flag + k, 8);
+    bits[k / 8] = static_cast<uint8_t>((eight * 0x0102040810204080u) >> 56);
+  }
+}
+
 }  // namespace
 
 void ms_columns(View<const float, 3> weight, int64_t first_chan, View<float, 3> weight_spectrum,
@@ -49,6 +65,46 @@ void ms_columns(View<const float, 3> weight, int64_t first_chan, View<float, 3> 
       flag_row(r) = split_row(&weight(r, first_chan, 0), n_chan, &weight_spectrum(r, 0, 0), &flag(r, 0, 0),
                               &weight_sum(r, 0));
     }
+  });
+}
+
+int64_t flag_bytes(int64_t n_chan) {
+  return (4 * n_chan + 7) / 8;
+}
+
+void write_ms_cells(const MsFiles& files, int64_t first_row, View<const std::complex<float>, 3> vis,
+                    View<const float, 3> weight, int64_t first_chan, int64_t n_chan,
+                    View<float, 2> weight_sum, View<bool, 1> flag_row, int nthreads) {
+  const int64_t n_rows = vis.shape[0], n_flag = flag_bytes(n_chan);
+  const int64_t data_bytes = n_chan * 32, spectrum_bytes = n_chan * 16;
+  const int64_t rows_at_once = std::max<int64_t>(1, kWriteBytes / data_bytes);
+  const bool whole = n_chan == vis.shape[1];
+  parallel_for((n_rows + rows_at_once - 1) / rows_at_once, nthreads, [&](int64_t task) {
+    static thread_local Scratch<float> spectrum_memory;
+    static thread_local Scratch<std::complex<float>> data_memory;
+    static thread_local Scratch<bool> flag_memory;
+    static thread_local Scratch<uint8_t> bit_memory;
+    const int64_t begin = task * rows_at_once, n = std::min(rows_at_once, n_rows - begin);
+    float* spectrum = spectrum_memory.get(n * n_chan * 4);
+    bool* flag = flag_memory.get(n_flag * 8);
+    uint8_t* bits = bit_memory.get(n * n_flag);
+    std::fill(flag + 4 * n_chan, flag + n_flag * 8, false);
+    for (int64_t r = 0; r < n; ++r) {
+      flag_row(begin + r) = split_row(&weight(begin + r, first_chan, 0), n_chan, spectrum + r * n_chan * 4,
+                                      flag, &weight_sum(begin + r, 0));
+      pack_flags(flag, 4 * n_chan, bits + r * n_flag);
+    }
+    const std::complex<float>* data = &vis(begin, first_chan, 0);
+    if (!whole) {
+      std::complex<float>* copy = data_memory.get(n * n_chan * 4);
+      for (int64_t r = 0; r < n; ++r)
+        std::copy_n(&vis(begin + r, first_chan, 0), n_chan * 4, copy + r * n_chan * 4);
+      data = copy;
+    }
+    const int64_t row = first_row + begin;
+    write_exactly(files.data, data, n * data_bytes, row * data_bytes);
+    write_exactly(files.weight_spectrum, spectrum, n * spectrum_bytes, row * spectrum_bytes);
+    write_exactly(files.flag, bits, n * n_flag, row * n_flag);
   });
 }
 

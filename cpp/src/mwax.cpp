@@ -5,6 +5,7 @@
 
 #include "finish.hpp"
 #include "mwaconvert/error.hpp"
+#include "mwaconvert/file.hpp"
 #include "mwaconvert/parallel.hpp"
 #include "mwaconvert/simd.hpp"
 

@@ -8,6 +8,7 @@
 
 #include "mwaconvert/error.hpp"
 #include "mwaconvert/simd.hpp"
+#include "mwaconvert/vector.hpp"
 
 namespace mwaconvert {
 namespace {
@@ -109,77 +110,138 @@ uint32_t take_code(BitReader& reader, int split) {
   return static_cast<uint32_t>(high) << split | (split ? reader.take(split) : 0);
 }
 
-// Pixels of one block, kGroup to a refill: that is the slow link in the chain of dependent steps.
+// A row on its way: the bits to come, and the pixel before.
+struct Stream {
+  BitReader reader;
+  uint32_t last = 0;
+
+  Stream(const uint8_t* in, int64_t n) : reader(in, n) {
+    if (n < 4) corrupt("it is shorter than one pixel");
+    reader.refill();
+    last = reader.take(kPixelBits);
+  }
+};
+
+// kGroup pixels out of one refill: that is the slow link in the chain of dependent steps.
 template <int kGroup>
-void decode_split(BitReader& shared, uint32_t& shared_last, int32_t* out, int64_t n, int split) {
-  BitReader reader = shared;  // local copies stay in registers
-  uint32_t last = shared_last;
+MWACONVERT_INLINE void decode_group(Stream& stream, int split, int32_t* out) {
+  BitReader& reader = stream.reader;
   const uint64_t mask = (uint64_t{1} << split) - 1;
+  reader.refill();
+  uint64_t window = reader.window();
+  std::array<uint32_t, kGroup> codes;
+  int used = 0;
+  for (uint32_t& code : codes) {
+    const int zeros = std::countl_zero(window | 1);
+    const int length = zeros + 1 + split;
+    code = static_cast<uint32_t>(zeros) << split |
+           static_cast<uint32_t>((window >> ((64 - length) & 63)) & mask);
+    window <<= length & 63;
+    used += length;
+  }
+  if (used <= BitReader::kRefilled) [[likely]] {
+    reader.skip(used);
+  } else {
+    for (uint32_t& code : codes) code = take_code(reader, split);
+  }
+  for (int i = 0; i < kGroup; ++i) {
+    stream.last += unfold(codes[i]);
+    out[i] = static_cast<int32_t>(stream.last);
+  }
+}
+
+template <int kGroup>
+MWACONVERT_INLINE void decode_split(Stream& shared, int split, int32_t* out, int64_t n) {
+  Stream stream = shared;  // a local copy stays in registers
+  int64_t k = 0;
+  for (; k + kGroup <= n; k += kGroup) decode_group<kGroup>(stream, split, out + k);
+  for (; k < n; ++k) decode_group<1>(stream, split, out + k);
+  shared = stream;
+}
+
+// The same of two rows: while one waits for its next bits, the other goes on.
+template <int kGroup>
+MWACONVERT_INLINE void decode_split_pair(std::array<Stream, 2>& shared, std::array<int, 2> split,
+                                         std::array<int32_t*, 2> out, int64_t n) {
+  Stream first = shared[0], second = shared[1];
   int64_t k = 0;
   for (; k + kGroup <= n; k += kGroup) {
-    reader.refill();
-    uint64_t window = reader.window();
-    std::array<uint32_t, kGroup> codes;
-    int used = 0;
-    for (uint32_t& code : codes) {
-      const int zeros = std::countl_zero(window | 1);
-      const int length = zeros + 1 + split;
-      code = static_cast<uint32_t>(zeros) << split |
-             static_cast<uint32_t>((window >> ((64 - length) & 63)) & mask);
-      window <<= length & 63;
-      used += length;
-    }
-    if (used <= BitReader::kRefilled) [[likely]] {
-      reader.skip(used);
-    } else {
-      for (uint32_t& code : codes) code = take_code(reader, split);
-    }
-    for (int i = 0; i < kGroup; ++i) {
-      last += unfold(codes[i]);
-      out[k + i] = static_cast<int32_t>(last);
+    decode_group<kGroup>(first, split[0], out[0] + k);
+    decode_group<kGroup>(second, split[1], out[1] + k);
+  }
+  for (; k < n; ++k) {
+    decode_group<1>(first, split[0], out[0] + k);
+    decode_group<1>(second, split[1], out[1] + k);
+  }
+  shared = {first, second};
+}
+
+// How the pixels of a block are stored: -1 all equal to the one before, kMaxSplit whole, else split there.
+int take_split(Stream& stream) {
+  stream.reader.refill();
+  const int split = static_cast<int>(stream.reader.take(kSplitBits)) - 1;
+  if (split > kMaxSplit) corrupt("impossible split length");
+  return split;
+}
+
+MWACONVERT_INLINE void decode_block(Stream& stream, int split, int32_t* out, int64_t n) {
+  if (split < 0) {
+    std::fill_n(out, n, static_cast<int32_t>(stream.last));
+  } else if (split <= kMaxSplitOf4) {
+    decode_split<4>(stream, split, out, n);
+  } else if (split <= kMaxSplitOf3) {
+    decode_split<3>(stream, split, out, n);
+  } else if (split <= kMaxSplitOf2) {
+    decode_split<2>(stream, split, out, n);
+  } else if (split < kMaxSplit) {
+    decode_split<1>(stream, split, out, n);
+  } else {
+    for (int64_t k = 0; k < n; ++k) {
+      stream.reader.refill();
+      stream.last += unfold(stream.reader.take(kPixelBits));
+      out[k] = static_cast<int32_t>(stream.last);
     }
   }
-  shared = reader;
-  shared_last = last;
-  if constexpr (kGroup > 1) decode_split<1>(shared, shared_last, out + k, n - k, split);
+}
+
+void check_end(const Stream& stream) {
+  if (stream.reader.past_end()) corrupt("it ends too early");
+}
+
+// flattened: a clone must not call the default version of its inner loops
+[[gnu::flatten]] MWACONVERT_CLONES void decode_row(const RiceRow& row, int64_t n, int block) {
+  Stream stream(row.in, row.n_in);
+  for (int64_t start = 0; start < n; start += block) {
+    decode_block(stream, take_split(stream), row.out + start, std::min<int64_t>(block, n - start));
+    check_end(stream);
+  }
+}
+
+[[gnu::flatten]] MWACONVERT_CLONES void decode_two_rows(const RiceRow* rows, int64_t n, int block) {
+  std::array<Stream, 2> streams{Stream(rows[0].in, rows[0].n_in), Stream(rows[1].in, rows[1].n_in)};
+  for (int64_t start = 0; start < n; start += block) {
+    const int64_t count = std::min<int64_t>(block, n - start);
+    const std::array<int32_t*, 2> out{rows[0].out + start, rows[1].out + start};
+    const std::array<int, 2> split{take_split(streams[0]), take_split(streams[1])};
+    const auto [least, most] = std::minmax(split[0], split[1]);
+    if (least >= 0 && most <= kMaxSplitOf4) {
+      decode_split_pair<4>(streams, split, out, count);
+    } else if (least >= 0 && most <= kMaxSplitOf3) {
+      decode_split_pair<3>(streams, split, out, count);
+    } else {
+      for (int i = 0; i < 2; ++i) decode_block(streams[i], split[i], out[i], count);
+    }
+    for (const Stream& stream : streams) check_end(stream);
+  }
 }
 
 }  // namespace
 
-// flattened: a clone must not call the default version of its inner loops
-[[gnu::flatten]] MWACONVERT_CLONES void rice_decode_row(const uint8_t* in, int64_t n_in, int32_t* out,
-                                                        int64_t n, int block) {
+void rice_decode(std::span<const RiceRow> rows, int64_t n, int block) {
   if (n <= 0) return;
-  if (n_in < 4) corrupt("it is shorter than one pixel");
-  BitReader reader(in, n_in);
-  reader.refill();
-  uint32_t last = reader.take(kPixelBits);
-  for (int64_t start = 0; start < n; start += block) {
-    const int64_t count = std::min<int64_t>(block, n - start);
-    int32_t* to = out + start;
-    reader.refill();
-    const int split = static_cast<int>(reader.take(kSplitBits)) - 1;
-    if (split < 0) {
-      std::fill_n(to, count, static_cast<int32_t>(last));
-    } else if (split <= kMaxSplitOf4) {
-      decode_split<4>(reader, last, to, count, split);
-    } else if (split <= kMaxSplitOf3) {
-      decode_split<3>(reader, last, to, count, split);
-    } else if (split <= kMaxSplitOf2) {
-      decode_split<2>(reader, last, to, count, split);
-    } else if (split < kMaxSplit) {
-      decode_split<1>(reader, last, to, count, split);
-    } else if (split == kMaxSplit) {
-      for (int64_t k = 0; k < count; ++k) {
-        reader.refill();
-        last += unfold(reader.take(kPixelBits));
-        to[k] = static_cast<int32_t>(last);
-      }
-    } else {
-      corrupt("impossible split length");
-    }
-    if (reader.past_end()) corrupt("it ends too early");
-  }
+  size_t r = 0;
+  for (; r + 2 <= rows.size(); r += 2) decode_two_rows(&rows[r], n, block);
+  if (r < rows.size()) decode_row(rows[r], n, block);
 }
 
 int64_t rice_max_bytes(int64_t n, int block) {

@@ -1,16 +1,12 @@
 #include "mwaconvert/uvfits.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <cstring>
-#include <string>
 #include <vector>
 
 #include "finish.hpp"
-#include "mwaconvert/error.hpp"
+#include "mwaconvert/file.hpp"
 #include "mwaconvert/parallel.hpp"
 #include "mwaconvert/simd.hpp"
 
@@ -36,20 +32,6 @@ void encode_cells(const float* vis, const float* weight, int64_t n, uint32_t* ou
       out[3 * p + 1] = to_big_endian(vis[2 * order[p] + 1]);
       out[3 * p + 2] = to_big_endian(weight[order[p]]);
     }
-}
-
-void write_exactly(int fd, const void* buffer, int64_t n, int64_t offset) {
-  const char* p = static_cast<const char*>(buffer);
-  while (n > 0) {
-    const ssize_t done = pwrite(fd, p, n, offset);
-    if (done < 0) {
-      if (errno == EINTR) continue;
-      throw ResourceError(std::string("writing failed: ") + std::strerror(errno));
-    }
-    p += done;
-    n -= done;
-    offset += done;
-  }
 }
 
 MWACONVERT_CLONES

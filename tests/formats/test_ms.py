@@ -393,6 +393,7 @@ def test_split_writers_share_blocks(three: Any, tmp_path: Path) -> None:
         ((((0,), 1),), 2, 1),  # one channel, one timestep
         ((((0,), 13000),), 2, 1),  # more channels than a tile holds
         ((((0,), 2),), 40, 2),  # tiles of more rows than a block
+        ((((0,), 7),), 5, 3),  # flags of a row end inside a byte
     ],
 )
 def test_shapes(tmp_path: Path, windows: Any, n_antennas: int, n_times: int) -> None:

@@ -37,10 +37,20 @@ def test_astropy_both_ways(name, block):
     tile = tiles()[name]
     astropy = Rice1(blocksize=block, bytepix=4, tilesize=tile.size)
     theirs = np.frombuffer(astropy.encode(tile), np.uint8)
-    np.testing.assert_array_equal(_core.rice_decode(theirs, tile.size, block), tile)
+    np.testing.assert_array_equal(_core.rice_decode([theirs], tile.size, block), [tile])
     ours = _core.rice_encode(tile, block)
     np.testing.assert_array_equal(np.asarray(astropy.decode(ours)), tile)
     assert ours.size <= 1.05 * theirs.size + 8
+
+
+def test_several_tiles():
+    """Tiles that are decoded side by side, of all combinations of kinds."""
+    n = min(tile.size for tile in tiles().values())
+    every = [tile[start : start + n] for tile in tiles().values() for start in {0, tile.size - n}]
+    pairs = [tile for first in every for second in every for tile in (first, second)]
+    for these in (pairs, pairs[:-1]):
+        encoded = [_core.rice_encode(np.ascontiguousarray(tile), 32) for tile in these]
+        np.testing.assert_array_equal(_core.rice_decode(encoded, n, 32), these)
 
 
 arrays = hnp.arrays(
@@ -53,7 +63,7 @@ arrays = hnp.arrays(
 @given(pixels=arrays, block=st.integers(1, 70))
 def test_round_trip(pixels, block):
     encoded = _core.rice_encode(pixels, block)
-    np.testing.assert_array_equal(_core.rice_decode(encoded, pixels.size, block), pixels)
+    np.testing.assert_array_equal(_core.rice_decode([encoded], pixels.size, block), [pixels])
 
 
 @given(pixels=arrays, keep=st.floats(0, 1, exclude_max=True))
@@ -62,14 +72,14 @@ def test_cut_stream_is_an_error(pixels, keep):
     cut = encoded[: int(keep * encoded.size)].copy()
     if pixels.size:
         with pytest.raises(FormatError, match="corrupt Rice"):
-            _core.rice_decode(cut, pixels.size, 32)
+            _core.rice_decode([cut], pixels.size, 32)
 
 
 @settings(max_examples=300)
 @given(data=st.binary(max_size=400), n=st.integers(0, 500), block=st.integers(1, 40))
 def test_garbage_never_crashes(data, n, block):
     with suppress(FormatError):
-        assert _core.rice_decode(np.frombuffer(data, np.uint8), n, block).shape == (n,)
+        assert _core.rice_decode([np.frombuffer(data, np.uint8)] * 2, n, block).shape == (2, n)
 
 
 def test_long_runs_of_zeros():
@@ -77,13 +87,13 @@ def test_long_runs_of_zeros():
     bits = f"{0:032b}" + f"{1:05b}" + "0" * 200 + "1" + "0" * 7 + "1"
     bits += "0" * (-len(bits) % 8)
     stream = np.array([int(bits[k : k + 8], 2) for k in range(0, len(bits), 8)], np.uint8)
-    np.testing.assert_array_equal(_core.rice_decode(stream, 2, 32), [100, 96])
+    np.testing.assert_array_equal(_core.rice_decode([stream], 2, 32), [[100, 96]])
 
 
 def test_bad_arguments():
     with pytest.raises(InputError, match="block size: expected at least 1, found 0"):
-        _core.rice_decode(np.zeros(8, np.uint8), 1, 0)
+        _core.rice_decode([np.zeros(8, np.uint8)], 1, 0)
     with pytest.raises(InputError, match="pixels: expected at least 0, found -1"):
-        _core.rice_decode(np.zeros(8, np.uint8), -1, 32)
+        _core.rice_decode([np.zeros(8, np.uint8)], -1, 32)
     with pytest.raises(FormatError, match="shorter than one pixel"):
-        _core.rice_decode(np.zeros(3, np.uint8), 1, 32)
+        _core.rice_decode([np.zeros(3, np.uint8)], 1, 32)

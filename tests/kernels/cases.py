@@ -85,6 +85,7 @@ class Case:
     antenna2: np.ndarray
     row_flagged: np.ndarray
     factors: np.ndarray | None
+    jones: np.ndarray | None
     channel_weight: np.ndarray
     channel_flagged: np.ndarray
     phasors: np.ndarray | None
@@ -107,6 +108,7 @@ class Case:
             "antenna2": self.antenna2[rows],
             "row_flagged": self.row_flagged[rows],
             "factors": self.factors,
+            "jones": self.jones,
             "channel_weight": self.channel_weight,
             "channel_flagged": self.channel_flagged,
             "mask": self._bits(rows),
@@ -149,6 +151,7 @@ class Case:
             self.channel_weight.astype(np.float64),
             self.channel_flagged,
             self.mask,
+            None if self.jones is None else self.jones.astype(np.complex128),
         )
 
 
@@ -168,6 +171,7 @@ class Shape:
     states: tuple[int, ...] = (GOOD,)  #: drawn for each chunk
     rotate: bool = False
     factors: bool = False
+    jones: Literal["input", "output"] | None = None  #: channels that it is given for
     channel_weights: bool = False
     weights: tuple[float, ...] | None = None  #: drawn for each baseline and product; None: no weights
     flagged_share: float = 0.0  #: of channels and rows
@@ -195,6 +199,7 @@ def shapes() -> st.SearchStrategy[Shape]:
         states=st.sampled_from([(GOOD,), (GOOD, FLAGGED), (GOOD, FLAGGED, MISSING), (FLAGGED, MISSING)]),
         rotate=st.booleans(),
         factors=st.booleans(),
+        jones=st.none(),
         channel_weights=st.booleans(),
         weights=st.sampled_from(
             [None, (1.0,), (1.0, 0.7, 0.2), (0.5, 0.0), (1.0, 0.0, -1.0, np.nan, np.inf)]
@@ -240,6 +245,11 @@ def _common(shape: Shape, rng: np.random.Generator, n_row: int) -> dict[str, Any
     if shape.factors:
         size = rng.uniform(0.2, 3, (shape.n_antenna, n_channel, 2))
         factors = (size * unit_phasors(rng, *size.shape)).astype(np.complex64)
+    jones = None
+    if shape.jones is not None:
+        n_out = shape.n_coarse * -(-shape.n_fine // shape.freq_factor)
+        size = rng.uniform(0, 2, (shape.n_antenna, n_channel if shape.jones == "input" else n_out, 4))
+        jones = (size * unit_phasors(rng, *size.shape)).astype(np.complex64)
     weight = rng.uniform(0.3, 5, n_channel) if shape.channel_weights else np.ones(n_channel)
     return {
         "n_fine": shape.n_fine,
@@ -247,6 +257,7 @@ def _common(shape: Shape, rng: np.random.Generator, n_row: int) -> dict[str, Any
         "averaged": shape.is_averaged,
         "row_flagged": (rng.random(n_row) < shape.flagged_share).astype(np.uint8),
         "factors": factors,
+        "jones": jones,
         "channel_weight": weight.astype(np.float32),
         "channel_flagged": (rng.random(n_channel) < shape.flagged_share).astype(np.uint8),
         "mask": _mask(shape, rng, n_row),
@@ -299,12 +310,19 @@ def mwax_case(shape: Shape, seed: int = 1) -> Case:
     )
 
 
-def legacy_case(shape: Shape, seed: int = 1, n_slot: int = 6) -> Case:
-    """Rows draw their products at random; the antennas of a row have nothing to do with its slots."""
+def legacy_case(shape: Shape, seed: int = 1, n_slot: int = 6, samples: float = 0.0) -> Case:
+    """Rows draw their products at random; the antennas of a row have nothing to do with its slots.
+
+    samples : Van Vleck correction of what the file holds, with this number of samples
+    """
     rng = np.random.default_rng(seed)
     raw = RawFile(np.zeros((shape.n_time, shape.n_coarse), _core.chunk_dtype))
     n_product = n_slot // 2 * (n_slot // 2 + 1) * 2
     values = _images(shape, rng, raw, shape.n_fine, n_product * 2)
+    if samples:
+        for where in np.ndindex(*values.shape[:2]):
+            if raw.chunks[where]["state"] != MISSING:
+                _core.van_vleck(values[where].view(np.complex64), n_slot, samples)
     with np.errstate(invalid="ignore"):
         products = values.astype(np.float64).view(np.complex128)
     if shape.masked_share is None:
@@ -323,7 +341,7 @@ def legacy_case(shape: Shape, seed: int = 1, n_slot: int = 6) -> Case:
         antenna2=rng.integers(0, shape.n_antenna, n_row).astype(np.int32),
         phasors=phasors,
         correlator="legacy",
-        tables={"n_slot": n_slot, "product": product, "conjugated": conjugated},
+        tables={"n_slot": n_slot, "product": product, "conjugated": conjugated, "van_vleck_samples": 0.0},
         cells=reference.legacy_cells(
             products, product, conjugated, None if phasors is None else phasors.astype(np.complex128)
         ),

@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,6 +33,19 @@ seeds = st.integers(0, 2**32 - 1)
 @given(shape=shapes(), seed=seeds)
 def test_twin(make, shape, seed):
     check_against_twin(make(shape, seed))
+
+
+@both
+@settings(deadline=None, max_examples=150)
+@given(
+    shape=shapes(),
+    jones=st.sampled_from(["input", "output"]),
+    weights=st.sampled_from([None, (1.0,), (1.0, 0.7, 0.2)]),
+    seed=seeds,
+)
+def test_matrices(make, shape, jones, weights, seed):
+    """Jones matrices mix the products, so every product has its weight here."""
+    check_against_twin(make(replace(shape, jones=jones, weights=weights), seed))
 
 
 @both

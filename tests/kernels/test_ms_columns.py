@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from tempfile import TemporaryFile
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -52,6 +55,39 @@ def test_twin(n_rows: int, n_chan: int, before: int, after: int, flagged: float,
         assert one[3][row] == twin[3]
     for a, b in zip(one, columns(weight, before, n_chan, 3), strict=True):
         assert a.tobytes() == b.tobytes()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n_rows=st.integers(0, 40),
+    n_chan=st.integers(1, 11),
+    before=st.integers(0, 2),
+    after=st.integers(0, 2),
+    first_row=st.integers(0, 3),
+    nthreads=st.integers(1, 3),
+)
+def test_files(n_rows: int, n_chan: int, before: int, after: int, first_row: int, nthreads: int) -> None:
+    rng = np.random.default_rng(n_rows)
+    weight = make_weight(rng, n_rows, before + n_chan + after, 0.4)
+    vis = rng.normal(size=(*weight.shape, 2)).astype(np.float32).view(np.complex64)[..., 0]
+    spectrum, flag, total, row = columns(weight, before, n_chan, 1)
+    got_total, got_row = np.zeros_like(total), np.zeros_like(row)
+    with ExitStack() as stack:
+        files = [stack.enter_context(TemporaryFile(buffering=0)) for _ in range(3)]
+        numbers = tuple(file.fileno() for file in files)
+        _core.write_ms_cells(numbers, first_row, vis, weight, before, n_chan, got_total, got_row, nthreads)
+        contents = []
+        for file in files:
+            file.seek(0)
+            contents.append(file.read())
+    bits = np.packbits(flag.reshape(n_rows, 4 * n_chan), axis=1, bitorder="little")
+    assert bits.shape == (n_rows, _core.flag_bytes(n_chan))
+    cut = vis[:, before : before + n_chan]
+    for content, expected in zip(contents, (cut, spectrum, bits), strict=True):
+        skipped = first_row * (expected.nbytes // n_rows) if n_rows else 0
+        assert content == bytes(skipped) + expected.tobytes()
+    np.testing.assert_array_equal(got_total, total)
+    np.testing.assert_array_equal(got_row, row)
 
 
 def test_rows_do_not_depend_on_the_block() -> None:

@@ -13,6 +13,9 @@
 // result is still not finite, vis is 0 and flagged.
 // s does not depend on time, so the sum over time comes before the multiplication.
 //
+// Matrices J of antennas make of the four products the matrix product J_i V' J_j^H, of the mean over time
+// where they are given for input channels, of vis where they are given for output channels.
+//
 // A cell whose bit in the mask is set is flagged: it is left out of the sums of vis and weight over time and
 // channels. Where all cells of the block are flagged, by whatever means, vis is their mean as above. In rows
 // and timesteps that are flagged as a whole the mask changes nothing.
@@ -33,8 +36,10 @@ struct BlockInput {
   View<const int32_t, 1> antenna1, antenna2;   // (n_rows)
   View<const uint8_t, 1> row_flagged;          // (n_rows)
   View<const std::complex<float>, 3> factors;  // (n_antenna, n_coarse * n_fine, 2 pol), data null: all 1
-  View<const float, 1> channel_weight;         // (n_coarse * n_fine)
-  View<const uint8_t, 1> channel_flagged;      // (n_coarse * n_fine)
+  // (n_antenna, n_coarse * n_fine, or n_coarse * n_out, 4) XX, XY, YX, YY; data null: none
+  View<const std::complex<float>, 3> jones;
+  View<const float, 1> channel_weight;     // (n_coarse * n_fine)
+  View<const uint8_t, 1> channel_flagged;  // (n_coarse * n_fine)
   // (n_time, n_coarse, n_rows, ceil(n_fine / 8)): channel f is bit f % 8 of byte f / 8; data null: nothing
   View<const uint8_t, 4> mask;
 };
@@ -53,9 +58,10 @@ void convert_mwax(const BlockInput& in, View<const std::complex<float>, 4> phaso
 
 // Legacy: image rows are channels, [slot antenna][slot antenna <= it][P][Q]; phasors (n_time, n_coarse,
 // n_fine, n_slot), data null: no rotation; product, conjugated (n_rows, 4): which complex number of a
-// channel, and whether to conjugate it. g_i conj(g_j) are those of the product's slots.
+// channel, and whether to conjugate it. g_i conj(g_j) are those of the product's slots. van_vleck_samples:
+// number of samples in a visibility, for the correction of van_vleck.hpp before all else; 0: none.
 void convert_legacy(const BlockInput& in, View<const std::complex<float>, 4> phasors, int64_t n_slot,
-                    View<const int32_t, 2> product, View<const uint8_t, 2> conjugated, const BlockOutput& out,
-                    int nthreads);
+                    View<const int32_t, 2> product, View<const uint8_t, 2> conjugated,
+                    double van_vleck_samples, const BlockOutput& out, int nthreads);
 
 }  // namespace mwaconvert

@@ -36,10 +36,6 @@ struct Chunk {
   double bzero;
 };
 
-// Reads exactly n bytes at an offset. ResourceError where the system fails, FormatError at the end of the
-// file.
-void read_exactly(int fd, void* buffer, int64_t n, int64_t offset);
-
 // Converts n values of an integer image to floats in place: big-endian words or native, value*bscale + bzero.
 void integers_to_floats(void* words, int64_t n, bool big_endian, double bscale, double bzero);
 

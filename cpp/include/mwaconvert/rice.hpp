@@ -3,13 +3,20 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace mwaconvert {
 
-// Decodes one tile.
-//   in: n_in bytes; out: n pixels, native order; block: pixels that share a split length
-// Throws FormatError where the stream is too short or impossible; never reads or writes out of bounds.
-void rice_decode_row(const uint8_t* in, int64_t n_in, int32_t* out, int64_t n, int block);
+// A tile: n_in bytes, and room for its pixels in native order.
+struct RiceRow {
+  const uint8_t* in;
+  int64_t n_in;
+  int32_t* out;
+};
+
+// Decodes tiles of n pixels, of which `block` share a split length; faster when given several tiles.
+// Throws FormatError where a stream is too short or impossible; never reads or writes out of bounds.
+void rice_decode(std::span<const RiceRow> rows, int64_t n, int block);
 
 // Bytes that the encoding of n pixels can take at most.
 int64_t rice_max_bytes(int64_t n, int block);

@@ -80,13 +80,44 @@ MWACONVERT_INLINE f8 second_antenna(const std::complex<float>* xy) {
   return __builtin_shufflevector(v, v, 0, 1, 2, 3, 0, 1, 2, 3);
 }
 
+// J1 V J2^H of a cell V and two matrices, all four complex numbers row by row.
+MWACONVERT_INLINE f8 jones_product(const std::complex<float>* j1, f8 v, const std::complex<float>* j2) {
+  const f8 a = load(j1), b = load(j2), iv = times_i(v), sign = {1, -1, 1, -1, 1, -1, 1, -1};
+  const f8 u = __builtin_shufflevector(a, a, 0, 0, 0, 0, 4, 4, 4, 4) *
+                   __builtin_shufflevector(v, v, 0, 1, 2, 3, 0, 1, 2, 3) +
+               __builtin_shufflevector(a, a, 1, 1, 1, 1, 5, 5, 5, 5) *
+                   __builtin_shufflevector(iv, iv, 0, 1, 2, 3, 0, 1, 2, 3) +
+               __builtin_shufflevector(a, a, 2, 2, 2, 2, 6, 6, 6, 6) *
+                   __builtin_shufflevector(v, v, 4, 5, 6, 7, 4, 5, 6, 7) +
+               __builtin_shufflevector(a, a, 3, 3, 3, 3, 7, 7, 7, 7) *
+                   __builtin_shufflevector(iv, iv, 4, 5, 6, 7, 4, 5, 6, 7);
+  // i conj(b) is b with its parts swapped
+  return __builtin_shufflevector(u, u, 0, 0, 0, 0, 4, 4, 4, 4) *
+             (__builtin_shufflevector(b, b, 0, 1, 4, 5, 0, 1, 4, 5) * sign) +
+         __builtin_shufflevector(u, u, 1, 1, 1, 1, 5, 5, 5, 5) *
+             __builtin_shufflevector(b, b, 1, 0, 5, 4, 1, 0, 5, 4) +
+         __builtin_shufflevector(u, u, 2, 2, 2, 2, 6, 6, 6, 6) *
+             (__builtin_shufflevector(b, b, 2, 3, 6, 7, 2, 3, 6, 7) * sign) +
+         __builtin_shufflevector(u, u, 3, 3, 3, 3, 7, 7, 7, 7) *
+             __builtin_shufflevector(b, b, 3, 2, 7, 6, 3, 2, 7, 6);
+}
+
+// (a, a, b, b, c, c, d, d): what multiplies the real and the imaginary part.
+MWACONVERT_INLINE f8 twice(f4 v) {
+  return __builtin_shufflevector(v, v, 0, 0, 1, 1, 2, 2, 3, 3);
+}
+
+// Of the result of a comparison.
+MWACONVERT_INLINE bool all_true(i8 v) {
+  int32_t all = -1;
+  for (int k = 0; k < 8; ++k) all &= v[k];
+  return all != 0;
+}
+
 // True if all eight are finite.
 MWACONVERT_INLINE bool all_finite(f8 v) {
   const f8 zero = v - v;  // NaN for NaN and for infinities
-  const i8 ok = zero == zero;
-  int32_t all = -1;
-  for (int k = 0; k < 8; ++k) all &= ok[k];
-  return all != 0;
+  return all_true(zero == zero);
 }
 
 }  // namespace mwaconvert

@@ -12,8 +12,12 @@ import click
 
 from mwaconvert import __version__
 from mwaconvert.cli.convert import convert
+from mwaconvert.cli.dedisperse import dedisperse
+from mwaconvert.cli.fil_info import fil_info
 from mwaconvert.cli.info import info
+from mwaconvert.cli.search import search
 from mwaconvert.cli.simulate import simulate
+from mwaconvert.cli.waterfall import waterfall
 from mwaconvert.errors import Error, InputError
 
 #: exit codes
@@ -39,6 +43,8 @@ Examples:
       what was observed, which files are there
   mwaconvert simulate --like mwax-128 --duration 16 --point 0 -27 10 -o sim/
       raw files of a known sky
+  mwaconvert search burst.fil --dm-range 0 1000 -o cands.csv --plots plots/
+      dispersed pulses in a filterbank; see also dedisperse, waterfall and fil-info
 
 All options of a verb: mwaconvert convert --help
 """
@@ -106,5 +112,5 @@ def main() -> None:
     """Entry point."""
 
 
-for verb in (convert, simulate, info):
+for verb in (convert, simulate, info, dedisperse, search, waterfall, fil_info):
     main.add_command(verb)

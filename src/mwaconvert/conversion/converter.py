@@ -138,6 +138,7 @@ class Converter:
             self._antenna2[rows],
             plan.row_flagged[rows],
             plan.factors,
+            None,
             plan.channel_weight,
             plan.channel_flagged,
             mask,
@@ -147,7 +148,7 @@ class Converter:
         try:
             if self._legacy:
                 n_slot = len(self._slot_antenna)
-                _core.convert_legacy(*common, n_slot, self._product[rows], self._conjugated[rows], *last)
+                _core.convert_legacy(*common, n_slot, self._product[rows], self._conjugated[rows], 0.0, *last)
             else:
                 _core.convert_mwax(*common, plan.file_rows[rows], not plan.options.ignore_weights, *last)
         except (FormatError, ResourceError) as error:

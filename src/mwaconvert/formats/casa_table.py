@@ -146,8 +146,8 @@ class _AsciiLink:
 
 def create_measurement_set(
     path: Path, target: Path, columns: Mapping[str, Any], managers: Sequence[Mapping[str, Any]]
-) -> None:
-    """Create an empty measurement set with the required sub-tables.
+) -> dict[str, int]:
+    """Create an empty measurement set with the required sub-tables; numbers of its storage managers by name.
 
     Parameters
     ----------
@@ -160,7 +160,10 @@ def create_measurement_set(
 
     info = {f"*{i}": dict(manager) for i, manager in enumerate(managers)}
     with refusals(target):
-        Table.ms_from_descriptor(str(path), "MAIN", dict(columns), info).close()
+        table = Table.ms_from_descriptor(str(path), "MAIN", dict(columns), info)
+        numbers = {manager["NAME"]: manager["SEQNR"] for manager in table.getdminfo().values()}
+        table.close()
+    return numbers
 
 
 def create_subtable(main: CasaTable, name: str, columns: Mapping[str, Any]) -> None:
@@ -175,12 +178,12 @@ def create_subtable(main: CasaTable, name: str, columns: Mapping[str, Any]) -> N
 
 @contextmanager
 def refusals(target: Path) -> Iterator[None]:
-    """Turn what arcae and the operating system raise into ResourceError."""
+    """Turn what arcae, the operating system and kernels that write raise into ResourceError of the target."""
     import pyarrow as pa
 
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ResourceError) as error:
         free = shutil.disk_usage(target.parent).free
         if free < _FULL_BYTES:
             raise ResourceError(

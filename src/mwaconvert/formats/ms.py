@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mwaconvert import _core
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.casa_table import (
     CasaTable,
@@ -20,6 +18,7 @@ from mwaconvert.formats.casa_table import (
     require_arcae,
     standard_columns,
 )
+from mwaconvert.formats.ms_cells import TILE_BYTES, Cells, cells
 from mwaconvert.formats.ms_quality import quality_bytes, quality_tables
 from mwaconvert.formats.ms_tables import CABLE_VELOCITY_FACTOR, write_subtable, write_subtables
 from mwaconvert.formats.staging import StagedPath
@@ -28,10 +27,6 @@ from mwaconvert.formats.visibility import Block, SpectralWindow, VisHeader
 if TYPE_CHECKING:
     from mwaconvert.qa.statistics import QualityStatistics
 
-#: bytes of a tile of DATA: with 768 channels, 4 to 64 rows a tile write equally fast, 1 row at two thirds
-_TILE_BYTES = 400_000
-#: bytes of WEIGHT_SPECTRUM split off and handed over at a time
-_CHUNK_BYTES = 8 << 20
 #: least disk space held back, see _Reserve
 _RESERVE_BYTES = 8 << 20
 
@@ -69,7 +64,7 @@ class MeasurementSetWriter:
     header : its spectral windows may be several; several writers, each with one window, write one measurement
         set for each
     overwrite : whether an existing one may be replaced
-    threads : for splitting the weights; 0: all cores this process may use
+    threads : for writing; 0: all cores this process may use
 
     Raises
     ------
@@ -87,13 +82,16 @@ class MeasurementSetWriter:
         self._next = (0, 0)  # timestep and baseline of the next block
         self._table: CasaTable | None = None
         self._staged = StagedPath(path, overwrite)
+        n_rows = len(header.time_mjd) * len(header.spectral_windows) * self._n_bl
+        self._cells = cells(header.spectral_windows, n_rows, threads)
         self._reserve = _Reserve(self._staged.temporary / ".reserve", _reserve_bytes(header))
         try:
             self._create()
         except BaseException:
             self.abort()
             raise
-        self._buffers = _Buffers(header.spectral_windows, self._n_bl)
+        self._weight_sum = np.empty((self._n_bl, 4), np.float32)
+        self._flag_row = np.empty(self._n_bl, np.bool_)
 
     def _create(self) -> None:
         temporary = self._staged.temporary
@@ -101,7 +99,9 @@ class MeasurementSetWriter:
             temporary.mkdir()
             self._reserve.take()
             self._reserve.release()
-        create_measurement_set(temporary, self.path, *_describe(self._header))
+        numbers = create_measurement_set(temporary, self.path, *_describe(self._cells))
+        with refusals(self.path):
+            self._cells.create(temporary, numbers)
         self._table = CasaTable(temporary, self.path)
         self._table.put_keywords(
             {"UT1UTC": self._header.dut1_s, "MWA_FIBER_VEL_FACTOR": CABLE_VELOCITY_FACTOR}
@@ -145,6 +145,7 @@ class MeasurementSetWriter:
             self._table = None
             table.close()
             with refusals(self.path):
+                self._cells.finish()
                 self._staged.commit()
         except BaseException:
             self.abort()
@@ -153,12 +154,10 @@ class MeasurementSetWriter:
     def abort(self) -> None:
         """Remove what was written; nothing stays under either name."""
         table, self._table = self._table, None
+        # casacore flushes at close and kills the process if it cannot: give it room first
+        self._cells.abandon(self._staged.temporary)
+        self._reserve.release()
         if table is not None:
-            # casacore flushes at close and kills the process if it cannot: give it room first
-            for path in self._staged.temporary.glob("table.f*_TSM*"):
-                with suppress(OSError):
-                    os.truncate(path, 0)
-            self._reserve.release()
             with suppress(ResourceError):
                 table.close()
         self._staged.discard()
@@ -211,59 +210,13 @@ class MeasurementSetWriter:
         rows = block.rows
         n_rows = rows.stop - rows.start
         row0 = (block.time_index * len(self._header.spectral_windows) + index) * self._n_bl + rows.start
-        weight_sum = self._buffers.weight_sum[:n_rows]
-        flag_row = self._buffers.flag_row[:n_rows]
-        data, spectrum, flag = self._buffers.chunk(window.n_chan)
-        step = len(spectrum)
-        for first in range(0, n_rows, step):
-            last = min(first + step, n_rows)
-            n = last - first
-            _core.ms_columns(
-                block.weight[first:last],
-                window.channels.start,
-                spectrum[:n],
-                flag[:n],
-                weight_sum[first:last],
-                flag_row[first:last],
-                self._threads,
-            )
-            vis = block.vis[first:last, window.channels]
-            if not vis.flags.c_contiguous:
-                np.copyto(data[:n], vis)
-                vis = data[:n]
-            table.put("DATA", vis, row0 + first)
-            table.put("WEIGHT_SPECTRUM", spectrum[:n], row0 + first)
-            table.put("FLAG", flag[:n], row0 + first)
+        weight_sum, flag_row = self._weight_sum[:n_rows], self._flag_row[:n_rows]
+        self._cells.write(table, row0, block, window, weight_sum, flag_row)
         table.put("WEIGHT", weight_sum, row0)
         table.put("FLAG_ROW", flag_row, row0)
         table.put("UVW", block.uvw_m, row0)
         for name, antenna in self._antennas.items():
             table.put(name, antenna[rows].astype(np.int32), row0)
-
-
-class _Buffers:
-    """Memory for the columns made from the weights, used again for every chunk of rows."""
-
-    def __init__(self, windows: tuple[SpectralWindow, ...], n_bl: int) -> None:
-        n_chan = max(window.n_chan for window in windows)
-        n = max(_CHUNK_BYTES // 16, 4 * n_chan)
-        self._spectrum = np.empty(n, np.float32)
-        self._flag = np.empty(n, np.bool_)
-        self._data = np.empty(n, np.complex64)  # touched only where a window is not the whole block
-        self.weight_sum = np.empty((n_bl, 4), np.float32)
-        self.flag_row = np.empty(n_bl, np.bool_)
-
-    def chunk(
-        self, n_chan: int
-    ) -> tuple[npt.NDArray[np.complex64], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """DATA, WEIGHT_SPECTRUM and FLAG of as many rows as fit."""
-        n_rows = len(self._spectrum) // (4 * n_chan)
-        tile = _tile_rows(n_chan)
-        if n_rows > tile:
-            n_rows -= n_rows % tile
-        n = n_rows * n_chan * 4
-        shape = (n_rows, n_chan, 4)
-        return self._data[:n].reshape(shape), self._spectrum[:n].reshape(shape), self._flag[:n].reshape(shape)
 
 
 class _Reserve:
@@ -287,31 +240,10 @@ class _Reserve:
         self._path.unlink(missing_ok=True)
 
 
-def _tile_rows(n_chan: int) -> int:
-    return max(1, _TILE_BYTES // (32 * n_chan))
-
-
-def _describe(header: VisHeader) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _describe(cells: Cells) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Columns and storage managers of the main table."""
-    n_chan = max(window.n_chan for window in header.spectral_windows)
-    n_rows = len(header.time_mjd) * len(header.spectral_windows) * len(header.antenna1)
-    # channels beyond a tile's worth are cut into tiles of equal size
-    n_tiles = -(-32 * n_chan // _TILE_BYTES)
-    tile_chan = -(-n_chan // n_tiles)
-    columns = standard_columns("MAIN")
-    managers: list[dict[str, Any]] = []
-    # flags are stored as bits
-    for name, kind, factor in (
-        ("DATA", "complex", 1),
-        ("WEIGHT_SPECTRUM", "float", 1),
-        ("FLAG", "boolean", 8),
-    ):
-        group = f"Tiled{name}"
-        columns[name] = column(kind, ndim=2, stman="TiledShapeStMan", group=group)
-        tile = [4, tile_chan, min(factor * _tile_rows(n_chan), n_rows)]
-        managers.append(
-            {"NAME": group, "TYPE": "TiledShapeStMan", "SPEC": {"DEFAULTTILESHAPE": tile}, "COLUMNS": [name]}
-        )
+    large, managers = cells.describe()
+    columns = standard_columns("MAIN") | large
     for name in ("WEIGHT", "SIGMA"):
         columns[name] = column("float", (4,))
     slow = [*_CONSTANT, *_SLOW, "SIGMA"]
@@ -329,4 +261,4 @@ def _reserve_bytes(header: VisHeader) -> int:
     """Enough for all sub-tables and for what casacore still has in memory at the end."""
     windows = header.spectral_windows
     n_chan = sum(window.n_chan for window in windows)
-    return _RESERVE_BYTES + len(windows) * 2 * _TILE_BYTES + 40 * n_chan + quality_bytes(header)
+    return _RESERVE_BYTES + len(windows) * 2 * TILE_BYTES + 40 * n_chan + quality_bytes(header)

@@ -34,6 +34,10 @@ _DOUBLES = frozenset(
     {"az_start", "za_start", "src_raj", "src_dej", "tstart", "tsamp", "fch1", "foff", "refdm", "period"}
 )
 _STRINGS = frozenset(["rawdatafile", "source_name"])
+_DEDISPERSED = (
+    2,
+    6,
+)  # data_type of time series and of sub-bands; refdm of others is what was done to voltages
 _LONGEST_WORD = 80
 _LONGEST_HEADER = 32 << 20  # a table of frequencies of so many channels
 
@@ -163,7 +167,7 @@ class FilterbankStream(Stream):
         self._rows, notes = _rows(path, header)
         plain = header.nifs != 2 and (header.nbits < 8 or (header.nbits == 8 and not header.signed))
         mjd = header.values.get("tstart")
-        series = header.values.get("data_type") == 2
+        dedispersed = header.values.get("data_type") in _DEDISPERSED
         super().__init__(
             path=path,
             kind="SIGPROC",
@@ -171,7 +175,7 @@ class FilterbankStream(Stream):
             dt=header.tsamp,
             nsamp=len(self._rows),
             dtype=np.uint8 if plain else np.float32,
-            dm=float(header.values.get("refdm", 0.0)) if series else 0.0,
+            dm=float(header.values.get("refdm", 0.0)) if dedispersed else 0.0,
             start_mjd=None if mjd is None else float(mjd),
             source=header.values.get("source_name", ""),
             notes=tuple(notes),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.transients.spectra import Spectra
-from mwaconvert.transients.stream import Stream
+from mwaconvert.transients.stream import ArrayStream, Stream
 
 
 def open(path: str | Path) -> Spectra:
@@ -62,7 +64,31 @@ def open_stream(path: str | Path) -> Stream:
         from mwaconvert.formats.sigproc import FilterbankStream
 
         return FilterbankStream(path)
+    if magic.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        from mwaconvert.formats.wfall import read_wfall
+
+        return read_wfall(path)
+    if path.suffix in (".dat", ".inf") and path.with_suffix(".inf").is_file():
+        return _presto(path)
     raise FormatError(
         f"{path}: expected a SIGPROC filterbank (HEADER_START) or a FITS file (SIMPLE), found "
         + (f"{magic[:8]!r}" if magic else "an empty file")
     )
+
+
+def _presto(path: Path) -> Stream:
+    """A time series as spectra of one channel, at the highest frequency of its band."""
+    from mwaconvert.formats.presto import read_series
+
+    info, values = read_series(path)
+    top = float(info.freqs.max())
+    spectra = Spectra(
+        values[None],
+        np.array([top if top > 0 else 1.0]),
+        info.dt,
+        dm=info.dm,
+        start_mjd=info.start_mjd or None,
+        source=info.source,
+        notes=() if top > 0 else ("the .inf file has no frequency",),
+    )
+    return ArrayStream(spectra, path, "PRESTO", {"telescope": info.telescope, "notes": info.notes})

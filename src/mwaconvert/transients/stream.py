@@ -92,6 +92,11 @@ class Stream:
         return int(self.freqs.size)
 
     @property
+    def df(self) -> float:
+        """MHz per channel (of a single channel: 0)."""
+        return float(self.freqs[-1] - self.freqs[0]) / max(1, self.nchan - 1)
+
+    @property
     def bytes_per_sample(self) -> int:
         """Memory that one sample of all channels takes, with its weights."""
         return self.nchan * (np.dtype(self.dtype).itemsize + (4 if self.weighted else 0))

@@ -1,0 +1,68 @@
+"""The verb fil-info: what a file of spectra holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mwaconvert.cli import spectra as common
+
+
+@click.command("fil-info", short_help="What a filterbank holds.", context_settings=common.SETTINGS)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors.")
+def fil_info(file: Path, as_json: bool, verbose: bool) -> None:  # noqa: ARG001  looked at where errors are explained
+    """Show the header of a file of spectra of any format, and what follows from it.
+
+    \b
+    Examples:
+      mwaconvert fil-info burst.fil
+      mwaconvert fil-info search.fits --json
+    """
+    from mwaconvert.transients.dispersion import delay_per_dm
+
+    stream = common.open_file(file, None)
+    per_dm = delay_per_dm(stream.freqs, "top", stream.k_dm)
+    if as_json:
+        import json
+
+        facts = {
+            "format": "mwaconvert fil-info",
+            "file": str(stream.path),
+            "kind": stream.kind,
+            "source": stream.source,
+            "n_chan": stream.nchan,
+            "n_samp": stream.nsamp,
+            "freq_low_mhz": float(stream.freqs[0]),
+            "freq_high_mhz": float(stream.freqs[-1]),
+            "descending": stream.descending,
+            "dt_s": stream.dt,
+            "duration_s": stream.nsamp * stream.dt,
+            "start_mjd": stream.start_mjd,
+            "dm": stream.dm,
+            "k_dm": stream.k_dm,
+            "delay_per_dm_s": float(per_dm.max()),
+            "notes": list(stream.notes),
+            "header": {key: _plain(value) for key, value in stream.fields.items()},
+        }
+        click.echo(json.dumps(facts, indent=1, allow_nan=False))
+        return
+    lines = common.describe(stream)
+    lines["order in file"] = "from the highest channel" if stream.descending else "from the lowest channel"
+    lines["delay across the band"] = f"{1e3 * float(per_dm.max()):.6g} ms per unit of DM"
+    lines |= {f"header: {key}": str(value) for key, value in stream.fields.items()}
+    common.print_lines(lines)
+    for note in stream.notes:
+        click.echo(f"note: {note}")
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    import math
+
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, int | str | bool) else str(value)

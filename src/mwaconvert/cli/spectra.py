@@ -1,0 +1,184 @@
+"""What the verbs for filterbanks share: options, reading of lists, and the file they open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mwaconvert.cli import values
+from mwaconvert.errors import InputError, ResourceError
+
+if TYPE_CHECKING:
+    from mwaconvert.transients.prepare import Preparation
+    from mwaconvert.transients.stream import Stream
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def preparing(command: _Command) -> _Command:
+    """Options for what is done to the spectra before they are summed."""
+    for option in (
+        click.option(
+            "--scale", is_flag=True, help="Bring each channel to mean 0 and standard deviation 1 first."
+        ),
+        click.option(
+            "--mask-mhz",
+            multiple=True,
+            nargs=2,
+            type=float,
+            metavar="LOW HIGH",
+            help="Leave out channels within these frequencies; may be repeated.",
+        ),
+        click.option(
+            "--mask",
+            multiple=True,
+            metavar="LIST",
+            help="Leave out channels, counted from 0 at the lowest frequency: 0-10,35.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def running(command: _Command) -> _Command:
+    """Options of every verb that works through a file."""
+    for option in (
+        click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors."),
+        click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
+        click.option("--overwrite", is_flag=True, help="Replace outputs that exist."),
+        click.option(
+            "--dry-run", is_flag=True, help="Print what would be done and how much memory it takes."
+        ),
+        click.option("--max-memory", metavar="GIB", help="Refuse to take more than this: 4, 4GB, 512MiB."),
+        click.option(
+            "-j", "--threads", type=click.IntRange(1), help="Default: all cores this process may use."
+        ),
+        click.option(
+            "--gulp",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Samples read at a time; results do not depend on it.",
+        ),
+        click.option(
+            "--k-dm",
+            type=float,
+            metavar="K",
+            help="Dispersion constant, MHz^2 s cm^3 / pc. Default: 1/2.41e-4 = 4149.378.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def open_file(path: Path, k_dm: float | None) -> Stream:
+    """Open a file of spectra."""
+    from mwaconvert.transients.reader import open_stream
+
+    stream = open_stream(path)
+    if k_dm is not None:
+        if not 0 < k_dm < 1e6:
+            raise InputError(f"--k-dm {k_dm}: expected a number near 4149")
+        stream.k_dm = k_dm
+    return stream
+
+
+def preparation(
+    stream: Stream,
+    mask: Sequence[str],
+    mask_mhz: Sequence[tuple[float, float]],
+    *,
+    scale: bool,
+    threads: int,
+    quiet: bool,
+    dry_run: bool = False,
+) -> Preparation:
+    """Masks and scales, as asked for; the scales take one pass through the file."""
+    from mwaconvert.transients.prepare import Preparation, channel_statistics, select_channels
+
+    try:
+        channels = [pair for text in mask for pair in values.ranges(text)]
+    except ValueError as error:
+        raise InputError(f"--mask: {error}") from None
+    masked = select_channels(stream.freqs, channels, list(mask_mhz))
+    if not scale:
+        return Preparation(masked)
+    if dry_run:
+        import numpy as np
+
+        return Preparation(masked, np.zeros(stream.nchan), np.ones(stream.nchan))
+    with progress("scaling", "samples", quiet=quiet) as show:
+        mean, std = channel_statistics(stream, show, threads)
+    return Preparation(masked, mean, std)
+
+
+def progress(doing: str, unit: str, *, quiet: bool) -> AbstractContextManager[Callable[[int, int], None]]:
+    """A bar on a terminal, lines elsewhere."""
+    from mwaconvert.cli.progress import Progress
+
+    return Progress(enabled=not quiet, doing=doing, unit=unit)
+
+
+def check_memory(needed: int, limit: str | None) -> None:
+    """Refuse what does not fit.
+
+    Raises
+    ------
+    ResourceError : it takes more than allowed, or more than the machine has
+    """
+    from mwaconvert.conversion.report_text import size_text
+
+    if limit is not None:
+        try:
+            allowed = int(values.gibibytes(limit) * 2**30)
+        except ValueError as error:
+            raise InputError(f"--max-memory {limit}: {error}") from None
+        what = "--max-memory allows"
+    else:
+        allowed, what = _available_memory(), "this machine has free"
+    if needed > allowed:
+        raise ResourceError(
+            f"this takes {size_text(needed)} of memory, {what} {size_text(allowed)}: take fewer channels, lower DMs, or "
+            "a smaller --gulp"
+        )
+
+
+def _available_memory() -> int:
+    """Bytes that can be had without swapping; of a machine that does not say, all it has."""
+    import os
+
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def describe(stream: Stream) -> dict[str, str]:
+    """A file in a few lines."""
+    import numpy as np
+
+    from mwaconvert.conversion.report_text import size_text
+
+    held = np.dtype(stream.dtype).name
+    return {
+        "file": f"{stream.path} ({stream.kind})",
+        "source": stream.source or "not named",
+        "channels": f"{stream.nchan}, {stream.freqs[0]:.6f} to {stream.freqs[-1]:.6f} MHz (centres)",
+        "samples": f"{stream.nsamp} of {stream.dt * 1e6:g} us: {stream.nsamp * stream.dt:.6g} s",
+        "values": f"{held}, {size_text(stream.bytes_per_sample * stream.nsamp)} in memory",
+        "start": "not in the file" if stream.start_mjd is None else f"MJD {stream.start_mjd:.10f}",
+        "DM of the data": f"{stream.dm:g} pc/cm^3",
+    }
+
+
+def print_lines(lines: dict[str, str]) -> None:
+    """Names and values, in two columns."""
+    width = max(map(len, lines))
+    for name, value in lines.items():
+        click.echo(f"{name:<{width}}  {value}")

@@ -1,0 +1,367 @@
+"""Figures of pulses: profile above waterfall, single or in panels, and what a candidate looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert.errors import InputError
+from mwaconvert.formats.staging import StagedPath
+from mwaconvert.transients.dedispersion import plan_dedispersion
+from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
+from mwaconvert.transients.prepare import Preparation
+from mwaconvert.transients.spectra import Spectra
+from mwaconvert.transients.stream import ArrayStream, Stream
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from mwaconvert.transients.candidates import Row
+
+SUFFIXES = (".pdf", ".png", ".svg")
+_FONT = 9
+_LINE = "tab:blue"
+_OFF = 40  # samples before the window, from which the upper limit of the colours is taken
+_WIDTHS = (1, 2, 4, 8, 16, 32, 64)
+_BINS = 96  # of the time axis of a candidate's figure, about
+_RIGHT_IN, _BOTTOM_IN = 0.1, 0.43  # margins for labels of 9 points
+_STYLE: dict[str, Any] = {
+    "font.size": _FONT,
+    "axes.linewidth": 0.6,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "mwaconvert",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """A waterfall to draw.
+
+    Parameters
+    ----------
+    spectra : dedispersed and averaged; samples of weight 0 are left white
+    title : above the profile
+    peak_s : time that becomes 0; default: where the pulse is brightest
+    """
+
+    spectra: Spectra
+    title: str = ""
+    peak_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """How waterfalls are drawn."""
+
+    window_s: float = 0.025  #: shown on either side of the peak
+    percentiles: tuple[float, float] = (2.5, 97.5)  #: of the values shown, and of those before the pulse
+    size: tuple[float, float] = (4.26, 3.0)  #: inches, of one row of panels
+    cmap: str = "viridis"
+    label: str = ""  #: above all, such as (a)
+    columns: int | None = None  #: panels side by side; default up to 4
+
+
+def waterfall_figure(panels: Sequence[Panel], look: Look | None = None) -> Figure:
+    """Draw waterfalls, each below its profile.
+
+    Parameters
+    ----------
+    panels : one or more
+    look : how
+
+    Raises
+    ------
+    InputError : nothing to draw: all is masked, or the window holds no sample
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    look = look or Look()
+    if not panels:
+        raise InputError("there is no waterfall to draw")
+    columns = look.columns or min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    one_band = columns == 1 or len({(p.spectra.fbottom, p.spectra.ftop) for p in panels}) == 1
+    width, height = look.size[0], look.size[1] * rows
+    top_in = 0.08 + (0.2 if any(p.title for p in panels) else 0)
+    label_in = 0.2 if look.label else 0.0
+    left_in = _left_in(panels)
+    panel_in = (width - left_in - _RIGHT_IN) / columns
+    gap_in = 0.08 * panel_in if one_band else left_in - 0.12
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(width, height + label_in * (rows > 1)))
+        height = float(figure.get_figheight())
+        row_in = (height - label_in) / rows
+        for k, panel in enumerate(panels):
+            r, c = divmod(k, columns)
+            ceiling = height - label_in - r * row_in
+            grid = figure.add_gridspec(
+                2,
+                columns,
+                height_ratios=[1, 3],
+                hspace=0,
+                wspace=gap_in / (panel_in - gap_in * (columns - 1) / columns),
+                left=left_in / width,
+                right=1 - _RIGHT_IN / width,
+                top=(ceiling - top_in) / height,
+                bottom=(ceiling - row_in + _BOTTOM_IN) / height,
+            )
+            top, main = figure.add_subplot(grid[0, c]), figure.add_subplot(grid[1, c])
+            draw_panel(top, main, panel, look)
+            if c > 0:
+                main.set_ylabel("")
+                if one_band:
+                    main.tick_params(labelleft=False)
+        if look.label:
+            figure.suptitle(look.label, fontsize=_FONT, y=1 - 0.03 / height, va="top")
+    return figure
+
+
+def draw_panel(top: Axes, main: Axes, panel: Panel, look: Look) -> None:
+    """Draw a profile and its waterfall into axes.
+
+    Parameters
+    ----------
+    top, main : axes
+    panel : what
+    look : how
+
+    Raises
+    ------
+    InputError : all is masked, or the window holds no sample
+    """
+    spectra = panel.spectra
+    shown = _masked(spectra)
+    if not np.isfinite(shown).any():
+        raise InputError(f"{panel.title or 'waterfall'}: all samples are masked, there is nothing to draw")
+    profile = np.nansum(shown, axis=0)
+    peak = find_peak(profile) if panel.peak_s is None else int(panel.peak_s / spectra.dt)
+    half = max(1, int(np.ceil(look.window_s / spectra.dt)))
+    first, last = max(0, peak - half + 1), min(spectra.nsamp, peak + half)
+    if not 0 <= peak < spectra.nsamp or last - first < 2:
+        raise InputError(
+            f"{panel.title or 'waterfall'}: no samples within {1e3 * look.window_s:g} ms of {peak * spectra.dt:.6g} s: "
+            f"the data last {spectra.nsamp * spectra.dt:.6g} s, {spectra.dt * 1e3:g} ms each; take a longer window"
+        )
+    image = shown[:, first:last]
+    low, high = limits(shown, first, last, look.percentiles)
+    # edges of the samples about the middle of the brightest
+    edges = (np.arange(first, last + 1) - peak - 0.5) * spectra.dt * 1e3
+    top.stairs(profile[first:last], edges, baseline=None, lw=1, color=_LINE)
+    main.imshow(
+        image,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        extent=(edges[0], edges[-1], spectra.fbottom, spectra.ftop),
+        vmin=low,
+        vmax=high,
+        cmap=look.cmap,
+    )
+    reach = (
+        (half - 0.5) * spectra.dt * 1e3
+    )  # the same for all panels, though one may be near the end of its data
+    for ax in (top, main):
+        ax.set_xlim(-reach, reach)
+    tick = _round_down(0.8 * look.window_s * 1e3)
+    main.set_xticks([-tick, 0, tick], [f"{-tick:g}", "0", f"{tick:g}"])
+    top.set_xticks([])
+    top.set_yticks([])
+    main.set_xlabel("Time [ms]", fontsize=_FONT)
+    main.set_ylabel("Frequency [MHz]", fontsize=_FONT)
+    main.tick_params(labelsize=_FONT)
+    main.set_yticks(*_frequency_ticks(spectra))
+    main.set_ylim(spectra.fbottom, spectra.ftop)
+    if panel.title:
+        top.set_title(panel.title, fontsize=_FONT)
+
+
+def find_peak(profile: npt.NDArray[Any]) -> int:
+    """The brightest sample of the pulse that a boxcar finds best: a wide pulse wins over a noisy sample."""
+    x = np.asarray(profile, np.float64) - np.median(profile)
+    total = np.concatenate([[0.0], np.cumsum(x)])
+    best, span = -np.inf, (0, 1)
+    for width in _WIDTHS:
+        if width > x.size:
+            break
+        snr = (total[width:] - total[:-width]) / np.sqrt(width)
+        k = int(snr.argmax())
+        if snr[k] > best:
+            best, span = float(snr[k]), (k, k + width)
+    return span[0] + int(x[span[0] : span[1]].argmax())
+
+
+def limits(
+    shown: npt.NDArray[np.float32], first: int, last: int, percentiles: tuple[float, float]
+) -> tuple[float, float]:
+    """Limits of the colours: the lower from what is shown, the upper from before the pulse, which it outshines.
+
+    Parameters
+    ----------
+    shown : (n_chan, n_samp) NaN where masked
+    first, last : what is shown
+    percentiles : lower, upper
+
+    Raises
+    ------
+    InputError : percentiles that are none
+    """
+    if not 0 <= percentiles[0] < percentiles[1] <= 100:
+        raise InputError(
+            f"percentiles {percentiles[0]:g} and {percentiles[1]:g}: expected two of 0 to 100, ascending"
+        )
+    inside = shown[:, first:last]
+    off = [shown[:, max(0, first - _OFF) : first + 1], shown[:, last - 1 : last + _OFF], inside]
+    source = next((part for part in off if part.shape[1] > 4 and np.isfinite(part).any()), inside)
+    if not np.isfinite(inside).any():
+        inside = source
+    low = float(np.nanpercentile(inside, percentiles[0]))
+    high = float(np.nanpercentile(source, percentiles[1]))
+    if not high > low:
+        high = float(np.nanmax(inside))
+    return low, high if high > low else low + 1
+
+
+def candidate_figure(stream: Stream, row: Row, prepare: Preparation | None = None) -> Figure:
+    """Draw a candidate: its waterfall below the profile, and S/N against DM and time beside it.
+
+    Parameters
+    ----------
+    stream : where it was found
+    row : the candidate
+    prepare : what is done to the spectra before
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    dt = stream.dt
+    width = max(1, round(row.width_s / dt))
+    factor = max(1, width // 4)
+    half = max(_BINS // 2 * factor, 6 * width)
+    per_dm = delay_per_dm(stream.freqs, "top", stream.k_dm)
+    reach = max(
+        8 * row.width_s / max(float(per_dm.max()), 1e-12), 3 * row.dm_err if np.isfinite(row.dm_err) else 0
+    )
+    low_dm = max(stream.dm, row.dm - reach)
+    dms = np.linspace(low_dm, row.dm + reach, 65)
+    sweep = int(delay_samples(dms[-1] - stream.dm, per_dm / dt).max())
+    middle = round(row.time_s / dt)
+    piece = _piece(stream, middle - half, middle + half + sweep, prepare)
+    nsub = max(n for n in range(1, min(128, stream.nchan) + 1) if stream.nchan % n == 0)
+    held = ArrayStream(piece, stream.path, stream.kind)
+    plan = plan_dedispersion(held, row.dm, nsub=nsub, tscrunch=factor)
+    falls = next(iter(replace(plan, gulp=2 * half).blocks(range(2 * half))))
+    plane = piece.series(dms)[:, : 2 * half]
+    plane = plane[:, : plane.shape[1] // factor * factor].reshape(len(dms), -1, factor).mean(2)
+    panel = Panel(falls, peak_s=half * dt)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.0, 3.2))
+        left = _left_in([panel]) / 7
+        grid = figure.add_gridspec(
+            2, 2, height_ratios=[1, 3], hspace=0, wspace=0.24, left=left, right=0.985, top=0.91, bottom=0.135
+        )
+        top, main = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
+        draw_panel(top, main, panel, Look(window_s=half * dt, percentiles=(2.5, 99.0)))
+        side = figure.add_subplot(grid[:, 1])
+        noise = np.median(np.abs(plane - np.median(plane))) * 1.4826
+        side.imshow(
+            (plane - np.median(plane)) / (noise if noise > 0 else 1),
+            origin="lower",
+            aspect="auto",
+            interpolation="nearest",
+            extent=(-half * dt * 1e3, (plane.shape[1] * factor - half) * dt * 1e3, dms[0], dms[-1]),
+            cmap="viridis",
+        )
+        side.axhline(row.dm, color="white", lw=0.5, ls=":")
+        side.set_xlabel("Time [ms]")
+        side.set_ylabel("DM [pc cm$^{-3}$]")
+        figure.suptitle(
+            f"{stream.source or stream.path.name}: t = {row.time_s:.4f} s, DM = {row.dm:.2f} $\\pm$ {row.dm_err:.2f}, "
+            f"S/N = {row.snr:.1f}, width = {1e3 * row.width_s:.3g} ms",
+            fontsize=_FONT,
+        )
+    return figure
+
+
+def save_figure(figure: Figure, path: Path, *, overwrite: bool = False, dpi: int = 300) -> None:
+    """Write a figure; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure : of matplotlib
+    path : .pdf, .png or .svg
+    overwrite : replace an existing file
+    dpi : of .png
+
+    Raises
+    ------
+    InputError : another ending
+    """
+    from matplotlib import rc_context
+
+    kind = path.suffix.lower()
+    if kind not in SUFFIXES:
+        raise InputError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
+    timeless = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {"Software": None}}[kind]
+    staged = StagedPath(path, overwrite)
+    try:
+        with rc_context(_STYLE):
+            figure.savefig(staged.temporary, format=kind[1:], dpi=dpi, metadata=timeless)
+    except BaseException:
+        staged.discard()
+        raise
+    staged.commit()
+
+
+def _masked(spectra: Spectra) -> npt.NDArray[np.float32]:
+    """Values with NaN where the weight is 0."""
+    values = spectra.data.astype(np.float32)
+    if spectra.weights is not None:
+        weights = spectra.weights if spectra.weights.ndim == 2 else spectra.weights[:, None]
+        values[np.broadcast_to(weights <= 0, values.shape)] = np.nan
+    return values
+
+
+def _piece(stream: Stream, low: int, high: int, prepare: Preparation | None) -> Spectra:
+    """Samples about a pulse, each channel scaled; beyond the ends of the file there is nothing but zeros."""
+    first, last = max(0, low), min(stream.nsamp, high)
+    read = stream.spectra(first, last - first)
+    if prepare is not None:
+        read = prepare(read)
+    read = read.scale()
+    data = np.zeros((stream.nchan, high - low), np.float32)
+    weights = np.zeros(data.shape, np.float32)
+    place = slice(first - low, last - low)
+    data[:, place] = read.data
+    held = np.ones((1, 1), np.float32) if read.weights is None else read.weights
+    weights[:, place] = held if held.ndim == 2 else held[:, None]
+    return replace(read, data=data, weights=weights)
+
+
+def _round_down(value: float) -> float:
+    """The largest of 1, 2, 2.5, 4, 5, 8 times a power of ten that is not above."""
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(max(step * power for step in (1, 2, 2.5, 4, 5, 8) if step * power <= value * (1 + 1e-9)))
+
+
+def _frequency_ticks(spectra: Spectra) -> tuple[list[float], list[str]]:
+    """Round frequencies and their names; the edges of the band too if they are nearly round, as 400.2 and 800.2 MHz."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = spectra.fbottom, spectra.ftop
+    ticks = np.array(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
+    slack = 0.002 * (high - low)
+    ticks = ticks[(ticks >= low - slack) & (ticks <= high + slack)]
+    return np.clip(ticks, low, high).tolist(), [f"{tick:.6g}" for tick in ticks]
+
+
+def _left_in(panels: Sequence[Panel]) -> float:
+    """Inches left of the axes, for a label and the longest name of a tick."""
+    longest = max(len(name) for panel in panels for name in _frequency_ticks(panel.spectra)[1] or [""])
+    return 0.37 + 0.07 * longest

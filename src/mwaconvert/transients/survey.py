@@ -1,0 +1,220 @@
+"""Search a file of any length: segments of a length that follows from the data and the DMs alone, one at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert.errors import InputError
+from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
+from mwaconvert.transients.prepare import Preparation, Progress
+from mwaconvert.transients.search import Search
+from mwaconvert.transients.spectra import Spectra
+from mwaconvert.transients.stream import Stream
+
+_SEGMENT_BYTES = 128 << 20  # of input, unless the sweep is longer
+_SEGMENT = (1 << 15, 1 << 17)  # samples, unless the sweep is longer; each has a noise level of its own
+_SERIES = 256  # time series in memory at a time, at least
+_GULP_BYTES = 16 << 20
+_WORK_BYTES = 96 << 20  # of the kernels' tables and buffers, about
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """How a file is searched: made by `plan_survey`."""
+
+    stream: Stream
+    dm_min: float
+    dm_max: float
+    prepare: Preparation
+    options: dict[str, Any]  #: of `search`
+    sweep: int  #: samples that the highest DM takes to cross the band
+    margin: int  #: samples on either side of a segment that are searched with it, for pulses at its border
+    segments: tuple[range, ...]  #: samples at which pulses begin, at the highest channel
+    gulp: int  #: samples read at a time
+
+    @property
+    def memory_bytes(self) -> int:
+        """Largest memory of a segment, about."""
+        stream = self.stream
+        longest = max(len(segment) for segment in self.segments) + self.sweep + 2 * self.margin
+        longest = min(longest, stream.nsamp)
+        item = np.dtype(stream.dtype).itemsize
+        if self.prepare.mean is not None:
+            item += 4
+        if stream.weighted:
+            item += 16
+        elif self.prepare.masked is not None or self.prepare.mean is not None:
+            item *= 2
+        series = longest * _SERIES * 4 * (3 if stream.weighted else 1)
+        return (
+            (longest + self.gulp) * stream.nchan * (item + np.dtype(stream.dtype).itemsize)
+            + series
+            + _WORK_BYTES
+        )
+
+    def run(self, progress: Progress | None = None) -> Search:
+        """Search all segments.
+
+        Parameters
+        ----------
+        progress : called with (done, total) samples
+
+        Returns
+        -------
+        Search
+            the best of each trial is that of the best segment
+
+        Raises
+        ------
+        InputError : all channels are masked
+        """
+        found: Search | None = None
+        tables = []
+        window = _Window(self.stream, self.prepare, self.gulp, int(self.options.get("nthreads", 0)))
+        for k, segment in enumerate(self.segments):
+            low = max(0, segment.start - self.margin)
+            high = min(self.stream.nsamp, segment.stop + self.sweep + self.margin)
+            part = window.get(low, high).search(self.dm_min, self.dm_max, **self.options)
+            dt = self.stream.dt
+            table = part.detections.copy()
+            begin = np.rint((table["time_s"] - table["width_s"] / 2) / dt).astype(np.int64) + low
+            use = np.ones(len(table), bool)
+            if k > 0:
+                use &= begin >= segment.start
+            if k < len(self.segments) - 1:
+                use &= begin < segment.stop
+            table["time_s"] += low * dt
+            tables.append(table[use])
+            part = replace(part, time_s=part.time_s + low * dt)
+            found = part if found is None else _better(found, part)
+            if progress is not None:
+                progress(segment.stop, self.segments[-1].stop)
+        assert found is not None  # there is at least one segment
+        detections = np.concatenate(tables)
+        return replace(found, detections=detections[np.argsort(-detections["snr"], kind="stable")])
+
+
+def plan_survey(
+    stream: Stream,
+    dm_min: float,
+    dm_max: float,
+    *,
+    prepare: Preparation | None = None,
+    segment: int | None = None,
+    gulp: int | None = None,
+    **options: Any,
+) -> Survey:
+    """Prepare to search a file.
+
+    Parameters
+    ----------
+    stream : the file
+    dm_min, dm_max : pc/cm^3
+    prepare : what is done to the spectra before
+    segment : samples that share a noise level; by default it follows from the number of channels and the sweep
+    gulp : samples read at a time; the result does not depend on it
+    options : of `search`
+
+    Returns
+    -------
+    Survey
+
+    Raises
+    ------
+    InputError : DMs that make no sense, or a sweep that is longer than the file
+    """
+    if not (np.isfinite([dm_min, dm_max]).all() and stream.dm <= dm_min <= dm_max):
+        raise InputError(f"cannot search DMs from {dm_min:g} to {dm_max:g} in data at DM {stream.dm:g}")
+    if gulp is not None and gulp < 1:
+        raise InputError(f"a gulp of {gulp} samples")
+    per_dm = delay_per_dm(stream.freqs, "top", stream.k_dm) / stream.dt
+    sweep = int(delay_samples(dm_max - stream.dm, per_dm).max())
+    boxcar = 1 << (int(options.get("n_width", 9)) - 1)
+    starts = stream.nsamp - sweep
+    if starts < 1:
+        raise InputError(
+            f"{stream.path}: a pulse of DM {dm_max:g} crosses the band in {sweep * stream.dt:.4g} s, the file lasts "
+            f"{stream.nsamp * stream.dt:.4g} s: take lower DMs"
+        )
+    if segment is None:
+        least, most = _SEGMENT
+        fits = max(1, _SEGMENT_BYTES // stream.bytes_per_sample)
+        segment = max(least, min(most, 1 << (fits.bit_length() - 1)), 1 << sweep.bit_length())
+    # delays within sub-bands shift the series by up to an eighth of the sweep
+    margin = sweep // 8 + 2 * boxcar + 64
+    n_segment = max(1, (starts + segment // 2) // segment)
+    edges = [*range(0, n_segment * segment, segment), starts]
+    return Survey(
+        stream,
+        float(dm_min),
+        float(dm_max),
+        prepare or Preparation(),
+        options,
+        sweep,
+        margin,
+        tuple(range(a, b) for a, b in pairwise(edges)),
+        gulp or max(1, _GULP_BYTES // stream.bytes_per_sample),
+    )
+
+
+class _Window:
+    """Samples that move along a file: what the next segment shares with this one is not read again."""
+
+    def __init__(self, stream: Stream, prepare: Preparation, gulp: int, nthreads: int) -> None:
+        self._stream, self._prepare, self._gulp, self._nthreads = stream, prepare, gulp, nthreads
+        self._low = self._high = 0
+        self._data: npt.NDArray[Any] = np.empty((stream.nchan, 0), stream.dtype)
+        self._weights: npt.NDArray[np.float32] | None = None
+
+    def get(self, low: int, high: int) -> Spectra:
+        """Samples low to high, neither of them lower than before."""
+        shape = (self._stream.nchan, high - low)
+        kept = max(0, self._high - low)
+        data = np.empty(shape, self._stream.dtype)
+        weights = None if self._weights is None else np.ones(shape, np.float32)
+        if kept:
+            data[:, :kept] = self._data[:, low - self._low :]
+            if weights is not None and self._weights is not None:
+                weights[:, :kept] = self._weights[:, low - self._low :]
+        self._data, self._weights = data, weights
+        for first in range(low + kept, high, self._gulp):
+            piece = self._stream.spectra(first, min(self._gulp, high - first), self._nthreads)
+            place = slice(first - low, first - low + piece.nsamp)
+            data[:, place] = piece.data
+            if piece.weights is not None:
+                if weights is None:
+                    weights = self._weights = np.ones(shape, np.float32)
+                weights[:, place] = piece.weights if piece.weights.ndim == 2 else piece.weights[:, None]
+            elif weights is not None:
+                weights[:, place] = 1
+        self._low, self._high = low, high
+        if weights is not None and (weights == 1).all():
+            weights = None
+        stream = self._stream
+        spectra = Spectra(
+            data,
+            stream.freqs,
+            stream.dt,
+            weights=weights,
+            dm=stream.dm,
+            source=stream.source,
+            k_dm=stream.k_dm,
+        )
+        return self._prepare(spectra)
+
+
+def _better(one: Search, other: Search) -> Search:
+    """For each trial the better of two."""
+    use = other.snr > one.snr
+    return replace(
+        one,
+        snr=np.where(use, other.snr, one.snr),
+        time_s=np.where(use, other.time_s, one.time_s),
+        width_s=np.where(use, other.width_s, one.width_s),
+        loss=max(one.loss, other.loss),
+    )

@@ -1,0 +1,259 @@
+"""The verbs for filterbanks as a user meets them."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from mwaconvert import transients
+from mwaconvert.cli.main import main
+from mwaconvert.formats.presto import read_series
+from mwaconvert.formats.sigproc_writer import FilterbankWriter
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "frb" / "frb_dm475_28.fil"
+FREQS = 1200 + np.arange(32.0) * 10
+DT, DM, WHEN = 1e-3, 300.0, 0.7
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run a command line in a folder with a.fil, which holds a burst."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    data = rng.normal(100, 12, (32, 4000))
+    delays = np.rint((WHEN + DM / 2.41e-4 * (FREQS**-2 - FREQS[-1] ** -2)) / DT).astype(int)
+    for channel, delay in enumerate(delays):
+        data[channel, delay - 2 : delay + 3] += 30
+    with FilterbankWriter(Path("a.fil"), FREQS, DT, 8, start_mjd=58000.0, source="burst") as writer:
+        writer.write(data)
+
+    def invoke(*words: object) -> Result:
+        return CliRunner().invoke(main, [str(word) for word in words])
+
+    return invoke
+
+
+def files() -> list[str]:
+    return sorted(path.name for path in Path().iterdir())
+
+
+def refused(result: Result) -> str:
+    """The sentence of a command that was refused."""
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("mwaconvert: ")
+    return lines[0]
+
+
+def done(result: Result) -> str:
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize("verb", ["dedisperse", "search", "waterfall", "fil-info"])
+def test_help_has_examples(run, verb):
+    assert f"mwaconvert {verb} " in done(run(verb, "--help")).partition("Examples:")[2]
+
+
+def test_dedisperse_to_each_format(run):
+    want = transients.open("a.fil").dedisperse(DM)
+    assert done(run("dedisperse", "a.fil", "--dm", DM)) == "a_dm300.npz\n"
+    read = transients.open("a_dm300.npz")
+    np.testing.assert_array_equal(read.data[read.weights > 0], want.data[want.weights > 0])
+
+    done(run("dedisperse", "a.fil", "--dm", DM, "-o", "b.fil"))
+    fil = transients.open("b.fil")
+    assert (fil.data.dtype, fil.dm, fil.source) == (np.uint8, DM, "burst")
+    np.testing.assert_array_equal(fil.data, want.data[:, : fil.nsamp])
+
+    done(run("dedisperse", "a.fil", "--dm", DM, "--nsub", 8, "--tscrunch", 4, "-o", "c.fil", "--gulp", 100))
+    few = transients.open("c.fil")
+    assert few.data.shape == (8, fil.nsamp // 4)
+    np.testing.assert_array_equal(few.data, want.subband(8).downsample(4).data[:, : few.nsamp])
+
+    for name in ("d.dat", "d.tim"):
+        done(run("dedisperse", "a.fil", "--dm", DM, "-o", name))
+        series = transients.open(name)
+        np.testing.assert_array_equal(series.data[0], want.data.astype("f4").sum(0)[: series.nsamp])
+    assert read_series(Path("d.dat"))[0].notes.startswith("a.fil; mwaconvert")
+    assert "4149.377" in read_series(Path("d.dat"))[0].notes
+
+
+def test_search_finds_the_burst(run):
+    out = done(
+        run("search", "a.fil", "--dm-range", 0, 600, "-o", "c.csv", "--plots", "figures", "--gulp", 77)
+    )
+    assert "1 candidates above S/N 7" in out
+    rows = list(csv.DictReader(line for line in Path("c.csv").read_text().splitlines() if line[0] != "#"))
+    best = {key: float(value) for key, value in rows[0].items()}
+    assert best["time_s"] == pytest.approx(WHEN, abs=3 * best["time_err_s"])
+    assert best["dm"] == pytest.approx(DM, abs=3 * best["dm_err"])
+    assert best["width_s"] == 4e-3
+    assert best["mjd"] == pytest.approx(58000 + best["time_s"] / 86400, abs=1e-9)
+    assert len(list(Path("figures").glob("a_0001_t0.*_dm*.png"))) == 1
+    for suffix in (".singlepulse", ".cand", ".trigger"):
+        done(run("search", "a.fil", "--dm-range", 0, 600, "-q", "-o", f"c{suffix}"))
+
+
+def test_results_do_not_depend_on_gulps_and_threads(run):
+    for name, options in {"a": [], "b": ["--gulp", 100], "c": ["-j", 1, "--gulp", 5000]}.items():
+        done(run("search", "a.fil", "--dm-range", 0, 600, "-o", f"{name}.csv", *options))
+        done(run("dedisperse", "a.fil", "--dm", DM, "--scale", "--nsub", 4, "-o", f"{name}.npz", *options))
+    assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes() == Path("c.csv").read_bytes()
+    assert Path("a.npz").read_bytes() == Path("b.npz").read_bytes() == Path("c.npz").read_bytes()
+
+
+def test_known_burst(run):
+    if not REAL.is_file():
+        pytest.skip("reference data not found")
+    done(run("search", REAL, "--dm-range", 300, 700, "-o", "c.csv"))
+    rows = list(csv.DictReader(line for line in Path("c.csv").read_text().splitlines() if line[0] != "#"))
+    best = {key: float(value) for key, value in rows[0].items()}
+    assert best["dm"] == pytest.approx(475.284, abs=2 * best["dm_err"])
+    assert best["time_s"] == pytest.approx(2.029, abs=0.002)
+    assert 15 < best["snr"] < 17
+    done(run("dedisperse", REAL, "--dm", 475.284, "-o", "s.dat"))
+    series = transients.open("s.dat").data[0]
+    assert series.argmax() * 1.26646875e-3 == pytest.approx(2.029, abs=0.003)
+
+
+def test_waterfalls(run):
+    done(run("dedisperse", "a.fil", "--dm", DM, "--scale", "-o", "w.npz"))
+    assert done(run("waterfall", "w.npz")) == "w.pdf\n"
+    first = Path("w.pdf").read_bytes()
+    done(run("waterfall", "w.npz", "--overwrite"))
+    assert Path("w.pdf").read_bytes() == first  # the same figure, the same bytes
+    done(
+        run(
+            "waterfall",
+            "a.fil",
+            "--dm",
+            DM,
+            "-o",
+            "a.png",
+            "--dpi",
+            100,
+            "--mask",
+            "0-3",
+            "--mask-mhz",
+            1300,
+            1340,
+        )
+    )
+    assert image_size("a.png") == (426, 300)
+    many = ["w.npz"] * 5
+    done(run("waterfall", *many, "-o", "m.png", "--dpi", 50, "--label", "(a)", *["--title", "A"] * 5))
+    assert image_size("m.png") == (213, 310)
+    done(
+        run(
+            "waterfall",
+            "w.npz",
+            "a.fil",
+            "--dm",
+            299,
+            "--dm",
+            DM,
+            "-o",
+            "n.svg",
+            "--time",
+            0.7,
+            "--cmap",
+            "magma",
+        )
+    )
+    done(run("waterfall", "w.npz", "-o", "v.png", "--mask-var", 1.5, "--mask-sum", 1000))
+
+
+def image_size(name: str) -> tuple[int, int]:
+    raw = Path(name).read_bytes()
+    return int.from_bytes(raw[16:20]), int.from_bytes(raw[20:24])
+
+
+def test_info(run):
+    out = done(run("fil-info", "a.fil"))
+    assert "32, 1200.000000 to 1510.000000 MHz" in out
+    facts = json.loads(done(run("fil-info", "a.fil", "--json")))
+    assert (facts["kind"], facts["n_chan"], facts["n_samp"], facts["dt_s"]) == ("SIGPROC", 32, 4000, DT)
+    assert facts["header"]["nbits"] == 8
+
+
+def test_dry_runs_write_nothing_and_state_memory(run):
+    for words in (
+        ["dedisperse", "a.fil", "--dm", DM, "--scale"],
+        ["search", "a.fil", "--dm-range", 0, 100, "--scale", "-o", "c.csv"],
+        ["waterfall", "a.fil", "--dm", DM],
+    ):
+        out = done(run(*words, "--dry-run"))
+        assert "memory" in out
+        assert "MB" in out
+    assert files() == ["a.fil"]
+
+
+BAD = {
+    "dedisperse a.fil --dm nan": "DM of nan",
+    "dedisperse a.fil --dm 300 --nsub 7": "7 sub-bands do not divide the 32 channels of a.fil",
+    "dedisperse a.fil --dm 300 --tscrunch 4001": "cannot average 4001 of 4000 samples",
+    "dedisperse a.fil --dm 30000 -o x.dat": "DM 30000 sweeps over",
+    "dedisperse a.fil --dm 300 -o x.txt": ".npz, .fil, .tim, .dat",
+    "dedisperse a.fil --dm 300 -o x.npz --nbits 8": "--nbits is for .fil",
+    "dedisperse a.fil --dm 300 -o x.dat --nsub 4": "--nsub does not go with .dat",
+    "dedisperse a.fil --dm 300 -o a.fil": "a.fil: exists already",
+    "dedisperse a.fil --dm 300 -o gone/x.npz": "does not exist; create it",
+    "dedisperse a.fil": "Missing option '--dm'",
+    "dedisperse gone.fil --dm 1": "gone.fil: no such file",
+    "dedisperse a.fil --dm 300 --mask 5-40": "channels 5 to 40: there are channels 0 to 31",
+    "dedisperse a.fil --dm 300 --mask x": "'x' is not a list of numbers",
+    "dedisperse a.fil --dm 300 --mask 0-31": "all channels are masked",
+    "dedisperse a.fil --dm 300 --mask-mhz 1 2": "no channel of the band",
+    "dedisperse a.fil --dm 300 --k-dm -1": "--k-dm -1",
+    "dedisperse a.fil --dm 300 --max-memory 10KiB": "--max-memory",
+    "dedisperse a.fil --dm 300 --max-memory 100B": "--max-memory",
+    "dedisperse a.fil --dm 1e12": "delay",
+    "search a.fil --dm-range 0 1e5": "crosses the band in",
+    "search a.fil --dm-range 10 0": "cannot search DMs from 10 to 0",
+    "search a.fil --dm-range -5 5": "cannot search DMs from -5 to 5",
+    "search a.fil --dm-range 0 nan": "cannot search DMs",
+    "search a.fil --dm-range 0 100 --snr 0": "--snr 0",
+    "search a.fil --dm-range 0 100 --loss 1.5": "--loss 1.5",
+    "search a.fil --dm-range 0 100 --width-min 0": "--width-min 0",
+    "search a.fil --dm-range 0 100 -o c.txt": ".csv, .singlepulse, .cand, .trigger",
+    "search a.fil --dm-range 0 100 --plots a.fil": "is not a directory",
+    "search a.fil --dm-range 0 100 --max-memory 1MiB": "this takes",
+    "waterfall a.fil --dm 300 -o x.gif": ".pdf, .png, .svg",
+    "waterfall a.fil a.fil --dm 1 --dm 2 --dm 3": "--dm was given 3 times for 2 files",
+    "waterfall a.fil --dm 300 --title A --title B": "--title was given 2 times",
+    "waterfall a.fil --dm 300 --percentiles 90 10": "percentiles 90 and 10",
+    "waterfall a.fil --dm 300 --cmap nocolour": "no such colours",
+    "waterfall a.fil --dm 300 --window 0": "--window 0",
+    "waterfall a.fil --dm 300 --time 99": "no samples within 25 ms of 99 s",
+    "waterfall a.fil --dm 300 --window 0.1": "take a longer window",
+    "waterfall a.fil --dm 300 --mask-var 0": "all channels are masked",
+    "fil-info gone.fil": "no such file",
+    "fil-info .": "no such file",
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_refusals(run, words):
+    assert BAD[words] in refused(run(*words.split()))
+    assert files() == ["a.fil"]
+
+
+def test_a_file_of_nothing_but_nan(run):
+    with FilterbankWriter(Path("nan.fil"), FREQS, DT, 32) as writer:
+        writer.write(np.full((32, 2000), np.nan))
+    assert "all channels are masked" in refused(run("search", "nan.fil", "--dm-range", 0, 10))
+    assert "all samples are masked" in refused(run("waterfall", "nan.fil", "--dm", 10, "--no-scale"))
+
+
+def test_matplotlib_is_an_extra(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    message = refused(run("waterfall", "a.fil", "--dm", DM))
+    assert "pip install 'mwaconvert[plot]'" in message
+    assert "mwaconvert[plot]" in refused(run("search", "a.fil", "--dm-range", 0, 10, "--plots", "x"))
