@@ -10,6 +10,7 @@ void register_rfi(pybind11::module_& m);
 void register_block(pybind11::module_& m);
 void register_uvfits(pybind11::module_& m);
 void register_quality(pybind11::module_& m);
+void register_incoherent(pybind11::module_& m);
 void register_ms(pybind11::module_& m);
 void register_van_vleck(pybind11::module_& m);
 void register_transients(pybind11::module_& m);

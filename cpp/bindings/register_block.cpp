@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "arrays.hpp"
+#include "check_chunk.hpp"
 #include "mwaconvert/block.hpp"
 #include "mwaconvert/phasors.hpp"
 #include "register.hpp"
@@ -57,16 +58,6 @@ struct Arguments {
     out.vis = mutable_view<Complex, 3>(vis, "vis", {n_rows, n_out, 4});
     out.weight = mutable_view<float, 3>(weight, "weight", {n_rows, n_out, 4});
     out.bad_cells = mutable_view<int64_t, 1>(bad_cells, "bad_cells", {n_rows});
-  }
-
-  static void check_chunk(const Chunk& c) {
-    const bool rice_ok = c.desc_offset >= 0 && c.rice_block >= 1 &&
-                         c.row_bytes - int64_t{c.desc_offset} >= (c.desc_64 ? 16 : 8);
-    if (c.state != kGood && c.state != kFlagged && c.state != kMissing)
-      throw InputError("chunk state " + std::to_string(c.state) + " is unknown");
-    if (c.state != kMissing &&
-        ((c.kind != kFloat32 && c.kind != kInt32 && c.kind != kRice) || (c.kind == kRice && !rice_ok)))
-      throw InputError("chunk kind " + std::to_string(c.kind) + " is unknown, or its table cannot be");
   }
 
   void check_antennas(int64_t n_antenna, const char* name) const {

@@ -46,6 +46,8 @@ def ask(monkeypatch):
 # what each spelling must set: fields of Options
 LANDS = [
     ("--nostats", {"statistics": False}),
+    ("--flag-bad-tiles", {"flag_bad_tiles": True}),
+    ("--rfi-array", {"rfi_array": True}),
     ("--no-histograms", {"statistics": False}),
     # Birli
     ("--avg-time-res 8", {"time_res_s": 8.0}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
@@ -103,7 +104,7 @@ class Converter:
         plan = self.plan
         for time_index in range(plan.n_times):
             steps = plan.input_steps(time_index)
-            chunks = self._chunks(steps)
+            chunks = self.chunks(steps)
             phasors = self._rotation(steps)
             uvw = plan.antenna_uvw_m(plan.header.centroid_mjd[time_index : time_index + 1])[0]
             for start in range(0, plan.n_rows, self.rows_per_block):
@@ -145,18 +146,25 @@ class Converter:
             phasors,
         )
         last = (vis, weight, self.bad_cells[rows], plan.options.threads)
-        try:
+        with self.naming_files(chunks):
             if self._legacy:
                 n_slot = len(self._slot_antenna)
                 _core.convert_legacy(*common, n_slot, self._product[rows], self._conjugated[rows], 0.0, *last)
             else:
                 _core.convert_mwax(*common, plan.file_rows[rows], not plan.options.ignore_weights, *last)
+
+    @contextmanager
+    def naming_files(self, chunks: npt.NDArray[np.void]) -> Iterator[None]:
+        """Name the files that a kernel was reading when it failed."""
+        try:
+            yield
         except (FormatError, ResourceError) as error:
-            names = sorted({str(plan.observation.files[f].path) for f in chunks["file"].ravel() if f >= 0})
+            files = self.plan.observation.files
+            names = sorted({str(files[f].path) for f in chunks["file"].ravel() if f >= 0})
             where = names[0] if len(names) == 1 else f"one of {', '.join(names)}"
             raise type(error)(f"{where}: {error}") from None
 
-    def _chunks(self, steps: range) -> npt.NDArray[np.void]:
+    def chunks(self, steps: range) -> npt.NDArray[np.void]:
         """Where the data of these timesteps lie: (n_times, n_coarse) for the kernels."""
         plan, observation = self.plan, self.plan.observation
         index = observation.hdu_index[steps.start : steps.stop][:, list(plan.coarse)]

@@ -60,6 +60,11 @@ class Options:
     flag_autos: bool = False
     ignore_weights: bool = False  #: leave the weights of MWAX files alone
 
+    flag_bad_tiles: bool = False  #: flag tiles that are dead or unlike the others
+
+    # interference
+    rfi_array: bool = False  #: look for what all baselines share, in the mean over them
+
     # quality
     statistics: bool = True  #: noise and interference in the report, quality tables in measurement sets
 

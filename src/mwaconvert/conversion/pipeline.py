@@ -15,10 +15,12 @@ from mwaconvert import _core
 from mwaconvert.conversion.converter import Buffers, Converter
 from mwaconvert.conversion.flagmask import FlagMask
 from mwaconvert.conversion.outputs import open_writers, output_paths
+from mwaconvert.conversion.steps import ARRAY_RFI
 from mwaconvert.errors import Error, ResourceError
 from mwaconvert.formats.visibility import Block
 
 if TYPE_CHECKING:
+    from mwaconvert.conversion.array_rfi import ArrayRfi
     from mwaconvert.conversion.plan import Plan
     from mwaconvert.conversion.report import Report
 
@@ -27,11 +29,28 @@ Progress = Callable[[int, int], None]
 
 
 def stream_blocks(plan: Plan, mask: FlagMask | None = None) -> Iterator[Block]:
-    """The blocks of a plan in one reused buffer, without the cells that `mask` flags."""
+    """The blocks of a plan in one reused buffer, without the cells that `mask` flags (default: `detect`)."""
+    if mask is None:
+        mask, _ = detect(plan)
     with Converter(plan, mask) as converter:
         buffers = converter.make_buffers()
         for block, _ in converter.blocks(lambda: buffers):
             yield block
+
+
+def detect(plan: Plan) -> tuple[FlagMask | None, ArrayRfi | None]:
+    """Look for interference in the raw data, as far as the options ask for it."""
+    if not any(step.name == ARRAY_RFI and step.applied for step in plan.steps):
+        return None, None
+    from mwaconvert.conversion.array_rfi import detect_array_rfi
+
+    found = detect_array_rfi(plan)
+    mask = FlagMask(len(plan.timesteps), len(plan.coarse), 1, plan.metadata.n_fine)
+    found.add_to(mask)
+    # all rows share the same bits
+    shape = (*mask.bits.shape[:2], plan.n_rows, mask.bits.shape[3])
+    mask.bits = np.broadcast_to(mask.bits, shape)
+    return mask, found
 
 
 class WriterThread:
@@ -104,7 +123,8 @@ def run(
     writers = open_writers(plan, outputs)
     sinks += [writer.write for writer in writers]
     try:
-        with Converter(plan) as converter:
+        mask, array_rfi = detect(plan)
+        with Converter(plan, mask) as converter:
             thread = WriterThread(sinks, [converter.make_buffers() for _ in range(2)])
             try:
                 total = plan.n_times * plan.n_rows
@@ -129,7 +149,9 @@ def run(
             raise ResourceError(f"{outputs[0]}: writing failed: {error.strerror}") from error
         raise
     targets = [target for path in outputs for target in output_paths(plan, path)]
-    report = make_report(plan, targets, counts, statistics, input_bytes, time.perf_counter() - started)
+    report = make_report(
+        plan, targets, counts, statistics, array_rfi, input_bytes, time.perf_counter() - started
+    )
     if collector is not None:
         collector.write(report)
     return report

@@ -1,9 +1,9 @@
-"""The plan: what will be read, corrected, flagged, averaged and written. Made once, before any data are read."""
+"""The plan: what will be read, corrected, flagged, averaged and written. Made once, before the data are read."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.conversion import axes, channels, corrections, flags, geometry, selection
+from mwaconvert.conversion.array_rfi import array_rfi_step
+from mwaconvert.conversion.bad_tiles import bad_tile_step, find_bad_tiles
 from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.passband import choose_passband
 from mwaconvert.conversion.steps import Step
@@ -176,10 +178,22 @@ class Plan:
 def make_plan(observation: Observation, options: Options, command_line: str = "") -> Plan:
     """Decide everything that `options` leave open.
 
+    Reads no data, but for `flag_bad_tiles`: then the autocorrelations of a few integrations.
+
     Raises
     ------
     InputError : options that contradict each other or the observation
+    FormatError, ResourceError : from reading, with `flag_bad_tiles`
     """
+    plan = _make_plan(observation, options, command_line, None)
+    if options.flag_bad_tiles:
+        plan = _make_plan(observation, options, command_line, find_bad_tiles(plan))
+    return plan
+
+
+def _make_plan(
+    observation: Observation, options: Options, command_line: str, bad_tiles: Mapping[int, str] | None
+) -> Plan:
     meta = observation.metadata
     check_options(options)
     timesteps = selection.select_timesteps(observation, options)
@@ -207,10 +221,12 @@ def make_plan(observation: Observation, options: Options, command_line: str = ""
     if time_flagged.all():
         notes.append("all selected timesteps are flagged by the quack, end or timestep flags")
     coarse_flagged = static.coarse[list(coarse)]
+    antennas_flagged = static.antennas.copy()
+    antennas_flagged[list(bad_tiles or ())] = True
     channel_flagged = np.tile(static.fine, len(coarse)) | np.repeat(coarse_flagged, meta.n_fine)
 
-    antenna1, antenna2, file_rows = selection.select_rows(meta, options, static.antennas)
-    row_flagged = static.antennas[antenna1] | static.antennas[antenna2]
+    antenna1, antenna2, file_rows = selection.select_rows(meta, options, antennas_flagged)
+    row_flagged = antennas_flagged[antenna1] | antennas_flagged[antenna2]
     if options.flag_autos:
         row_flagged |= antenna1 == antenna2
 
@@ -244,7 +260,9 @@ def make_plan(observation: Observation, options: Options, command_line: str = ""
         *steps,
         Step("UT1-UTC", dut1_s != 0, f"{dut1_s:g} s: {dut1_reason}"),
         *static.steps,
+        bad_tile_step(meta, static.antennas, bad_tiles),
         weight_step,
+        array_rfi_step(options, len(timesteps)),
         averaging,
     )
 
@@ -259,7 +277,7 @@ def make_plan(observation: Observation, options: Options, command_line: str = ""
         input_int_time_s=meta.int_time_s,
         phase_centre_rad=geometry.phase_centre_rad(meta, options),
         phase_centre_name=_phase_centre_name(meta, options),
-        antenna_flagged=static.antennas,
+        antenna_flagged=antennas_flagged,
         array_position=position,
         antenna_xyz_m=geometry.antenna_xyz_m(meta, position),
         antenna_itrf_m=geometry.antenna_itrf_m(meta, position),

@@ -25,6 +25,7 @@ from mwaconvert.formats.visibility import VisHeader
 from mwaconvert.observation.model import FloatArray, Metadata, RawFile
 
 if TYPE_CHECKING:
+    from mwaconvert.conversion.array_rfi import ArrayRfi
     from mwaconvert.conversion.pipeline import FlagCounts
     from mwaconvert.conversion.plan import Plan
     from mwaconvert.qa.statistics import QualityStatistics
@@ -125,6 +126,7 @@ class Report:
     input_cells : (timestep, channel, baseline) triples that entered
     software : names and versions
     quality : None after --nostats
+    array_rfi : None without --rfi-array
     notes : what the user should know: leftovers, oddities of the data, options that had nothing to do
     """
 
@@ -141,6 +143,7 @@ class Report:
     performance: Performance
     software: Mapping[str, str]
     quality: Quality | None = None
+    array_rfi: ArrayRfi | None = None
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -190,6 +193,12 @@ class Report:
                     "timesteps": {"mjd_utc": self.header.time_mjd, "fraction": self.occupancy.timestep},
                 },
                 "quality": self.quality and _quality_facts(self.quality, self.header),
+                "rfi_array": self.array_rfi
+                and {
+                    "baselines": self.array_rfi.n_baselines,
+                    "fraction": self.array_rfi.fraction,
+                    "events": [asdict(event) for event in self.array_rfi.events],
+                },
                 "phase_centre": {
                     "name": self.header.phase_centre_name,
                     "ra_deg": math.degrees(self.header.phase_centre_rad[0]) % 360,
@@ -249,6 +258,7 @@ def make_report(
     targets: Sequence[tuple[Path, tuple[int, ...]]],
     counts: FlagCounts,
     statistics: QualityStatistics | None,
+    array_rfi: ArrayRfi | None,
     input_bytes: int,
     wall_s: float,
 ) -> Report:
@@ -259,6 +269,7 @@ def make_report(
     targets : each output file and the spectral windows that it holds
     counts : of flagged output values
     statistics : of the output, if they were gathered
+    array_rfi : what `--rfi-array` found
     """
     from mwaconvert import _core
 
@@ -287,7 +298,7 @@ def make_report(
         files=tuple(f for f in observation.files if f.coarse in coarse),
         missing_hdus=tuple((coarse[c], steps[t]) for t, c in np.argwhere(missing).tolist()),
         input_cells=len(steps) * len(plan.freqs_hz) * plan.n_rows,
-        flag_counts=_flag_counts(plan, missing, n_bad),
+        flag_counts=_flag_counts(plan, missing, n_bad, array_rfi),
         occupancy=_occupancy(plan, counts),
         outputs=outputs,
         smearing=plan_smearing(plan),
@@ -298,6 +309,7 @@ def make_report(
             peak_memory_bytes=peak_memory_bytes(),
             threads=plan.options.threads or _core.available_threads(),
         ),
+        array_rfi=array_rfi,
         quality=None if statistics is None else make_quality(statistics),
         software=versions(*(["arcae"] if any(o.kind == "measurement set" for o in outputs) else [])),
         notes=tuple(notes),
@@ -357,7 +369,9 @@ def plan_smearing(plan: Plan) -> Smearing:
     )
 
 
-def _flag_counts(plan: Plan, missing: npt.NDArray[np.bool_], n_bad: int) -> tuple[FlagCount, ...]:
+def _flag_counts(
+    plan: Plan, missing: npt.NDArray[np.bool_], n_bad: int, array_rfi: ArrayRfi | None
+) -> tuple[FlagCount, ...]:
     n_times, n_coarse = missing.shape
     n_fine = plan.metadata.n_fine
     n_rows = plan.n_rows
@@ -374,6 +388,7 @@ def _flag_counts(plan: Plan, missing: npt.NDArray[np.bool_], n_bad: int) -> tupl
             "autocorrelations", int(autos.sum()) * everything // n_rows if plan.options.flag_autos else 0
         ),
         FlagCount("missing data", int(missing.sum()) * n_fine * n_rows),
+        FlagCount("array RFI", int(array_rfi.flags.sum()) * n_rows if array_rfi else 0),
         FlagCount("NaN or infinity", n_bad),
     )
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 WIDTH = 110
 _LABEL = 12
+#: events of --rfi-array that are told, strongest first
+EVENTS = 5
 #: noise of a tile, in units of the median tile, from which on it is named
 LOUD = 1.5
 #: reasons of steps that were neither asked for nor are usual
@@ -33,6 +35,7 @@ def report_text(report: Report, width: int = WIDTH) -> str:
         ("applied", step_lines(report.steps, applied=True)),
         ("not applied", step_lines(report.steps, applied=False)),
         ("flagged", _flags(report)),
+        ("array RFI", _array_rfi(report)),
         ("quality", _quality(report)),
         ("smearing", [str(report.smearing)]),
         ("wrote", _outputs(report)),
@@ -136,6 +139,21 @@ def _flags(report: Report) -> list[str]:
     if n_steps:
         lines.append(f"{plural(n_steps, 'timestep')} of {len(occupancy.timestep)} throughout")
     return lines
+
+
+def _array_rfi(report: Report) -> list[str]:
+    found = report.array_rfi
+    if found is None:
+        return []
+    lines = [found.summary()]
+    for event in found.events[:EVENTS]:
+        first, last = event.timesteps
+        lines.append(
+            f"{event.shape}, {event.low_hz / 1e6:.3f} to {event.high_hz / 1e6:.3f} MHz, timesteps {first} to"
+            f" {last}: {event.sigma:.1f} sigma ({event.polarisation})"
+        )
+    more = len(found.events) - EVENTS
+    return [*lines, f"and {more} more, see --report"] if more > 0 else lines
 
 
 def _quality(report: Report) -> list[str]:

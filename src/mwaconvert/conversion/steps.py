@@ -12,3 +12,7 @@ class Step:
     name: str
     applied: bool
     reason: str
+
+
+#: name of the step that `--rfi-array` asks for
+ARRAY_RFI = "array RFI"
