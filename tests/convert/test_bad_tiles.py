@@ -53,7 +53,7 @@ def test_dead_tile_in_raw_data(tmp_path, like):
     observation = mwaconvert.open(metafits)
     assert "are alike" in step(observation.plan(flag_bad_tiles=True)).reason
     spoil(tmp_path, observation, 3)
-    plan = mwaconvert.open(metafits).plan(flag_bad_tiles=True)
+    plan = mwaconvert.open(metafits).plan(flag_bad_tiles=True, time_factor=2, freq_factor=4)
     name = observation.metadata.antennas[3].name
     assert step(plan).applied
     assert f"1 of {observation.metadata.n_antennas - 1} by their" in step(plan).reason

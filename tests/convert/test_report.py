@@ -88,6 +88,7 @@ def test_flag_rules_count_input_cells(converted):
         "channels": cells // 8,  # 2 of 32 channels at each end
         "antennas": cells * 8 // 36,
         "autocorrelations": cells * 8 // 36,
+        "array RFI": 0,
         "missing data": cells // 8,
         "NaN or infinity": 0,
     }

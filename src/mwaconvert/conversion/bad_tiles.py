@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.conversion import corrections
+from mwaconvert.conversion import axes, corrections
 from mwaconvert.conversion.converter import Converter
 from mwaconvert.conversion.steps import Step
 from mwaconvert.observation.model import FloatArray, IntArray, Metadata
@@ -60,6 +60,13 @@ def auto_spectra(plan: Plan, tiles: IntArray) -> FloatArray:
         return np.full((len(tiles), 1, 2), np.nan)
     chosen = good[np.unique(np.linspace(0, len(good) - 1, min(SAMPLES, len(good))).astype(int))]
     n = meta.n_antennas
+    windows = axes.spectral_windows(
+        meta,
+        tuple(w.coarse for w in plan.header.spectral_windows),
+        plan.freqs_hz,
+        plan.channel_flagged != 0,
+        1,
+    )
     spectra = np.full((len(chosen), len(tiles), len(plan.freqs_hz), 2), np.nan)
     for k, step in enumerate(chosen.tolist()):
         time = slice(step, step + 1)
@@ -68,6 +75,7 @@ def auto_spectra(plan: Plan, tiles: IntArray) -> FloatArray:
             plan,
             header=replace(
                 plan.header,
+                spectral_windows=windows,
                 antenna1=tiles,
                 antenna2=tiles,
                 time_mjd=plan.input_mjd(range(at, at + 1)),
