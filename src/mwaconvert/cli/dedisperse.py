@@ -13,7 +13,7 @@ from mwaconvert.errors import InputError
 if TYPE_CHECKING:
     from mwaconvert.transients.dedispersion import Dedispersion
 
-_KINDS = (".npz", ".fil", ".tim", ".dat")
+_KINDS = (".npz", ".fil", ".h5", ".tim", ".dat")
 
 
 @click.command(short_help="Dedisperse a filterbank at one DM.", context_settings=common.SETTINGS)
@@ -38,9 +38,10 @@ _KINDS = (".npz", ".fil", ".tim", ".dat")
     "--output",
     type=click.Path(path_type=Path),
     metavar="OUT",
-    help="Default: FILE with _dm<DM>.npz; .npz: waterfall, .fil: filterbank, .tim and .dat: sum over all channels.",
+    help="Default: FILE with _dm<DM>.npz. .npz: waterfall; .fil, .h5 (blimpy): filterbank; .tim, .dat: time series.",
 )
 @common.preparing
+@common.voltages
 @common.running
 def dedisperse(
     file: Path,
@@ -52,6 +53,9 @@ def dedisperse(
     mask: tuple[str, ...],
     mask_mhz: tuple[tuple[float, float], ...],
     scale: bool,
+    band: tuple[float, float] | None,
+    channels: int | None,
+    average: int | None,
     k_dm: float | None,
     gulp: int | None,
     threads: int | None,
@@ -85,7 +89,7 @@ def dedisperse(
         raise InputError("--nbits is for .fil; other outputs are float32")
     if nsub is not None and output.suffix in (".tim", ".dat"):
         raise InputError(f"--nsub does not go with {output.suffix}, which holds the sum over all channels")
-    stream = common.open_file(file, k_dm)
+    stream = common.open_file(file, k_dm, band, channels, average)
     plan_dedispersion(stream, dm, nsub=nsub, tscrunch=tscrunch, gulp=gulp)  # before a pass for the scales
     StagedPath(output, overwrite)
     prepare = common.preparation(
@@ -158,12 +162,22 @@ def _write(plan: Dedispersion, output: Path, nbits: int | None, *, overwrite: bo
             )
             write_series(output, info, plan.series(show), overwrite=overwrite)
             return
-        from mwaconvert.formats.sigproc_writer import FilterbankWriter
+        from mwaconvert.formats.sigproc_writer import FilterbankWriter, kept
 
         series = output.suffix == ".tim"
         whole = np.dtype(stream.dtype) == np.uint8 and plan.prepare.mean is None
         whole &= plan.nsub == stream.nchan and plan.tscrunch == 1
         freqs = stream.freqs[-1:] if series else stream.freqs.reshape(plan.nsub, -1).mean(1)
+        if output.suffix == ".h5":
+            from mwaconvert.formats.hdf5 import Fbh5Writer
+
+            about = {"tstart": start, "source_name": stream.source, "rawdatafile": origin, "refdm": plan.dm}
+            head = kept(stream.fields) | about
+            dtype = np.uint8 if whole else np.float32
+            with Fbh5Writer(output, freqs, dt, dtype, header=head, overwrite=overwrite) as h5:
+                for block in plan.blocks(span, show):
+                    h5.write(block.data)
+            return
         with FilterbankWriter(
             output,
             freqs,
@@ -174,7 +188,7 @@ def _write(plan: Dedispersion, output: Path, nbits: int | None, *, overwrite: bo
             start_mjd=start,
             source=stream.source,
             rawdatafile=origin,
-            header=stream.fields if stream.kind == "SIGPROC" else None,
+            header=stream.fields,
             overwrite=overwrite,
         ) as writer:
             if series:

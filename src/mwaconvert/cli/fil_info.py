@@ -13,8 +13,16 @@ from mwaconvert.cli import spectra as common
 @click.command("fil-info", short_help="What a filterbank holds.", context_settings=common.SETTINGS)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
+@common.voltages
 @click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors.")
-def fil_info(file: Path, as_json: bool, verbose: bool) -> None:  # noqa: ARG001  looked at where errors are explained
+def fil_info(
+    file: Path,
+    as_json: bool,
+    band: tuple[float, float] | None,
+    channels: int | None,
+    average: int | None,
+    verbose: bool,  # noqa: ARG001  looked at where errors are explained
+) -> None:
     """Show the header of a file of spectra of any format, and what follows from it.
 
     \b
@@ -24,7 +32,7 @@ def fil_info(file: Path, as_json: bool, verbose: bool) -> None:  # noqa: ARG001 
     """
     from mwaconvert.transients.dispersion import delay_per_dm
 
-    stream = common.open_file(file, None)
+    stream = common.open_file(file, None, band, channels, average)
     per_dm = delay_per_dm(stream.freqs, "top", stream.k_dm)
     if as_json:
         import json

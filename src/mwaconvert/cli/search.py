@@ -65,6 +65,7 @@ _SHOWN = 20
     help="Of the best ones.",
 )
 @common.preparing
+@common.voltages
 @common.running
 def search(
     file: Path,
@@ -79,6 +80,9 @@ def search(
     mask: tuple[str, ...],
     mask_mhz: tuple[tuple[float, float], ...],
     scale: bool,
+    band: tuple[float, float] | None,
+    channels: int | None,
+    average: int | None,
     k_dm: float | None,
     gulp: int | None,
     threads: int | None,
@@ -119,7 +123,7 @@ def search(
         need("matplotlib", "plot", "drawing")
         if plots.exists() and not plots.is_dir():
             raise InputError(f"{plots}: exists and is not a directory")
-    stream = common.open_file(file, k_dm)
+    stream = common.open_file(file, k_dm, band, channels, average)
     options: dict[str, Any] = {
         "threshold": snr,
         "loss": loss,

@@ -46,6 +46,30 @@ def preparing(command: _Command) -> _Command:
     return command
 
 
+def voltages(command: _Command) -> _Command:
+    """Options for files of voltages, which are detected while they are read."""
+    for option in (
+        click.option(
+            "--average", type=click.IntRange(1), metavar="N", help="Voltages: spectra that become one."
+        ),
+        click.option(
+            "--channels",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Voltages: split each channel into this many. Default: 128 of MWAX, else 1.",
+        ),
+        click.option(
+            "--band",
+            nargs=2,
+            type=float,
+            metavar="LOW HIGH",
+            help="VDIF: edges of the band in MHz, that of the first channel first.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def running(command: _Command) -> _Command:
     """Options of every verb that works through a file."""
     for option in (
@@ -76,11 +100,17 @@ def running(command: _Command) -> _Command:
     return command
 
 
-def open_file(path: Path, k_dm: float | None) -> Stream:
-    """Open a file of spectra."""
+def open_file(
+    path: Path,
+    k_dm: float | None,
+    band: tuple[float, float] | None = None,
+    channels: int | None = None,
+    average: int | None = None,
+) -> Stream:
+    """Open a file of spectra or voltages."""
     from mwaconvert.transients.reader import open_stream
 
-    stream = open_stream(path)
+    stream = open_stream(path, band_mhz=band, channels=channels, average=average or 1)
     if k_dm is not None:
         if not 0 < k_dm < 1e6:
             raise InputError(f"--k-dm {k_dm}: expected a number near 4149")

@@ -119,6 +119,7 @@ _NSUB = 128
     metavar="FIGURE",
     help="Default: the first FILE with .pdf; .pdf, .png or .svg.",
 )
+@common.voltages
 @common.running
 def waterfall(
     files: tuple[Path, ...],
@@ -140,6 +141,9 @@ def waterfall(
     mask: tuple[str, ...],
     mask_mhz: tuple[tuple[float, float], ...],
     output: Path | None,
+    band: tuple[float, float] | None,
+    channels: int | None,
+    average: int | None,
     k_dm: float | None,
     gulp: int | None,
     threads: int | None,
@@ -181,7 +185,7 @@ def waterfall(
     masks = _Masks(mask, mask_mhz, mask_sum, mask_var)
     panels = []
     for k, path in enumerate(files):
-        stream = common.open_file(path, k_dm)
+        stream = common.open_file(path, k_dm, band, channels, average)
         nsub_here = nsub or max(n for n in range(1, min(_NSUB, stream.nchan) + 1) if stream.nchan % n == 0)
         given = all_dms[k]
         dm = stream.dm if given is None else given

@@ -108,6 +108,11 @@ class FilterbankWriter:
         self._file.write(numbers.tobytes())
 
 
+def kept(header: Mapping[str, Any]) -> dict[str, Any]:
+    """What is handed on of the header of another file: the keywords of `KEPT` that are numbers."""
+    return {key: header[key] for key in KEPT if isinstance(header.get(key), int | float)}
+
+
 def _header(
     freqs: npt.NDArray[np.float64],
     dt: float,
@@ -119,9 +124,8 @@ def _header(
     rawdatafile: str,
     other: Mapping[str, Any],
 ) -> bytes:
-    kept = {key: other[key] for key in KEPT if key in other}
     first = float(freqs[-1])
-    values: dict[str, Any] = {"telescope_id": 0, "machine_id": 0} | kept
+    values: dict[str, Any] = {"telescope_id": 0, "machine_id": 0} | kept(other)
     values |= {
         "data_type": 2 if series else 6 if dm else 1,
         "rawdatafile": rawdatafile[:80],

@@ -81,7 +81,7 @@ def read_wfall(path: Path) -> ArrayStream:
     FormatError : it is none of these, or it is damaged
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             names = set(arrays.files)
             if {"wfall", "dt_s"} <= names:
                 spectra, kind = _release(path, arrays), "CHIME/FRB waterfall"
