@@ -135,6 +135,14 @@ def test_dry_run_writes_nothing(run, small, tmp_path):
         assert word in result.stdout
 
 
+def test_dry_run_refuses_what_a_run_would(run, small, tmp_path):
+    (tmp_path / "a.uvfits").write_text("")
+    result = run(small, "--dry-run", "-o", "a.uvfits", "--no-rfi")
+    assert result.exit_code == 2
+    assert "a.uvfits: exists already" in result.stderr
+    assert run(small, "--dry-run", "-o", "a.uvfits", "--no-rfi", "--overwrite").exit_code == 0
+
+
 def test_dry_run_as_json(run, small):
     assert run(small, "--dry-run", "-q", "--report", "plan.json").exit_code == 0
     plan = json.loads(Path("plan.json").read_text())

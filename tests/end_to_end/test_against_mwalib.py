@@ -58,8 +58,19 @@ def test_legacy_files_of_different_times(mwa_data, tmp_path, changed, place):
 
 
 def test_mwax_integers(mwa_data):
+    """The values are those listed beside the files, which count through channel, timestep, baseline, product."""
     folder = mwa_data / "1297526432_mwax_synthetic"
     assert_copied(folder / "1297526432.metafits")
+    plan = mwaconvert.open(folder / "1297526432.metafits").plan(**OFF)
+    vis = collect(plan).vis
+    listed = np.genfromtxt(folder / "1297526432_dump.csv", delimiter=",", skip_header=1, dtype=np.float32)
+    coarse, time, baseline, fine = listed[:, [0, 1, 2, 5]].astype(int).T
+    in_use = np.isin(time, np.arange(plan.timesteps.start, plan.timesteps.stop))
+    assert in_use.any()
+    channel = coarse * plan.metadata.n_fine + fine
+    cells = vis[time[in_use] - plan.timesteps.start, baseline[in_use], channel[in_use]]
+    np.testing.assert_array_equal(cells, listed[in_use, 6:].copy().view(np.complex64))
+    assert vis.size == 4 * in_use.sum()
 
 
 # simulated: each number format of the raw files

@@ -70,6 +70,7 @@ def make_metadata(n_antennas: int = 4, coarse_numbers: Sequence[int] = (131, 132
         deripple=False,
         mode="HW_LFILES",
         creator="An Observer",
+        metafits_version="2.4",
         project="G0009",
         name="a_field_1",
         calibrator=True,

@@ -116,6 +116,7 @@ def test_keywords_of_the_main_table(three: Any) -> None:
     assert keywords["MS_VERSION"] == 2.0
     assert keywords["UT1UTC"] == header.dut1_s
     assert keywords["MWA_FIBER_VEL_FACTOR"] == 1.204
+    assert keywords["MWA_METADATA_VERSION"] == "2.4"
     names = {name for name, value in keywords.items() if str(value).startswith("Table: ")}
     assert names == {
         *("ANTENNA", "DATA_DESCRIPTION", "FEED", "FIELD", "FLAG_CMD", "HISTORY", "OBSERVATION", "POINTING"),

@@ -132,12 +132,14 @@ def _dry_run(request: Request, plan: Plan, outputs: list[Path]) -> None:
     import json
 
     from mwaconvert.conversion.describe import description_text
+    from mwaconvert.conversion.outputs import check_outputs
 
     text = description_text(plan, outputs, request.notes, text_width())
     if request.report is not None:
         request.report.write_text(json.dumps(plan.describe(outputs), indent=1, allow_nan=False) + "\n")
     if not request.quiet:
         click.echo(text)
+    check_outputs(plan, outputs)  # what would be refused is refused now
 
 
 def _set_up_logging(request: Request) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.formats.staging import StagedPath
 from mwaconvert.formats.visibility import Writer
 
 if TYPE_CHECKING:
@@ -44,13 +45,27 @@ def output_bytes(plan: Plan, path: Path, windows: tuple[int, ...]) -> int:
     return rows * (n_chan * 4 * per_value + per_row)
 
 
-def open_writers(plan: Plan, outputs: list[Path]) -> list[Writer]:
-    """Check all outputs, then start them."""
+def check_outputs(plan: Plan, outputs: list[Path]) -> list[tuple[Path, tuple[int, ...]]]:
+    """All files that will be written, as `output_paths` gives them, if they can be.
+
+    Raises
+    ------
+    InputError : two have the same name, or one exists and must not be replaced
+    ResourceError : no permission, or not enough space
+    """
     targets = [target for path in outputs for target in output_paths(plan, path)]
     names = [path.resolve() for path, _ in targets]
     if len(set(names)) < len(names):
         raise InputError("two outputs have the same name; give each its own")
+    for path, _ in targets:
+        StagedPath(path, plan.options.overwrite)
     _check_space(plan, targets)
+    return targets
+
+
+def open_writers(plan: Plan, outputs: list[Path]) -> list[Writer]:
+    """Check all outputs, then start them."""
+    targets = check_outputs(plan, outputs)
     writers: list[Writer] = []
     try:
         for path, windows in targets:

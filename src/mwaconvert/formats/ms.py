@@ -104,7 +104,11 @@ class MeasurementSetWriter:
             self._cells.create(temporary, numbers)
         self._table = CasaTable(temporary, self.path)
         self._table.put_keywords(
-            {"UT1UTC": self._header.dut1_s, "MWA_FIBER_VEL_FACTOR": CABLE_VELOCITY_FACTOR}
+            {
+                "UT1UTC": self._header.dut1_s,
+                "MWA_FIBER_VEL_FACTOR": CABLE_VELOCITY_FACTOR,
+                "MWA_METADATA_VERSION": self._header.metadata.metafits_version,
+            }
         )
         # casacore's default says ITRF
         self._table.put_column_keywords("UVW", {"MEASINFO": {"type": "uvw", "Ref": "J2000"}})

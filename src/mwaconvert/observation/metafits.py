@@ -89,6 +89,7 @@ def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
         deripple=context.deripple_applied,
         mode=str(context.mode).rpartition(".")[2].upper(),
         creator=context.creator,
+        metafits_version=_version(path),
         project=context.project_id,
         name=context.obs_name,
         calibrator=context.calibrator,
@@ -149,6 +150,15 @@ def _fatal_failure(path: str, mtime_ns: int, size: int) -> str | None:  # noqa: 
     lines = done.stderr.decode(errors="replace").strip().splitlines()
     said = [line for line in lines if line and "panicked at" not in line and not line.startswith("note:")]
     return f"mwalib failed: {said[0] if said else f'signal {-done.returncode}'}"
+
+
+def _version(path: Path) -> str:
+    """The keyword VERSION, which mwalib does not hand on."""
+    with path.open("rb") as file:
+        while (card := file.read(80).decode("ascii", errors="replace")) and card.strip() != "END":
+            if card.startswith("VERSION ="):
+                return card[9:].partition("/")[0].strip(" '")
+    return ""
 
 
 def _correlator(context: mwalib.MetafitsContext) -> Correlator:

@@ -91,6 +91,8 @@ class Metadata:
     deripple: bool
     mode: str
     creator: str
+    #: of the metafits file, empty if it does not say
+    metafits_version: str
     project: str
     #: FILENAME key: the name the observer gave
     name: str
