@@ -77,6 +77,9 @@ def test_dedisperse_to_each_format(run):
     assert few.data.shape == (8, fil.nsamp // 4)
     np.testing.assert_array_equal(few.data, want.subband(8).downsample(4).data[:, : few.nsamp])
 
+    done(run("dedisperse", "a.fil", "--dm", DM, "-o", "b.h5"))
+    np.testing.assert_array_equal(transients.open("b.h5").data, fil.data)
+    assert transients.open("b.h5").dm == DM
     for name in ("d.dat", "d.tim"):
         done(run("dedisperse", "a.fil", "--dm", DM, "-o", name))
         series = transients.open(name)
@@ -200,7 +203,7 @@ BAD = {
     "dedisperse a.fil --dm 300 --nsub 7": "7 sub-bands do not divide the 32 channels of a.fil",
     "dedisperse a.fil --dm 300 --tscrunch 4001": "cannot average 4001 of 4000 samples",
     "dedisperse a.fil --dm 30000 -o x.dat": "DM 30000 sweeps over",
-    "dedisperse a.fil --dm 300 -o x.txt": ".npz, .fil, .tim, .dat",
+    "dedisperse a.fil --dm 300 -o x.txt": ".npz, .fil, .h5, .tim, .dat",
     "dedisperse a.fil --dm 300 -o x.npz --nbits 8": "--nbits is for .fil",
     "dedisperse a.fil --dm 300 -o x.dat --nsub 4": "--nsub does not go with .dat",
     "dedisperse a.fil --dm 300 -o a.fil": "a.fil: exists already",
@@ -235,7 +238,7 @@ BAD = {
     "waterfall a.fil --dm 300 --window 0.1": "take a longer window",
     "waterfall a.fil --dm 300 --mask-var 0": "all channels are masked",
     "fil-info gone.fil": "no such file",
-    "fil-info .": "no such file",
+    "fil-info .": "a folder without chunks",
 }
 
 

@@ -171,7 +171,9 @@ def _write(plan: Dedispersion, output: Path, nbits: int | None, *, overwrite: bo
         if output.suffix == ".h5":
             from mwaconvert.formats.hdf5 import Fbh5Writer
 
-            about = {"tstart": start, "source_name": stream.source, "rawdatafile": origin, "refdm": plan.dm}
+            about = {"tstart": start, "source_name": stream.source, "rawdatafile": origin}
+            if plan.dm:
+                about |= {"refdm": plan.dm, "data_type": 6}
             head = kept(stream.fields) | about
             dtype = np.uint8 if whole else np.float32
             with Fbh5Writer(output, freqs, dt, dtype, header=head, overwrite=overwrite) as h5:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mwaconvert import __version__
 from mwaconvert.errors import FormatError
 from mwaconvert.extras import need
+from mwaconvert.formats.sigproc import DEDISPERSED
 from mwaconvert.formats.staging import StagedPath
 from mwaconvert.transients.spectra import Spectra
 from mwaconvert.transients.stream import ArrayStream, Data, Stream, Weights
@@ -83,7 +84,7 @@ class _FilterbankH5(Stream):
                 raise FormatError(f"{path}: data: the attribute {key} is missing or not a number")
         self._file, self._dataset = file, data
         self._n_sum = 2 if data.shape[1] == 2 else 1
-        start = head.get("tstart")
+        start, dm = head.get("tstart"), head.get("refdm", 0.0)
         super().__init__(
             path=path,
             kind="FBH5",
@@ -91,9 +92,10 @@ class _FilterbankH5(Stream):
             dt=float(head["tsamp"]),
             nsamp=int(data.shape[0]),
             dtype=np.uint8 if data.dtype == np.uint8 and self._n_sum == 1 else np.float32,
+            dm=float(dm) if head.get("data_type") in DEDISPERSED else 0.0,
             start_mjd=float(start) if isinstance(start, int | float) else None,
             source=str(head.get("source_name", "")),
-            fields=head,
+            fields={key: value for key, value in head.items() if key != "DIMENSION_LABELS"},
         )
 
     def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002

@@ -34,7 +34,7 @@ _DOUBLES = frozenset(
     {"az_start", "za_start", "src_raj", "src_dej", "tstart", "tsamp", "fch1", "foff", "refdm", "period"}
 )
 _STRINGS = frozenset(["rawdatafile", "source_name"])
-_DEDISPERSED = (
+DEDISPERSED = (
     2,
     6,
 )  # data_type of time series and of sub-bands; refdm of others is what was done to voltages
@@ -167,7 +167,7 @@ class FilterbankStream(Stream):
         self._rows, notes = _rows(path, header)
         plain = header.nifs != 2 and (header.nbits < 8 or (header.nbits == 8 and not header.signed))
         mjd = header.values.get("tstart")
-        dedispersed = header.values.get("data_type") in _DEDISPERSED
+        dedispersed = header.values.get("data_type") in DEDISPERSED
         super().__init__(
             path=path,
             kind="SIGPROC",
