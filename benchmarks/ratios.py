@@ -45,7 +45,6 @@ class Bench:
     def measure(self, row: Row) -> Ratio:
         """The ratio of one row."""
         data = dataset(row.data, self._root, self._scale)
-        run_peer("run_copy.py", "cat", *data.files)  # into the page cache
         method: Callable[[Row, Dataset], Ratio] = getattr(self, f"_{row.group}")
         return method(row, data)
 
@@ -73,14 +72,25 @@ class Bench:
         return data.n_times * data.integration_bytes * len(self._files(row, data)) / data.n_coarse
 
     def _compare(
-        self, ours: Callable[[], Run], other: Callable[[], Run], memory_bytes: float, rounds: int
+        self,
+        row: Row,
+        data: Dataset,
+        ours: Callable[[], Run],
+        other: Callable[[], Run],
+        memory_bytes: float,
+        rounds: int,
     ) -> Ratio:
         """`memory_bytes`: what the hungrier of the two needs, with its output."""
-        return interleave(ours, other, rounds, partial(warm_memory, self._output, int(memory_bytes)))
+
+        def warm() -> None:
+            warm_memory(self._output, int(memory_bytes))
+            run_peer("run_copy.py", "cat", *self._files(row, data))  # into the page cache
+
+        return interleave(ours, other, rounds, warm)
 
     def _cat(self, row: Row, data: Dataset) -> Ratio:
         cat = partial(run_peer, "run_copy.py", "cat", *data.files)
-        return self._compare(partial(self._convert, row, data), cat, OURS_BYTES, self._rounds)
+        return self._compare(row, data, partial(self._convert, row, data), cat, OURS_BYTES, self._rounds)
 
     def _cp(self, row: Row, data: Dataset) -> Ratio:
         original, copy = self._output / f"original{row.suffix}", self._output / f"copy{row.suffix}"
@@ -94,29 +104,31 @@ class Bench:
 
         try:
             memory_bytes = OURS_BYTES + size_bytes(original)
-            return self._compare(partial(self._convert, row, data), cp, memory_bytes, self._rounds)
+            return self._compare(row, data, partial(self._convert, row, data), cp, memory_bytes, self._rounds)
         finally:
             remove(original)
 
     def _mwalib(self, row: Row, data: Dataset) -> Ratio:
         read = partial(run_peer, "run_mwalib.py", data.metafits, *data.files)
-        return self._compare(partial(self._convert, row, data), read, OURS_BYTES, self._rounds)
+        return self._compare(row, data, partial(self._convert, row, data), read, OURS_BYTES, self._rounds)
 
     def _birli(self, row: Row, data: Dataset) -> Ratio:
         birli = partial(self._peer, "run_birli.py", row, data, "--", *row.options, "--provided-chan-ranges")
         ours = partial(self._convert, row, data, "--like", "birli")
         # it holds the whole observation
         share = 1.3 if row.options else 2.8
-        return self._compare(ours, birli, share * self._visibility_bytes(row, data), self._slow_rounds)
+        return self._compare(
+            row, data, ours, birli, share * self._visibility_bytes(row, data), self._slow_rounds
+        )
 
     def _pyuvdata(self, row: Row, data: Dataset) -> Ratio:
         peer = partial(self._peer, "run_pyuvdata.py", row, data)
         ours = partial(self._convert, row, data, "--pointing-centre")
-        return self._compare(ours, peer, 4 * self._visibility_bytes(row, data), self._slow_rounds)
+        return self._compare(row, data, ours, peer, 4 * self._visibility_bytes(row, data), self._slow_rounds)
 
     def _threads(self, row: Row, data: Dataset) -> Ratio:
         one, two = (partial(self._convert, row, data, cpus=n) for n in (1, 2))
-        return self._compare(one, two, OURS_BYTES, self._rounds)
+        return self._compare(row, data, one, two, OURS_BYTES, self._rounds)
 
     def _memory(self, row: Row, data: Dataset) -> Ratio:
         """Peak megabytes in relation to those of 4 integrations + 300."""
