@@ -13,3 +13,11 @@ def filterbanks() -> Path:
     if not (DATA / "fil").is_dir() or not (DATA / "frb").is_dir():
         pytest.skip(f"reference data not found at {DATA}")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def darc() -> Path:
+    """Folder of the DARC reference data; tests that need it skip where it is absent."""
+    if not (DATA / "darc" / "amber").is_dir():
+        pytest.skip(f"reference data not found at {DATA}")
+    return DATA / "darc"

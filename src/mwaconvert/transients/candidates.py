@@ -13,7 +13,8 @@ import numpy as np
 from mwaconvert import __version__
 from mwaconvert.formats.staging import StagedPath
 from mwaconvert.transients.dispersion import delay_per_dm
-from mwaconvert.transients.search import Candidate, Search
+from mwaconvert.transients.events import Candidate
+from mwaconvert.transients.search import Search
 from mwaconvert.transients.stream import Stream
 
 _GRID = 12**-0.5  # standard deviation of what is uniform over one step

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
+from mwaconvert.transients.events import Candidate, pulses
 from mwaconvert.transients.transform import plan_transform
 
 if TYPE_CHECKING:
@@ -20,17 +21,6 @@ if TYPE_CHECKING:
 _BLOCK = 1024  # samples of which the best boxcar is kept
 _SHORTEST = 64  # samples that every series must have
 _SMEAR = 1.386  # loss of S/N of a Gaussian is this * mean square error / FWHM^2, for small errors: 4 ln 2 / 2
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A pulse."""
-
-    dm: float  #: pc/cm^3
-    time_s: float  #: middle of its boxcar, from the start of the data, at the highest channel
-    snr: float
-    width_s: float  #: of its boxcar
-    n_detections: int  #: that belong to it
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,30 +45,8 @@ class Search:
         )
 
     def candidates(self) -> list[Candidate]:
-        """Pulses: each detection belongs to the strongest one that explains it, best first.
-
-        At another DM a pulse is smeared: any time at which one of its channels arrives is explained, and an S/N that
-        is not much larger than a boxcar of the width of the smeared pulse finds.
-        """
-        low, high = self.band_mhz
-        across = self.k_dm * (low**-2.0 - high**-2.0)
-        left = self.detections
-        found = []
-        while left.size:
-            top = left[0]
-            sweep = (left["dm"] - top["dm"]) * across
-            # a trial above the true DM sees the pulse early, one below sees it late
-            late = left["time_s"] - top["time_s"]
-            slack = left["width_s"] + top["width_s"]
-            same = (late >= np.minimum(-sweep, 0) - slack) & (late <= np.maximum(-sweep, 0) + slack)
-            # the same area, over a width that the sweep adds to
-            expected = top["snr"] * (1 + (sweep / top["width_s"]) ** 2) ** -0.25
-            same &= left["snr"] < 2 * expected + 1
-            same[0] = True
-            dm, time_s, snr, width_s = (float(top[name]) for name in ("dm", "time_s", "snr", "width_s"))
-            found.append(Candidate(dm, time_s, snr, width_s, int(same.sum())))
-            left = left[~same]
-        return found
+        """Pulses, best first; see `mwaconvert.transients.events.pulses`."""
+        return pulses(self.detections, self.band_mhz, self.k_dm)
 
 
 def dm_trials(
