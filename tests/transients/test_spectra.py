@@ -175,3 +175,28 @@ def test_real_pulsar(filterbanks):
 
 def test_open_gives_spectra(filterbanks):
     assert isinstance(open(filterbanks / "frb" / "frb_dm475_28.fil"), Spectra)
+
+
+def test_names_of_chime_programs():
+    """The attributes of CHIME/FRB's spectra, as in its release of SGR 1935+2154."""
+    spectra = Spectra(np.ones((4, 6)), 400 + 0.5 + np.arange(4.0), 2e-3, dm=5.0)
+    assert spectra.intensity is spectra.data
+    np.testing.assert_array_equal(spectra.frequencies, [400, 401, 402, 403])
+    np.testing.assert_array_equal(spectra.center_frequencies, [400.5, 401.5, 402.5, 403.5])
+    np.testing.assert_allclose(spectra.center_times - spectra.times, 1e-3)
+    assert (spectra.fbottom, spectra.ftop, spectra.df, spectra.dm) == (400.0, 404.0, 1.0, 5.0)
+    assert (spectra.tstart, spectra.tend, spectra.nchan, spectra.nsamp) == (0.0, 0.012, 4, 6)
+
+
+def test_subbands_aligned_within():
+    """An impulse swept over fine channels is one sample wide in each sub-band, at the delay of its mean frequency."""
+    freqs = 400 + np.arange(64) / 4
+    delay = K_DM * 20.0 * (freqs**-2 - freqs[-1] ** -2) / 1e-3
+    data = np.zeros((64, 600), np.float32)
+    data[np.arange(64), np.rint(100 + delay).astype(int)] = 1
+    few = Spectra(data, freqs, 1e-3).subband(4, dm=20.0)
+    assert (few.data.max(1) > 0.4).all()
+    want = 100 + K_DM * 20.0 * (few.freqs**-2 - freqs[-1] ** -2) / 1e-3
+    np.testing.assert_allclose(few.data.argmax(1), want, atol=1)
+    assert few.dm == 0
+    assert (Spectra(data, freqs, 1e-3).subband(4).data.max(1) < 0.3).all()

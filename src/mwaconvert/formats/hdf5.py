@@ -59,7 +59,7 @@ def open_hdf5(path: Path) -> Stream:
             return _catalogue(path, file)
         raise FormatError(
             f"{path}: expected a filterbank (CLASS = FILTERBANK), intensity with index_map, or frb, found "
-            f"{', '.join(sorted(names)[:12]) or 'nothing'}"
+            f"{', '.join(ascii(name)[1:-1] for name in sorted(names)[:12]) or 'nothing'}"
         )
     except _DAMAGED as error:
         file.close()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.errors import FormatError
+from mwaconvert.errors import Error, FormatError
 from mwaconvert.transients.stream import Data, Stream, Weights
 
 
@@ -36,7 +36,9 @@ class SearchStream(Stream):
         try:
             primary, header, table = _open(path)
             facts = self._set_up(path, primary, header, table)
-        except (OSError, ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
+        except Error:
+            raise
+        except Exception as error:  # astropy raises whatever a damaged header leads to
             text = " ".join(str(error).split())
             raise FormatError(f"{path}: HDU SUBINT cannot be read: {text}") from error
         super().__init__(**facts)

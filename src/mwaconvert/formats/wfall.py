@@ -92,7 +92,7 @@ def read_wfall(path: Path) -> ArrayStream:
 
                 spectra, kind = read_fitburst(path, arrays["data_full"]), "fitburst"
             else:
-                found = ", ".join(sorted(names)[:12]) or "nothing"
+                found = ", ".join(ascii(name)[1:-1] for name in sorted(names)[:12]) or "nothing"
                 raise FormatError(f"{path}: expected the arrays {_KINDS}, found {found}")
             fields = {
                 key: np.asarray(arrays[key]).item()

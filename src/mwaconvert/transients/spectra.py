@@ -104,9 +104,39 @@ class Spectra:
         return float(self.freqs[-1]) + self.df / 2
 
     @property
+    def intensity(self) -> npt.NDArray[Any]:
+        """The data, by the name that CHIME/FRB's programs give them."""
+        return self.data
+
+    @property
+    def center_frequencies(self) -> npt.NDArray[np.float64]:
+        """(n_chan) MHz, centres of the channels: `freqs`."""
+        return self.freqs
+
+    @property
+    def frequencies(self) -> npt.NDArray[np.float64]:
+        """(n_chan) MHz, lower edges of the channels."""
+        return self.freqs - self.df / 2
+
+    @property
+    def tstart(self) -> float:
+        """Seconds, beginning of the first sample: 0."""
+        return 0.0
+
+    @property
+    def tend(self) -> float:
+        """Seconds, end of the last sample."""
+        return self.nsamp * self.dt
+
+    @property
     def times(self) -> npt.NDArray[np.float64]:
         """(n_samp) seconds, beginnings of the samples."""
         return np.arange(self.nsamp, dtype=np.float64) * self.dt
+
+    @property
+    def center_times(self) -> npt.NDArray[np.float64]:
+        """(n_samp) seconds, middles of the samples."""
+        return self.times + self.dt / 2
 
     def masked(self, channels: npt.ArrayLike | slice) -> Spectra:
         """Spectra of which some channels have weight 0.
@@ -135,12 +165,13 @@ class Spectra:
         ------
         InputError
         """
-        if not np.isfinite(dm):
-            raise InputError(f"a DM of {dm}")
         per_dm = delay_per_dm(self.freqs, reference, self.k_dm) / self.dt
-        shifts = delay_samples(dm - self.dm, per_dm)[0]
+        return replace(self._shifted(delay_samples(_finite(dm) - self.dm, per_dm)[0]), dm=dm)
+
+    def _shifted(self, shifts: npt.NDArray[np.int32]) -> Spectra:
+        """Each channel moved ahead; samples that come round from the other end have weight 0."""
         if not shifts.any():
-            return replace(self, dm=dm)
+            return self
         data = np.empty_like(self.data)
         weights = _whole(self.weights, self.data.shape)
         for channel, shift in enumerate(shifts):
@@ -150,14 +181,16 @@ class Spectra:
                 weights[channel, max(0, self.nsamp - shift) :] = 0
             else:
                 weights[channel, : min(self.nsamp, -shift)] = 0
-        return replace(self, data=data, weights=weights, dm=dm)
+        return replace(self, data=data, weights=weights)
 
-    def subband(self, nsub: int) -> Spectra:
+    def subband(self, nsub: int, dm: float | None = None) -> Spectra:
         """Average channels: weighted means, 0 where nothing has weight; weights are averaged.
 
         Parameters
         ----------
         nsub : number of channels that are left; divides the number of channels
+        dm : pc/cm^3, at which the channels of each sub-band are aligned before, to its mean frequency; the sub-bands
+            stay at the DM the data have
 
         Raises
         ------
@@ -167,6 +200,10 @@ class Spectra:
             raise InputError(f"{nsub} sub-bands do not divide {self.nchan} channels")
         if nsub == self.nchan:
             return self
+        if dm is not None:
+            middle = np.repeat(self.freqs.reshape(nsub, -1).mean(1), self.nchan // nsub)
+            per_dm = self.k_dm * (self.freqs**-2.0 - middle**-2.0) / self.dt
+            return self._shifted(delay_samples(_finite(dm) - self.dm, per_dm)[0]).subband(nsub)
         data, weights = _averaged(
             self.data.reshape(nsub, -1, self.nsamp), _grouped(self.weights, self.data.shape, nsub)
         )
@@ -256,6 +293,12 @@ class Spectra:
     def search(self, dm_min: float, dm_max: float, **options: Any) -> Search:
         """Search for dispersed pulses; see `mwaconvert.transients.search.search`."""
         return search(self, dm_min, dm_max, **options)
+
+
+def _finite(dm: float) -> float:
+    if not np.isfinite(dm):
+        raise InputError(f"a DM of {dm}")
+    return dm
 
 
 def _whole(weights: Floats | None, shape: tuple[int, ...]) -> Floats:
