@@ -27,6 +27,7 @@ class Choices:
     flagged_fine : in each coarse channel
     antennas : that rows are made of
     corrected : cables, gains, passband and geometry
+    jones : (n_output_times, n_antennas, n_input_channels, 4) solutions, NaN where there is none
     mask : (n_times, n_rows, n_coarse * n_fine) flagged cells
     """
 
@@ -44,6 +45,7 @@ class Choices:
     use_weights: bool = True
     corrected: bool = True
     centre_deg: tuple[float, float] | None = None
+    jones: npt.NDArray[np.complex128] | None = None
     mask: npt.NDArray[np.bool_] | None = None
 
 
@@ -113,6 +115,14 @@ def convert_slowly(raw: RawData, metafits: Path, choices: Choices) -> Expected:
                 path = (w[antenna1] - w[antenna2])[None, :, None] * freq[:, None, :]
                 with np.errstate(invalid="ignore"):  # what is not finite stays so
                     cells[k] *= np.exp(-2j * np.pi / SPEED_OF_LIGHT_M_S * path)[..., None]
+        mask = None if choices.mask is None else _by_coarse(choices.mask[first : first + len(steps)], n_fine)
+        jones = None
+        if choices.jones is not None:
+            jones = choices.jones[first // choices.time_factor]
+            no_solution = np.isnan(jones).any(axis=2)
+            by_row = (no_solution[antenna1] | no_solution[antenna2]).reshape(len(rows), len(coarse), n_fine)
+            mask = np.broadcast_to(by_row.swapaxes(0, 1), cells.shape[:4]) | (False if mask is None else mask)
+            jones = np.where(no_solution[..., None], 0, jones)
         weight = raw.weight[steps][:, coarse][:, :, in_file].astype(np.float64)
         out.append(
             average_block(
@@ -127,9 +137,8 @@ def convert_slowly(raw: RawData, metafits: Path, choices: Choices) -> Expected:
                 _input_factors(instrument, coarse, raw.freq_hz, band) if choices.corrected else None,
                 np.tile(nominal * band, len(coarse)),
                 channel_flagged.ravel().astype(np.uint8),
-                None
-                if choices.mask is None
-                else _by_coarse(choices.mask[first : first + len(steps)], n_fine),
+                mask,
+                jones,
             )
         )
         times.add(expected, steps, state)

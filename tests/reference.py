@@ -343,7 +343,7 @@ def average_block(
             continue
         of_input = jones.shape[1] == n_coarse * n_fine
         at = channels if of_input else [coarse * n_out + out]
-        matrices = [jones[antenna][:, at].reshape(n_row, len(at), 2, 2) for antenna in (antenna1, antenna2)]
+        matrices = [jones[:, at][antenna].reshape(n_row, len(at), 2, 2) for antenna in (antenna1, antenna2)]
         means = []
         for weight in (good_w, fallback_w):
             if of_input:  # of the mean over time of each input channel

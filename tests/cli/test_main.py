@@ -241,7 +241,7 @@ def test_simulate(run, tmp_path):
         (["inof", "x.metafits"], "no verb or metafits file 'inof'"),
         (["--timeres", "8"], "no metafits file given"),
         (["OBS", "--timres", "8"], "there is no option --timres; did you mean --timeres?"),
-        (["OBS", "--van-vleck"], "--van-vleck: Van Vleck correction is not available yet"),
+        (["OBS", "--van-vleck"], "these are MWAX data"),
         (["OBS", "-x"], "-x"),
         (["OBS", "--timeres"], "--timeres"),
         (["OBS", "--timeres", "3"], "not a multiple of the 2 s"),

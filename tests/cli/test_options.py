@@ -62,6 +62,17 @@ LANDS = [
     ("--phase-centre 187.5 -27.25", {"phase_centre_deg": (187.5, -27.25)}),
     ("--pointing-centre", {"pointing_centre": True}),
     ("--emulate-cotter", {"emulate_cotter": True}),
+    ("--van-vleck", {"van_vleck": True}),
+    ("--apply-di-cal x.bin", {"apply_solutions": Path("x.bin")}),
+    ("--full-apply x.bin", {"apply_solutions": Path("x.bin")}),
+    ("--apply x.bin", {"apply_solutions": Path("x.bin")}),
+    ("--apply-solutions x.fits", {"apply_solutions": Path("x.fits")}),
+    ("--calibrate folder", {"calibrate": Path("folder")}),
+    ("--no_apply_amps", {"solution_amplitudes": False}),
+    (
+        "--solutions-freq linear --solutions-time linear",
+        {"solutions_freq": "linear", "solutions_time": "linear"},
+    ),
     ("--max-memory 12", {"max_memory_gib": 12.0}),
     ("--flag-init 4", {"flag_init_s": 4.0}),
     ("--quack-time 4", {"flag_init_s": 4.0}),
@@ -181,13 +192,6 @@ FACTS = [
 
 #: options of the other programs that must be refused
 NOT_HERE = [
-    "--van-vleck",
-    "--apply-di-cal x.bin",
-    "--apply_di_cal",
-    "--calibrate",
-    "--apply x.bin",
-    "--full-apply x.bin",
-    "--no_apply_amps",
     "-f FlagFile%%%.mwaf",
     "--flag-template x%%.mwaf",
     "--flagfiles x%%.mwaf",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mwaconvert.cli import values
@@ -147,9 +148,23 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
         Spec("--no-passband-gains", "passband_gains", "Leave it in.", value="none", peers="A"),
         Spec("--sbpassband", "passband_gains", "true: leave it in.", "BOOL", values.unit_passband,
              peers="CA"),
+        Spec("--van-vleck", "van_vleck",
+             "Correct the coarse quantiser of the legacy correlator (not for MWAX data).", peers="B"),
         Spec("--dut1", "dut1_s", "UT1 - UTC, in place of the metafits'.", "S", values.signed_seconds,
              peers="H"),
         Spec("--ignore-dut1", "ignore_dut1", "Take UT1 = UTC.", peers="H"),
+    ),
+    "Calibration solutions (none by default)": (
+        Spec("--apply-solutions --apply-di-cal --apply --full-apply", "apply_solutions",
+             "Apply AOCal .bin, hyperdrive .fits, or the CALIBDATA of a metafits.", "FILE", Path, peers="BC"),
+        Spec("--calibrate", "calibrate",
+             "Search a folder for solutions of this obsid, else the nearest in time of the same channels.",
+             "FOLDER", Path, peers="A"),
+        Spec("--solutions-freq", "solutions_freq",
+             "Between their channels: nearest (default) or linear.", "NAME", values.interpolation),
+        Spec("--solutions-time", "solutions_time",
+             "Between their times: nearest (default) or linear.", "NAME", values.interpolation),
+        Spec("--no-apply-amps", "solution_amplitudes", "Apply their phases only.", value=False, peers="A"),
     ),
     "Flags": (
         Spec("--flag-init --quack-time --initflag", "flag_init_s",
@@ -212,7 +227,6 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
 }
 
 _LATER = "is not available yet"
-_SOLUTIONS = f"applying calibration solutions {_LATER}"
 _READ_FLAGS = f"reading flag files (.mwaf) {_LATER}"
 _WRITE_FLAGS = f"writing flag files (.mwaf) {_LATER}"
 _RFI = f"RFI detection {_LATER}"
@@ -224,9 +238,6 @@ _FINE = "is not supported, use --flag-coarse-chans and --flag-fine-chans"
 
 #: options of the other programs that are refused, and why
 REFUSED: dict[str, str] = {
-    "--van-vleck": f"Van Vleck correction {_LATER}",
-    "--apply-di-cal": _SOLUTIONS, "--no-apply-amps": _SOLUTIONS, "--apply": _SOLUTIONS,
-    "--full-apply": _SOLUTIONS, "--apply-solutions": _SOLUTIONS, "--calibrate": _SOLUTIONS,
     "--flag-template": _WRITE_FLAGS, "-f": _WRITE_FLAGS,
     "--flagfiles": _READ_FLAGS, "--precomputed-flags": _READ_FLAGS,
     "--rfi": _RFI, "--aoflagger-strategy": _RFI, "--flag-strategy": _RFI,

@@ -32,6 +32,7 @@ EXCLUSIVE = (
     ("geometric_delay", "phase_centre_ra"),
     ("geometric_delay", "centre"),
     ("max_memory_gib", "max_memory_percent"),
+    ("apply_solutions", "calibrate"),
     ("quiet", "verbose"),
 )
 

@@ -204,6 +204,13 @@ def geometry(text: str) -> str:
     return text
 
 
+def interpolation(text: str) -> str:
+    """nearest or linear."""
+    if text not in ("nearest", "linear"):
+        raise ValueError(f"'{text}' is not a way to interpolate; choose from nearest, linear")
+    return text
+
+
 def preset(text: str) -> str:
     """birli or cotter."""
     if text.lower() not in ("birli", "cotter"):

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
+from mwaconvert.conversion.calibration import JonesTables
 from mwaconvert.conversion.flagmask import FlagMask
 from mwaconvert.errors import FormatError, InputError, ResourceError
 from mwaconvert.formats.visibility import Block
@@ -81,6 +82,16 @@ class Converter:
             self._product = np.ascontiguousarray(product[plan.file_rows], np.int32)
             self._conjugated = np.ascontiguousarray(conjugated[plan.file_rows], np.uint8)
             self._slot_antenna = np.asarray(slot_inputs(meta))[:, 0]
+        self._tables: JonesTables | None = None
+        if plan.calibration is not None:
+            self._tables = JonesTables(
+                plan.calibration,
+                plan.factors,
+                plan.freq_factor,
+                meta.n_fine,
+                self._antenna1,
+                self._antenna2,
+            )
         self._phasors: npt.NDArray[np.complex64] | None = None
         if plan.rotate:
             n_times, n_coarse = min(plan.time_factor, len(plan.timesteps)), len(plan.coarse)
@@ -106,30 +117,29 @@ class Converter:
             steps = plan.input_steps(time_index)
             chunks = self.chunks(steps)
             phasors = self._rotation(steps)
+            jones = None if self._tables is None else self._tables.at(plan.gps_s(time_index))
+            mask = self._step_mask(steps)
             uvw = plan.antenna_uvw_m(plan.header.centroid_mjd[time_index : time_index + 1])[0]
             for start in range(0, plan.n_rows, self.rows_per_block):
                 rows = slice(start, min(start + self.rows_per_block, plan.n_rows))
                 buffers = next_buffers()
                 n = rows.stop - rows.start
                 vis, weight = buffers.vis[:n], buffers.weight[:n]
-                self._convert(steps, chunks, phasors, rows, vis, weight)
+                self._convert(chunks, phasors, jones, mask, rows, vis, weight)
                 uvw_m = uvw[plan.header.antenna1[rows]] - uvw[plan.header.antenna2[rows]]
                 yield Block(time_index, rows, vis, weight, uvw_m), buffers
 
     def _convert(
         self,
-        steps: range,
         chunks: npt.NDArray[np.void],
         phasors: npt.NDArray[np.complex64] | None,
+        jones: npt.NDArray[np.complex64] | None,
+        mask: npt.NDArray[np.uint8] | None,
         rows: slice,
         vis: npt.NDArray[np.complex64],
         weight: npt.NDArray[np.float32],
     ) -> None:
         plan = self.plan
-        mask = None
-        if self._mask is not None:
-            first = steps.start - plan.timesteps.start
-            mask = self._mask.steps(slice(first, first + len(steps)))[:, :, rows]
         common = (
             chunks,
             plan.metadata.n_fine,
@@ -138,18 +148,18 @@ class Converter:
             self._antenna1[rows],
             self._antenna2[rows],
             plan.row_flagged[rows],
-            plan.factors,
-            None,
+            plan.factors if self._tables is None else self._tables.factors,
+            jones,
             plan.channel_weight,
             plan.channel_flagged,
-            mask,
+            None if mask is None else mask[:, :, rows],
             phasors,
         )
         last = (vis, weight, self.bad_cells[rows], plan.options.threads)
         with self.naming_files(chunks):
             if self._legacy:
-                n_slot = len(self._slot_antenna)
-                _core.convert_legacy(*common, n_slot, self._product[rows], self._conjugated[rows], 0.0, *last)
+                products = len(self._slot_antenna), self._product[rows], self._conjugated[rows]
+                _core.convert_legacy(*common, *products, plan.van_vleck_samples, *last)
             else:
                 _core.convert_mwax(*common, plan.file_rows[rows], not plan.options.ignore_weights, *last)
 
@@ -163,6 +173,20 @@ class Converter:
             names = sorted({str(files[f].path) for f in chunks["file"].ravel() if f >= 0})
             where = names[0] if len(names) == 1 else f"one of {', '.join(names)}"
             raise type(error)(f"{where}: {error}") from None
+
+    def _step_mask(self, steps: range) -> npt.NDArray[np.uint8] | None:
+        """(n_times, n_coarse, n_rows, n_bytes) flagged cells: of the mask, and those without a solution."""
+        plan = self.plan
+        mask = None
+        if self._mask is not None:
+            first = steps.start - plan.timesteps.start
+            mask = self._mask.steps(slice(first, first + len(steps)))
+        if self._tables is None:
+            return mask
+        unsolved = self._tables.mask(plan.channel_flagged, plan.row_flagged)
+        if unsolved is None:
+            return mask
+        return np.broadcast_to(unsolved, (len(steps), *unsolved.shape)) if mask is None else mask | unsolved
 
     def chunks(self, steps: range) -> npt.NDArray[np.void]:
         """Where the data of these timesteps lie: (n_times, n_coarse) for the kernels."""
@@ -268,6 +292,9 @@ def fixed_bytes(plan: Plan) -> int:
     n_times = min(plan.time_factor, len(plan.timesteps))
     phasors = n_times * len(plan.freqs_hz) * columns * 8 if plan.rotate else 0
     factors = 0 if plan.factors is None else plan.factors.nbytes
+    if plan.calibration is not None:
+        n_tables = 2 if plan.calibration.constant else 5
+        factors += meta.n_antennas * len(plan.freqs_hz) * 32 * n_tables + 2 * plan.calibration.jones.nbytes
     threads = plan.options.threads or _core.available_threads()
     scratch = threads * (20 << 20)
     statistics = 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Passband = Literal["auto", "none", "jake", "jake_oversampled", "cotter"]
 Geometry = Literal["standard", "exact"]
+Interpolation = Literal["nearest", "linear"]
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,16 @@ class Options:
     geometric_delay: bool = True
     digital_gains: bool = True
     passband_gains: Passband = "auto"
+    van_vleck: bool = False  #: legacy only
     dut1_s: float | None = None  #: overrides the metafits
     ignore_dut1: bool = False
+
+    # calibration solutions: at most one of the first two
+    apply_solutions: Path | None = None  #: AOCal .bin, hyperdrive .fits, or metafits with CALIBDATA
+    calibrate: Path | None = None  #: folder to search for solutions of this obsid, or the nearest in time
+    solutions_freq: Interpolation = "nearest"
+    solutions_time: Interpolation = "nearest"
+    solution_amplitudes: bool = True  #: False: only the phases of the solutions
 
     # flags
     flag_init_s: float | None = None  #: None: QUACKTIM of the metafits

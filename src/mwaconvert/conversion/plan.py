@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.conversion import axes, channels, corrections, flags, geometry, selection
+from mwaconvert.conversion import axes, channels, corrections, flags, geometry, selection, solution_choice
 from mwaconvert.conversion.array_rfi import array_rfi_step
 from mwaconvert.conversion.bad_tiles import bad_tile_step, find_bad_tiles
+from mwaconvert.conversion.calibration import Calibration
 from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.passband import choose_passband
 from mwaconvert.conversion.steps import Step
+from mwaconvert.conversion.van_vleck import decide_van_vleck
 from mwaconvert.errors import InputError
 from mwaconvert.formats.visibility import Block, VisHeader
 from mwaconvert.observation.model import COTTER_POSITION, MWA_POSITION, FloatArray, IntArray, Metadata
@@ -40,6 +42,8 @@ class Plan:
     freqs_hz : (n_coarse * n_fine,) input channels
     factors : (n_antenna, n_coarse * n_fine, 2) complex64, cable, gain and passband corrections; None: nothing
         to correct
+    calibration : solutions to apply after them, if any
+    van_vleck_samples : number of samples in a visibility, for the Van Vleck correction; 0: none
     channel_weight, channel_flagged : (n_coarse * n_fine,)
     rotate : whether visibilities are rotated to the phase centre
     file_rows : (n_bl,) baseline number in the file of each output row
@@ -57,6 +61,8 @@ class Plan:
     freq_factor: int
     freqs_hz: FloatArray
     factors: npt.NDArray[np.complex64] | None
+    calibration: Calibration | None
+    van_vleck_samples: float
     channel_weight: npt.NDArray[np.float32]
     channel_flagged: npt.NDArray[np.uint8]
     time_flagged: npt.NDArray[np.bool_]
@@ -119,6 +125,10 @@ class Plan:
             self.metadata, mjd, h.array_position, h.dut1_s, self.options.geometry
         )
         return w if delivered is None else w - delivered
+
+    def gps_s(self, time_index: int) -> float:
+        """Centroid of an output timestep, GPS seconds."""
+        return float(_gps_s(self.metadata, self.header.centroid_mjd[time_index]))
 
     def input_mjd(self, steps: range) -> FloatArray:
         """Centroids of input integrations, UTC as MJD."""
@@ -224,6 +234,14 @@ def _make_plan(
     antennas_flagged = static.antennas.copy()
     antennas_flagged[list(bad_tiles or ())] = True
     channel_flagged = np.tile(static.fine, len(coarse)) | np.repeat(coarse_flagged, meta.n_fine)
+    input_mjd = axes.input_mjd(observation, timesteps)
+
+    solutions, solution_step = solution_choice.load_calibration(observation, options, coarse, notes)
+    if solutions is not None:
+        no_solution = solutions.gaps(_gps_s(meta, input_mjd), antennas_flagged, channel_flagged)
+        solution_step = solution_choice.say_gaps(solution_step, meta, *no_solution)
+        antennas_flagged |= no_solution[0]
+        channel_flagged |= no_solution[1]
 
     antenna1, antenna2, file_rows = selection.select_rows(meta, options, antennas_flagged)
     row_flagged = antennas_flagged[antenna1] | antennas_flagged[antenna2]
@@ -232,6 +250,9 @@ def _make_plan(
 
     steps = corrections.decide_corrections(meta, options)
     applied = {step.name: step.applied for step in steps}
+    if solutions is not None:
+        notes += solution_choice.mismatches(solutions.solutions, applied)
+    van_vleck_samples, van_vleck_step = decide_van_vleck(observation, options)
     passband, _ = choose_passband(meta, options.passband_gains)
     freqs = np.concatenate([channels.fine_channel_frequencies_hz(meta, c) for c in coarse])
     factors = None
@@ -246,7 +267,6 @@ def _make_plan(
         )
         factors = np.ascontiguousarray(by_pol.transpose(0, 2, 1))
 
-    input_mjd = axes.input_mjd(observation, timesteps)
     dut1_s, dut1_reason = geometry.choose_dut1(meta, options, float(input_mjd[len(input_mjd) // 2]))
     position = COTTER_POSITION if options.emulate_cotter else MWA_POSITION
     weight_step = _weight_step(observation, options)
@@ -257,7 +277,9 @@ def _make_plan(
         f"{freq_factor * meta.fine_width_hz / 1e3:g} kHz from {meta.fine_width_hz / 1e3:g} kHz",
     )
     steps = (
+        van_vleck_step,
         *steps,
+        solution_step,
         Step("UT1-UTC", dut1_s != 0, f"{dut1_s:g} s: {dut1_reason}"),
         *static.steps,
         bad_tile_step(meta, static.antennas, bad_tiles),
@@ -298,6 +320,8 @@ def _make_plan(
         freq_factor=freq_factor,
         freqs_hz=freqs,
         factors=factors,
+        calibration=solutions,
+        van_vleck_samples=van_vleck_samples,
         channel_weight=corrections.channel_weights(meta, coarse, passband),
         channel_flagged=channel_flagged.astype(np.uint8),
         time_flagged=time_flagged,
@@ -344,6 +368,12 @@ def check_options(options: Options) -> None:
             )
     if options.threads < 0:
         raise InputError(f"threads: {options.threads} is negative; 0 takes all cores")
+
+
+def _gps_s(meta: Metadata, mjd: FloatArray) -> FloatArray:
+    """GPS seconds of UTC: counted from the start of the schedule, so leap seconds do not matter."""
+    gps: FloatArray = meta.obsid + ((mjd - 40587) * axes.SECONDS_PER_DAY - meta.sched_start_unix_s)
+    return gps
 
 
 def _weight_step(observation: Observation, options: Options) -> Step:

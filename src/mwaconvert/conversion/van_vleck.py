@@ -1,0 +1,73 @@
+"""Van Vleck correction: whether it is done, and the number of samples that its kernel must know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.steps import Step
+from mwaconvert.errors import InputError
+
+if TYPE_CHECKING:
+    from mwaconvert.observation.observation import Observation
+
+#: obsid of the first observation whose files say their scale (October 2014)
+FIRST_SCALED_OBSID = 1096160568
+SCALE_BEFORE = 0.25
+
+
+def decide_van_vleck(observation: Observation, options: Options) -> tuple[float, Step]:
+    """Samples of a visibility for the correction (0: none), and what is said about it.
+
+    A visibility is the sum over 2 * width * time products of samples, times the scale of the correlator: key
+    SCALEFAC of the first image, else BSCALE.
+
+    Raises
+    ------
+    InputError : asked for with data that need none, or files that do not agree on the scale
+    """
+    name = "Van Vleck correction"
+    meta = observation.metadata
+    if meta.correlator != "legacy":
+        if options.van_vleck:
+            raise InputError(
+                "--van-vleck corrects the coarse quantiser of the legacy correlator; these are MWAX data, "
+                "which need no such correction: leave the option out"
+            )
+        return 0.0, Step(name, False, "the MWAX correlator needs none")
+    if not options.van_vleck:
+        return 0.0, Step(name, False, "not asked for")
+    scale, origin = _scale(observation)
+    samples = 2 * meta.fine_width_hz * meta.int_time_s * scale
+    return samples, Step(
+        name,
+        True,
+        f"15-level quantiser, {2 * meta.fine_width_hz * meta.int_time_s:g} samples a visibility, scale {scale:g} "
+        f"({origin}); inputs with an rms below half a level are left as they are",
+    )
+
+
+def _scale(observation: Observation) -> tuple[float, str]:
+    from astropy.io import fits
+
+    found: dict[tuple[float, str] | None, str] = {}
+    for file in observation.files:
+        with fits.open(file.path, disable_image_compression=True) as hdus:
+            header = hdus[1].header
+            key = next((k for k in ("SCALEFAC", "BSCALE") if k in header), None)
+            found.setdefault(None if key is None else (float(header[key]), key), str(file.path))
+    if len(found) > 1:
+        (first, one), (second, other) = list(found.items())[:2]
+        words = [f"{v[1]}={v[0]:g}" if v else "none" for v in (first, second)]
+        raise InputError(
+            f"Van Vleck correction: the scale of the visibilities must be one for all files, but {one} has "
+            f"{words[0]} and {other} {words[1]}"
+        )
+    (known,) = found
+    if known is not None and np.isfinite(known[0]) and known[0] > 0:
+        return known[0], f"{known[1]} of the files"
+    if observation.metadata.obsid < FIRST_SCALED_OBSID:
+        return SCALE_BEFORE, "files of this age do not say it"
+    return 1.0, "assumed: the files do not say it"

@@ -1,0 +1,259 @@
+"""Calibration solutions: AOCal (.bin), hyperdrive (.fits), and the fits of a metafits (HDU CALIBDATA).
+
+All become matrices J by which visibilities are multiplied: V' = J_i V J_j^H, elements XX, XY, YX, YY, NaN
+where there is no solution.
+
+- AOCal and hyperdrive store J as it is.
+- CALIBDATA holds what a tile does to the signal, fitted by the MWA's calibration service to J of hyperdrive:
+  gains 1 / |J| of each coarse channel, a delay in metres with the sign of the phase of 1 / J, and the phase of
+  J at zero frequency ("intercept"). So J = exp(i (intercept - 2 pi delay f / c)) / gain.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert.errors import FormatError, InputError, ResourceError
+from mwaconvert.observation.model import FloatArray
+
+SPEED_OF_LIGHT_M_S = 299792458.0
+AOCAL_MAGIC = b"MWAOCAL\0"
+_AOCAL_HEADER = struct.Struct("<8sii4I2d")
+#: of the day on which GPS time starts, in seconds of MJD
+GPS_START_MJD_S = 44244 * 86400.0
+
+ComplexArray = npt.NDArray[np.complex128]
+
+
+@dataclass(frozen=True)
+class Solutions:
+    """Solutions of one file.
+
+    Attributes
+    ----------
+    kind : AOCal, hyperdrive or CALIBDATA
+    jones : (n_times, n_antennas, n_channels, 4) complex128, NaN where there is none
+    freq_hz : (n_channels,) centres, ascending; None: equal parts of each coarse channel
+    receiver_channels : coarse channels that it covers, where its name says so (AOCal)
+    times_gps_s : (n_times,) centres; None: equal parts of an observation
+    tiles : names, in the order of the antennas, if the file has them
+    obsid : that it was made from, if known
+    assumes : corrections that the data had when it was made, if the file says so
+    """
+
+    path: Path
+    kind: str
+    jones: ComplexArray
+    freq_hz: FloatArray | None
+    times_gps_s: FloatArray | None
+    receiver_channels: tuple[int, ...] | None = None
+    tiles: tuple[str, ...] | None = None
+    obsid: int | None = None
+    assumes: tuple[tuple[str, bool], ...] = ()
+
+    @property
+    def n_antennas(self) -> int:
+        return int(self.jones.shape[1])
+
+
+def read_solutions(path: Path, freqs_hz: FloatArray) -> Solutions:
+    """Read solutions; the content decides which format it is.
+
+    Parameters
+    ----------
+    freqs_hz : (n_coarse, n_fine) channels of the observation, at which CALIBDATA is evaluated
+
+    Raises
+    ------
+    InputError : there is no such file
+    FormatError : no solutions, damaged, or without a single solution
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(f"{path}: no such solution file") from None
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be read: {error.strerror}") from None
+    if start == AOCAL_MAGIC:
+        found = _read_aocal(path)
+    elif start == b"SIMPLE  ":
+        found = _read_fits(path, freqs_hz)
+    else:
+        raise FormatError(
+            f"{path}: not a solution file; AOCal (.bin), hyperdrive (.fits) and metafits with CALIBDATA are read"
+        )
+    if not np.isfinite(found.jones).all(axis=3).any():
+        raise FormatError(f"{path}: holds no solution, all its values are NaN; choose another")
+    return found
+
+
+def obsid_of(path: Path) -> int | None:
+    """The obsid that a file name starts with."""
+    match = re.match(r"(\d{10})(?!\d)", path.name)
+    return int(match[1]) if match else None
+
+
+def _read_aocal(path: Path) -> Solutions:
+    data = path.read_bytes()
+    if len(data) < _AOCAL_HEADER.size:
+        raise FormatError(f"{path}: ends within its header of {_AOCAL_HEADER.size} bytes; fetch it again")
+    _, file_type, structure, n_times, n_antennas, n_channels, n_pols, start, end = _AOCAL_HEADER.unpack_from(
+        data
+    )
+    if (file_type, structure, n_pols) != (0, 0, 4) or not (n_times and n_antennas and n_channels):
+        raise FormatError(
+            f"{path}: not usable: expected AOCal type 0, structure 0, 4 polarisations, found {file_type}, "
+            f"{structure}, {n_pols} with {n_times} intervals, {n_antennas} antennas, {n_channels} channels"
+        )
+    expected = _AOCAL_HEADER.size + n_times * n_antennas * n_channels * 64
+    if len(data) != expected:
+        raise FormatError(
+            f"{path}: expected {expected} bytes for {n_times} intervals, {n_antennas} antennas and {n_channels} "
+            f"channels, found {len(data)}; fetch it again"
+        )
+    values = np.frombuffer(data, "<c16", offset=_AOCAL_HEADER.size)
+    times = None
+    if n_times > 1 and end > start > 0:
+        if start > 4e9:  # AIPS time, seconds of MJD; leap seconds do not matter among minutes
+            start, end = start - GPS_START_MJD_S, end - GPS_START_MJD_S
+        times = start + (np.arange(n_times) + 0.5) / n_times * (end - start)
+    match = re.search(r"_ch(\d{1,3})(?:-(\d{1,3}))?_", path.name)
+    channels = None
+    if match:
+        channels = tuple(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return Solutions(
+        path=path,
+        kind="AOCal",
+        jones=values.reshape(n_times, n_antennas, n_channels, 4).astype(np.complex128),
+        freq_hz=None,
+        times_gps_s=times,
+        receiver_channels=channels,
+        obsid=obsid_of(path),
+    )
+
+
+def _read_fits(path: Path, freqs_hz: FloatArray) -> Solutions:
+    from astropy.io import fits
+    from astropy.utils.exceptions import AstropyWarning
+
+    try:
+        with warnings.catch_warnings(), fits.open(path, memmap=False) as hdus:
+            warnings.simplefilter("ignore", AstropyWarning)
+            names = {hdu.name for hdu in hdus}
+            if "SOLUTIONS" in names:
+                return _parse_hyperdrive(path, hdus)
+            if "CALIBDATA" in names:
+                return _parse_calibdata(path, hdus, freqs_hz)
+    except (OSError, TypeError, ValueError, IndexError, KeyError) as error:
+        raise FormatError(
+            f"{path}: damaged, or solutions of an unknown layout: {' '.join(str(error).split())}"
+        ) from None
+    raise FormatError(
+        f"{path}: holds neither SOLUTIONS (hyperdrive) nor CALIBDATA (metafits made with include_calib=1)"
+    )
+
+
+def _parse_hyperdrive(path: Path, hdus: Any) -> Solutions:
+    values = np.asarray(hdus["SOLUTIONS"].data, np.float64)
+    if values.ndim != 4 or values.shape[3] != 8:
+        raise FormatError(
+            f"{path}: SOLUTIONS has shape {values.shape}; expected times, tiles, channels and 8 numbers"
+        )
+    jones = np.ascontiguousarray(values).view(np.complex128)
+    n_times, n_antennas, n_channels, _ = jones.shape
+    header = hdus[0].header
+    names = {hdu.name for hdu in hdus}
+    freq = times = tiles = None
+    if "CHANBLOCKS" in names:
+        freq = _column(hdus["CHANBLOCKS"], "Freq", n_channels, path)
+        if freq is not None and (not np.isfinite(freq).all() or (np.diff(freq) <= 0).any()):
+            raise FormatError(f"{path}: the frequencies of CHANBLOCKS do not ascend")
+    if "TIMEBLOCKS" in names:
+        times = _column(hdus["TIMEBLOCKS"], "Average", n_times, path)
+        if times is not None and (not np.isfinite(times).all() or (np.diff(times) <= 0).any()):
+            times = None
+    if "TILES" in names and "TileName" in hdus["TILES"].columns.names:
+        table = hdus["TILES"].data
+        if len(table) != n_antennas:
+            raise FormatError(f"{path}: SOLUTIONS has {n_antennas} tiles, but TILES has {len(table)} rows")
+        tiles = tuple(str(name).strip() for name in table["TileName"])
+    assumes = {"D_GAINS": "digital gains", "CABLELEN": "cable delays", "GEOMETRY": "geometric delays"}
+    return Solutions(
+        path=path,
+        kind="hyperdrive",
+        jones=jones,
+        freq_hz=freq,
+        times_gps_s=times,
+        tiles=tiles,
+        obsid=int(header["OBSID"]) if "OBSID" in header else obsid_of(path),
+        assumes=tuple(
+            (step, header[key]) for key, step in assumes.items() if isinstance(header.get(key), bool)
+        ),
+    )
+
+
+def _column(hdu: Any, name: str, length: int, path: Path) -> FloatArray | None:
+    if name not in hdu.columns.names:
+        return None
+    values = np.asarray(hdu.data[name], np.float64)
+    if len(values) != length:
+        raise FormatError(
+            f"{path}: SOLUTIONS has {length} along the axis of {hdu.name}, which has {len(values)} rows"
+        )
+    return values
+
+
+def _parse_calibdata(path: Path, hdus: Any, freqs_hz: FloatArray) -> Solutions:
+    table = hdus["CALIBDATA"].data
+    names = {name.lower(): name for name in table.columns.names}
+
+    def column(*candidates: str) -> Any:
+        for name in candidates:
+            if name in names:
+                return table[names[name]]
+        raise FormatError(f"{path}: CALIBDATA has no column {candidates[0]}")
+
+    antenna, pol = np.asarray(column("antenna"), int), np.char.strip(np.asarray(column("pol"), str))
+    delay_m = np.asarray(column("calib_delay", "delay"), np.float64)
+    gains = np.asarray(column("calib_gains", "gains"), np.float64).reshape(len(delay_m), -1)
+    intercept = np.zeros(len(delay_m))
+    if "intercept" in names:
+        intercept = np.asarray(table[names["intercept"]], np.float64)
+    n_coarse = len(freqs_hz)
+    if gains.shape[1] != n_coarse:
+        raise FormatError(
+            f"{path}: CALIBDATA has gains of {gains.shape[-1]} coarse channels, the observation has {n_coarse}"
+        )
+    n_antennas = int(antenna.max()) + 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        phase = intercept[:, None, None] - 2 * np.pi / SPEED_OF_LIGHT_M_S * delay_m[:, None, None] * freqs_hz
+        factor = np.exp(1j * phase) / gains[:, :, None]
+    factor[~np.isfinite(factor)] = np.nan
+    jones = np.zeros((1, n_antennas, freqs_hz.size, 4), np.complex128)
+    jones[..., [0, 3]] = np.nan
+    for row in range(len(antenna)):
+        jones[0, antenna[row], :, 0 if pol[row] == "X" else 3] = factor[row].ravel()
+    tiles = [""] * n_antennas
+    if "tilename" in names:
+        for row in range(len(antenna)):
+            tiles[antenna[row]] = str(table[names["tilename"]][row]).strip()
+    header = hdus["CALIBDATA"].header
+    obsid = header.get("CALOBSID", hdus[0].header.get("CALOBSID"))
+    return Solutions(
+        path=path,
+        kind="CALIBDATA",
+        jones=jones,
+        freq_hz=freqs_hz.ravel(),
+        times_gps_s=None,
+        tiles=tuple(tiles) if all(tiles) else None,
+        obsid=None if obsid is None else int(obsid),
+    )
