@@ -98,7 +98,8 @@ def dedisperse(
     plan = plan_dedispersion(
         stream, dm, nsub=nsub, tscrunch=tscrunch, prepare=prepare, gulp=gulp, nthreads=threads or 0
     )
-    needed = plan.memory_bytes
+    series = output.suffix in (".tim", ".dat")
+    needed = plan.series_memory_bytes if series else plan.memory_bytes
     if output.suffix == ".npz":
         needed += (
             12 * plan.nsub * (stream.nsamp // tscrunch)

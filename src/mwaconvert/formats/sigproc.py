@@ -183,7 +183,7 @@ class FilterbankStream(Stream):
         )
 
     def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:
-        rows = self._rows[first : first + count]
+        rows = self._rows.read(first, count)
         summed = [
             _channels(rows, self._header, k, self.descending, nthreads)
             for k in range(2 if self._header.nifs == 2 else 1)
@@ -212,11 +212,31 @@ def read_series(path: Path) -> tuple[Header, npt.NDArray[np.float32]]:
             f"{path}: expected a series, found {header.nchans} channels: open it as a filterbank"
         )
     rows, _ = _rows(path, header)
-    return header, _channels(rows, header, 0, False, 1)[0].astype(np.float32)
+    return header, _channels(rows.read(0, len(rows)), header, 0, False, 1)[0].astype(np.float32)
 
 
-def _rows(path: Path, header: Header) -> tuple[npt.NDArray[np.uint8], list[str]]:
-    """The spectra as they are, (nsamples, bytes), mapped into memory."""
+@dataclass(frozen=True)
+class _Rows:
+    """The spectra as they are. Read rather than mapped: pages of a mapping count as memory of the process."""
+
+    path: Path
+    begin: int
+    count: int
+    row: int  # bytes
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, first: int, count: int) -> npt.NDArray[np.uint8]:
+        """(count, bytes)"""
+        raw = np.fromfile(self.path, np.uint8, count * self.row, offset=self.begin + first * self.row)
+        if raw.size != count * self.row:
+            raise FormatError(f"{self.path}: became shorter while it was read")
+        return raw.reshape(count, self.row)
+
+
+def _rows(path: Path, header: Header) -> tuple[_Rows, list[str]]:
+    """Where the spectra are, and what there is to say of them."""
     row = header.nchans * header.nifs * header.nbits // 8
     size = path.stat().st_size - header.n_bytes
     n_samp, rest = divmod(size, row)
@@ -231,7 +251,7 @@ def _rows(path: Path, header: Header) -> tuple[npt.NDArray[np.uint8], list[str]]
         n_samp = stated
     elif rest:
         notes.append(f"the last spectrum is cut and was left out ({rest} of {row} bytes)")
-    return np.memmap(path, np.uint8, "r", header.n_bytes, (n_samp, row)), notes
+    return _Rows(path, header.n_bytes, n_samp, row), notes
 
 
 def _channels(

@@ -44,13 +44,28 @@ class Dedispersion:
 
     @property
     def memory_bytes(self) -> int:
-        """Largest memory of a gulp: as it is read, shifted, and averaged."""
-        data = np.dtype(self.stream.dtype).itemsize
-        if self.prepare.mean is not None:
-            data += 4
-        read = (self.gulp + self.sweep) * self.stream.nchan * (data + (4 if self.stream.weighted else 0))
-        shifted = self.gulp * self.stream.nchan * (data + 4)
-        return read + shifted + 24 * self.gulp * self.nsub
+        """Largest memory of a gulp of `blocks`: as it is read, shifted, and averaged."""
+        data = np.dtype(self.stream.dtype).itemsize if self.prepare.mean is None else 4
+        nchan = self.stream.nchan
+        shifted = self.gulp * nchan * (data + 4)
+        averaged = 32 * self.gulp * self.nsub if self.nsub < nchan else 0
+        if self.tscrunch > 1:
+            averaged += 32 * self.nsub * (self.gulp // self.tscrunch)
+        return self._read_bytes + shifted + averaged
+
+    @property
+    def series_memory_bytes(self) -> int:
+        """Largest memory of a gulp of `series`."""
+        weighted = self.stream.weighted or self.prepare.masked is not None or self.prepare.mean is not None
+        nchan = self.stream.nchan
+        return self._read_bytes + (self.gulp + self.sweep) * nchan * (12 if weighted else 0) + 32 * self.gulp
+
+    @property
+    def _read_bytes(self) -> int:
+        """Of a gulp as it is in the file, turned to channels, and prepared."""
+        item = np.dtype(self.stream.dtype).itemsize
+        held = 2 * item + (4 if self.stream.weighted else 0) + (4 if self.prepare.mean is not None else 0)
+        return (self.gulp + self.sweep) * self.stream.nchan * held
 
     def need_complete(self) -> range:
         """`complete`, if there is any.

@@ -33,8 +33,10 @@ class Preparation:
             gone = flat if gone is None else gone | flat
             scale = np.divide(1.0, self.std, out=np.zeros_like(self.std), where=~flat)
             data = np.empty(spectra.data.shape, np.float32)
+            # of bytes float32 holds every difference well enough; of floats the mean may be much larger than it
+            kind = np.float32 if spectra.data.dtype == np.uint8 else np.float64
             for channel, row in enumerate(spectra.data):
-                data[channel] = (row - self.mean[channel]) * scale[channel]
+                data[channel] = (row.astype(kind) - kind(self.mean[channel])) * kind(scale[channel])
             spectra = replace(spectra, data=data)
         return spectra if gone is None or not gone.any() else spectra.masked(gone)
 
@@ -99,20 +101,21 @@ def channel_statistics(
     about = np.zeros(stream.nchan)
     for first in range(0, stream.nsamp, _BLOCK):
         spectra = stream.spectra(first, min(_BLOCK, stream.nsamp - first), nthreads)
-        x = spectra.data.astype(np.float64)
-        good = np.ones(x.shape, bool)
-        if spectra.weights is not None:
-            good &= (spectra.weights if spectra.weights.ndim == 2 else spectra.weights[:, None]) > 0
-        n = good.sum(1)
-        fresh = (count == 0) & (n > 0)  # numbers near zero keep their digits when squared
-        about[fresh] = (np.where(good[fresh], x[fresh], 0).sum(1)) / n[fresh]
-        x -= about[:, None]
-        x[~good] = 0
-        count += n
-        total += x.sum(1)
-        squares += (x * x).sum(1)
+        weights = spectra.weights
+        for channel, row in enumerate(spectra.data):
+            if weights is not None:
+                row = row[weights[channel] > 0]  # noqa: PLW2901  of one channel alone the weight is a number
+            if row.size == 0:
+                continue
+            x = row.astype(np.float64).ravel()
+            if count[channel] == 0:  # numbers near zero keep their digits when squared
+                about[channel] = x.mean()
+            x -= about[channel]
+            count[channel] += x.size
+            total[channel] += x.sum()
+            squares[channel] += x @ x
         if progress is not None:
-            progress(first + x.shape[1], stream.nsamp)
+            progress(first + spectra.nsamp, stream.nsamp)
     mean = total / np.maximum(count, 1)
     variance = squares / np.maximum(count, 1) - mean**2
     std = np.sqrt(np.where((count > 1) & (variance > 1e-12 * (mean**2 + about**2)), variance, 0))
