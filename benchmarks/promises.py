@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from measure import Ratio
 
-GROUPS = ("cat", "cp", "mwalib", "birli", "pyuvdata", "memory", "threads")
+GROUPS = ("cat", "cp", "mwalib", "birli", "pyuvdata", "memory", "threads", "with")
+
+#: stands for a file of calibration solutions of the data
+SOLUTIONS = "SOLUTIONS"
 
 FINE = ("--avg-time-res", "8", "--avg-freq-res", "40")
 COARSE = ("--avg-time-res", "8", "--avg-freq-res", "80")
@@ -26,6 +29,7 @@ class Row:
     bar, aim : the ratio must be, and is hoped to be, at most so large; at least so large for `threads`
     channels : convert only the first so many coarse channels
     share : of the integrations, for `memory`
+    extra : further options of ours, for `with`; SOLUTIONS among them stands for a file
     """
 
     group: str
@@ -37,6 +41,7 @@ class Row:
     aim: float | None
     channels: int | None = None
     share: float = 1.0
+    extra: tuple[str, ...] = ()
 
     def verdict(self, ratio: Ratio) -> str:
         """Only a band wholly on one side of the bar is a clear answer."""
@@ -106,6 +111,31 @@ def promises(scale: str) -> list[Row]:
             kind = "averaged" if options else "not averaged"
             text = f"{name}, {kind}, {suffix}, {length}: peak memory / (4 integrations + 300 MB)"
             rows.append(Row("memory", text, name, suffix, options, 1.0, None, share=share))
+    for name, options, kind in (
+        ("mwax", FINE, "averaged"),
+        ("mwax", (), "not averaged"),
+        ("legacy", FINE, "averaged"),
+        ("legacy", (), "not averaged"),
+    ):
+        channels = None if options else 1
+        text = f"{name}, {kind}, .uvfits: with calibration solutions / without"
+        extra = ("--apply-solutions", SOLUTIONS)
+        rows.append(Row("with", text, name, ".uvfits", options, 1.15, 1.05, channels=channels, extra=extra))
+        if name == "legacy":
+            text = f"{name}, {kind}, .uvfits: with Van Vleck correction / without"
+            rows.append(
+                Row(
+                    "with",
+                    text,
+                    name,
+                    ".uvfits",
+                    options,
+                    1.5,
+                    1.2,
+                    channels=channels,
+                    extra=("--van-vleck",),
+                )
+            )
     for name, options in (("mwax", FINE), ("legacy", FINE), ("rice", COARSE)):
         text = f"{name}, averaged, .uvfits: time on 1 core / time on 2"
         rows.append(Row("threads", text, name, ".uvfits", options, 1.7, 1.9))

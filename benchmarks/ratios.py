@@ -18,6 +18,7 @@ import os
 import shutil
 import signal
 import statistics
+import struct
 import sys
 import tempfile
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from pathlib import Path
 
 from datasets import Dataset, dataset
 from measure import PeerMissingError, Ratio, Run, converter, interleave, remove, run, run_peer, warm_memory
-from promises import GROUPS, Row, promises
+from promises import GROUPS, SOLUTIONS, Row, promises
 
 #: free space that a folder of outputs needs
 SPACE = {"full": 10e9, "small": 5e9}
@@ -130,6 +131,14 @@ class Bench:
         one, two = (partial(self._convert, row, data, cpus=n) for n in (1, 2))
         return self._compare(row, data, one, two, OURS_BYTES, self._rounds)
 
+    def _with(self, row: Row, data: Dataset) -> Ratio:
+        solutions = self._output / "solutions.bin"
+        write_solutions(solutions, data.n_coarse)
+        extra = [str(solutions) if word == SOLUTIONS else word for word in row.extra]
+        ours, plain = partial(self._convert, row, data, *extra), partial(self._convert, row, data)
+        memory_bytes = OURS_BYTES + (0 if row.options else 1.5 * self._visibility_bytes(row, data))
+        return self._compare(row, data, ours, plain, memory_bytes, self._rounds)
+
     def _memory(self, row: Row, data: Dataset) -> Ratio:
         """Peak megabytes in relation to those of 4 integrations + 300."""
         allowed_mb = 4 * data.integration_bytes / 1e6 + 300
@@ -137,6 +146,13 @@ class Bench:
         peaks = [self._convert(row, data, *some).peak_mb for _ in range(3)]
         low, median, high = statistics.quantiles(peaks, n=4, method="inclusive")
         return Ratio(median / allowed_mb, low / allowed_mb, high / allowed_mb, median, allowed_mb)
+
+
+def write_solutions(path: Path, n_coarse: int) -> None:
+    """AOCal solutions of 128 tiles, 32 in each coarse channel, all elements different from 0 and 1."""
+    matrix = struct.pack("<8d", 0.9, 0.1, 0.05, -0.02, -0.03, 0.04, 1.1, -0.2)
+    header = struct.pack("<8s6I2d", b"MWAOCAL\0", 0, 0, 1, 128, 32 * n_coarse, 4, 0.0, 0.0)
+    path.write_bytes(header + matrix * (128 * 32 * n_coarse))
 
 
 def size_bytes(path: Path) -> int:

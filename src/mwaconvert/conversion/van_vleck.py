@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,14 +53,12 @@ def decide_van_vleck(observation: Observation, options: Options) -> tuple[float,
 
 
 def _scale(observation: Observation) -> tuple[float, str]:
-    from astropy.io import fits
-
     found: dict[tuple[float, str] | None, str] = {}
-    for file in observation.files:
-        with fits.open(file.path, disable_image_compression=True) as hdus:
-            header = hdus[1].header
-            key = next((k for k in ("SCALEFAC", "BSCALE") if k in header), None)
-            found.setdefault(None if key is None else (float(header[key]), key), str(file.path))
+    for index, file in enumerate(observation.files):
+        images = observation.hdus[observation.hdus["file"] == index]
+        cards = _first_image_cards(file.path, int(images["data_offset"].min()))
+        key = next((k for k in ("SCALEFAC", "BSCALE") if k in cards), None)
+        found.setdefault(None if key is None else (cards[key], key), str(file.path))
     if len(found) > 1:
         (first, one), (second, other) = list(found.items())[:2]
         words = [f"{v[1]}={v[0]:g}" if v else "none" for v in (first, second)]
@@ -71,3 +72,17 @@ def _scale(observation: Observation) -> tuple[float, str]:
     if observation.metadata.obsid < FIRST_SCALED_OBSID:
         return SCALE_BEFORE, "files of this age do not say it"
     return 1.0, "assumed: the files do not say it"
+
+
+def _first_image_cards(path: Path, data_offset: int) -> dict[str, float]:
+    """Numbers in the header of the first image. astropy would take longer to import than to read them."""
+    with path.open("rb") as file:
+        headers = file.read(data_offset).decode("ascii", "replace")
+    cards = [headers[k : k + 80] for k in range(headers.rfind("XTENSION"), len(headers), 80)]
+    numbers = {}
+    for card in cards:
+        value = re.match(r"=\s*([-+0-9.DEde]+)", card[8:])
+        if value:
+            with suppress(ValueError):
+                numbers[card[:8].strip()] = float(value[1].upper().replace("D", "E"))
+    return numbers
