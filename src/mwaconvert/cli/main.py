@@ -15,6 +15,7 @@ from mwaconvert.cli.convert import convert
 from mwaconvert.cli.dedisperse import dedisperse
 from mwaconvert.cli.fil_info import fil_info
 from mwaconvert.cli.info import info
+from mwaconvert.cli.qa import qa
 from mwaconvert.cli.search import search
 from mwaconvert.cli.simulate import simulate
 from mwaconvert.cli.waterfall import waterfall
@@ -41,6 +42,8 @@ Examples:
       what would be done and why
   mwaconvert info 1234567890.metafits
       what was observed, which files are there
+  mwaconvert qa out.ms -o look.png
+      a picture of an existing uvfits file or measurement set
   mwaconvert simulate --like mwax-128 --duration 16 --point 0 -27 10 -o sim/
       raw files of a known sky
   mwaconvert search burst.fil --dm-range 0 1000 -o cands.csv --plots plots/
@@ -112,5 +115,5 @@ def main() -> None:
     """Entry point."""
 
 
-for verb in (convert, simulate, info, dedisperse, search, waterfall, fil_info):
+for verb in (convert, simulate, info, qa, dedisperse, search, waterfall, fil_info):
     main.add_command(verb)

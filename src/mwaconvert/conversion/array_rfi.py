@@ -57,7 +57,7 @@ class Shape:
 
     Attributes
     ----------
-    name : narrowband, streak, or the television channel
+    name : narrowband, streak, or the television or coarse channel
     channels : (n_channel,) which it covers
     """
 
@@ -96,6 +96,7 @@ class ArrayRfi:
     flags : (n_times, n_channel) integrations and channels to flag on all baselines
     events : strongest first
     n_baselines : that entered
+    first_timestep : of the observation that the flags begin at
     fraction : of the cells that no rule flags
     """
 
@@ -103,6 +104,7 @@ class ArrayRfi:
     flags: BoolArray
     events: tuple[Event, ...]
     n_baselines: int
+    first_timestep: int
     fraction: float
 
     def add_to(self, mask: FlagMask) -> None:
@@ -128,7 +130,8 @@ def detect_array_rfi(plan: Plan) -> ArrayRfi:
     sums, counts, n_baselines = incoherent_differences(plan)
     flagged = plan.channel_flagged != 0
     half_hz = plan.metadata.fine_width_hz / 2
-    shapes = make_shapes(plan.freqs_hz, flagged)
+    numbers = [plan.metadata.coarse_channels[c].number for c in plan.coarse]
+    shapes = make_shapes(plan.freqs_hz, flagged, numbers)
     significance, matched = match(sums, counts, flagged, shapes)
     found = np.zeros((len(plan.timesteps), len(plan.freqs_hz)), np.bool_)
     found[:-1] |= matched.flags
@@ -139,6 +142,7 @@ def detect_array_rfi(plan: Plan) -> ArrayRfi:
         found,
         matched.events(plan.freqs_hz - half_hz, plan.freqs_hz + half_hz, plan.timesteps.start),
         n_baselines,
+        plan.timesteps.start,
         float((found & usable).sum() / max(1, int(usable.sum()))),
     )
 
@@ -183,13 +187,23 @@ def array_rfi_step(options: Options, n_times: int) -> Step:
     )
 
 
-def make_shapes(freqs_hz: FloatArray, flagged: BoolArray) -> list[Shape]:
-    """Television channels that some of the band lies in, and the whole band."""
+def make_shapes(freqs_hz: FloatArray, flagged: BoolArray, coarse: Sequence[int] = ()) -> list[Shape]:
+    """Television channels that some of the band lies in, coarse channels, and the whole band.
+
+    Parameters
+    ----------
+    coarse : receiver channel numbers; their fine channels follow each other
+    """
     shapes = []
     for name, low_mhz in TELEVISION_MHZ.items():
         inside = (freqs_hz >= low_mhz * 1e6) & (freqs_hz < (low_mhz + TELEVISION_WIDTH_MHZ) * 1e6) & ~flagged
         if inside.sum() >= LEAST_CHANNELS and inside.sum() < (~flagged).sum():
             shapes.append(Shape(f"television channel {name}", inside))
+    n_fine = len(flagged) // max(1, len(coarse))
+    for k, number in enumerate(coarse if len(coarse) > 1 else ()):
+        inside = ~flagged & (np.arange(len(flagged)) // n_fine == k)
+        if inside.sum() >= LEAST_CHANNELS:
+            shapes.append(Shape(f"coarse channel {number}", inside))
     if (~flagged).sum() >= LEAST_CHANNELS:
         shapes.append(Shape("streak", ~flagged))
     return shapes
@@ -279,7 +293,9 @@ def match(
         stale = np.zeros(len(flagged), np.bool_)
         narrow = usable.max(axis=2)
         n = free @ members.T  # (n_difference, n_shape)
-        wide = np.einsum("tfp,sf->tsp", usable, members) / np.sqrt(np.maximum(n, 1))[..., None]
+        wide = (usable.transpose(0, 2, 1) @ members.T).transpose(0, 2, 1) / np.sqrt(np.maximum(n, 1))[
+            ..., None
+        ]
         wide[n < LEAST_CHANNELS] = 0
         best_narrow = narrow.max(axis=1, initial=0)
         best_wide = wide.max(axis=(1, 2), initial=0)

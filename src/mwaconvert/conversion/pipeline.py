@@ -17,7 +17,8 @@ from mwaconvert.conversion.flagmask import FlagMask
 from mwaconvert.conversion.outputs import open_writers, output_paths
 from mwaconvert.conversion.steps import ARRAY_RFI
 from mwaconvert.errors import Error, ResourceError
-from mwaconvert.formats.visibility import Block
+from mwaconvert.formats.visfile import FileHeader
+from mwaconvert.formats.visibility import Block, VisHeader
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.array_rfi import ArrayRfi
@@ -105,13 +106,16 @@ def run(
     from mwaconvert.conversion.report import make_report
 
     started = time.perf_counter()
-    counts = FlagCounts(plan)
+    counts = FlagCounts(plan.header, plan.options.threads)
     sinks: list[Callable[[Block], None]] = [counts.add]
     collector = None
     if qa is not None:
         from mwaconvert.qa import QaCollector
+        from mwaconvert.qa.statistics import channel_static
 
-        collector = QaCollector(plan.header, qa, overwrite=plan.options.overwrite)
+        collector = QaCollector(
+            plan.header, qa, overwrite=plan.options.overwrite, static=channel_static(plan)
+        )
         sinks.append(collector.add)
     statistics = None
     if plan.options.statistics:
@@ -160,13 +164,15 @@ def run(
 class FlagCounts:
     """Numbers of flagged values by row, channel and timestep."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._threads = plan.options.threads
-        self.values_per_row = plan.n_channels * 4 * plan.n_times
-        self.by_row = np.zeros(plan.n_rows, np.int64)
-        self.by_channel = np.zeros(plan.n_channels, np.int64)
-        self.by_time = np.zeros(plan.n_times, np.int64)
-        self.bad_cells = np.zeros(plan.n_rows, np.int64)
+    def __init__(self, header: VisHeader | FileHeader, threads: int = 0) -> None:
+        self._threads = threads
+        n_times, n_rows = len(header.time_mjd), len(header.antenna1)
+        n_channels = sum(w.n_chan for w in header.spectral_windows)
+        self.values_per_row = n_channels * 4 * n_times
+        self.by_row = np.zeros(n_rows, np.int64)
+        self.by_channel = np.zeros(n_channels, np.int64)
+        self.by_time = np.zeros(n_times, np.int64)
+        self.bad_cells = np.zeros(n_rows, np.int64)
 
     def add(self, block: Block) -> None:
         by_row = np.zeros(len(block.weight), np.int64)

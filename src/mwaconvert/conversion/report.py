@@ -21,6 +21,7 @@ from mwaconvert.conversion.smearing import Smearing, estimate_smearing
 from mwaconvert.conversion.steps import Step
 from mwaconvert.errors import ResourceError
 from mwaconvert.formats.staging import StagedPath
+from mwaconvert.formats.visfile import FileHeader
 from mwaconvert.formats.visibility import VisHeader
 from mwaconvert.observation.model import FloatArray, Metadata, RawFile
 
@@ -299,7 +300,7 @@ def make_report(
         missing_hdus=tuple((coarse[c], steps[t]) for t, c in np.argwhere(missing).tolist()),
         input_cells=len(steps) * len(plan.freqs_hz) * plan.n_rows,
         flag_counts=_flag_counts(plan, missing, n_bad, array_rfi),
-        occupancy=_occupancy(plan, counts),
+        occupancy=make_occupancy(header, counts),
         outputs=outputs,
         smearing=plan_smearing(plan),
         performance=Performance(
@@ -393,9 +394,11 @@ def _flag_counts(
     )
 
 
-def _occupancy(plan: Plan, counts: FlagCounts) -> Occupancy:
-    a, b = plan.header.antenna1, plan.header.antenna2
-    n_antennas = plan.metadata.n_antennas
+def make_occupancy(header: VisHeader | FileHeader, counts: FlagCounts) -> Occupancy:
+    """What the counts of flags say."""
+    a, b = header.antenna1, header.antenna2
+    n_antennas, n_times = header.metadata.n_antennas, len(header.time_mjd)
+    n_channels = len(counts.by_channel)
     cross = a != b
 
     def by_antenna(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -408,8 +411,8 @@ def _occupancy(plan: Plan, counts: FlagCounts) -> Occupancy:
     return Occupancy(
         total=float(counts.by_row.sum() / (len(a) * counts.values_per_row)),
         antenna=antenna,
-        channel=counts.by_channel / (plan.n_times * len(a) * 4),
-        timestep=counts.by_time / (plan.n_channels * len(a) * 4),
+        channel=counts.by_channel / (n_times * len(a) * 4),
+        timestep=counts.by_time / (n_channels * len(a) * 4),
     )
 
 

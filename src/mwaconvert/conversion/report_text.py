@@ -12,9 +12,10 @@ import numpy as np
 
 from mwaconvert.conversion.steps import Step
 from mwaconvert.formats.visibility import VisHeader
+from mwaconvert.observation.model import FloatArray
 
 if TYPE_CHECKING:
-    from mwaconvert.conversion.report import Report
+    from mwaconvert.conversion.report import Quality, Report
 
 WIDTH = 110
 _LABEL = 12
@@ -134,7 +135,7 @@ def _flags(report: Report) -> list[str]:
     fraction = np.nan_to_num(occupancy.antenna)
     whole = [antennas[i].name for i in np.flatnonzero(fraction >= 1)]
     if whole:
-        lines.append(f"{plural(len(whole), 'tile')} throughout: {_some(whole)}")
+        lines.append(f"{plural(len(whole), 'tile')} throughout: {some(whole)}")
     n_steps = int((occupancy.timestep >= 1).sum())
     if n_steps:
         lines.append(f"{plural(n_steps, 'timestep')} of {len(occupancy.timestep)} throughout")
@@ -157,21 +158,33 @@ def _array_rfi(report: Report) -> list[str]:
 
 
 def _quality(report: Report) -> list[str]:
-    quality = report.quality
-    if quality is None or not np.isfinite(quality.noise).any():
+    if report.quality is None:
+        return []
+    return noise_lines(report.quality, [a.name for a in report.header.metadata.antennas])
+
+
+def noise_lines(quality: Quality, names: Sequence[str]) -> list[str]:
+    """Noise of the data, and the tiles that have much of it."""
+    if not np.isfinite(quality.noise).any():
         return []
     xx, yy = quality.noise
     line = f"noise {xx:.4g} (XX) and {yy:.4g} (YY), {100 * quality.interference:.2g} % flagged by the data"
-    names = [a.name for a in report.header.metadata.antennas]
-    shown = np.nan_to_num(quality.antenna_noise.max(axis=1))
-    typical = float(np.median(shown[shown > 0])) if (shown > 0).any() else 0.0
-    loud = [i for i in np.argsort(-shown) if shown[i] > LOUD * typical > 0]
+    shown = relative_noise(quality)
+    loud = [i for i in np.argsort(-shown).tolist() if shown[i] > LOUD]
     if not loud:
         return [line]
-    return [line, f"noisy tiles: {_some([f'{names[i]} ({shown[i] / typical:.1f} x)' for i in loud])}"]
+    return [line, f"noisy tiles: {some([f'{names[i]} ({shown[i]:.1f} x)' for i in loud])}"]
 
 
-def _some(names: list[str], limit: int = 16) -> str:
+def relative_noise(quality: Quality) -> FloatArray:
+    """(n_antenna,) noise of the noisier polarisation in units of the median tile; 0 where there is none."""
+    shown = np.nan_to_num(quality.antenna_noise.max(axis=1))
+    typical = float(np.median(shown[shown > 0])) if (shown > 0).any() else 1.0
+    return np.asarray(shown / typical)
+
+
+def some(names: list[str], limit: int = 16) -> str:
+    """The first of them, and how many more there are."""
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 

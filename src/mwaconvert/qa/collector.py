@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.staging import StagedPath
+from mwaconvert.formats.visfile import FileHeader
 from mwaconvert.formats.visibility import Block, VisHeader
 from mwaconvert.observation.model import FloatArray
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.report import Report
+    from mwaconvert.qa.files import FileReport
+
+#: of a run, or of a file
+QaHeader: TypeAlias = VisHeader | FileHeader
 
 #: largest number of pixels along time and frequency
 MAX_PIXELS = 1000
@@ -34,14 +39,17 @@ class QaCollector:
 
     Parameters
     ----------
-    header : of the run
+    header : of the run, or of a file
     path : picture to write, .png or .html
     overwrite : whether an existing one may be replaced
+    static : (n_times, n_channels) what static rules flag; None: not known
 
     Attributes
     ----------
     amplitude : (n_time_pixel, n_pixel) mean |V| of XX and YY over unflagged crosses; NaN where none
     occupancy : (n_time_pixel, n_pixel) fraction of flagged cross-correlations between unflagged tiles
+    interference : (n_time_pixel, n_pixel) the same fraction of what no static rule flags; where the rules are not
+        known, of what is not flagged on all baselines; NaN where nothing is left
     autos : (2 pol, n_antenna, n_pixel) mean unflagged autocorrelation; NaN where none
     uv_m : (n, 2) sample of the uv coverage
 
@@ -51,7 +59,14 @@ class QaCollector:
     ResourceError : matplotlib is not installed, or the directory cannot be written
     """
 
-    def __init__(self, header: VisHeader, path: Path, *, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        header: QaHeader,
+        path: Path,
+        *,
+        overwrite: bool = False,
+        static: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
         if path.suffix not in (".png", ".html"):
             raise InputError(f"{path}: unknown kind of picture; end the name in .png or .html")
         if find_spec("matplotlib") is None:
@@ -76,6 +91,7 @@ class QaCollector:
         self._counted = self._cross & ~flagged if (self._cross & ~flagged).any() else self._cross
         self._amplitude_sum, self._amplitude_n = np.zeros(shape), np.zeros(shape)
         self._flagged_n, self._cells_n = np.zeros(shape), np.zeros(shape)
+        self._static, self._static_n = static, np.zeros(shape)
         auto_shape = (2, n_antennas, shape[1])
         self._auto_sum, self._auto_n = np.zeros(auto_shape), np.zeros(auto_shape)
         self._uv: list[FloatArray] = []
@@ -90,6 +106,12 @@ class QaCollector:
     @property
     def occupancy(self) -> FloatArray:
         return _ratio(self._flagged_n, self._cells_n)
+
+    @property
+    def interference(self) -> FloatArray:
+        if self._static is None:
+            return np.where(self._flagged_n < self._cells_n, self.occupancy, np.nan)
+        return _ratio(self._flagged_n - self._static_n, self._cells_n - self._static_n)
 
     @property
     def autos(self) -> FloatArray:
@@ -114,7 +136,7 @@ class QaCollector:
         if block.time_index in self._uv_times:
             self._uv.append(block.uvw_m[cross, :2][:: self._uv_stride].copy())
 
-    def write(self, report: Report) -> None:
+    def write(self, report: Report | FileReport) -> None:
         """Draw and write the picture.
 
         Raises
@@ -154,6 +176,8 @@ class QaCollector:
         self._amplitude_n[pixel] += self._to_pixels(len(PARALLEL_HANDS) * n_good[0])
         self._flagged_n[pixel] += self._to_pixels(counted.sum() - n_good[1])
         self._cells_n[pixel] += self._to_pixels(np.full(good.shape[1], counted.sum()))
+        if self._static is not None:
+            self._static_n[pixel] += self._to_pixels(self._static[block.time_index] * counted.sum())
 
     def _add_autos(self, block: Block, rows: npt.NDArray[np.intp]) -> None:
         antennas = self.header.antenna1[block.rows][rows]

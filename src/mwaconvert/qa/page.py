@@ -8,13 +8,20 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mwaconvert.conversion.report_text import size_text
+import numpy as np
+
+from mwaconvert.conversion.report_text import relative_noise, size_text
 from mwaconvert.qa.figure import panels, titles
+from mwaconvert.qa.files import FileReport
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.report import Report
     from mwaconvert.qa.collector import QaCollector
 
+#: tiles and channels that are listed
+WORST = 12
+#: events of --rfi-array that are listed
+EVENTS = 40
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222 }
 body { margin: 2rem auto; max-width: 76rem; padding: 0 1rem }
@@ -28,14 +35,15 @@ td.number { text-align: right; font-variant-numeric: tabular-nums }
 """
 
 
-def write_html(data: QaCollector, report: Report, path: Path) -> None:
+def write_html(data: QaCollector, report: Report | FileReport, path: Path) -> None:
     """Write the page."""
     head, line = titles(data, report)
     parts = [f"<h1>{escape(head)}</h1><p class=facts>{escape(line)}</p>"]
     for name, png in panels(data, report):
         picture = base64.b64encode(png).decode()
         parts.append(f'<img alt="{escape(name)}" src="data:image/png;base64,{picture}">')
-    parts += _tables(report)
+    parts += _of_file(report) if isinstance(report, FileReport) else _tables(report)
+    parts += _worst(report)
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(head)}</title>'
         f"<style>{_STYLE}</style><body>{''.join(parts)}</body></html>\n"
@@ -62,6 +70,61 @@ def _tables(report: Report) -> Iterable[str]:
     software = ", ".join(f"{name} {version}" for name, version in report.software.items())
     yield f"<h2>Run</h2><p><code>{escape(report.header.command_line)}</code></p><p>{escape(software)}</p>"
     yield f"<p>Smearing: {escape(str(report.smearing))}</p>"
+
+
+def _of_file(report: FileReport) -> Iterable[str]:
+    yield "<h2>File</h2>" + _table(
+        ("file", "size", "times", "baselines", "channels"),
+        [
+            (
+                report.path,
+                size_text(report.bytes),
+                len(report.header.time_mjd),
+                len(report.header.antenna1),
+                len(report.occupancy.channel),
+            )
+        ],
+    )
+
+
+def _worst(report: Report | FileReport) -> Iterable[str]:
+    if report.quality is None:
+        return
+    names = [a.name for a in report.header.metadata.antennas]
+    noise = relative_noise(report.quality)
+    worst = [i for i in np.argsort(-noise).tolist()[:WORST] if noise[i] > 0]
+    yield "<h2>Noisiest tiles</h2>" + _table(
+        ("tile", "noise XX", "noise YY", "in units of the median tile"),
+        [
+            (names[i], *(f"{sigma:.4g}" for sigma in report.quality.antenna_noise[i]), f"{noise[i]:.2f}")
+            for i in worst
+        ],
+    )
+    fraction = np.nan_to_num(report.quality.channel_interference)
+    freqs = np.concatenate([w.freq_hz for w in report.header.spectral_windows])
+    yield "<h2>Channels flagged most by the data</h2>" + _table(
+        ("MHz", "%"),
+        [
+            (f"{freqs[c] / 1e6:.3f}", f"{100 * fraction[c]:.2f}")
+            for c in np.argsort(-fraction, kind="stable").tolist()[:WORST]
+            if 0 < fraction[c] < 1
+        ],
+    )
+    if report.array_rfi is not None:
+        yield "<h2>Interference on all baselines</h2>" + _table(
+            ("shape", "from MHz", "to MHz", "timesteps", "sigma", "polarisation"),
+            [
+                (
+                    event.shape,
+                    f"{event.low_hz / 1e6:.3f}",
+                    f"{event.high_hz / 1e6:.3f}",
+                    f"{event.timesteps[0]} to {event.timesteps[1]}",
+                    f"{event.sigma:.1f}",
+                    event.polarisation,
+                )
+                for event in report.array_rfi.events[:EVENTS]
+            ],
+        )
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
+from mwaconvert.formats.visfile import FileHeader
 from mwaconvert.formats.visibility import Block, VisHeader
 from mwaconvert.observation.model import FloatArray
 
@@ -79,7 +80,7 @@ class QualityStatistics:
 
     def __init__(
         self,
-        header: VisHeader,
+        header: VisHeader | FileHeader,
         row_static: npt.NDArray[np.uint8],
         channel_static: npt.NDArray[np.uint8],
         threads: int = 0,

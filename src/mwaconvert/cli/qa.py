@@ -1,0 +1,50 @@
+"""The verb qa: pictures of files that exist already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    short_help="Draw an existing uvfits file or measurement set.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Picture to write, .png or .html, or a folder. Default: beside each file, named after it, .png.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace pictures that exist.")
+@click.option("--threads", type=click.IntRange(0), default=0, metavar="N", help="Default: all cores.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors.")
+def qa(
+    files: tuple[Path, ...], output: Path | None, overwrite: bool, threads: int, quiet: bool, verbose: bool
+) -> None:
+    """Draw uvfits files and measurement sets of any program, as --qa draws a conversion.
+
+    Each file is read once, in memory that does not depend on its size.
+    """
+    del verbose  # seen by main
+    from mwaconvert.cli.convert import text_width
+    from mwaconvert.cli.progress import Progress
+    from mwaconvert.errors import InputError
+    from mwaconvert.qa.files import draw_file
+
+    if output is not None and len(files) > 1 and not output.is_dir():
+        raise InputError(
+            f"{output}: one picture cannot hold {len(files)} files; give -o a folder that exists"
+        )
+    for file in files:
+        picture = file.with_name(f"{file.name}.png") if output is None else output
+        if output is not None and output.is_dir():
+            picture = output / f"{file.name}.png"
+        with Progress(enabled=not quiet, doing="reading", unit="rows") as progress:
+            report = draw_file(file, picture, overwrite=overwrite, threads=threads, progress=progress)
+        if not quiet:
+            click.echo(report.to_text(text_width()))

@@ -1,0 +1,156 @@
+"""Panels of what was found in the data: interference, noise, and the worst tiles and channels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert.conversion.report_text import LOUD, relative_noise
+from mwaconvert.observation.model import FloatArray
+from mwaconvert.qa.drawing import (
+    ACCENT,
+    BLUE,
+    GREY,
+    INK,
+    FrequencyAxis,
+    colour_bar,
+    empty,
+    limits,
+    time_range,
+    title,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from mwaconvert.conversion.array_rfi import ArrayRfi
+    from mwaconvert.conversion.report import Report
+    from mwaconvert.qa.collector import QaCollector
+    from mwaconvert.qa.files import FileReport
+
+#: tiles and channels that are named as the worst
+WORST = 16
+#: channels of the waterfall of --rfi-array, and events marked in it
+MAX_CHANNELS = 1000
+BOXES = 30
+
+
+def draw_interference(ax: Axes, data: QaCollector) -> None:
+    """Fraction of baselines that the data themselves made flagged."""
+    from matplotlib import colormaps
+
+    percent = 100 * data.interference
+    _, high = limits(percent, 0, 99.5, 0)
+    drawn = FrequencyAxis.of(data.header.spectral_windows).image(
+        ax,
+        percent,
+        time_range(ax, data),
+        cmap=colormaps["magma_r"].with_extremes(bad=GREY),
+        vmin=0,
+        vmax=min(100.0, max(high, 1.0)),
+    )
+    colour_bar(ax, drawn, "flagged (%)")
+    title(ax, "Interference: flags found in the data", "grey: flagged by rules")
+
+
+def draw_second(ax: Axes, data: QaCollector, report: Report | FileReport) -> None:
+    """Significance of `--rfi-array`, if it was looked for, else the noise over frequency."""
+    if report.array_rfi is not None:
+        draw_array_rfi(ax, data, report.array_rfi)
+    else:
+        draw_noise(ax, data, report)
+
+
+def draw_array_rfi(ax: Axes, data: QaCollector, found: ArrayRfi) -> None:
+    """Waterfall of the mean over baselines, in standard deviations, and the strongest events."""
+    from matplotlib import colormaps
+    from matplotlib.patches import Rectangle
+
+    windows = data.header.spectral_windows
+    z = _binned(found.significance, [len(w.coarse) for w in windows], MAX_CHANNELS)
+    first, last = time_range(ax, data)
+    axis = FrequencyAxis.of(windows)
+    drawn = axis.image(
+        ax, z, (first, last), cmap=colormaps["RdBu_r"].with_extremes(bad=GREY), vmin=-8, vmax=8
+    )
+    step = (last - first) / (len(z) + 1)
+    for event in found.events[:BOXES]:
+        low, high = axis.place(event.low_hz / 1e6), axis.place(event.high_hz / 1e6)
+        start = (event.timesteps[0] - found.first_timestep) * step
+        size = (event.timesteps[1] - event.timesteps[0] + 1) * step
+        ax.add_patch(Rectangle((low, start), high - low, size, fill=False, color=INK, linewidth=0.8))
+    colour_bar(ax, drawn, "difference in time (sigma)")
+    shapes = list(dict.fromkeys(event.shape for event in found.events[:BOXES]))
+    title(ax, "Mean over baselines of changes in time", ", ".join(shapes) or "nothing found")
+
+
+def draw_noise(ax: Axes, data: QaCollector, report: Report | FileReport) -> None:
+    """Noise over frequency."""
+    quality = report.quality
+    if quality is None or not np.isfinite(quality.channel_noise).any():
+        empty(ax, "statistics were not gathered" if quality is None else "everything is flagged")
+    else:
+        axis = FrequencyAxis.of(data.header.spectral_windows)
+        x = axis.channel_places()
+        for pol, colour, name in ((0, BLUE, "XX"), (1, ACCENT, "YY")):
+            ax.plot(x, quality.channel_noise[:, pol], ".", color=colour, markersize=2, label=name)
+        axis.frame(ax)
+        ax.set_ylim(bottom=0)
+        ax.set_ylabel("Standard deviation")
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, markerscale=4)
+    title(ax, "Noise of the cross-correlations", "")
+
+
+def draw_noisiest(ax: Axes, report: Report | FileReport) -> None:
+    """The tiles with most noise."""
+    names = [a.name for a in report.header.metadata.antennas]
+    values = np.zeros(0) if report.quality is None else relative_noise(report.quality)
+    worst = [i for i in np.argsort(-values, kind="stable").tolist()[:WORST] if values[i] > 0]
+    loud = [values[i] > LOUD for i in worst]
+    _bars(ax, [names[i] for i in worst], [float(values[i]) for i in worst], loud, "Tile")
+    if worst:
+        ax.axhline(1, color=INK, linewidth=0.8, linestyle="--")
+        ax.set_ylabel("Noise / median tile")
+    title(ax, "Noisiest tiles", "")
+
+
+def draw_worst_channels(ax: Axes, report: Report | FileReport) -> None:
+    """The channels that the data themselves made flagged most."""
+    freqs = np.concatenate([w.freq_hz for w in report.header.spectral_windows]) / 1e6
+    values = np.zeros(0) if report.quality is None else np.nan_to_num(report.quality.channel_interference)
+    values = np.where(values < 1, values, 0)  # of a file, whose rules are not known
+    worst = [c for c in np.argsort(-values, kind="stable").tolist()[:WORST] if values[c] > 0]
+    percent = [100 * float(values[c]) for c in worst]
+    _bars(ax, [f"{freqs[c]:.2f}" for c in worst], percent, [p > 50 for p in percent], "Channel (MHz)")
+    if worst:
+        ax.set_ylabel("Flagged by the data (%)")
+    title(ax, "Worst channels", "")
+
+
+def _bars(ax: Axes, names: list[str], values: list[float], stressed: list[bool], label: str) -> None:
+    if not names:
+        empty(ax, "none")
+        return
+    colours = [ACCENT if s else BLUE for s in stressed]
+    ax.bar(np.arange(len(names)), values, 0.75, color=colours)
+    ax.set_xticks(np.arange(len(names)), names, rotation=45, fontsize=7.5)
+    ax.set_xlim(-0.6, WORST - 0.4)
+    ax.set_xlabel(label)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+
+
+def _binned(values: npt.NDArray[np.float32], n_coarse: list[int], most: int) -> FloatArray:
+    """Largest of neighbouring channels, so that no window gets too wide to draw."""
+    per_coarse = values.shape[1] // sum(n_coarse)
+    factor = -(-values.shape[1] // most)
+    parts, at = [], 0
+    for n in n_coarse:
+        part = values[:, at : at + n * per_coarse]
+        at += n * per_coarse
+        starts = np.arange(0, part.shape[1], factor)
+        largest = np.fmax.reduceat(part, starts, axis=1)
+        parts.append(largest)
+    return np.asarray(np.concatenate(parts, axis=1), np.float64)
