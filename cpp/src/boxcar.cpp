@@ -13,8 +13,9 @@
 namespace mwaconvert {
 namespace {
 
-constexpr int64_t kNoiseBlock = 1024;
-constexpr int kLanes = 64;  // partial results of a reduction: its order is part of the result
+constexpr int64_t kLongestBlock = 1024,
+                  kShortestBlock = 32;  // samples of which the noise is measured at once
+constexpr int kLanes = 64;              // partial results of a reduction: its order is part of the result
 
 struct Moments {
   double mean, variance;
@@ -146,18 +147,29 @@ struct Noise {
   float mean = 0, sigma = 0;
 };
 
+// Six blocks or more, so that a pulse is in few of them.
+int64_t noise_block(int64_t n) {
+  int64_t block = kLongestBlock;
+  while (block > kShortestBlock && block > n / 6) block /= 2;
+  return std::min(block, n);
+}
+
 Noise noise_of(const float* x, int64_t n) {
   static thread_local std::vector<double> means, variances;
   means.clear();
   variances.clear();
-  for (int64_t b = 0; b < std::max<int64_t>(1, n / kNoiseBlock); ++b) {
-    const Moments m = moments(x + b * kNoiseBlock, std::min(kNoiseBlock, n));
+  const int64_t block = noise_block(n);
+  for (int64_t b = 0; b < n / block; ++b) {
+    const Moments m = moments(x + b * block, block);
     if (!std::isfinite(m.mean) || !std::isfinite(m.variance)) continue;
     means.push_back(m.mean);
     variances.push_back(m.variance);
   }
   if (means.empty()) return {};
-  return {static_cast<float>(median(means)), static_cast<float>(std::sqrt(median(variances)))};
+  // the median of chi^2 over its mean (Wilson & Hilferty 1931); of a single block, its variance
+  const double share = 1 - 2 / (9.0 * static_cast<double>(block - 1));
+  const double bias = variances.size() > 1 ? share * share * share : 1;
+  return {static_cast<float>(median(means)), static_cast<float>(std::sqrt(median(variances) / bias))};
 }
 
 void check_search(int64_t n_samp, int n_width, int64_t block, int64_t n_block) {

@@ -218,7 +218,19 @@ def test_noise_of_blocks():
     np.testing.assert_allclose(sigma, 20, rtol=0.03)
     blocks = series[0, : 20 * 1024].reshape(20, 1024).astype(float)
     assert mean[0] == pytest.approx(np.median(blocks.mean(1)), rel=1e-7)
-    assert sigma[0] == pytest.approx(np.sqrt(np.median(blocks.var(1, ddof=1))), rel=1e-5)
+    bias = (1 - 2 / (9 * 1023)) ** 3  # of the median of chi^2
+    assert sigma[0] == pytest.approx(np.sqrt(np.median(blocks.var(1, ddof=1)) / bias), rel=1e-5)
+
+
+@pytest.mark.parametrize("n_samp", [128, 200, 1000, 3000, 16383])
+def test_noise_of_short_series_with_a_pulse(n_samp):
+    series = np.random.default_rng(1).normal(50, 20, (400, n_samp)).astype(np.float32)
+    clean = noise(series)
+    assert clean[1].mean() == pytest.approx(20, rel=0.02)
+    series[:, 40:48] += 1000
+    mean, sigma = noise(series)
+    assert mean.mean() == pytest.approx(50, abs=20 * 0.12)
+    assert sigma.mean() == pytest.approx(20, rel=0.12)
 
 
 def test_noise_of_odd_series():

@@ -26,8 +26,8 @@ def burst(dm: float, fwhm: float, snr: float = 30.0) -> Spectra:
 @pytest.mark.parametrize(
     ("name", "dm", "time_s", "snr"),
     [
-        ("frb/frb_dm475_28.fil", 475.284, 2.02888, (15.5, 17.0)),
-        ("fil/28.fits", 475.284, 2.02888, (15.5, 17.0)),
+        ("frb/frb_dm475_28.fil", 475.284, 2.02888, (15.5, 17.2)),
+        ("fil/28.fits", 475.284, 2.02888, (15.5, 17.2)),
         ("frb/tcand_2_dm_565.30000_snr_11.92560.fil", 565.3, 2.0, (11.9, 14.0)),
     ],
 )

@@ -39,7 +39,8 @@ def test_pulses_at_borders_are_found_once(file):
     rows = sorted(candidate_rows(found, plan.stream), key=lambda row: row.time_s)
     assert [row.time_s for row in rows] == pytest.approx(WHEN, abs=8e-3)
     assert [row.dm for row in rows] == pytest.approx([200.0] * 4, abs=10)
-    assert found.best.snr == found.detections["snr"].max()
+    # a pulse at a border is in two segments, each with a noise level of its own
+    assert found.best.snr == pytest.approx(found.detections["snr"].max(), rel=0.02)
 
 
 @pytest.mark.parametrize("gulp", [1000, 5000, 100_000])

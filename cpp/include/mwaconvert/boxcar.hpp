@@ -5,10 +5,11 @@
 
 namespace mwaconvert {
 
-// Mean and standard deviation of the noise of each series: medians, over blocks of 1024 samples (the whole,
-// if it is shorter), of the means and of the variances of the blocks. A pulse or a gap that is shorter than
-// half of the series does not move them. Blocks with values that are not finite do not count; 0 and 0 where
-// none is left. series (n_trial, n_samp); mean, sigma (n_trial)
+// Mean and standard deviation of the noise of each series: medians, over blocks, of the means and of the
+// variances of the blocks, the latter over the ratio of median and mean that it has for Gaussian noise. A
+// block has the largest power of two of samples that is at most a sixth of the series, but 32 to 1024. A
+// pulse or a gap that is shorter than half of the series does not move them. Blocks with values that are not
+// finite do not count; 0 and 0 where none is left. series (n_trial, n_samp); mean, sigma (n_trial)
 void noise(View<const float, 2> series, View<float, 1> mean, View<float, 1> sigma, int nthreads);
 
 // Best boxcar of each stretch of `block` samples of each series: over widths w = 1, 2, 4, ... 2^(n_width - 1)
