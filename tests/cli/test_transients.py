@@ -104,6 +104,28 @@ def test_search_finds_the_burst(run):
         done(run("search", "a.fil", "--dm-range", 0, 600, "-q", "-o", f"c{suffix}"))
 
 
+def test_search_of_a_file_with_interference(run):
+    """A bright flash at all frequencies and a wild channel: many candidates, until they are taken out."""
+    spectra = transients.open("a.fil")
+    data = spectra.data.astype(float)
+    data[:, 2000:2003] += 60
+    data[5, ::7] = 255
+    with FilterbankWriter(Path("b.fil"), FREQS, DT, 8) as writer:
+        writer.write(data)
+    options = ["--dm-range", 0, 600, "-o"]
+    done(run("search", "b.fil", *options, "a.csv"))
+    done(run("search", "b.fil", *options, "b.csv", "--zero-dm", "--mask-outliers", "--iqrm"))
+    before, after = (
+        list(csv.DictReader(line for line in Path(name).read_text().splitlines() if line[0] != "#"))
+        for name in ("a.csv", "b.csv")
+    )
+    assert float(before[0]["dm"]) == pytest.approx(0, abs=5)
+    assert float(after[0]["dm"]) == pytest.approx(DM, abs=5)
+    assert not any(float(row["dm"]) < 50 for row in after)
+    done(run("search", "b.fil", *options, "c.csv", "--zero-dm", "--mask-outliers", "--iqrm", "--gulp", 99))
+    assert Path("b.csv").read_bytes() == Path("c.csv").read_bytes()
+
+
 def test_results_do_not_depend_on_gulps_and_threads(run):
     for name, options in {"a": [], "b": ["--gulp", 100], "c": ["-j", 1, "--gulp", 5000]}.items():
         done(run("search", "a.fil", "--dm-range", 0, 600, "-o", f"{name}.csv", *options))

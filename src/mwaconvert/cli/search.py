@@ -13,7 +13,7 @@ from mwaconvert.extras import need
 
 if TYPE_CHECKING:
     from mwaconvert.transients.candidates import Row
-    from mwaconvert.transients.survey import Survey
+    from mwaconvert.transients.survey import Clean, Survey
 
 _SHOWN = 20
 
@@ -64,6 +64,17 @@ _SHOWN = 20
     metavar="N",
     help="Of the best ones.",
 )
+@click.option("--zero-dm", is_flag=True, help="Subtract what arrives at all frequencies at once.")
+@click.option(
+    "--iqrm",
+    is_flag=True,
+    help="Mask channels, for about a thousand samples each time, that vary more than their neighbours (IQRM).",
+)
+@click.option(
+    "--mask-outliers",
+    is_flag=True,
+    help="Mask channels whose mean or variation in a segment is unlike that of their neighbours.",
+)
 @common.preparing
 @common.voltages
 @common.running
@@ -77,6 +88,9 @@ def search(
     output: Path | None,
     plots: Path | None,
     max_plots: int,
+    zero_dm: bool,
+    iqrm: bool,
+    mask_outliers: bool,
     mask: tuple[str, ...],
     mask_mhz: tuple[tuple[float, float], ...],
     scale: bool,
@@ -106,6 +120,7 @@ def search(
     """
     from mwaconvert.formats.candidate_lists import SUFFIXES
     from mwaconvert.formats.staging import StagedPath
+    from mwaconvert.transients import masking
     from mwaconvert.transients.candidates import candidate_rows, write_candidates
     from mwaconvert.transients.survey import plan_survey
 
@@ -135,7 +150,14 @@ def search(
     prepare = common.preparation(
         stream, mask, mask_mhz, scale=scale, threads=threads or 0, quiet=quiet, dry_run=dry_run
     )
-    plan = plan_survey(stream, *dm_range, prepare=prepare, gulp=gulp, **options)
+    clean: list[Clean] = []
+    if mask_outliers:
+        clean.append(masking.mask_channels)
+    if iqrm:
+        clean.append(masking.mask_iqrm)
+    if zero_dm:
+        clean.append(masking.zero_dm)
+    plan = plan_survey(stream, *dm_range, prepare=prepare, gulp=gulp, clean=clean, **options)
     if dry_run:
         _describe(plan)
         return

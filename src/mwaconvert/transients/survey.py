@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -15,6 +16,8 @@ from mwaconvert.transients.prepare import Preparation, Progress
 from mwaconvert.transients.search import Search
 from mwaconvert.transients.spectra import Spectra
 from mwaconvert.transients.stream import Stream
+
+Clean = Callable[[Spectra], Spectra]
 
 _SEGMENT_BYTES = 128 << 20  # of input, unless the sweep is longer
 _SEGMENT = (1 << 15, 1 << 17)  # samples, unless the sweep is longer; each has a noise level of its own
@@ -36,6 +39,7 @@ class Survey:
     margin: int  #: samples on either side of a segment that are searched with it, for pulses at its border
     segments: tuple[range, ...]  #: samples at which pulses begin, at the highest channel
     gulp: int  #: samples read at a time
+    clean: tuple[Clean, ...] = ()  #: masks that look at the data, of a segment and its margins
 
     @property
     def memory_bytes(self) -> int:
@@ -46,6 +50,8 @@ class Survey:
         item = np.dtype(stream.dtype).itemsize
         if self.prepare.mean is not None:
             item += 4
+        if self.clean:
+            item += 20
         if stream.weighted:
             item += 16
         elif self.prepare.masked is not None or self.prepare.mean is not None:
@@ -79,7 +85,10 @@ class Survey:
         for k, segment in enumerate(self.segments):
             low = max(0, segment.start - self.margin)
             high = min(self.stream.nsamp, segment.stop + self.sweep + self.margin)
-            part = window.get(low, high).search(self.dm_min, self.dm_max, **self.options)
+            spectra = window.get(low, high)
+            for step in self.clean:
+                spectra = step(spectra)
+            part = spectra.search(self.dm_min, self.dm_max, **self.options)
             dt = self.stream.dt
             table = part.detections.copy()
             begin = np.rint((table["time_s"] - table["width_s"] / 2) / dt).astype(np.int64) + low
@@ -107,6 +116,7 @@ def plan_survey(
     prepare: Preparation | None = None,
     segment: int | None = None,
     gulp: int | None = None,
+    clean: Sequence[Clean] = (),
     **options: Any,
 ) -> Survey:
     """Prepare to search a file.
@@ -118,6 +128,7 @@ def plan_survey(
     prepare : what is done to the spectra before
     segment : samples that share a noise level; by default it follows from the number of channels and the sweep
     gulp : samples read at a time; the result does not depend on it
+    clean : masks that look at the data, such as those of `transients.masking`: functions of spectra, done in this order
     options : of `search`
 
     Returns
@@ -159,6 +170,7 @@ def plan_survey(
         margin,
         tuple(range(a, b) for a, b in pairwise(edges)),
         gulp or max(1, _GULP_BYTES // stream.bytes_per_sample),
+        tuple(clean),
     )
 
 
