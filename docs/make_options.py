@@ -2,8 +2,14 @@
 
 from pathlib import Path
 
+import click
+
+from mwaconvert.cli.dedisperse import dedisperse
+from mwaconvert.cli.fil_info import fil_info
 from mwaconvert.cli.options import GROUPS, PEERS, REFUSED, Spec
 from mwaconvert.cli.request import PRESETS
+from mwaconvert.cli.search import search
+from mwaconvert.cli.waterfall import waterfall
 
 HEAD = """# Options of `mwaconvert convert`
 
@@ -33,7 +39,22 @@ def options_page() -> str:
     parts.append("| output | as ours | `preprocessed.ms` |\n")
     parts.append("\n## Refused\n\n| option | why |\n|---|---|\n")
     parts += [f"| `{name}` | {why} |\n" for name, why in REFUSED.items()]
+    parts.append(
+        "\n# Options of the verbs for filterbanks\n\nFormats and examples: [transients.md](transients.md).\n"
+    )
+    parts += [_verb(command) for command in (dedisperse, search, waterfall, fil_info)]
     return "".join(parts)
+
+
+def _verb(command: click.Command) -> str:
+    """The options of a verb that click declares, as a table."""
+    rows = []
+    for param in command.params:
+        if isinstance(param, click.Option):
+            names = ", ".join(f"`{name}`" for name in [*param.opts, *param.secondary_opts])
+            value = f" {param.metavar}".replace("|", "\\|") if param.metavar and not param.is_flag else ""
+            rows.append(f"| {names}{value} | {(param.help or '').replace('<', '&lt;')} |\n")
+    return f"\n## `mwaconvert {command.name}`\n\n| option | |\n|---|---|\n" + "".join(rows)
 
 
 def _row(spec: Spec) -> str:
