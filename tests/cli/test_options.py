@@ -63,6 +63,9 @@ LANDS = [
     ("--pointing-centre", {"pointing_centre": True}),
     ("--emulate-cotter", {"emulate_cotter": True}),
     ("--van-vleck", {"van_vleck": True}),
+    ("--precomputed-flags only", {"precomputed_flags": "only"}),
+    ("--noprecomputedflags", {"precomputed_flags": "ignore"}),
+    ("--flagfiles x%%.mwaf", {"flag_files": Path("x%%.mwaf")}),
     ("--apply-di-cal x.bin", {"apply_solutions": Path("x.bin")}),
     ("--full-apply x.bin", {"apply_solutions": Path("x.bin")}),
     ("--apply x.bin", {"apply_solutions": Path("x.bin")}),
@@ -187,14 +190,10 @@ FACTS = [
     "--norfi",
     "--no_rfi",
     "--allowmissing",
-    "--noprecomputedflags",
 ]
 
 #: options of the other programs that must be refused
 NOT_HERE = [
-    "-f FlagFile%%%.mwaf",
-    "--flag-template x%%.mwaf",
-    "--flagfiles x%%.mwaf",
     "--aoflagger-strategy x.lua",
     "--flag-strategy x.lua",
     "--rfi aoflagger",
@@ -289,7 +288,6 @@ def test_refused_with_its_name(ask, words):
         ("--like casa", "choose from birli, cotter"),
         ("--mem 150", "not a percentage"),
         ("--max-memory 0", "leaves nothing"),
-        ("-o flags%%.mwaf", "writing flag files .* not available yet"),
         ("-o a.fits", "no suffix that says what to write"),
         ("-u a.ms", "must end in .uvfits"),
         ("--qa a.pdf", "must end in .png or .html"),
@@ -365,7 +363,12 @@ def test_explicit_options_win_over_presets(ask):
 
 def test_birli_preset(ask):
     request = ask("--like", "birli", "-m", "x.metafits")
-    assert dict(request.options) == {"flag_edge_width_khz": 0.0, "ignore_weights": True, "split": True}
+    assert dict(request.options) == {
+        "precomputed_flags": "ignore",
+        "flag_edge_width_khz": 0.0,
+        "ignore_weights": True,
+        "split": True,
+    }
     assert request.coarse == "between"
     assert (request.metafits, request.files) == (Path("x.metafits"), (Path("obs.metafits"),))
     assert ask("--like", "birli", "--provided-chan-ranges").coarse == "provided"

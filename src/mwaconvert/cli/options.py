@@ -64,12 +64,15 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
         Spec("-m --metafits", "metafits", "The metafits file, if not the first argument.", "FILE",
              peers="BC"),
         Spec("-o --output", "outputs",
-             "File to write, .uvfits or .ms; may be repeated. Default: <obsid>.uvfits.", "FILE",
+             "File to write: .uvfits, .ms, or flags as x%%.mwaf (%%: gpubox); may be repeated. "
+             "Default: <obsid>.uvfits.", "FILE",
              values.output, listed=True, peers="CHA"),
         Spec("-u --uvfits-out", "outputs", "Same, uvfits.", "FILE", values.uvfits_output, listed=True,
              peers="B"),
         Spec("-M --ms-out", "outputs", "Same, measurement set.", "FILE", values.ms_output, listed=True,
              peers="B"),
+        Spec("-f --flag-template", "outputs", "Same, flag files, one for each coarse channel: x%%.mwaf.",
+             "FILE", values.flag_output, listed=True, peers="B"),
         Spec("--conversion", "outputs", "uvfits or ms, under its default name.", "KIND", values.output_kind,
              listed=True, peers="A"),
         Spec("--overwrite", "overwrite", "Replace outputs that exist."),
@@ -199,6 +202,12 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
              "Find faint interference that all baselines share, such as digital TV (docs/quality.md)."),
         Spec("--flag-autos", "flag_autos", "Flag autocorrelations.", peers="B"),
         Spec("--no-flag-autos", "flag_autos", "Do not (default).", value=False, peers="CA"),
+        Spec("--precomputed-flags", "precomputed_flags",
+             "Flag files (.mwaf or a zip of them) beside the metafits: auto adds them to what is found here; only "
+             "looks for nothing else; ignore.", "NAME", values.precomputed_flags),
+        Spec("--no-precomputed-flags", "precomputed_flags", "Leave them out.", value="ignore", peers="A"),
+        Spec("--flagfiles", "flag_files", "Other flag files: x%%.mwaf, %% is the gpubox.", "FILE", Path,
+             peers="C"),
         Spec("--ignore-weights", "ignore_weights", "Leave the weights of MWAX files out of account.",
              peers="H"),
     ),
@@ -221,14 +230,10 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
              note="--no-flag-missings was not followed: missing data have no values, so they are always flagged"),
         Spec("--no-rfi", "note", "No RFI detection (there is none yet).", peers="BCA",
              note=f"RFI detection is not available yet, {_NOTHING}"),
-        Spec("--no-precomputed-flags", "note", "No archived flag files (none are read yet).", peers="A",
-             note=f"archived flag files are not read yet, {_NOTHING}"),
     ),
 }
 
 _LATER = "is not available yet"
-_READ_FLAGS = f"reading flag files (.mwaf) {_LATER}"
-_WRITE_FLAGS = f"writing flag files (.mwaf) {_LATER}"
 _RFI = f"RFI detection {_LATER}"
 _STATISTICS = "is not needed, quality statistics are in the measurement set and in --report FILE"
 _DYSCO = f"writing compressed measurement sets {_LATER}"
@@ -238,8 +243,6 @@ _FINE = "is not supported, use --flag-coarse-chans and --flag-fine-chans"
 
 #: options of the other programs that are refused, and why
 REFUSED: dict[str, str] = {
-    "--flag-template": _WRITE_FLAGS, "-f": _WRITE_FLAGS,
-    "--flagfiles": _READ_FLAGS, "--precomputed-flags": _READ_FLAGS,
     "--rfi": _RFI, "--aoflagger-strategy": _RFI, "--flag-strategy": _RFI,
     "--saveqs": _STATISTICS, "--histograms": _STATISTICS, "--metrics-out": _STATISTICS,
     "--use-dysco": _DYSCO, "--dysco-config": _DYSCO,

@@ -39,6 +39,7 @@ EXCLUSIVE = (
 #: defaults of the other programs where they are not ours
 PRESETS: dict[str, dict[str, Any]] = {
     "birli": {
+        "precomputed_flags": "ignore",
         "flag_edge_width_khz": 0.0,
         "ignore_weights": True,
         "split": True,

@@ -230,10 +230,10 @@ def output(text: str) -> Path:
     default name of that kind.
     """
     path = Path(text)
-    if path.suffix == ".mwaf":
-        raise ValueError(f"'{text}': writing flag files (.mwaf) is not available yet")
-    if text not in ("uvfits", "ms") and path.suffix not in (".uvfits", ".ms"):
-        raise ValueError(f"'{text}' has no suffix that says what to write; end the name in .uvfits or .ms")
+    if text not in ("uvfits", "ms") and path.suffix not in (".uvfits", ".ms", ".mwaf"):
+        raise ValueError(
+            f"'{text}' has no suffix that says what to write; end the name in .uvfits, .ms or .mwaf"
+        )
     return path
 
 
@@ -249,6 +249,20 @@ def ms_output(text: str) -> Path:
     if Path(text).suffix != ".ms":
         raise ValueError(f"'{text}' must end in .ms")
     return Path(text)
+
+
+def flag_output(text: str) -> Path:
+    """A file name ending in .mwaf."""
+    if Path(text).suffix != ".mwaf":
+        raise ValueError(f"'{text}' must end in .mwaf")
+    return Path(text)
+
+
+def precomputed_flags(text: str) -> str:
+    """auto, only or ignore."""
+    if text not in ("auto", "only", "ignore"):
+        raise ValueError(f"'{text}' is not a use of flag files; choose from auto, only, ignore")
+    return text
 
 
 def output_kind(text: str) -> Path:

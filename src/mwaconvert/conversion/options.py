@@ -9,6 +9,7 @@ from typing import Literal
 Passband = Literal["auto", "none", "jake", "jake_oversampled", "cotter"]
 Geometry = Literal["standard", "exact"]
 Interpolation = Literal["nearest", "linear"]
+PrecomputedFlags = Literal["auto", "only", "ignore"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,10 @@ class Options:
 
     # quality
     statistics: bool = True  #: noise and interference in the report, quality tables in measurement sets
+
+    # flag files (.mwaf) made earlier
+    precomputed_flags: PrecomputedFlags = "auto"  #: those beside the metafits; only: no detection of our own
+    flag_files: Path | None = None  #: others: one file, or a name in which %% stands for the gpubox
 
     # output
     split: bool = False  #: one measurement set for each contiguous frequency range

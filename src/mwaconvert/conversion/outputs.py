@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mwaconvert.conversion.flag_files import FlagOutput, flag_file_path
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.staging import StagedPath
 from mwaconvert.formats.visibility import Writer
@@ -16,16 +17,25 @@ if TYPE_CHECKING:
 
 
 def output_paths(plan: Plan, path: Path) -> list[tuple[Path, tuple[int, ...]]]:
-    """Files that one requested output becomes, each with the spectral windows it holds.
+    """Files that one requested output becomes, each with the spectral windows it holds; a flag file (.mwaf)
+    instead with the position of its coarse channel in `plan.coarse`.
 
     Raises
     ------
-    InputError : unknown suffix
+    InputError : unknown suffix, or one flag file for several coarse channels
     """
     windows = plan.header.spectral_windows
     suffix = path.suffix.lower()
+    if suffix == ".mwaf":
+        if "%" not in path.name and len(plan.coarse) > 1:
+            raise InputError(
+                f"{path}: a flag file holds one coarse channel, here are {len(plan.coarse)}; put %% into the name "
+                f"where the number of the gpubox shall stand: {path.stem}_%%.mwaf"
+            )
+        boxes = [plan.metadata.coarse_channels[c].gpubox for c in plan.coarse]
+        return [(flag_file_path(path, box), (k,)) for k, box in enumerate(boxes)]
     if suffix not in (".uvfits", ".ms"):
-        raise InputError(f"{path}: unknown kind of output; end the name in .uvfits or .ms")
+        raise InputError(f"{path}: unknown kind of output; end the name in .uvfits, .ms or .mwaf")
     if len(windows) == 1 or (suffix == ".ms" and not plan.options.split):
         return [(path, tuple(range(len(windows))))]
     names: list[tuple[Path, tuple[int, ...]]] = []
@@ -38,6 +48,9 @@ def output_paths(plan: Plan, path: Path) -> list[tuple[Path, tuple[int, ...]]]:
 
 def output_bytes(plan: Plan, path: Path, windows: tuple[int, ...]) -> int:
     """Size of an output, good to a few per cent for measurement sets."""
+    if path.suffix.lower() == ".mwaf":
+        n_antennas = plan.metadata.n_antennas
+        return len(plan.timesteps) * n_antennas * (n_antennas + 1) // 2 * -(-plan.metadata.n_fine // 8)
     n_chan = sum(plan.header.spectral_windows[k].n_chan for k in windows)
     rows = plan.n_times * plan.n_rows
     per_value = 12 if path.suffix.lower() == ".uvfits" else 13
@@ -79,6 +92,8 @@ def open_writers(plan: Plan, outputs: list[Path]) -> list[Writer]:
 
 def _open_writer(plan: Plan, path: Path, windows: tuple[int, ...]) -> Writer:
     header, options = plan.header, plan.options
+    if path.suffix.lower() == ".mwaf":
+        return FlagOutput(plan, path, windows[0])
     if path.suffix.lower() == ".uvfits":
         from mwaconvert.formats.uvfits import UvfitsWriter
 

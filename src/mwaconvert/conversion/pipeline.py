@@ -13,6 +13,7 @@ import numpy as np
 
 from mwaconvert import _core
 from mwaconvert.conversion.converter import Buffers, Converter
+from mwaconvert.conversion.flag_files import FlagOutput, add_flag_files
 from mwaconvert.conversion.flagmask import FlagMask
 from mwaconvert.conversion.outputs import open_writers, output_paths
 from mwaconvert.conversion.steps import ARRAY_RFI
@@ -40,7 +41,18 @@ def stream_blocks(plan: Plan, mask: FlagMask | None = None) -> Iterator[Block]:
 
 
 def detect(plan: Plan) -> tuple[FlagMask | None, ArrayRfi | None]:
-    """Look for interference in the raw data, as far as the options ask for it."""
+    """Read flag files, and look for interference in the raw data as far as the options ask for it."""
+    mask, found = _detect_array_rfi(plan)
+    if plan.flag_files:
+        whole = FlagMask.for_plan(plan)
+        add_flag_files(plan.flag_files, plan, whole)
+        if mask is not None:
+            whole.bits |= mask.bits
+        mask = whole
+    return mask, found
+
+
+def _detect_array_rfi(plan: Plan) -> tuple[FlagMask | None, ArrayRfi | None]:
     if not any(step.name == ARRAY_RFI and step.applied for step in plan.steps):
         return None, None
     from mwaconvert.conversion.array_rfi import detect_array_rfi
@@ -128,6 +140,9 @@ def run(
     sinks += [writer.write for writer in writers]
     try:
         mask, array_rfi = detect(plan)
+        for writer in writers:
+            if isinstance(writer, FlagOutput):
+                writer.put_mask(mask)
         with Converter(plan, mask) as converter:
             thread = WriterThread(sinks, [converter.make_buffers() for _ in range(2)])
             try:

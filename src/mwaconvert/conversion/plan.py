@@ -16,6 +16,7 @@ from mwaconvert.conversion import axes, channels, corrections, flags, geometry, 
 from mwaconvert.conversion.array_rfi import array_rfi_step
 from mwaconvert.conversion.bad_tiles import bad_tile_step, find_bad_tiles
 from mwaconvert.conversion.calibration import Calibration
+from mwaconvert.conversion.flag_files import PlacedFlags, load_flag_files
 from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.passband import choose_passband
 from mwaconvert.conversion.steps import Step
@@ -44,6 +45,7 @@ class Plan:
         to correct
     calibration : solutions to apply after them, if any
     van_vleck_samples : number of samples in a visibility, for the Van Vleck correction; 0: none
+    flag_files : flags made earlier, to be added to those of the rules
     channel_weight, channel_flagged : (n_coarse * n_fine,)
     rotate : whether visibilities are rotated to the phase centre
     file_rows : (n_bl,) baseline number in the file of each output row
@@ -63,6 +65,7 @@ class Plan:
     factors: npt.NDArray[np.complex64] | None
     calibration: Calibration | None
     van_vleck_samples: float
+    flag_files: tuple[PlacedFlags, ...]
     channel_weight: npt.NDArray[np.float32]
     channel_flagged: npt.NDArray[np.uint8]
     time_flagged: npt.NDArray[np.bool_]
@@ -129,6 +132,11 @@ class Plan:
     def gps_s(self, time_index: int) -> float:
         """Centroid of an output timestep, GPS seconds."""
         return float(_gps_s(self.metadata, self.header.centroid_mjd[time_index]))
+
+    @property
+    def first_centre_gps_s(self) -> float:
+        """Centre of the first input timestep, GPS seconds."""
+        return float(_gps_s(self.metadata, self.input_mjd(self.timesteps[:1])[0]))
 
     def input_mjd(self, steps: range) -> FloatArray:
         """Centroids of input integrations, UTC as MJD."""
@@ -236,6 +244,7 @@ def _make_plan(
     channel_flagged = np.tile(static.fine, len(coarse)) | np.repeat(coarse_flagged, meta.n_fine)
     input_mjd = axes.input_mjd(observation, timesteps)
 
+    flag_files, flag_file_step = load_flag_files(observation, options, timesteps, coarse, notes)
     solutions, solution_step = solution_choice.load_calibration(observation, options, coarse, notes)
     if solutions is not None:
         no_solution = solutions.gaps(_gps_s(meta, input_mjd), antennas_flagged, channel_flagged)
@@ -283,6 +292,7 @@ def _make_plan(
         Step("UT1-UTC", dut1_s != 0, f"{dut1_s:g} s: {dut1_reason}"),
         *static.steps,
         bad_tile_step(meta, static.antennas, bad_tiles),
+        flag_file_step,
         weight_step,
         array_rfi_step(options, len(timesteps)),
         averaging,
@@ -322,6 +332,7 @@ def _make_plan(
         factors=factors,
         calibration=solutions,
         van_vleck_samples=van_vleck_samples,
+        flag_files=flag_files,
         channel_weight=corrections.channel_weights(meta, coarse, passband),
         channel_flagged=channel_flagged.astype(np.uint8),
         time_flagged=time_flagged,

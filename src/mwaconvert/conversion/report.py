@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 #: version of the JSON layout; grows when a key changes its meaning or goes away
 LAYOUT = 1
+OUTPUT_KINDS = {".uvfits": "uvfits", ".ms": "measurement set", ".mwaf": "flags"}
 
 
 @dataclass(frozen=True)
@@ -280,11 +281,20 @@ def make_report(
     outputs = tuple(
         OutputFile(
             path=path,
-            kind="measurement set" if path.suffix == ".ms" else "uvfits",
+            kind=OUTPUT_KINDS[path.suffix.lower()],
             bytes=_tree_bytes(path),
             times=plan.n_times,
             baselines=plan.n_rows,
             channels=sum(header.spectral_windows[k].n_chan for k in windows),
+        )
+        if path.suffix.lower() != ".mwaf"
+        else OutputFile(
+            path=path,
+            kind=OUTPUT_KINDS[".mwaf"],
+            bytes=_tree_bytes(path),
+            times=len(steps),
+            baselines=plan.metadata.n_antennas * (plan.metadata.n_antennas + 1) // 2,
+            channels=plan.metadata.n_fine,
         )
         for path, windows in targets
     )

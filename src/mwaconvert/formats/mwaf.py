@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 NAME = re.compile(r"(?P<obsid>\d{10})_(?:ch)?(?P<box>\d{2,3})\.mwaf")
 #: flags of one coarse channel never take so much; what does is no archive of flags
 LARGEST_MEMBER = 8 << 30
+#: more than the headers take
+HEADERS_BYTES = 64 * BLOCK
 
 PackedFlags = npt.NDArray[np.uint8]
 
@@ -96,8 +98,10 @@ def read_flag_files(paths: Iterable[Path]) -> tuple[FlagFile, ...]:
         try:
             if path.suffix.lower() == ".zip":
                 found += _read_archive(path)
-            else:
-                found.append(parse_flag_file(path.read_bytes(), str(path)))
+            elif path.stat().st_size == 0:
+                raise FormatError(f"{path}: not a flag file: it is empty")
+            else:  # flags stay on disk until they are looked at
+                found.append(parse_flag_file(np.memmap(path, np.uint8, "r"), str(path)))
         except FileNotFoundError:
             raise InputError(f"{path}: no such flag file") from None
         except OSError as error:
@@ -117,7 +121,8 @@ def _read_archive(path: Path) -> list[FlagFile]:
                         f"{path}: {member.filename} would unpack to {member.file_size / 2**30:.0f} GiB; "
                         "flags of a coarse channel are never so large"
                     )
-                found.append(parse_flag_file(archive.read(member), f"{path}/{member.filename}"))
+                data = np.frombuffer(archive.read(member), np.uint8)
+                found.append(parse_flag_file(data, f"{path}/{member.filename}"))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise FormatError(
             f"{path}: damaged or no zip archive of flag files: {error}; fetch it again"
@@ -127,11 +132,12 @@ def _read_archive(path: Path) -> list[FlagFile]:
     return found
 
 
-def parse_flag_file(data: bytes, name: str) -> FlagFile:
+def parse_flag_file(data: PackedFlags, name: str) -> FlagFile:
     """A flag file from its bytes.
 
     Parameters
     ----------
+    data : (n_bytes,); the flags will be a view of it
     name : for messages
 
     Raises
@@ -144,7 +150,8 @@ def parse_flag_file(data: bytes, name: str) -> FlagFile:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
-            with fits.open(io.BytesIO(data), memmap=False) as hdus:
+            # no more than the headers of the first two HDUs
+            with fits.open(io.BytesIO(data[:HEADERS_BYTES].tobytes()), memmap=False) as hdus:
                 primary, table = hdus[0].header, hdus[1].header
                 offset = int(hdus[1].fileinfo()["datLoc"])
     except (OSError, IndexError, ValueError, TypeError) as error:
@@ -152,7 +159,7 @@ def parse_flag_file(data: bytes, name: str) -> FlagFile:
     return _parse(data, name, primary, table, offset)
 
 
-def _parse(data: bytes, name: str, primary: Any, table: Any, offset: int) -> FlagFile:
+def _parse(data: PackedFlags, name: str, primary: Any, table: Any, offset: int) -> FlagFile:
     def number(key: str) -> int:
         try:
             return int(primary[key])
@@ -186,7 +193,7 @@ def _parse(data: bytes, name: str, primary: Any, table: Any, offset: int) -> Fla
         raise FormatError(
             f"{name}: damaged: {n_rows // n_baselines} timesteps of flags, but NSCANS is {n_scans}"
         )
-    flags = np.frombuffer(data, np.uint8, n_rows * width, offset).reshape(-1, n_baselines, width)
+    flags = data[offset : offset + n_rows * width].reshape(-1, n_baselines, width)
     centre = None
     if version == "2.0":
         try:

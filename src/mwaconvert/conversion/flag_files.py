@@ -1,0 +1,228 @@
+"""Flag files of an observation in a conversion: those made earlier are read, those of this one written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mwaconvert import _core
+from mwaconvert.conversion.flagmask import FlagMask
+from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.steps import Step
+from mwaconvert.errors import InputError, MetadataError
+from mwaconvert.formats.mwaf import FlagFile, FlagFileWriter, find_flag_files, read_flag_files
+from mwaconvert.formats.visibility import Block
+from mwaconvert.observation.model import FloatArray, Metadata
+
+if TYPE_CHECKING:
+    from mwaconvert.conversion.plan import Plan
+    from mwaconvert.observation.observation import Observation
+    from mwaconvert.qa.statistics import QualityStatistics
+
+STEP = "flag files"
+#: a byte with its bits turned about: files have the first channel in the highest bit, masks in the lowest
+_TURNED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
+
+
+@dataclass(frozen=True)
+class PlacedFlags:
+    """A flag file and where it belongs in a plan.
+
+    Attributes
+    ----------
+    coarse : position in `Plan.coarse`
+    file_times, plan_times : the timesteps of both that are the same, counted from the first of each
+    """
+
+    file: FlagFile
+    coarse: int
+    file_times: slice
+    plan_times: slice
+
+
+def load_flag_files(
+    observation: Observation, options: Options, timesteps: range, coarse: Sequence[int], notes: list[str]
+) -> tuple[tuple[PlacedFlags, ...], Step]:
+    """Find flag files and check that they belong to the observation; flags themselves are read later.
+
+    Parameters
+    ----------
+    timesteps, coarse : of the plan
+    notes : sentences for the user are appended
+
+    Raises
+    ------
+    InputError : none, although they are asked for, or one of other channels or timesteps
+    MetadataError : one of another observation
+    FormatError : a damaged file
+    """
+    meta = observation.metadata
+    if options.precomputed_flags == "ignore":
+        if options.flag_files is not None:
+            raise InputError("--flagfiles names flag files, but --precomputed-flags ignore leaves them out")
+        return (), Step(STEP, False, "skipped: --precomputed-flags ignore")
+    if options.flag_files is not None:
+        paths = _from_template(Path(options.flag_files), meta)
+        if not paths:
+            raise InputError(
+                f"{options.flag_files}: no such flag files; %% stands for the number of the gpubox"
+            )
+    else:
+        paths = list(find_flag_files(meta.path.parent, meta.obsid))
+    if not paths:
+        if options.precomputed_flags == "only":
+            raise InputError(
+                f"--precomputed-flags only: no flag files of {meta.obsid} beside {meta.path}; fetch them, or leave "
+                "the option out"
+            )
+        return (), Step(STEP, False, "none found")
+    files = read_flag_files(paths)
+    start_s = meta.obsid + (observation.timestep_unix_ms / 1e3 - meta.sched_start_unix_s)
+    placed = []
+    seen: dict[int, FlagFile] = {}
+    for file in files:
+        number = _check(file, meta)
+        if number in seen:
+            raise InputError(
+                f"{file.name} and {seen[number].name} are both of gpubox {file.gpubox}: give one"
+            )
+        seen[number] = file
+        if number in coarse:
+            placed.append(
+                _place(file, list(coarse).index(number), meta, start_s[timesteps.start : timesteps.stop])
+            )
+    covered = np.zeros((len(timesteps), len(coarse)), bool)
+    for each in placed:
+        covered[each.plan_times, each.coarse] = True
+    if not covered.any():
+        raise InputError(
+            f"{files[0].name}: flags of other timesteps or channels than this conversion's; choose the right files, "
+            "or --precomputed-flags ignore"
+        )
+    if not covered.all():
+        notes.append(
+            f"the flag files cover {covered.mean():.1%} of the timesteps and coarse channels; the rest has none"
+        )
+    versions = ", ".join(sorted({f"version {file.version} by {file.software}" for file in files}))
+    reason = f"{len(placed)} of {len(coarse)} coarse channels, {versions}"
+    if options.precomputed_flags == "only":
+        reason += "; nothing else is looked for"
+    return tuple(placed), Step(STEP, True, reason)
+
+
+def add_flag_files(placed: Sequence[PlacedFlags], plan: Plan, mask: FlagMask) -> int:
+    """OR flag files into a mask; returns the number of flagged cells."""
+    n_fine = plan.metadata.n_fine
+    last = np.full(mask.bits.shape[3], 255, np.uint8)  # without what fills the last byte
+    if n_fine % 8:
+        last[-1] = (1 << n_fine % 8) - 1
+    cells = 0
+    for each in placed:
+        times = range(*each.plan_times.indices(mask.bits.shape[0]))
+        for time, bits in zip(times, each.file.flags[each.file_times], strict=True):
+            turned = _TURNED[bits[plan.file_rows]] & last
+            mask.bits[time, each.coarse] |= turned
+            cells += int(np.unpackbits(turned).sum())
+    return cells
+
+
+def _from_template(template: Path, meta: Metadata) -> list[Path]:
+    if "%" not in template.name:
+        return [template] if template.exists() else []
+    names = (flag_file_path(template, c.gpubox) for c in meta.coarse_channels)
+    return [path for path in names if path.exists()]
+
+
+def flag_file_path(template: Path, gpubox: int) -> Path:
+    """A template with %%, %%% replaced by the number of the gpubox or receiver channel."""
+    name = re.sub(r"%+", lambda run: f"{gpubox:0{len(run[0])}d}", template.name, count=1)
+    return template.with_name(name)
+
+
+def _check(file: FlagFile, meta: Metadata) -> int:
+    """The coarse channel that a file is of, if it is of this observation."""
+    if file.obsid != meta.obsid:
+        raise MetadataError(
+            f"{file.name}: flags of obsid {file.obsid}, but the metafits {meta.path} is of {meta.obsid}; "
+            "choose the right files, or --precomputed-flags ignore"
+        )
+    if (file.n_antennas, file.n_channels) != (meta.n_antennas, meta.n_fine):
+        raise InputError(
+            f"{file.name}: flags of {file.n_antennas} antennas and {file.n_channels} channels, the data have "
+            f"{meta.n_antennas} and {meta.n_fine}; choose the right files, or --precomputed-flags ignore"
+        )
+    for channel in meta.coarse_channels:
+        if channel.gpubox == file.gpubox:
+            return channel.index
+    raise InputError(
+        f"{file.name}: flags of gpubox {file.gpubox}, which the observation has not; "
+        "choose the right files, or --precomputed-flags ignore"
+    )
+
+
+def _place(file: FlagFile, coarse: int, meta: Metadata, start_s: FloatArray) -> PlacedFlags:
+    """Timesteps of file and plan that begin at the same time, to the nearest integration."""
+    first = round((file.start_gps_s(meta.int_time_s, float(meta.obsid)) - start_s[0]) / meta.int_time_s)
+    begin, end = max(0, first), min(len(start_s), first + file.n_times)
+    end = max(begin, end)
+    return PlacedFlags(file, coarse, slice(begin - first, end - first), slice(begin, end))
+
+
+class FlagOutput:
+    """The flags of one coarse channel of a conversion as a flag file: those of input cells, before averaging.
+
+    Parameters
+    ----------
+    position : in `Plan.coarse`
+    """
+
+    def __init__(self, plan: Plan, path: Path, position: int) -> None:
+        meta = plan.metadata
+        self.path = path
+        self._plan, self._position = plan, position
+        self._writer = FlagFileWriter(
+            path,
+            meta,
+            meta.coarse_channels[plan.coarse[position]].gpubox,
+            len(plan.timesteps),
+            plan.first_centre_gps_s,
+            software=plan.header.software,
+            command_line=plan.header.command_line,
+            overwrite=plan.options.overwrite,
+        )
+
+    def put_mask(self, mask: FlagMask | None) -> None:
+        """Write the flags of the plan and those of the mask."""
+        plan, position, n_fine = self._plan, self._position, self._plan.metadata.n_fine
+        antenna1, antenna2 = np.triu_indices(plan.metadata.n_antennas)
+        row = plan.header.antenna_flagged[antenna1] | plan.header.antenna_flagged[antenna2]
+        if plan.options.flag_autos:
+            row |= antenna1 == antenna2
+        channel = plan.channel_flagged[position * n_fine : (position + 1) * n_fine] != 0
+        always = row[:, None] | channel
+        for time, state in enumerate(plan.chunk_state()[:, position]):
+            flags = always.copy()
+            if state != _core.CHUNK_GOOD:
+                flags[:] = True
+            if mask is not None:
+                flags[plan.file_rows] |= mask.unpacked(slice(time, time + 1), position)[0]
+            self._writer.write(flags)
+
+    def write(self, block: Block) -> None:
+        """Averaged data have no place here."""
+
+    def put_statistics(self, statistics: QualityStatistics) -> None:
+        """Nor have their statistics."""
+
+    def close(self) -> None:
+        """Finish the file, sync it and give it its final name."""
+        self._writer.close()
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        self._writer.abort()

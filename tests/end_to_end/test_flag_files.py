@@ -1,0 +1,208 @@
+"""Flag files in conversions: read beside the metafits, combined, written; and refused where they do not belong."""
+
+import logging
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from click.testing import CliRunner
+from conversion_twin import Choices, convert_slowly
+from conversions import collect, read_uvfits, read_with_mwalib
+
+import mwaconvert
+from mwaconvert.cli.main import main
+from mwaconvert.errors import InputError
+from mwaconvert.formats.mwaf import FlagFileWriter, read_flag_files
+
+PLAIN = {"flag_edge_width_khz": 0.0, "flag_init_s": 0.0, "flag_dc": False}
+N_TIMES, N_BASELINES, N_FINE = 6, 15, 16
+
+
+@pytest.fixture
+def folder(mwax, link_files, tmp_path):
+    return link_files(mwax, tmp_path / "obs").parent
+
+
+@pytest.fixture
+def meta(mwax):
+    return mwaconvert.open(mwax.metafits).metadata
+
+
+def write_flags(path, meta, flags, gpubox, start_gps_s):
+    """flags (n_times, n_baselines, n_fine)."""
+    writer = FlagFileWriter(
+        path, meta, gpubox, len(flags), start_gps_s + meta.int_time_s / 2, software="test", overwrite=True
+    )
+    for timestep in flags:
+        writer.write(timestep)
+    writer.close()
+    return path
+
+
+def write_all(folder, meta, flags, start_gps_s):
+    """flags (n_coarse, n_times, n_baselines, n_fine)."""
+    return [
+        write_flags(folder / f"{meta.obsid}_ch{c.gpubox}.mwaf", meta, flags[c.index], c.gpubox, start_gps_s)
+        for c in meta.coarse_channels
+    ]
+
+
+def first_gps_s(metafits):
+    observation = mwaconvert.open(metafits)
+    meta = observation.metadata
+    return meta.obsid + observation.timestep_unix_ms[0] / 1e3 - meta.sched_start_unix_s
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("time_factor", "freq_factor"), [(1, 1), (2, 4)])
+def test_flags_beside_the_metafits(mwax, folder, meta, packed, time_factor, freq_factor):
+    """Of other timesteps than the data: they begin a step later and go on after the end."""
+    flags = np.random.default_rng(1).random((2, N_TIMES + 2, N_BASELINES, N_FINE)) < 0.2
+    files = write_all(folder, meta, flags, first_gps_s(mwax.metafits) + meta.int_time_s)
+    if packed:
+        with zipfile.ZipFile(folder / f"{meta.obsid}_flags.zip", "w") as archive:
+            for path in files:
+                archive.write(path, path.name)
+                path.unlink()
+    mask = np.zeros((N_TIMES, N_BASELINES, 2 * N_FINE), bool)
+    mask[1:] = np.concatenate(flags[:, : N_TIMES - 1], axis=2)
+    metafits = folder / mwax.metafits.name
+    options = {**PLAIN, "time_factor": time_factor, "freq_factor": freq_factor}
+    plan = mwaconvert.open(metafits).plan(**options)
+    found = collect(plan)
+    choices = Choices(
+        times=range(N_TIMES), coarse=(0, 1), time_factor=time_factor, freq_factor=freq_factor, mask=mask
+    )
+    expected = convert_slowly(read_with_mwalib(mwax.metafits), mwax.metafits, choices)
+    np.testing.assert_array_equal(found.flags, np.signbit(expected.weight))
+    np.testing.assert_allclose(found.weight, expected.weight, rtol=2e-6)
+    assert (abs(found.vis - expected.vis) <= 3e-6 * expected.scale).all()
+    (step,) = (step for step in plan.steps if step.name == "flag files")
+    assert step.applied
+    assert step.reason == "2 of 2 coarse channels, version 2.0 by test"
+    assert any("the flag files cover 83.3% of the timesteps and coarse channels" in n for n in plan.notes)
+
+    ignored = mwaconvert.open(metafits).plan(**options, precomputed_flags="ignore")
+    plain = collect(mwaconvert.open(mwax.metafits).plan(**options))
+    np.testing.assert_array_equal(collect(ignored).weight, plain.weight)
+    assert any(s.name == "flag files" and "ignore" in s.reason for s in ignored.steps)
+
+
+def test_some_rows_and_channels(mwax, folder, meta):
+    """Flags follow the baselines that are kept."""
+    flags = np.random.default_rng(2).random((2, N_TIMES, N_BASELINES, N_FINE)) < 0.3
+    write_all(folder, meta, flags, first_gps_s(mwax.metafits))
+    options = {**PLAIN, "sel_autos": False, "sel_ants": (0, 2, 3), "sel_chan_ranges": ((1, 1),)}
+    plan = mwaconvert.open(folder / mwax.metafits.name).plan(**options)
+    one, two = np.triu_indices(5)
+    rows = [k for k in range(N_BASELINES) if one[k] != two[k] and {one[k], two[k]} <= {0, 2, 3}]
+    np.testing.assert_array_equal(collect(plan).flags, np.repeat(flags[1][:, rows, :, None], 4, axis=3))
+
+
+def test_written(mwax, folder, meta, tmp_path, monkeypatch):
+    """Rules and flags that were read, as they are before averaging; they come back as they went."""
+    monkeypatch.chdir(tmp_path)
+    flags = np.random.default_rng(3).random((2, N_TIMES, N_BASELINES, N_FINE)) < 0.1
+    write_all(folder, meta, flags, first_gps_s(mwax.metafits))
+    words = [str(folder / mwax.metafits.name), "--timeres", "4", "--freqres", "160", "--flag-antennas", "2"]
+    words += [
+        "--flag-edge-chans",
+        "1",
+        "--flag-autos",
+        "--flag-times",
+        "4",
+        "-o",
+        "a.uvfits",
+        "-o",
+        "b_%%%.mwaf",
+    ]
+    result = CliRunner().invoke(main, words)
+    logging.captureWarnings(False)
+    assert result.exit_code == 0, result.output
+    boxes = [c.gpubox for c in meta.coarse_channels]
+    assert sorted(p.name for p in tmp_path.glob("b_*")) == [f"b_{box}.mwaf" for box in boxes]
+    one, two = np.triu_indices(5)
+    quack = int(np.ceil(meta.quack_s / meta.int_time_s))
+    expected = flags | (one == 2)[:, None] | (two == 2)[:, None] | (one == two)[:, None]
+    expected[..., [0, -1]] = True
+    expected[:, [*range(quack), 4]] = True
+    for k, file in enumerate(read_flag_files([tmp_path / f"b_{box}.mwaf" for box in boxes])):
+        assert (file.obsid, file.gpubox, file.n_times) == (meta.obsid, boxes[k], N_TIMES)
+        assert file.start_gps_s(meta.int_time_s, 0) == first_gps_s(mwax.metafits)
+        for time in range(N_TIMES):
+            np.testing.assert_array_equal(file.unpacked(time), expected[k, time])
+    assert read_uvfits(tmp_path / "a.uvfits")["vis"].shape[1] == N_FINE
+    plan = mwaconvert.open(mwax.metafits).plan(
+        **PLAIN, flag_files=tmp_path / "b_%%%.mwaf", precomputed_flags="only"
+    )
+    back = np.concatenate(expected, axis=2)
+    np.testing.assert_array_equal(collect(plan).flags, np.repeat(back[..., None], 4, axis=3))
+
+
+def refuse(metafits, *words):
+    result = CliRunner().invoke(main, [str(metafits), *map(str, words), "--dry-run"])
+    logging.captureWarnings(False)
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    (line,) = result.stderr.strip().splitlines()
+    return line
+
+
+def test_of_another_observation(mwax, folder, meta, tmp_path):
+    flags = np.zeros((2, N_TIMES, N_BASELINES, N_FINE), bool)
+    files = write_all(folder, meta, flags, first_gps_s(mwax.metafits))
+    metafits = folder / mwax.metafits.name
+    with fits.open(files[0], mode="update") as hdus:
+        hdus[0].header["OBSID"] = 1234567890
+    assert f"{files[0].name}: flags of obsid 1234567890, but the metafits" in refuse(metafits)
+    with fits.open(files[0], mode="update") as hdus:
+        hdus[0].header["OBSID"] = meta.obsid
+        hdus[0].header["GPUBOXNO"] = 7
+    assert "flags of gpubox 7, which the observation has not" in refuse(metafits)
+    with fits.open(files[0], mode="update") as hdus:
+        hdus[0].header["GPUBOXNO"] = meta.coarse_channels[1].gpubox
+    assert f"are both of gpubox {meta.coarse_channels[1].gpubox}: give one" in refuse(metafits)
+    write_all(folder, meta, flags, first_gps_s(mwax.metafits) + 5000)
+    assert "flags of other timesteps or channels than this conversion's" in refuse(metafits)
+    files[0].write_bytes(files[0].read_bytes()[:5800])
+    assert f"{files[0].name}: ends early" in refuse(metafits)
+
+
+def test_wrong_sizes(mwax, folder, meta):
+    import dataclasses
+
+    small = dataclasses.replace(meta, n_fine=8)
+    write_flags(
+        folder / f"{meta.obsid}_ch{meta.coarse_channels[0].gpubox}.mwaf",
+        small, np.zeros((2, N_BASELINES, 8), bool), meta.coarse_channels[0].gpubox, meta.obsid,
+    )  # fmt: skip
+    assert "flags of 5 antennas and 8 channels, the data have 5 and 16" in refuse(folder / mwax.metafits.name)
+
+
+def test_words(mwax, folder, meta, tmp_path):
+    metafits = folder / mwax.metafits.name
+    assert "--precomputed-flags only: no flag files of" in refuse(metafits, "--precomputed-flags", "only")
+    assert "no such flag files; %% stands for the number" in refuse(metafits, "--flagfiles", "no%%.mwaf")
+    assert "but --precomputed-flags ignore leaves them out" in refuse(
+        metafits, "--flagfiles", "no%%.mwaf", "--no-precomputed-flags"
+    )
+    assert "choose from auto, only, ignore" in refuse(metafits, "--precomputed-flags", "never")
+    assert "put %% into the name" in refuse(metafits, "-o", tmp_path / "x.mwaf")
+    (folder / f"{meta.obsid}_flags.zip").write_bytes(b"PK nothing")
+    assert "damaged or no zip archive" in refuse(metafits)
+    with pytest.raises(InputError, match=r"end the name in .uvfits, .ms or .mwaf"):
+        mwaconvert.open(mwax.metafits).plan().describe(["x.txt"])
+
+
+def test_a_failed_run_leaves_no_flag_files(mwax, folder, meta, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    metafits = folder / mwax.metafits.name
+    raw = folder / mwax.raw[1].name
+    observation = mwaconvert.open(metafits)
+    shutil.copy(raw, tmp_path / "whole")
+    raw.write_bytes(b"")
+    with pytest.raises(mwaconvert.Error):
+        observation.plan().run([tmp_path / "a.uvfits", tmp_path / "b%%%.mwaf"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["obs", "whole"]
