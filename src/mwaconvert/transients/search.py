@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import sqrt
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
+from mwaconvert.transients.dm_plan import dm_trials, plan_dms
 from mwaconvert.transients.events import Candidate, pulses
 from mwaconvert.transients.transform import plan_transform
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _BLOCK = 1024  # samples of which the best boxcar is kept
 _SHORTEST = 64  # samples that every series must have
-_SMEAR = 1.386  # loss of S/N of a Gaussian is this * mean square error / FWHM^2, for small errors: 4 ln 2 / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,26 +48,6 @@ class Search:
         return pulses(self.detections, self.band_mhz, self.k_dm)
 
 
-def dm_trials(
-    dm_min: float, dm_max: float, across_s: float, width_s: float, loss: float = 0.05
-) -> npt.NDArray[np.float64]:
-    """Evenly spaced DMs such that a pulse between two of them loses at most this fraction of its S/N.
-
-    Parameters
-    ----------
-    dm_min, dm_max : pc/cm^3
-    across_s : delay across the band per unit of DM, s cm^3 / pc
-    width_s : full width at half maximum of the narrowest Gaussian pulse
-
-    Returns
-    -------
-    (n_trial)
-    """
-    # half a step spreads the channels evenly over half of the step's sweep: mean square sweep^2 / 48
-    sweep = width_s * sqrt(48 * loss / _SMEAR)
-    return np.linspace(dm_min, dm_max, max(2, int(np.ceil((dm_max - dm_min) * across_s / sweep)) + 1))
-
-
 def search(
     spectra: Spectra,
     dm_min: float,
@@ -79,6 +58,7 @@ def search(
     width_min_s: float | None = None,
     n_width: int = 9,
     loss: float = 0.01,
+    downsample: bool = False,
     nthreads: int = 0,
 ) -> Search:
     """Dedisperse at many DMs and keep the best boxcars.
@@ -92,6 +72,8 @@ def search(
     width_min_s : full width at half maximum of the narrowest pulse for which losses are bounded; default a sample
     n_width : boxcars of 1, 2, 4, ... 2^(n_width - 1) samples
     loss : S/N that approximate delays may cost, at most; 0 for exact delays
+    downsample : where channels smear pulses, average samples and take wider steps of DM (`dm_plan.plan_dms`), at a
+        further loss of at most `loss`; takes the place of `dms`
     nthreads : 0 for all cores; the result does not depend on it
 
     Returns
@@ -102,6 +84,12 @@ def search(
     ------
     InputError : the pulse of the highest DM sweeps out of the data, or all channels are masked
     """
+    if downsample:
+        if dms is not None or not 0 < loss < 1:
+            raise InputError("to average samples where channels smear, give a loss and no DMs")
+        return _search_stages(
+            spectra, dm_min, dm_max, threshold, width_min_s or spectra.dt, n_width, loss, nthreads
+        )
     per_dm = delay_per_dm(spectra.freqs, "top", spectra.k_dm)
     width_s = spectra.dt if width_min_s is None else width_min_s
     if not (np.isfinite([dm_min, dm_max]).all() and spectra.dm <= dm_min <= dm_max and width_s > 0):
@@ -163,6 +151,56 @@ def search(
         detections[name] = table[:, k]
     band = (float(spectra.freqs[0]), float(spectra.freqs[-1]))
     return Search(trials, best_snr, best_time, best_width, detections, transform.loss, spectra.k_dm, band)
+
+
+def _search_stages(
+    spectra: Spectra,
+    dm_min: float,
+    dm_max: float,
+    threshold: float,
+    width_s: float,
+    n_width: int,
+    loss: float,
+    nthreads: int,
+) -> Search:
+    stages = plan_dms(
+        spectra.freqs,
+        spectra.dt,
+        dm_min,
+        dm_max,
+        width_s,
+        average_loss=loss,
+        k_dm=spectra.k_dm,
+        dm_data=spectra.dm,
+    )
+    parts = []
+    factor = 1
+    for stage in stages:
+        if stage.downsample > factor:
+            spectra = spectra.downsample(stage.downsample // factor)
+            factor = stage.downsample
+        part = search(
+            spectra,
+            float(stage.dms[0]),
+            float(stage.dms[-1]),
+            dms=stage.dms,
+            threshold=threshold,
+            width_min_s=stage.width_s,
+            n_width=max(1, n_width - factor.bit_length() + 1),
+            loss=loss,
+            nthreads=nthreads,
+        )
+        parts.append(replace(part, loss=1 - (1 - part.loss) * (1 - stage.loss)))
+    table = np.concatenate([part.detections for part in parts])
+    return replace(
+        parts[0],
+        dms=np.concatenate([part.dms for part in parts]),
+        snr=np.concatenate([part.snr for part in parts]),
+        time_s=np.concatenate([part.time_s for part in parts]),
+        width_s=np.concatenate([part.width_s for part in parts]),
+        detections=table[np.argsort(-table["snr"], kind="stable")],
+        loss=max(part.loss for part in parts),
+    )
 
 
 def _usable(
