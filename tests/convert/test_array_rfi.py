@@ -106,6 +106,17 @@ def test_faint_shapes_are_found(name, channels, excess):
     assert np.isnan(significance[:, FLAGGED]).all()
 
 
+def test_strong_bursts_do_not_spoil_the_line():
+    """A burst of ten thousand times the noise near the end, another of a tenth of it: only they are flagged."""
+    sums, counts = noise(29, 384, 2000)
+    sums[25:27, 66:76] *= 1e4
+    sums[5, 66:76] *= 1e3
+    _, matches = match(sums, counts, FLAGGED, SHAPES)
+    wanted = np.zeros((29, 384), bool)
+    wanted[[5, 25, 26], 66:76] = True
+    np.testing.assert_array_equal(matches.flags, wanted & ~FLAGGED)
+
+
 def test_drift_of_the_receivers_is_no_interference():
     sums, counts = noise(60, 384, 4000)
     sums *= np.linspace(1, 1.05, 60)[:, None, None]

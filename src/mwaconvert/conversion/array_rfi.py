@@ -8,7 +8,7 @@ against it, the strongest first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,8 @@ DRIFT_DIFFERENCES = 12
 LEAST_TIMES = 4
 #: integrations read at a time
 WINDOW = 16
+#: of the strongest: what is weaker waits for a later round, as the strong spoil the means
+ROUND_FRACTION = 0.2
 #: more rounds than there can be different shapes at work at one time
 ROUNDS = 1000
 #: all: their mean, for interference without polarisation
@@ -91,8 +93,8 @@ class ArrayRfi:
 
     Attributes
     ----------
-    significance : (n_times - 1, n_channel) of each difference of integrations in standard deviations, largest
-        polarisation; NaN where there is none
+    significance : (n_times - 1, n_channel) of each difference of integrations in standard deviations, all
+        polarisations together; NaN where there is none
     flags : (n_times, n_channel) integrations and channels to flag on all baselines
     events : strongest first
     n_baselines : that entered
@@ -262,7 +264,9 @@ def match(
     """Match shapes against the incoherent mean until nothing is above the threshold.
 
     In each round every difference of integrations gives its most significant shape, a single channel among
-    them; then the mean (and drift) of the channels is worked out again without what was found.
+    them, unless it is much weaker than that of another one; then what is expected of the channels is worked out
+    again without what was found: from medians first, which the strongest interference does not spoil, from means
+    when medians show nothing more.
 
     Parameters
     ----------
@@ -282,9 +286,10 @@ def match(
     z = np.zeros(mean.shape)
     stale = np.ones(len(flagged), np.bool_)
     members = np.array([shape.channels for shape in shapes], np.float64).reshape(len(shapes), len(flagged))
-    scale = 1.0
+    scale, expect = 1.0, _resistant_line
     for round_ in range(ROUNDS):
-        z[:, stale] = _significance(mean[:, stale], scatter[:, stale], there[:, stale] & ~found[:, stale])
+        good = there[:, stale] & ~found[:, stale]
+        z[:, stale] = _significance(mean[:, stale], scatter[:, stale], good, expect)
         if round_ == 0:
             scale = _excess(z[there])
         free = there & ~found
@@ -299,7 +304,8 @@ def match(
         wide[n < LEAST_CHANNELS] = 0
         best_narrow = narrow.max(axis=1, initial=0)
         best_wide = wide.max(axis=(1, 2), initial=0)
-        for t in np.flatnonzero(np.maximum(best_narrow, best_wide) > threshold):
+        best = np.maximum(best_narrow, best_wide)
+        for t in np.flatnonzero(best > max(threshold, ROUND_FRACTION * best.max(initial=0))):
             if best_wide[t] >= best_narrow[t]:
                 shape, pol = divmod(int(wide[t].argmax()), len(POLARISATIONS))
                 channels = shapes[shape].channels & free[t]
@@ -313,27 +319,59 @@ def match(
             found[t] |= channels
             stale |= channels
         if not stale.any():
-            break
-    shown = np.where(there, z.max(axis=2) / scale, np.nan).astype(np.float32)
+            if expect is _least_squares_line:
+                break
+            expect = _least_squares_line
+            stale = np.ones(len(flagged), np.bool_)
+    shown = np.where(there, z.sum(axis=2) / 2 / scale, np.nan).astype(np.float32)
     return shown, Matches(found, matches)
 
 
-def _significance(mean: FloatArray, scatter: FloatArray, good: BoolArray) -> FloatArray:
-    """(n_difference, n_channel, 4): distance from the mean over the good ones, which may drift linearly.
+def _significance(
+    mean: FloatArray,
+    scatter: FloatArray,
+    good: BoolArray,
+    expect: Callable[[FloatArray, BoolArray], FloatArray],
+) -> FloatArray:
+    """(n_difference, n_channel, 4): distance from what is expected.
 
     0 for channels of which less than two are good.
     """
+    expected = expect(mean, good)
+    usable = (np.sum(good, axis=0) >= 2)[:, np.newaxis] & (expected > 0)
+    return np.where(usable, (mean / np.where(usable, expected, 1) - 1) / scatter, 0)
+
+
+def _least_squares_line(mean: FloatArray, good: BoolArray) -> FloatArray:
+    """The mean over the good differences, with a slope if there are enough of them."""
     w = good[..., None].astype(np.float64)
     n = np.maximum(w.sum(axis=0), 1)
-    average = (w * mean).sum(axis=0) / n
-    expected = np.broadcast_to(average, mean.shape)
     t = np.arange(len(mean), dtype=np.float64)[:, None, None]
     t = t - (w * t).sum(axis=0) / n
     spread = (w * t**2).sum(axis=0)
     slope = (w * t * mean).sum(axis=0) / np.where(spread > 0, spread, 1)
-    expected = expected + np.where(n >= DRIFT_DIFFERENCES, slope * t, 0)
-    usable = (n >= 2) & (expected > 0)
-    return np.where(usable, (mean / np.where(usable, expected, 1) - 1) / scatter, 0)
+    return np.asarray((w * mean).sum(axis=0) / n + np.where(n >= DRIFT_DIFFERENCES, slope * t, 0))
+
+
+def _resistant_line(mean: FloatArray, good: BoolArray) -> FloatArray:
+    """The same from medians: of all, and the slope from pairs half of the time apart."""
+    half = len(mean) // 2
+    slope = np.zeros(mean.shape[1:])
+    if half:
+        pairs = good[half:] & good[: len(mean) - half]
+        slope = _median((mean[half:] - mean[: len(mean) - half]) / half, pairs)
+    enough = (np.sum(good, axis=0) >= DRIFT_DIFFERENCES)[:, np.newaxis]
+    drift = np.where(enough, slope, 0) * np.arange(len(mean), dtype=np.float64)[:, None, None]
+    return np.asarray(drift + _median(mean - drift, good))
+
+
+def _median(values: FloatArray, good: BoolArray) -> FloatArray:
+    """(n_channel, 4) over the good ones of (n, n_channel, 4); 0 where there are none."""
+    if len(good) == 0:
+        return np.zeros(values.shape[1:])
+    some: BoolArray = np.logical_or.reduce(good, axis=0)
+    chosen = np.where((good | ~some)[..., np.newaxis], values, np.nan)
+    return np.where(some[:, np.newaxis], np.nanmedian(chosen, axis=0), 0)
 
 
 def _excess(z: FloatArray) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.conversion.report_text import LOUD, relative_noise
+from mwaconvert.conversion.report_text import LOUD, plural, relative_noise
 from mwaconvert.observation.model import FloatArray
 from mwaconvert.qa.drawing import (
     ACCENT,
@@ -82,8 +82,11 @@ def draw_array_rfi(ax: Axes, data: QaCollector, found: ArrayRfi) -> None:
         size = (event.timesteps[1] - event.timesteps[0] + 1) * step
         ax.add_patch(Rectangle((low, start), high - low, size, fill=False, color=INK, linewidth=0.8))
     colour_bar(ax, drawn, "difference in time (sigma)")
-    shapes = list(dict.fromkeys(event.shape for event in found.events[:BOXES]))
-    title(ax, "Mean over baselines of changes in time", ", ".join(shapes) or "nothing found")
+    n = len(found.events)
+    remark = (
+        "nothing found" if n == 0 else f"{plural(n, 'event')}" + (f", {BOXES} framed" if n > BOXES else "")
+    )
+    title(ax, "Mean over baselines of changes in time", remark)
 
 
 def draw_noise(ax: Axes, data: QaCollector, report: Report | FileReport) -> None:
