@@ -1,3 +1,5 @@
+#include <optional>
+
 #include "arrays.hpp"
 #include "mwaconvert/boxcar.hpp"
 #include "mwaconvert/dedisperse.hpp"
@@ -89,14 +91,20 @@ void register_transients(py::module_& m) {
   m.def(
       "unpack",
       [](const Array<uint8_t>& in, int64_t offset, int n_bits, bool first_high, bool reverse,
-         Array<uint8_t>& out, int nthreads) {
+         Array<uint8_t>& out, int nthreads, std::optional<int64_t> column) {
         const auto x = view<uint8_t, 2>(in, "in", {-1, -1});
-        const auto o = mutable_view<uint8_t, 2>(out, "out", {-1, -1});
+        auto o = mutable_view<uint8_t, 2>(out, "out", {-1, -1});
+        if (column) {  // only the columns of these spectra
+          if (*column < 0 || *column + x.shape[0] > o.shape[1])
+            throw InputError("unpack: spectra beyond the columns of out");
+          o.data += *column;
+          o.shape[1] = x.shape[0];
+        }
         py::gil_scoped_release release;
         unpack(x, offset, n_bits, first_high, reverse, o, nthreads);
       },
       "in"_a.noconvert(), "offset"_a, "n_bits"_a, "first_high"_a, "reverse"_a, "out"_a.noconvert(),
-      "nthreads"_a = 0,
+      "nthreads"_a = 0, "column"_a = py::none(),
       "Unpack and transpose spectra of 1 to 8 bits; see cpp/include/mwaconvert/unpack.hpp.");
   define_unpack<int8_t>(m);
   define_unpack<uint16_t>(m);

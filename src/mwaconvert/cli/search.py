@@ -194,7 +194,7 @@ def _describe(plan: Survey) -> None:
             "DMs": f"{plan.dm_min:g} to {plan.dm_max:g} pc/cm^3 (K = {stream.k_dm:.9g} MHz^2 s cm^3 / pc)",
             "sweep": f"{plan.sweep} samples, {plan.sweep * stream.dt:.6g} s",
             "segments": f"{len(plan.segments)} of up to {longest} samples ({longest * stream.dt:.4g} s)",
-            "gulps": f"{plan.gulp} samples",
+            "gulps": f"{min(plan.gulp, longest)} samples",
             "memory": f"about {size_text(plan.memory_bytes)}",
         }
     )

@@ -39,6 +39,7 @@ DEDISPERSED = (
     6,
 )  # data_type of time series and of sub-bands; refdm of others is what was done to voltages
 _LONGEST_WORD = 80
+_PIECE_BYTES = 4 << 20
 _LONGEST_HEADER = 32 << 20  # a table of frequencies of so many channels
 
 
@@ -161,6 +162,8 @@ class FilterbankStream(Stream):
     FormatError : the header is not sound, or the file ends before its samples
     """
 
+    frugal = True
+
     def __init__(self, path: Path) -> None:
         header = read_header(path)
         self._header = header
@@ -183,12 +186,9 @@ class FilterbankStream(Stream):
         )
 
     def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:
-        rows = self._rows.read(first, count)
-        summed = [
-            _channels(rows, self._header, k, self.descending, nthreads)
-            for k in range(2 if self._header.nifs == 2 else 1)
-        ]
-        return (summed[0] if len(summed) == 1 else summed[0].astype(np.float32) + summed[1]), None
+        n_sum = 2 if self._header.nifs == 2 else 1
+        summed = [self._rows.channels(first, count, k, self.descending, nthreads) for k in range(n_sum)]
+        return (summed[0] if n_sum == 1 else summed[0].astype(np.float32) + summed[1]), None
 
 
 def read_series(path: Path) -> tuple[Header, npt.NDArray[np.float32]]:
@@ -212,7 +212,7 @@ def read_series(path: Path) -> tuple[Header, npt.NDArray[np.float32]]:
             f"{path}: expected a series, found {header.nchans} channels: open it as a filterbank"
         )
     rows, _ = _rows(path, header)
-    return header, _channels(rows.read(0, len(rows)), header, 0, False, 1)[0].astype(np.float32)
+    return header, rows.channels(0, len(rows), 0, False, 1)[0].astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -220,19 +220,44 @@ class _Rows:
     """The spectra as they are. Read rather than mapped: pages of a mapping count as memory of the process."""
 
     path: Path
-    begin: int
+    header: Header
     count: int
     row: int  # bytes
 
     def __len__(self) -> int:
         return self.count
 
-    def read(self, first: int, count: int) -> npt.NDArray[np.uint8]:
-        """(count, bytes)"""
-        raw = np.fromfile(self.path, np.uint8, count * self.row, offset=self.begin + first * self.row)
-        if raw.size != count * self.row:
-            raise FormatError(f"{self.path}: became shorter while it was read")
-        return raw.reshape(count, self.row)
+    def channels(self, first: int, count: int, k_if: int, reverse: bool, nthreads: int) -> npt.NDArray[Any]:
+        """(nchans, count) of one IF, in pieces that stay in the cache."""
+        head = self.header
+        shape = (head.nchans, count)
+        packed = head.nbits <= 8 and not (head.nbits == 8 and head.signed)
+        out: npt.NDArray[Any] = np.empty(shape, np.uint8 if packed else np.float32)
+        step = max(1, _PIECE_BYTES // self.row)
+        buffer = np.empty((min(step, count), self.row), np.uint8)
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(head.n_bytes + first * self.row)
+            for begin in range(0, count, step):
+                rows = buffer[: min(step, count - begin)]
+                if _fill(file, rows) != rows.nbytes:
+                    raise FormatError(f"{self.path}: became shorter while it was read")
+                if packed:
+                    offset = k_if * head.nchans * head.nbits // 8
+                    _core.unpack(rows, offset, head.nbits, False, reverse, out, nthreads, begin)
+                    continue
+                numbers = rows.view({8: "i1", 16: "<u2", 32: "<f4"}[head.nbits])
+                block = np.empty((head.nchans, len(rows)), np.float32)
+                _core.unpack_numbers(numbers, k_if * head.nchans, reverse, block, nthreads)
+                out[:, begin : begin + len(rows)] = block
+        return out
+
+
+def _fill(file: Any, rows: npt.NDArray[np.uint8]) -> int:
+    """Read into an array; the number of bytes that there were."""
+    view, done = rows.data.cast("B"), 0
+    while done < len(view) and (n := file.readinto(view[done:])):
+        done += n
+    return done
 
 
 def _rows(path: Path, header: Header) -> tuple[_Rows, list[str]]:
@@ -251,26 +276,4 @@ def _rows(path: Path, header: Header) -> tuple[_Rows, list[str]]:
         n_samp = stated
     elif rest:
         notes.append(f"the last spectrum is cut and was left out ({rest} of {row} bytes)")
-    return _Rows(path, header.n_bytes, n_samp, row), notes
-
-
-def _channels(
-    rows: npt.NDArray[np.uint8], header: Header, k_if: int, reverse: bool, nthreads: int
-) -> npt.NDArray[Any]:
-    """(nchans, nsamples) of one IF."""
-    shape = (header.nchans, len(rows))
-    if header.nbits <= 8 and not (header.nbits == 8 and header.signed):
-        out = np.empty(shape, np.uint8)
-        _core.unpack(
-            rows, k_if * header.nchans * header.nbits // 8, header.nbits, False, reverse, out, nthreads
-        )
-        return out
-    kind = {8: "i1", 16: "<u2", 32: "<f4"}[header.nbits]
-    numbers = np.empty(shape, np.float32)
-    step = max(1, (64 << 20) // rows.shape[1])  # a copy, since the header rarely leaves numbers aligned
-    for begin in range(0, len(rows), step):
-        part = np.array(rows[begin : begin + step]).view(kind)
-        block = np.empty((header.nchans, len(part)), np.float32)
-        _core.unpack_numbers(part, k_if * header.nchans, reverse, block, nthreads)
-        numbers[:, begin : begin + len(part)] = block
-    return numbers
+    return _Rows(path, header, n_samp, row), notes

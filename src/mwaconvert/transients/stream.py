@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +85,9 @@ class Stream:
             self.notes = (*self.notes, "the start time is not a number and was left out")
         self.descending = bool(steps.size and steps[0] < 0)
         self.freqs = np.ascontiguousarray(freqs[::-1]) if self.descending else freqs
+
+    #: whether `read` takes hardly more memory than what it returns, however much that is
+    frugal: ClassVar[bool] = False
 
     @property
     def nchan(self) -> int:

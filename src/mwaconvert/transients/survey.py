@@ -15,7 +15,7 @@ from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients.prepare import Preparation, Progress
 from mwaconvert.transients.search import Search
 from mwaconvert.transients.spectra import Spectra
-from mwaconvert.transients.stream import Stream
+from mwaconvert.transients.stream import Stream, Weights
 
 Clean = Callable[[Spectra], Spectra]
 
@@ -58,7 +58,7 @@ class Survey:
             item *= 2
         series = longest * _SERIES * 4 * (3 if stream.weighted else 1)
         return (
-            (longest + self.gulp) * stream.nchan * (item + np.dtype(stream.dtype).itemsize)
+            (longest + min(longest, self.gulp)) * stream.nchan * (item + np.dtype(stream.dtype).itemsize)
             + series
             + _WORK_BYTES
         )
@@ -169,7 +169,7 @@ def plan_survey(
         sweep,
         margin,
         tuple(range(a, b) for a, b in pairwise(edges)),
-        gulp or max(1, _GULP_BYTES // stream.bytes_per_sample),
+        gulp or (stream.nsamp if stream.frugal else max(1, _GULP_BYTES // stream.bytes_per_sample)),
         tuple(clean),
     )
 
@@ -187,6 +187,13 @@ class _Window:
         """Samples low to high, neither of them lower than before."""
         shape = (self._stream.nchan, high - low)
         kept = max(0, self._high - low)
+        if not kept and self._gulp >= high - low:
+            spectra = self._stream.spectra(low, high - low, self._nthreads)
+            weights = spectra.weights
+            if weights is not None and weights.ndim == 1:
+                weights = np.ascontiguousarray(np.broadcast_to(weights[:, None], shape))
+            self._data, self._weights, self._low, self._high = spectra.data, weights, low, high
+            return self._prepare(replace(spectra, weights=_if_any(weights)))
         data = np.empty(shape, self._stream.dtype)
         weights = None if self._weights is None else np.ones(shape, np.float32)
         if kept:
@@ -205,19 +212,22 @@ class _Window:
             elif weights is not None:
                 weights[:, place] = 1
         self._low, self._high = low, high
-        if weights is not None and (weights == 1).all():
-            weights = None
         stream = self._stream
         spectra = Spectra(
             data,
             stream.freqs,
             stream.dt,
-            weights=weights,
+            weights=_if_any(weights),
             dm=stream.dm,
             source=stream.source,
             k_dm=stream.k_dm,
         )
         return self._prepare(spectra)
+
+
+def _if_any(weights: Weights) -> Weights:
+    """None where all weights are 1: what a segment holds decides, not how it was read."""
+    return None if weights is None or (weights == 1).all() else weights
 
 
 def _better(one: Search, other: Search) -> Search:
