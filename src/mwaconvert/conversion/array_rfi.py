@@ -43,6 +43,8 @@ LEAST_CHANNELS = 4
 DRIFT_DIFFERENCES = 12
 #: integrations that make differences enough to compare
 LEAST_TIMES = 4
+#: channels worked on at a time
+COLUMNS = 128
 #: integrations read at a time
 WINDOW = 16
 #: of the strongest: what is weaker waits for a later round, as the strong spoil the means
@@ -279,43 +281,41 @@ def match(
     matches
     """
     there = (counts > 0).all(axis=2) & ~flagged
-    mean = np.where(there[..., None], sums / np.maximum(counts, 1), 0)
-    scatter = np.sqrt(RAYLEIGH / np.maximum(counts, 1))
+    z = np.zeros(sums.shape, np.float32)
+    usable = np.zeros((*there.shape, len(POLARISATIONS)), np.float32)  # z of what is not found yet
     found = np.zeros(there.shape, np.bool_)
     matches: list[Match] = []
-    z = np.zeros(mean.shape)
+    spans = [np.flatnonzero(shape.channels)[[0, -1]] + (0, 1) for shape in shapes]
+    wide = np.zeros((len(there), len(shapes), len(POLARISATIONS)), np.float32)
     stale = np.ones(len(flagged), np.bool_)
-    members = np.array([shape.channels for shape in shapes], np.float64).reshape(len(shapes), len(flagged))
-    scale, expect = 1.0, _resistant_line
-    for round_ in range(ROUNDS):
-        good = there[:, stale] & ~found[:, stale]
-        z[:, stale] = _significance(mean[:, stale], scatter[:, stale], good, expect)
-        if round_ == 0:
-            scale = _excess(z[there])
-        free = there & ~found
-        usable = np.where(free[..., None], z / scale, 0)
-        usable = np.concatenate([usable, usable.sum(axis=2, keepdims=True) / 2], axis=2)
+    scale, expect = 0.0, _resistant_line
+    for _ in range(ROUNDS):
+        for columns in np.array_split(np.flatnonzero(stale), -(-int(stale.sum()) // COLUMNS)):
+            free = there[:, columns] & ~found[:, columns]
+            z[:, columns] = _significance(sums[:, columns], counts[:, columns], free, expect)
+        scale = scale or _excess(z[there].astype(np.float64))
+        usable[:, stale, :4] = np.where((there & ~found)[:, stale, None], z[:, stale] / np.float32(scale), 0)
+        usable[:, stale, 4] = usable[:, stale, :4].sum(axis=2) / 2
+        for k, (begin, end) in enumerate(spans):
+            if stale[begin:end].any():
+                n = (there & ~found)[:, begin:end].sum(axis=1)
+                total = usable[:, begin:end].sum(axis=1) / np.sqrt(np.maximum(n, 1))[:, None]
+                wide[:, k] = np.where((n >= LEAST_CHANNELS)[:, None], total, 0)
         stale = np.zeros(len(flagged), np.bool_)
-        narrow = usable.max(axis=2)
-        n = free @ members.T  # (n_difference, n_shape)
-        wide = (usable.transpose(0, 2, 1) @ members.T).transpose(0, 2, 1) / np.sqrt(np.maximum(n, 1))[
-            ..., None
-        ]
-        wide[n < LEAST_CHANNELS] = 0
-        best_narrow = narrow.max(axis=1, initial=0)
+        best_narrow = usable.max(axis=(1, 2), initial=0)
         best_wide = wide.max(axis=(1, 2), initial=0)
         best = np.maximum(best_narrow, best_wide)
-        for t in np.flatnonzero(best > max(threshold, ROUND_FRACTION * best.max(initial=0))):
+        for t in np.flatnonzero(best > max(threshold, ROUND_FRACTION * best.max(initial=0))).tolist():
             if best_wide[t] >= best_narrow[t]:
                 shape, pol = divmod(int(wide[t].argmax()), len(POLARISATIONS))
-                channels = shapes[shape].channels & free[t]
-                span = np.flatnonzero(shapes[shape].channels)[[0, -1]].tolist()
-                matches.append((int(t), shapes[shape].name, *span, float(best_wide[t]), pol))
+                begin, end = spans[shape].tolist()
+                matches.append((t, shapes[shape].name, begin, end - 1, float(best_wide[t]), pol))
+                channels = shapes[shape].channels & there[t] & ~found[t]
             else:
-                channels = narrow[t] > threshold
+                channels = usable[t].max(axis=1) > threshold
                 for c in np.flatnonzero(channels).tolist():
                     pol = int(usable[t, c].argmax())
-                    matches.append((int(t), "narrowband", c, c, float(narrow[t, c]), pol))
+                    matches.append((t, "narrowband", c, c, float(usable[t, c, pol]), pol))
             found[t] |= channels
             stale |= channels
         if not stale.any():
@@ -328,18 +328,20 @@ def match(
 
 
 def _significance(
-    mean: FloatArray,
-    scatter: FloatArray,
+    sums: FloatArray,
+    counts: npt.NDArray[np.int64],
     good: BoolArray,
     expect: Callable[[FloatArray, BoolArray], FloatArray],
 ) -> FloatArray:
-    """(n_difference, n_channel, 4): distance from what is expected.
+    """(n_difference, n_channel, 4): distance from what is expected, in standard deviations of noise.
 
     0 for channels of which less than two are good.
     """
+    n = np.maximum(counts, 1)
+    mean = sums / n
     expected = expect(mean, good)
-    usable = (np.sum(good, axis=0) >= 2)[:, np.newaxis] & (expected > 0)
-    return np.where(usable, (mean / np.where(usable, expected, 1) - 1) / scatter, 0)
+    usable = (np.sum(good, axis=0) >= 2)[:, np.newaxis] & (expected > 0) & (counts > 0)
+    return np.where(usable, (mean / np.where(usable, expected, 1) - 1) / np.sqrt(RAYLEIGH / n), 0)
 
 
 def _least_squares_line(mean: FloatArray, good: BoolArray) -> FloatArray:
