@@ -35,6 +35,7 @@ format: $(VENV)/lint-installed  ## write Python and C++ files in the project's f
 
 bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--scale small" for a quick look
 	$(BIN)/python benchmarks/ratios.py $(ARGS)
+	$(BIN)/python benchmarks/transients.py
 
 clean:
 	rm -rf build demo $(VENV)

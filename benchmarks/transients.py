@@ -172,6 +172,22 @@ def transform(name: str, w: Workload, data: np.ndarray, n_trial: int, threads: i
     return numpy_rate
 
 
+def one_dm(w: Workload, data: np.ndarray, threads: int) -> None:
+    """A waterfall at one DM to a series, beside `your` where it is installed."""
+    dm = w.dms[w.k_true]
+    spectra = transients.Spectra(data, w.freqs, w.tsamp)
+    n_out = spectra.series([dm]).shape[1]
+    rate = w.nchan * n_out / best(lambda: spectra.series([dm], nthreads=threads)) / 1e9
+    try:
+        from your.utils.astro import dedisperse
+    except ImportError:
+        line("one DM", rate, "Gadd/s", None, "your is not installed: no comparison")
+        return
+    floats = np.ascontiguousarray(data[::-1].T, np.float32)
+    theirs = w.nchan * n_out / best(lambda: dedisperse(floats, dm, w.tsamp, w.freqs[::-1]).sum(1)) / 1e9
+    line("one DM", rate, "Gadd/s", None, f"{rate / theirs:8.1f} x your")
+
+
 def boxcars(threads: int) -> None:
     series = np.random.default_rng(0).standard_normal((64, 52574), dtype=np.float32)
     mean, sigma = np.empty(64, np.float32), np.empty(64, np.float32)
@@ -339,6 +355,7 @@ def main() -> None:
         w = WORKLOADS[name]
         data = generate(w)
         transform(name, w, data, options.trials, options.threads)
+        one_dm(w, data, options.threads)
         if name == "apertif":
             end_to_end(w, data, options.threads)
 

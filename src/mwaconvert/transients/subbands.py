@@ -19,7 +19,7 @@ from mwaconvert.transients.dispersion import delay_samples
 _STAGE_SAMPLES = 4096  # output samples that share one alignment in the kernel
 _MOST_BYTES = 257  # channels of 8 bits in a sub-band
 _BINS = 16  # of the delay error, per sample
-_GROUPS = 64  # of which the edges are tried
+_GROUPS, _FEW_GROUPS = 64, 8  # of which the edges are tried: for the bound, and for a first look
 _FWHM = 2.354820045  # of a Gaussian of unit standard deviation
 
 
@@ -84,8 +84,13 @@ def plan_subbands(
             if cost < 0.8 * n_chan and smear**2 / 48 < tolerated:
                 options.append((cost, trials, n_sub))
     for cost, trials, n_sub in sorted(options)[:12]:
-        plan = _make_plan(dms, per_dm_samples, width_samples, step, trials, n_sub, cost, is_bytes)
-        if plan.loss <= max_loss:
+        for n_group in (_FEW_GROUPS, _GROUPS):
+            plan = _make_plan(
+                dms, per_dm_samples, width_samples, step, trials, n_sub, cost, is_bytes, n_group
+            )
+            if plan.loss > max_loss:
+                break
+        else:
             return plan
     return None
 
@@ -99,6 +104,7 @@ def _make_plan(
     n_sub: int,
     cost: float,
     is_bytes: bool,
+    groups_tried: int,
 ) -> SubbandPlan:
     edges = equal_delays(per_dm, n_sub, _MOST_BYTES if is_bytes else per_dm.size)
     sizes = np.diff(edges)
@@ -109,7 +115,7 @@ def _make_plan(
     across = delay_samples(dms, middle)
 
     # pulses at the edges of groups, and half a step beyond them
-    groups = np.unique(np.linspace(0, n_group - 1, _GROUPS).astype(int))
+    groups = np.unique(np.linspace(0, n_group - 1, groups_tried).astype(int))
     first, last = groups * trials, np.minimum(groups * trials + trials, dms.size) - 1
     trial = np.concatenate([first, last, first, last])
     off = np.repeat([0.0, 0.0, -step / 2, step / 2], groups.size)
