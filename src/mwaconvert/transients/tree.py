@@ -29,7 +29,7 @@ Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 
 _MOST_BYTES = 257  # channels of 8 bits in a sum of 16 bits
-_BLOCK = 128  # rows of the highest level that are computed together
+_BLOCK = 256  # rows of the highest level that are computed together
 _GOLDEN = 0.6180339887498949
 _FWHM = 2.354820045  # of a Gaussian of unit standard deviation
 _WORST, _OTHERS = 8, 24  # trials of which the loss is computed
@@ -149,7 +149,7 @@ def plan_tree(
         )
         if plan.loss <= max_loss:
             return plan
-        tolerated *= min(0.95, 0.98 * max_loss / plan.loss)
+        tolerated *= min(0.95, 0.97 * (max_loss / plan.loss) ** 1.5)
     return None
 
 
