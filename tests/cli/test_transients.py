@@ -195,6 +195,13 @@ def test_waterfalls(run):
     done(run("waterfall", "w.npz", "-o", "v.png", "--mask-var", 1.5, "--mask-sum", 1000))
 
 
+def test_a_series_is_drawn_and_searched(run):
+    done(run("dedisperse", "a.fil", "--dm", DM, "-o", "s.dat"))
+    done(run("waterfall", "s.dat", "-o", "s.png"))
+    assert "1 candidates" in done(run("search", "s.dat", "--dm-range", DM, DM))
+    assert "at DM 300" in refused(run("search", "s.dat", "--dm-range", 0, 10))
+
+
 def image_size(name: str) -> tuple[int, int]:
     raw = Path(name).read_bytes()
     return int.from_bytes(raw[16:20]), int.from_bytes(raw[20:24])
@@ -282,3 +289,55 @@ def test_matplotlib_is_an_extra(run, monkeypatch):
     message = refused(run("waterfall", "a.fil", "--dm", DM))
     assert "pip install 'mwaconvert[plot]'" in message
     assert "mwaconvert[plot]" in refused(run("search", "a.fil", "--dm-range", 0, 10, "--plots", "x"))
+
+
+DAMAGED = {
+    "empty": (b"", "found an empty file"),
+    "magic": (b"\x7fELF" + bytes(60), "expected a SIGPROC filterbank"),
+    "cut header": (b"\x0c\x00\x00\x00HEADER_START\x06\x00\x00\x00nch", "ends inside its header"),
+    "no nchans": (b"nchans", "the header has no nchans"),
+    "absurd": (b"foff", "not at positive frequencies"),
+    "cut data": (b"data", "no spectrum after the header"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+@pytest.mark.parametrize(
+    "verb", ["dedisperse x.fil --dm 1", "search x.fil --dm-range 0 1", "waterfall x.fil", "fil-info x.fil"]
+)
+def test_damaged_files(run, verb, what):
+    """One sentence that names the file, and nothing is left behind."""
+    raw, message = DAMAGED[what]
+    sound = Path("a.fil").read_bytes()
+    end = sound.index(b"HEADER_END") + 10
+    if what == "no nchans":
+        at = sound.index(b"\x06\x00\x00\x00nchans")
+        raw = sound[:at] + sound[at + 14 :]
+    elif what == "absurd":
+        at = sound.index(b"foff") + 4
+        raw = sound[:at] + np.float64(-1e6).tobytes() + sound[at + 8 :]
+    elif what == "cut data":
+        raw = sound[: end + 31]
+    Path("x.fil").write_bytes(raw)
+    sentence = refused(run(*verb.split()))
+    assert message in sentence
+    assert "x.fil" in sentence
+    assert files() == ["a.fil", "x.fil"]
+
+
+def test_every_sample_that_has_all_channels_is_there(run):
+    """No segment or block is left out at the end, of a series or of a search."""
+    done(run("dedisperse", "a.fil", "--dm", DM, "-o", "s.dat"))
+    delay = round(DM / 2.41e-4 * (FREQS[0] ** -2 - FREQS[-1] ** -2) / DT)
+    assert transients.open("s.dat").nsamp == 4000 - delay
+    data = transients.open("a.fil").data.astype(float)
+    late = 4000 - 3 - np.rint(DM / 2.41e-4 * (FREQS[0] ** -2 - FREQS**-2) / DT).astype(int)
+    for channel, at in enumerate(late):
+        data[channel, at : at + 3] += 60
+    with FilterbankWriter(Path("b.fil"), FREQS, DT, 8) as writer:
+        writer.write(data)
+    done(run("search", "b.fil", "--dm-range", DM, DM, "--loss", 0, "-o", "b.csv"))
+    text = Path("b.csv").read_text()
+    rows = list(csv.DictReader(line for line in text.splitlines() if line[0] != "#"))
+    times = [float(row["time_s"]) for row in rows]
+    assert max(times) == pytest.approx((4000 - delay - 1.5) * DT, abs=2e-3)

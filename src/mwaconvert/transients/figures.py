@@ -159,7 +159,7 @@ def draw_panel(top: Axes, main: Axes, panel: Panel, look: Look) -> None:
         origin="lower",
         aspect="auto",
         interpolation="nearest",
-        extent=(edges[0], edges[-1], spectra.fbottom, spectra.ftop),
+        extent=(edges[0], edges[-1], *_band(spectra)),
         vmin=low,
         vmax=high,
         cmap=look.cmap,
@@ -177,7 +177,7 @@ def draw_panel(top: Axes, main: Axes, panel: Panel, look: Look) -> None:
     main.set_ylabel("Frequency [MHz]", fontsize=_FONT)
     main.tick_params(labelsize=_FONT)
     main.set_yticks(*_frequency_ticks(spectra))
-    main.set_ylim(spectra.fbottom, spectra.ftop)
+    main.set_ylim(*_band(spectra))
     if panel.title:
         top.set_title(panel.title, fontsize=_FONT)
 
@@ -354,11 +354,17 @@ def _frequency_ticks(spectra: Spectra) -> tuple[list[float], list[str]]:
     """Round frequencies and their names; the edges of the band too if they are nearly round, as 400.2 and 800.2 MHz."""
     from matplotlib.ticker import MaxNLocator
 
-    low, high = spectra.fbottom, spectra.ftop
+    low, high = _band(spectra)
     ticks = np.array(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
     slack = 0.002 * (high - low)
     ticks = ticks[(ticks >= low - slack) & (ticks <= high + slack)]
     return np.clip(ticks, low, high).tolist(), [f"{tick:.6g}" for tick in ticks]
+
+
+def _band(spectra: Spectra) -> tuple[float, float]:
+    """Edges of the band; of a single channel, whose width is not known, half a MHz to either side."""
+    half = spectra.df / 2 or 0.5
+    return float(spectra.freqs[0]) - half, float(spectra.freqs[-1]) + half
 
 
 def _left_in(panels: Sequence[Panel]) -> float:
