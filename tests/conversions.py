@@ -1,5 +1,6 @@
 """What the acceptance tests share: collecting the blocks of a plan, and reading files without this package."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ import mwalib
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.conversion.converter import Converter
 from mwaconvert.conversion.flagmask import FlagMask
-from mwaconvert.conversion.pipeline import stream_blocks
 from mwaconvert.conversion.plan import Plan
+from mwaconvert.formats.visibility import Block
 
 SPEED_OF_LIGHT_M_S = 299792458.0
 
@@ -43,8 +45,19 @@ class Converted:
         return np.signbit(self.weight)
 
 
+def converted_blocks(plan: Plan, mask: FlagMask | None = None) -> Iterator[Block]:
+    """The blocks of a plan without the cells of `mask`, in one reused buffer."""
+    with Converter(plan, mask) as converter:
+        buffers = converter.make_buffers()
+        for block, _ in converter.blocks(lambda: buffers):
+            yield block
+
+
 def collect(plan: Plan, mask: FlagMask | None = None) -> Converted:
-    """Copy the blocks of a plan into arrays; each value must come exactly once."""
+    """Copy the blocks of a plan into arrays; each value must come exactly once.
+
+    RFI is not looked for: `mask` holds what would be found.
+    """
     shape = (plan.n_times, plan.n_rows, plan.n_channels, 4)
     converted = Converted(
         np.full(shape, np.nan, np.complex64),
@@ -52,7 +65,7 @@ def collect(plan: Plan, mask: FlagMask | None = None) -> Converted:
         np.full((*shape[:2], 3), np.nan),
     )
     seen = np.zeros(shape[:2], int)
-    for block in stream_blocks(plan, mask):
+    for block in converted_blocks(plan, mask):
         converted.vis[block.time_index, block.rows] = block.vis
         converted.weight[block.time_index, block.rows] = block.weight
         converted.uvw_m[block.time_index, block.rows] = block.uvw_m
@@ -157,11 +170,11 @@ def read_uvfits(path: Path) -> dict[str, Any]:
 
 
 def write(plan: Plan, *outputs: Path) -> None:
-    """Convert into files, without a report."""
+    """Convert into files, without RFI detection and without a report."""
     from mwaconvert.conversion.outputs import open_writers
 
     writers = open_writers(plan, list(outputs))
-    for block in plan.blocks():
+    for block in converted_blocks(plan):
         for writer in writers:
             writer.write(block)
     for writer in writers:

@@ -51,8 +51,8 @@ View<const T, N> view(const py::array_t<T, Flags>& array, const std::string& nam
 }
 
 // The same for an array that the kernel writes into.
-template <typename T, int N>
-View<T, N> mutable_view(Array<T>& array, const std::string& name, std::array<int64_t, N> shape) {
+template <typename T, int N, int Flags>
+View<T, N> mutable_view(py::array_t<T, Flags>& array, const std::string& name, std::array<int64_t, N> shape) {
   if (!array.writeable()) throw InputError("array '" + name + "' is read-only");
   const View<const T, N> v = view<T, N>(array, name, shape);
   return View<T, N>{const_cast<T*>(v.data), v.shape, v.stride};

@@ -1,5 +1,7 @@
 #include "arrays.hpp"
+#include "check_chunk.hpp"
 #include "mwaconvert/rfi.hpp"
+#include "mwaconvert/rfi_input.hpp"
 #include "register.hpp"
 
 namespace mwaconvert {
@@ -22,6 +24,37 @@ void check(const RfiParameters& p) {
 View<const uint8_t, 2> cells(const Array<uint8_t>& array, const char* name, int64_t n_time, int64_t n_chan) {
   return view<uint8_t, 2>(array, name, {n_time, n_chan});
 }
+
+// The arguments common to the two correlators, checked against each other.
+struct Arguments {
+  RfiInput in;
+  View<float, 4> out;
+
+  Arguments(const Array<Chunk>& chunks, int64_t n_fine, const Array<int32_t>& antenna1,
+            const Array<int32_t>& antenna2, const std::optional<Array<Complex>>& factors,
+            Strided<float>& planes) {
+    if (n_fine < 1) throw InputError("n_fine must be at least 1");
+    in.chunks = view<Chunk, 2>(chunks, "chunks", {-1, -1});
+    for (int64_t k = 0; k < in.chunks.size(); ++k) check_chunk(in.chunks.data[k]);
+    in.n_fine = n_fine;
+    const int64_t n_channel = in.chunks.shape[1] * n_fine;
+    in.antenna1 = view<int32_t, 1>(antenna1, "antenna1", {-1});
+    const int64_t n_rows = in.antenna1.shape[0];
+    in.antenna2 = view<int32_t, 1>(antenna2, "antenna2", {n_rows});
+    if (factors) {
+      in.factors = view<Complex, 3>(*factors, "factors", {-1, 2, n_channel});
+      for (int64_t r = 0; r < n_rows; ++r)
+        for (int32_t antenna : {in.antenna1(r), in.antenna2(r)})
+          if (antenna < 0 || antenna >= in.factors.shape[0])
+            throw InputError("row " + std::to_string(r) +
+                             " names an antenna that array 'factors' does not hold");
+    }
+    out = mutable_view<float, 4>(planes, "out", {n_rows, -1, in.chunks.shape[0], n_channel});
+    if (out.shape[1] != 4 && out.shape[1] != 8) throw InputError("array 'out' must hold 4 or 8 planes");
+    if (out.stride[3] != 1 && n_channel > 1 && out.size() > 0)
+      throw InputError("array 'out': channels must be contiguous");
+  }
+};
 
 }  // namespace
 
@@ -53,11 +86,13 @@ void register_rfi(py::module_& m) {
 
   m.def(
       "rfi_flag",
-      [](const Array<Complex>& vis, const Array<uint8_t>& missing, const RfiParameters& p,
+      [](const Strided<float>& amplitude, const Array<uint8_t>& missing, const RfiParameters& p,
          Array<uint8_t>& out, int nthreads) {
         check(p);
-        const auto v = view<Complex, 4>(vis, "vis", {-1, -1, -1, 4});
-        const auto [n_baselines, n_time, n_chan, four] = v.shape;
+        const auto v = view<float, 4>(amplitude, "amplitude", {-1, 4, -1, -1});
+        const auto [n_baselines, four, n_time, n_chan] = v.shape;
+        if (v.stride[3] != 1 && n_chan > 1 && v.size() > 0)
+          throw InputError("array 'amplitude': channels must be contiguous");
         const auto mask = view<uint8_t, 3>(missing, "missing", {-1, n_time, n_chan});
         if (mask.shape[0] != 1 && mask.shape[0] != n_baselines)
           throw InputError("array 'missing' must hold one mask, or one for each baseline");
@@ -66,11 +101,80 @@ void register_rfi(py::module_& m) {
         py::gil_scoped_release release;
         rfi_flag(v, mask, p, o, nthreads);
       },
-      "vis"_a.noconvert(), "missing"_a.noconvert(), "parameters"_a, "out"_a.noconvert(), "nthreads"_a = 0,
+      "amplitude"_a.noconvert(), "missing"_a.noconvert(), "parameters"_a, "out"_a.noconvert(),
+      "nthreads"_a = 0,
       R"(Detect RFI in baselines.
 
-vis (n_baselines, n_time, n_chan, 4) complex64, missing (1 or n_baselines, n_time, n_chan) and out
-(n_baselines, n_time, n_chan) uint8.)");
+amplitude (n_baselines, 4, n_time, n_chan) float32, missing (1 or n_baselines, n_time, n_chan) and out
+(n_baselines, n_time, n_chan) uint8: 1 found, 2 missing.)");
+
+  m.def(
+      "rfi_amplitudes",
+      [](const Array<Complex>& vis, Array<float>& out, int nthreads) {
+        const auto v = view<Complex, 4>(vis, "vis", {-1, -1, -1, 4});
+        const auto o = mutable_view<float, 4>(out, "out", {v.shape[0], 4, v.shape[1], v.shape[2]});
+        if (v.size() == 0) return;
+        py::gil_scoped_release release;
+        rfi_amplitudes(v, o, nthreads);
+      },
+      "vis"_a.noconvert(), "out"_a.noconvert(), "nthreads"_a = 0,
+      "Amplitudes (n_baselines, 4, n_time, n_chan) of visibilities (n_baselines, n_time, n_chan, 4).");
+
+  m.def(
+      "rfi_read_mwax",
+      [](const Array<Chunk>& chunks, int64_t n_fine, const Array<int32_t>& antenna1,
+         const Array<int32_t>& antenna2, const std::optional<Array<Complex>>& factors,
+         const Array<int64_t>& file_row, Strided<float>& out, int nthreads) {
+        const Arguments a(chunks, n_fine, antenna1, antenna2, factors, out);
+        const auto rows = view<int64_t, 1>(file_row, "file_row", {a.in.antenna1.shape[0]});
+        for (int64_t r = 0; r < rows.shape[0]; ++r)
+          if (rows(r) < 0 || (r > 0 && rows(r) <= rows(r - 1)))
+            throw InputError("file_row must ascend from 0");
+        if (a.out.size() == 0) return;
+        py::gil_scoped_release release;
+        rfi_read_mwax(a.in, rows, a.out, nthreads);
+      },
+      "chunks"_a.noconvert(), "n_fine"_a, "antenna1"_a.noconvert(), "antenna2"_a.noconvert(),
+      "factors"_a.noconvert(), "file_row"_a.noconvert(), "out"_a.noconvert(), "nthreads"_a = 0,
+      "Read images of baselines from MWAX files; see cpp/include/mwaconvert/rfi_input.hpp.");
+
+  m.def(
+      "rfi_read_legacy",
+      [](const Array<Chunk>& chunks, int64_t n_fine, const Array<int32_t>& antenna1,
+         const Array<int32_t>& antenna2, const std::optional<Array<Complex>>& factors, int64_t n_slot,
+         const Array<int32_t>& product, const Array<uint8_t>& conjugated, double van_vleck_samples,
+         Strided<float>& out, int nthreads) {
+        const Arguments a(chunks, n_fine, antenna1, antenna2, factors, out);
+        if (n_slot < 2 || n_slot % 2 != 0) throw InputError("n_slot must be even and at least 2");
+        const int64_t n_rows = a.in.antenna1.shape[0];
+        const auto index = view<int32_t, 2>(product, "product", {n_rows, 4});
+        const auto conj = view<uint8_t, 2>(conjugated, "conjugated", {n_rows, 4});
+        if (a.out.size() == 0) return;
+        py::gil_scoped_release release;
+        rfi_read_legacy(a.in, n_slot, index, conj, van_vleck_samples, a.out, nthreads);
+      },
+      "chunks"_a.noconvert(), "n_fine"_a, "antenna1"_a.noconvert(), "antenna2"_a.noconvert(),
+      "factors"_a.noconvert(), "n_slot"_a, "product"_a.noconvert(), "conjugated"_a.noconvert(),
+      "van_vleck_samples"_a, "out"_a.noconvert(), "nthreads"_a = 0,
+      "Read images of baselines from legacy files; see cpp/include/mwaconvert/rfi_input.hpp.");
+
+  m.def(
+      "rfi_set_bits",
+      [](const Array<uint8_t>& found, const Array<int64_t>& row, int64_t n_fine, Strided<uint8_t>& mask,
+         int nthreads) {
+        const auto m = mutable_view<uint8_t, 4>(mask, "mask", {-1, -1, -1, (n_fine + 7) / 8});
+        const auto f = view<uint8_t, 3>(found, "found", {-1, m.shape[0], m.shape[1] * n_fine});
+        const auto rows = view<int64_t, 1>(row, "row", {f.shape[0]});
+        for (int64_t k = 0; k < rows.shape[0]; ++k)
+          if (rows(k) < 0 || rows(k) >= m.shape[2] || (k > 0 && rows(k) <= rows(k - 1)))
+            throw InputError("array 'row' must ascend, within the rows of the mask");
+        if (f.size() == 0) return int64_t{0};
+        py::gil_scoped_release release;
+        return rfi_set_bits(f, rows, n_fine, m, nthreads);
+      },
+      "found"_a.noconvert(), "row"_a.noconvert(), "n_fine"_a, "mask"_a.noconvert(), "nthreads"_a = 0,
+      "Set bits of a mask (n_time, n_coarse, n_rows, bytes) where found (n, n_time, channels) is 1; returns "
+      "how many.");
 
   m.def(
       "rfi_sum_threshold",

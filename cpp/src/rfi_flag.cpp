@@ -12,49 +12,17 @@ namespace {
 
 constexpr int kProducts = 4;
 
-// Amplitudes of a timestep, product by product; what is not finite becomes 0. Returns whether all were
-// finite.
+// Amplitudes of a timestep; what is not finite becomes 0. Returns whether all were finite.
 MWACONVERT_CLONES
-bool amplitudes(const std::complex<float>* vis, int64_t n_chan, float* const* out) {
-  const f8 huge = f8{} + std::numeric_limits<float>::max();
-  i8 good = i8{} - 1;
-  int64_t c = 0;
-  for (; c + 8 <= n_chan; c += 8) {
-    const float* v = reinterpret_cast<const float*>(vis + kProducts * c);
-    f8 pair[4];  // squared amplitudes of two channels each
-    for (int k = 0; k < 4; ++k) {
-      const f8 x = load(v + 16 * k), y = load(v + 16 * k + 8), xx = x * x, yy = y * y;
-      pair[k] = __builtin_shufflevector(xx, yy, 0, 2, 4, 6, 8, 10, 12, 14) +
-                __builtin_shufflevector(xx, yy, 1, 3, 5, 7, 9, 11, 13, 15);
-    }
-    // by product: first XX and XY of four channels each, YX and YY
-    const f8 a = __builtin_shufflevector(pair[0], pair[1], 0, 4, 8, 12, 1, 5, 9, 13);
-    const f8 b = __builtin_shufflevector(pair[2], pair[3], 0, 4, 8, 12, 1, 5, 9, 13);
-    const f8 d = __builtin_shufflevector(pair[0], pair[1], 2, 6, 10, 14, 3, 7, 11, 15);
-    const f8 e = __builtin_shufflevector(pair[2], pair[3], 2, 6, 10, 14, 3, 7, 11, 15);
-    const f8 power[kProducts] = {__builtin_shufflevector(a, b, 0, 1, 2, 3, 8, 9, 10, 11),
-                                 __builtin_shufflevector(a, b, 4, 5, 6, 7, 12, 13, 14, 15),
-                                 __builtin_shufflevector(d, e, 0, 1, 2, 3, 8, 9, 10, 11),
-                                 __builtin_shufflevector(d, e, 4, 5, 6, 7, 12, 13, 14, 15)};
-    for (int p = 0; p < kProducts; ++p) {
-      const i8 fine = power[p] <= huge;
-      good &= fine;
-      store(out[p] + c, reinterpret_cast<f8>(reinterpret_cast<i8>(power[p]) & fine));
-    }
+bool copy_finite(const float* in, int64_t n, float* out) {
+  const float huge = std::numeric_limits<float>::max();
+  int32_t bad = 0;
+  for (int64_t k = 0; k < n; ++k) {
+    const bool fine = in[k] <= huge;
+    bad |= !fine;
+    out[k] = fine ? in[k] : 0;
   }
-  bool all_good = true;
-  for (int l = 0; l < 8; ++l) all_good = all_good && good[l];
-  for (; c < n_chan; ++c)
-    for (int p = 0; p < kProducts; ++p) {
-      const std::complex<float> v = vis[kProducts * c + p];
-      const float power = v.real() * v.real() + v.imag() * v.imag();
-      const bool fine = power <= std::numeric_limits<float>::max();
-      all_good = all_good && fine;
-      out[p][c] = fine ? power : 0;
-    }
-  for (int p = 0; p < kProducts; ++p)
-    for (c = 0; c < n_chan; ++c) out[p][c] = __builtin_sqrtf(out[p][c]);
-  return all_good;
+  return bad == 0;
 }
 
 MWACONVERT_CLONES
@@ -130,23 +98,21 @@ class BaselineFlagger {
  public:
   BaselineFlagger(const RfiParameters& p) : p_(p), image_(p) {}
 
-  void run(const std::complex<float>* vis, View<const uint8_t, 2> missing, const RfiLayout& shared,
+  void run(View<const float, 3> amplitude, View<const uint8_t, 2> missing, const RfiLayout& shared,
            View<uint8_t, 2> out) {
     const RfiLayout* layout = &shared;
-    if (!load(vis, shared)) {
+    if (!load(amplitude, shared)) {
       own_missing_.resize(shared.n_time * shared.n_chan);
       for (int64_t t = 0; t < shared.n_time; ++t)
         for (int64_t c = 0; c < shared.n_chan; ++c) {
           bool fine = true;
-          for (int p = 0; p < kProducts; ++p) {
-            const std::complex<float> v = vis[kProducts * (t * shared.n_chan + c) + p];
-            fine = fine && v.real() * v.real() + v.imag() * v.imag() <= std::numeric_limits<float>::max();
-          }
+          for (int p = 0; p < kProducts; ++p)
+            fine = fine && amplitude(p, t, c) <= std::numeric_limits<float>::max();
           own_missing_[t * shared.n_chan + c] = missing(t, c) || !fine;
         }
       own_layout_.build({own_missing_.data(), {shared.n_time, shared.n_chan}, {shared.n_chan, 1}});
       layout = &own_layout_;
-      load(vis, own_layout_);
+      load(amplitude, own_layout_);
     }
     cells_.assign(layout->n_time * layout->stride, kClear);
     for (int64_t t = 0; t < layout->n_time; ++t)
@@ -166,7 +132,7 @@ class BaselineFlagger {
     reject_timesteps(*layout);
     for (int64_t t = 0; t < layout->n_time; ++t) {
       const uint8_t* cells = &cells_[t * layout->stride];
-      for (int64_t c = 0; c < layout->n_chan; ++c) out(t, c) = cells[c] != kClear;
+      std::copy_n(cells, layout->n_chan, &out(t, 0));
     }
   }
 
@@ -177,22 +143,21 @@ class BaselineFlagger {
   }
 
   // Amplitudes and block means of all products. False if a value is not finite.
-  bool load(const std::complex<float>* vis, const RfiLayout& layout) {
+  bool load(View<const float, 3> amplitude, const RfiLayout& layout) {
     background_.prepare(layout, p_);
-    float* rows[kProducts];
     for (int p = 0; p < kProducts; ++p) {
       planes_[p].resize(layout.n_time * layout.stride);
       means_[p].resize(background_.n_time() * background_.n_chan());
       row_[p].resize(layout.stride);
       sums_[p].resize(layout.stride);
-      rows[p] = row_[p].data();
     }
     bool good = true;
     for (int64_t t = 0; t < layout.n_time; ++t) {
-      good = amplitudes(vis + kProducts * t * layout.n_chan, layout.n_chan, rows) && good;
       for (int p = 0; p < kProducts; ++p) {
-        pick(rows[p], layout.channel.data(), layout.n_chan, plane(layout, p).row(t));
-        background_.add_row(rows[p], t, layout.n_time, layout.n_chan, sums_[p].data(), means_[p].data());
+        float* row = row_[p].data();
+        good = copy_finite(&amplitude(p, t, 0), layout.n_chan, row) && good;
+        pick(row, layout.channel.data(), layout.n_chan, plane(layout, p).row(t));
+        background_.add_row(row, t, layout.n_time, layout.n_chan, sums_[p].data(), means_[p].data());
       }
     }
     return good;
@@ -213,7 +178,8 @@ class BaselineFlagger {
       rms_[t] = static_cast<float>(std::sqrt(sum / static_cast<double>(n)));  // NaN without cells
     }
     for (int32_t t : image_.statistics().outliers(rms_, p_.last_timestep_rms, false))
-      std::fill_n(&cells_[t * layout.stride], layout.n_chan, kFound);
+      for (int64_t c = 0; c < layout.n_chan; ++c)
+        if (uint8_t& flag = cells_[t * layout.stride + c]; flag == kClear) flag = kFound;
   }
 
   const RfiParameters& p_;
@@ -227,9 +193,9 @@ class BaselineFlagger {
 
 }  // namespace
 
-void rfi_flag(View<const std::complex<float>, 4> vis, View<const uint8_t, 3> missing,
-              const RfiParameters& parameters, View<uint8_t, 3> out, int nthreads) {
-  const int64_t n_baselines = vis.shape[0], n_time = vis.shape[1], n_chan = vis.shape[2];
+void rfi_flag(View<const float, 4> amplitude, View<const uint8_t, 3> missing, const RfiParameters& parameters,
+              View<uint8_t, 3> out, int nthreads) {
+  const int64_t n_baselines = amplitude.shape[0], n_time = amplitude.shape[2], n_chan = amplitude.shape[3];
   const auto missing_of = [&](int64_t b) {
     return View<const uint8_t, 2>{&missing(missing.shape[0] == 1 ? 0 : b, 0, 0),
                                   {n_time, n_chan},
@@ -247,7 +213,9 @@ void rfi_flag(View<const std::complex<float>, 4> vis, View<const uint8_t, 3> mis
     }
     *kept_parameters = parameters;
     if (missing.shape[0] > 1) own.build(missing_of(b));
-    flagger->run(&vis(b, 0, 0, 0), missing_of(b), missing.shape[0] > 1 ? own : shared,
+    const View<const float, 3> images{
+        &amplitude(b, 0, 0, 0), {kProducts, n_time, n_chan}, {amplitude.stride[1], amplitude.stride[2], 1}};
+    flagger->run(images, missing_of(b), missing.shape[0] > 1 ? own : shared,
                  View<uint8_t, 2>{&out(b, 0, 0), {n_time, n_chan}, {out.stride[1], out.stride[2]}});
   });
 }

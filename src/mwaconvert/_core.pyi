@@ -22,7 +22,7 @@ class RfiParameters:
     timestep_rms: float
 
 def rfi_flag(
-    vis: npt.NDArray[np.complex64],
+    amplitude: npt.NDArray[np.float32],
     missing: npt.NDArray[np.uint8],
     parameters: RfiParameters,
     out: npt.NDArray[np.uint8],

@@ -95,7 +95,7 @@ def test_convert_is_the_default_verb(run, small, tmp_path):
     assert "2 files" in text
     assert "1 integration missing and flagged: 1 of channel 132" in text
     assert re.search(r"applied +cable delays", text)
-    assert "RFI detection is not available yet" in text
+    assert re.search(r"RFI detection +--no-rfi", text)
     assert "1412607288.uvfits (" in text
 
 

@@ -99,6 +99,17 @@ LANDS = [
     ("--passband-gains jake_oversampled", {"passband_gains": "jake_oversampled"}),
     ("--passband-gains none", {"passband_gains": "none"}),
     ("--pfb-gains jake", {"passband_gains": "jake"}),
+    ("--no-rfi", {"rfi": "none"}),
+    ("--norfi", {"rfi": "none"}),
+    ("--no_rfi", {"rfi": "none"}),
+    ("--rfi none", {"rfi": "none"}),
+    ("--rfi aoflagger", {"rfi": "aoflagger"}),
+    ("--rfi aoflagger --strategy x.lua", {"rfi": "aoflagger", "rfi_strategy": "x.lua"}),
+    ("--aoflagger-strategy x.lua", {"rfi_strategy": "x.lua"}),
+    ("--flag-strategy x.lua", {"rfi_strategy": "x.lua"}),
+    ("--rfi-strategy x.toml", {"rfi_strategy": "x.toml"}),
+    ("--rfi-sensitivity 0.5", {"rfi_sensitivity": 0.5}),
+    ("--rfi-all-baselines", {"rfi_all_baselines": True}),
     # cotter, with two dashes
     ("--timeres 8", {"time_res_s": 8.0}),
     ("--freqres 40", {"freq_res_khz": 40.0}),
@@ -186,17 +197,11 @@ RUNS = [
 #: options that state a fact: accepted, and said in the report
 FACTS = [
     "--noflagmissings",
-    "--no-rfi",
-    "--norfi",
-    "--no_rfi",
     "--allowmissing",
 ]
 
 #: options of the other programs that must be refused
 NOT_HERE = [
-    "--aoflagger-strategy x.lua",
-    "--flag-strategy x.lua",
-    "--rfi aoflagger",
     "--use-dysco",
     "--dysco-config 8 12 TruncatedGaussian 2.5 AF",
     "--saveqs x.qs",
@@ -285,6 +290,10 @@ def test_refused_with_its_name(ask, words):
         ("--passband-gains best", "choose from auto, none, jake"),
         ("--pfb-flavour levine", "--passband-gains: 'levine' is not a passband set"),
         ("--geometry flat", "choose from standard, exact"),
+        ("--rfi on", "choose from builtin, aoflagger, none"),
+        ("--rfi aoflagger --no-rfi", "contradict each other"),
+        ("--rfi-strategy careful.txt", "must end in .toml, or in .lua"),
+        ("--rfi-sensitivity 0", "not a number above 0"),
         ("--like casa", "choose from birli, cotter"),
         ("--mem 150", "not a percentage"),
         ("--max-memory 0", "leaves nothing"),
@@ -365,6 +374,7 @@ def test_birli_preset(ask):
     request = ask("--like", "birli", "-m", "x.metafits")
     assert dict(request.options) == {
         "precomputed_flags": "ignore",
+        "rfi_all_baselines": True,
         "flag_edge_width_khz": 0.0,
         "ignore_weights": True,
         "split": True,

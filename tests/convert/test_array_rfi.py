@@ -14,6 +14,7 @@ from mwaconvert.conversion.array_rfi import (
     make_shapes,
     match,
 )
+from mwaconvert.conversion.pipeline import find_flags
 from mwaconvert.simulate import simulate
 
 
@@ -140,7 +141,7 @@ def test_faint_burst_is_flagged(tmp_path):
         with fits.open(file, mode="update") as hdus:
             pairs = hdus[2 * 9 + 1].data.reshape(1176, -1, 2)
             pairs[..., 0] += 0.45 * np.std(pairs[1::7])
-    plan = mwaconvert.open(metafits).plan(rfi_array=True, flag_init_s=0.0)
+    plan = mwaconvert.open(metafits).plan(rfi_array=True, rfi="none", flag_init_s=0.0)
     report = plan.run(tmp_path / "a.uvfits", qa=tmp_path / "a.png")
     assert [(e.shape, e.timesteps) for e in report.array_rfi.events] == [("streak", (8, 10))]
     good = report.occupancy.timestep < 1
@@ -150,7 +151,7 @@ def test_faint_burst_is_flagged(tmp_path):
     assert facts["rfi_array"]["baselines"] == 48 * 47 // 2
     assert {r["name"]: r["cells"] for r in facts["flag_rules"]}["array RFI"] == 3 * 56 * 1176
     assert "streak, 1" in report.to_text()
-    blocks = collect(plan)
+    blocks = collect(plan, find_flags(plan, lambda _: None).mask)
     assert blocks.flags[8:11].all()
     assert not blocks.flags[:8].all()
 

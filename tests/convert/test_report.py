@@ -83,6 +83,8 @@ def test_flag_rules_count_input_cells(converted):
     report, _ = converted
     counts = {rule.name: rule.cells for rule in report.flag_counts}
     cells = 4 * 64 * 36
+    found = counts["RFI"]
+    assert 0 < found < cells // 10
     assert counts == {
         "timesteps": cells // 4,
         "channels": cells // 8,  # 2 of 32 channels at each end
@@ -91,6 +93,7 @@ def test_flag_rules_count_input_cells(converted):
         "array RFI": 0,
         "missing data": cells // 8,
         "NaN or infinity": 0,
+        "RFI": found,
     }
 
 

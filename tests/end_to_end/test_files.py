@@ -259,7 +259,7 @@ def test_picket_fence(simulated, tmp_path):
 
 def test_in_memory(mwax, simulated):
     """`to_uvdata` holds what the file would."""
-    plan = mwaconvert.open(mwax.metafits).plan(time_factor=2)
+    plan = mwaconvert.open(mwax.metafits).plan(time_factor=2, rfi="none")
     data = plan.to_uvdata()
     converted = collect(plan)
     np.testing.assert_array_equal(

@@ -9,15 +9,22 @@ import pytest
 from astropy.io import fits
 from click.testing import CliRunner
 from conversion_twin import Choices, convert_slowly
-from conversions import collect, read_uvfits, read_with_mwalib
+from conversions import collect as collect_with
+from conversions import read_uvfits, read_with_mwalib
 
 import mwaconvert
 from mwaconvert.cli.main import main
+from mwaconvert.conversion.pipeline import find_flags
 from mwaconvert.errors import InputError
 from mwaconvert.formats.mwaf import FlagFileWriter, read_flag_files
 
-PLAIN = {"flag_edge_width_khz": 0.0, "flag_init_s": 0.0, "flag_dc": False}
+PLAIN = {"rfi": "none", "flag_edge_width_khz": 0.0, "flag_init_s": 0.0, "flag_dc": False}
 N_TIMES, N_BASELINES, N_FINE = 6, 15, 16
+
+
+def collect(plan):
+    """With all flags that the plan comes by."""
+    return collect_with(plan, find_flags(plan, lambda _: None).mask)
 
 
 @pytest.fixture
@@ -111,6 +118,7 @@ def test_written(mwax, folder, meta, tmp_path, monkeypatch):
         "--flag-edge-chans",
         "1",
         "--flag-autos",
+        "--no-rfi",
         "--flag-times",
         "4",
         "-o",

@@ -70,7 +70,8 @@ def test_threads_blocks_and_files_change_no_bit(observation):
     for options in ({"threads": 1}, {"threads": 3}, {"threads": 2, "max_memory_gib": 0.35}):
         plan = mwaconvert.open(observation.metafits).plan(time_factor=2, freq_factor=4, **options)
         cells = some_cells(plan)
-        with FlagMask.for_plan(plan, in_file="max_memory_gib" in options) as mask:
+        shape = len(plan.timesteps), len(plan.coarse), plan.n_rows, plan.metadata.n_fine
+        with FlagMask(*shape, in_file="max_memory_gib" in options) as mask:
             mask.add_rows(slice(0, plan.n_rows), np.ascontiguousarray(cells.transpose(1, 0, 2)))
             found = collect(plan, mask)
         reference = reference or found

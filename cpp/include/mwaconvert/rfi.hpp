@@ -12,7 +12,6 @@
 // amplitude 0.
 #pragma once
 
-#include <complex>
 #include <cstdint>
 
 #include "mwaconvert/view.hpp"
@@ -38,11 +37,12 @@ struct RfiParameters {
   double last_timestep_rms;             // the final rejection of timesteps
 };
 
-// vis (n_baseline, n_time, n_chan, 4), products XX, XY, YX, YY; missing (n_baseline or 1, n_time, n_chan),
-// not 0 where a cell is flagged beforehand; out (n_baseline, n_time, n_chan): 1 where RFI was found or the
-// cell is missing, else 0. Parallel over baselines.
-void rfi_flag(View<const std::complex<float>, 4> vis, View<const uint8_t, 3> missing,
-              const RfiParameters& parameters, View<uint8_t, 3> out, int nthreads);
+// amplitude (n_baseline, 4, n_time, n_chan), products XX, XY, YX, YY, channels contiguous; missing
+// (n_baseline or 1, n_time, n_chan), not 0 where a cell is flagged beforehand; out (n_baseline, n_time,
+// n_chan), channels contiguous: 1 where RFI was found, 2 where the cell is missing, else 0. Parallel over
+// baselines.
+void rfi_flag(View<const float, 4> amplitude, View<const uint8_t, 3> missing, const RfiParameters& parameters,
+              View<uint8_t, 3> out, int nthreads);
 
 // The steps alone, on one image x (n_time, n_chan); for tests and for trying strategies.
 

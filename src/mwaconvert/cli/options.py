@@ -55,8 +55,6 @@ class Spec:
         return not self.metavar
 
 
-_NOTHING = "so there was nothing to turn off"
-
 # one option a line or two, as a table
 # fmt: off
 GROUPS: dict[str, tuple[Spec, ...]] = {
@@ -211,6 +209,19 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
         Spec("--ignore-weights", "ignore_weights", "Leave the weights of MWAX files out of account.",
              peers="H"),
     ),
+    "RFI (looked for by default, with AOFlagger's decisions)": (
+        Spec("--rfi", "rfi",
+             "builtin; aoflagger (to be installed: pip install mwaconvert[aoflagger]); or none.", "NAME",
+             values.rfi),
+        Spec("--no-rfi", "rfi", "Do not look for RFI.", value="none", peers="BCA"),
+        Spec("--rfi-strategy --strategy --aoflagger-strategy --flag-strategy", "rfi_strategy",
+             "Parameters of the detection: a TOML file, or AOFlagger's Lua file with --rfi aoflagger.", "FILE",
+             values.strategy_file, peers="BC"),
+        Spec("--rfi-sensitivity", "rfi_sensitivity", "Divides the thresholds. Default: 1.", "X",
+             values.sensitivity),
+        Spec("--rfi-all-baselines", "rfi_all_baselines",
+             "Look at autocorrelations and at flagged antennas too."),
+    ),
     "Run": (
         Spec("-j --threads", "threads", "Default: all cores this process may use.", "N", values.positive,
              peers="C"),
@@ -228,13 +239,10 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
              note="raw files may always be missing: what is missing is flagged and listed"),
         Spec("--no-flag-missings", "note", "Missing data are flagged all the same.", peers="CA",
              note="--no-flag-missings was not followed: missing data have no values, so they are always flagged"),
-        Spec("--no-rfi", "note", "No RFI detection (there is none yet).", peers="BCA",
-             note=f"RFI detection is not available yet, {_NOTHING}"),
     ),
 }
 
 _LATER = "is not available yet"
-_RFI = f"RFI detection {_LATER}"
 _STATISTICS = "is not needed, quality statistics are in the measurement set and in --report FILE"
 _DYSCO = f"writing compressed measurement sets {_LATER}"
 _OBSOLETE = "is obsolete, all metadata come from the metafits file"
@@ -243,7 +251,6 @@ _FINE = "is not supported, use --flag-coarse-chans and --flag-fine-chans"
 
 #: options of the other programs that are refused, and why
 REFUSED: dict[str, str] = {
-    "--rfi": _RFI, "--aoflagger-strategy": _RFI, "--flag-strategy": _RFI,
     "--saveqs": _STATISTICS, "--histograms": _STATISTICS, "--metrics-out": _STATISTICS,
     "--use-dysco": _DYSCO, "--dysco-config": _DYSCO,
     "--flag-raw-chans": _FINE, "--fine-chan-flags": _FINE,

@@ -40,6 +40,7 @@ EXCLUSIVE = (
 PRESETS: dict[str, dict[str, Any]] = {
     "birli": {
         "precomputed_flags": "ignore",
+        "rfi_all_baselines": True,
         "flag_edge_width_khz": 0.0,
         "ignore_weights": True,
         "split": True,

@@ -285,3 +285,25 @@ def qa_file(text: str) -> Path:
     if Path(text).suffix not in (".png", ".html"):
         raise ValueError(f"'{text}' must end in .png or .html")
     return Path(text)
+
+
+def rfi(text: str) -> str:
+    """Who looks for RFI."""
+    if text not in ("builtin", "aoflagger", "none"):
+        raise ValueError(f"'{text}' is not a detection; choose from builtin, aoflagger, none")
+    return text
+
+
+def strategy_file(text: str) -> str:
+    """A strategy: .toml, or .lua for AOFlagger."""
+    if Path(text).suffix not in (".toml", ".lua"):
+        raise ValueError(f"'{text}' must end in .toml, or in .lua for AOFlagger")
+    return text
+
+
+def sensitivity(text: str) -> float:
+    """A positive number."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError(f"{text} is not a number above 0")
+    return value

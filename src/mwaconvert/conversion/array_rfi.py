@@ -9,6 +9,7 @@ against it, the strongest first.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.conversion.converter import Converter
 from mwaconvert.conversion.flagmask import FlagMask
 from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.rawinput import RawInput
 from mwaconvert.conversion.steps import ARRAY_RFI, Step
 from mwaconvert.observation.legacy import N_INPUTS, product_table
 from mwaconvert.observation.model import FloatArray
@@ -163,15 +164,15 @@ def incoherent_differences(plan: Plan) -> tuple[FloatArray, npt.NDArray[np.int64
     shape = (max(0, len(plan.timesteps) - 1), len(plan.coarse), meta.n_fine, 4)
     sums, counts = np.zeros(shape), np.zeros(shape, np.int64)
     threads = plan.options.threads
-    with Converter(plan) as converter:
+    with closing(RawInput(plan)) as raw:
         if meta.correlator == "legacy":
             product = np.ascontiguousarray(product_table(meta)[0][plan.file_rows[used]])
         rows = np.ascontiguousarray(plan.file_rows[used])
         for first in range(0, shape[0], WINDOW):
             last = min(first + WINDOW, shape[0])
-            chunks = converter.chunks(plan.timesteps[first : last + 1])
+            chunks = raw.chunks(plan.timesteps[first : last + 1])
             out = (sums[first:last], counts[first:last])
-            with converter.naming_files(chunks):
+            with raw.naming_files(chunks):
                 if meta.correlator == "legacy":
                     n_product = N_INPUTS * (N_INPUTS + 2) // 2
                     _core.incoherent_legacy(chunks, n_product, product, *out, threads)

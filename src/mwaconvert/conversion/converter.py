@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.conversion.calibration import JonesTables
-from mwaconvert.conversion.flagmask import FlagMask
-from mwaconvert.errors import FormatError, InputError, ResourceError
+from mwaconvert.conversion.flagmask import BASE_BYTES, FlagMask, mask_bytes, mask_in_file
+from mwaconvert.conversion.rawinput import RawInput
+from mwaconvert.errors import InputError
 from mwaconvert.formats.visibility import Block
 from mwaconvert.observation.legacy import product_table, slot_inputs
 from mwaconvert.qa.statistics import storage_bytes
@@ -38,28 +35,6 @@ class Buffers:
         self.weight = np.empty((n_rows, n_channels, 4), np.float32)
 
 
-class OpenFiles:
-    """Descriptors of the raw files in use; an observation may have more files than a process may open."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self._paths = paths
-        self._open: dict[int, int] = {}
-
-    def need(self, files: set[int]) -> dict[int, int]:
-        """Open these files, close all others; file index -> descriptor."""
-        for index in set(self._open) - files:
-            os.close(self._open.pop(index))
-        for index in files - set(self._open):
-            try:
-                self._open[index] = os.open(self._paths[index], os.O_RDONLY)
-            except OSError as error:
-                raise ResourceError(f"{self._paths[index]}: cannot be opened: {error.strerror}") from None
-        return self._open
-
-    def close(self) -> None:
-        self.need(set())
-
-
 class Converter:
     """Turns the raw files of a plan into blocks, without the cells that `mask` flags."""
 
@@ -68,9 +43,7 @@ class Converter:
         self._mask = mask
         meta = plan.metadata
         self._legacy = meta.correlator == "legacy"
-        self._files = OpenFiles([f.path for f in plan.observation.files])
-        self._spool = Spool()
-        self._state = plan.chunk_state()
+        self._raw = RawInput(plan)
         self._antenna1 = plan.header.antenna1.astype(np.int32)
         self._antenna2 = plan.header.antenna2.astype(np.int32)
         self._start_hz = np.ascontiguousarray(plan.freqs_hz.reshape(-1, meta.n_fine)[:, 0])
@@ -104,8 +77,7 @@ class Converter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._files.close()
-        self._spool.close()
+        self._raw.close()
 
     def make_buffers(self) -> Buffers:
         return Buffers(self.rows_per_block, self.plan.n_channels)
@@ -115,7 +87,7 @@ class Converter:
         plan = self.plan
         for time_index in range(plan.n_times):
             steps = plan.input_steps(time_index)
-            chunks = self.chunks(steps)
+            chunks = self._raw.chunks(steps)
             phasors = self._rotation(steps)
             jones = None if self._tables is None else self._tables.at(plan.gps_s(time_index))
             mask = self._step_mask(steps)
@@ -156,23 +128,12 @@ class Converter:
             phasors,
         )
         last = (vis, weight, self.bad_cells[rows], plan.options.threads)
-        with self.naming_files(chunks):
+        with self._raw.naming_files(chunks):
             if self._legacy:
                 products = len(self._slot_antenna), self._product[rows], self._conjugated[rows]
                 _core.convert_legacy(*common, *products, plan.van_vleck_samples, *last)
             else:
                 _core.convert_mwax(*common, plan.file_rows[rows], not plan.options.ignore_weights, *last)
-
-    @contextmanager
-    def naming_files(self, chunks: npt.NDArray[np.void]) -> Iterator[None]:
-        """Name the files that a kernel was reading when it failed."""
-        try:
-            yield
-        except (FormatError, ResourceError) as error:
-            files = self.plan.observation.files
-            names = sorted({str(files[f].path) for f in chunks["file"].ravel() if f >= 0})
-            where = names[0] if len(names) == 1 else f"one of {', '.join(names)}"
-            raise type(error)(f"{where}: {error}") from None
 
     def _step_mask(self, steps: range) -> npt.NDArray[np.uint8] | None:
         """(n_times, n_coarse, n_rows, n_bytes) flagged cells: of the mask, and those without a solution."""
@@ -187,29 +148,6 @@ class Converter:
         if unsolved is None:
             return mask
         return np.broadcast_to(unsolved, (len(steps), *unsolved.shape)) if mask is None else mask | unsolved
-
-    def chunks(self, steps: range) -> npt.NDArray[np.void]:
-        """Where the data of these timesteps lie: (n_times, n_coarse) for the kernels."""
-        plan, observation = self.plan, self.plan.observation
-        index = observation.hdu_index[steps.start : steps.stop][:, list(plan.coarse)]
-        hdus = observation.hdus[np.maximum(index, 0)]
-        chunks = np.zeros(index.shape, _core.chunk_dtype)
-        for name in set(chunks.dtype.names or ()) & set(hdus.dtype.names or ()):
-            chunks[name] = hdus[name]
-        first = steps.start - plan.timesteps.start
-        chunks["state"] = self._state[first : first + len(steps)]
-        there = index >= 0
-        chunks["file"][~there] = -1
-        descriptors = self._files.need({int(f) for f in chunks["file"][there]})
-        for file, descriptor in descriptors.items():
-            chunks["fd"][chunks["file"] == file] = descriptor
-        self._spool.clear()
-        for where in zip(*np.nonzero(there & (chunks["kind"] > 2)), strict=True):
-            hdu = hdus[where]
-            path = observation.files[int(hdu["file"])].path
-            chunks["fd"][where], chunks["data_offset"][where] = self._spool.add(path, int(hdu["hdu"]))
-            chunks["kind"][where] = 0
-        return chunks
 
     def _rotation(self, steps: range) -> npt.NDArray[np.complex64] | None:
         if self._phasors is None:
@@ -227,41 +165,6 @@ class Converter:
             self.plan.options.threads,
         )
         return phasors
-
-
-class Spool:
-    """HDUs of formats that the kernels do not read, decoded into a temporary file as plain big-endian floats.
-
-    Holds one output timestep, on disk, so that memory stays bounded.
-    """
-
-    def __init__(self) -> None:
-        self._file: IO[bytes] | None = None
-
-    def add(self, path: Path, hdu: int) -> tuple[int, int]:
-        """Decode one HDU; returns descriptor and offset of the floats."""
-        from mwaconvert.formats.slow_fits import decode_hdu
-
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="mwaconvert-")  # noqa: SIM115, lives as long as the spool
-        offset = self._file.seek(0, os.SEEK_END)
-        try:
-            self._file.write(decode_hdu(path, hdu).astype(">f4").tobytes())
-            self._file.flush()
-        except OSError as error:
-            raise ResourceError(
-                f"{tempfile.gettempdir()}: cannot spool decoded data: {error.strerror}"
-            ) from None
-        return self._file.fileno(), offset
-
-    def clear(self) -> None:
-        if self._file is not None:
-            self._file.truncate(0)
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 def rows_per_block(plan: Plan) -> int:
@@ -302,9 +205,12 @@ def fixed_bytes(plan: Plan) -> int:
     statistics = 0
     if plan.options.statistics:
         statistics = storage_bytes(plan.n_rows, len(plan.header.spectral_windows))
-    return phasors + factors + scratch + statistics + (200 << 20)
+    looks = plan.options.rfi != "none" or plan.options.rfi_array or plan.flag_files
+    mask = mask_bytes(plan) if looks and not mask_in_file(plan) else 0
+    return phasors + factors + scratch + statistics + mask + BASE_BYTES
 
 
 def memory_bytes(plan: Plan) -> int:
     """Estimate of the peak memory of `run`."""
-    return fixed_bytes(plan) + 2 * rows_per_block(plan) * plan.n_channels * 4 * VALUE_BYTES
+    detection = 0 if plan.detection is None else plan.detection.peak_bytes
+    return max(detection, fixed_bytes(plan) + 2 * rows_per_block(plan) * plan.n_channels * 4 * VALUE_BYTES)

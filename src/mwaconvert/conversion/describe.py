@@ -57,6 +57,7 @@ def describe(plan: Plan, outputs: Sequence[Path]) -> dict[str, Any]:
                 "channel_hz": max(w.width_hz.max() for w in header.spectral_windows),
                 "phase_centre_deg": np.degrees(header.phase_centre_rad),
             },
+            "rfi": plan.detection.describe() if plan.detection is not None else None,
             "memory_bytes": memory_bytes(plan),
             "smearing": asdict(plan_smearing(plan)),
             "notes": list(plan.notes),
@@ -95,6 +96,10 @@ def description_text(
         ("would not", step_lines(plan.steps, applied=False)),
         ("smearing", [str(plan_smearing(plan))]),
         ("would write", [f"{f['path']} (about {size_text(f['bytes'])})" for f in made["files"]] + [shape]),
-        ("memory", [f"about {size_text(facts['memory_bytes'])}"]),
+        ("memory", [f"about {size_text(facts['memory_bytes'])}", *_detection_lines(plan)]),
         ("note", [*plan.notes, *notes]),
     )
+
+
+def _detection_lines(plan: Plan) -> list[str]:
+    return [] if plan.detection is None else [f"RFI detection: {plan.detection.memory_text}"]

@@ -6,6 +6,7 @@ import mmap
 import os
 import shutil
 import tempfile
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 BoolArray = npt.NDArray[np.bool_]
 
+#: interpreter, libraries, small tables
+BASE_BYTES = 200 << 20
 #: set bits of each byte
 _BIT_COUNT = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 
@@ -56,9 +59,15 @@ class FlagMask:
             self.bits = np.zeros(shape, np.uint8)
 
     @classmethod
-    def for_plan(cls, plan: Plan, *, in_file: bool = False) -> FlagMask:
-        """A mask of the input cells of a plan."""
-        return cls(len(plan.timesteps), len(plan.coarse), plan.n_rows, plan.metadata.n_fine, in_file=in_file)
+    def for_plan(cls, plan: Plan) -> FlagMask:
+        """A mask of the input cells of a plan; in a file, where it would take too much of the memory."""
+        return cls(
+            len(plan.timesteps),
+            len(plan.coarse),
+            plan.n_rows,
+            plan.metadata.n_fine,
+            in_file=mask_in_file(plan),
+        )
 
     def __enter__(self) -> FlagMask:
         return self
@@ -126,6 +135,48 @@ class FlagMask:
         self.bits = np.zeros((0, 0, 0, 0), np.uint8)  # the mapping goes with the array
 
 
+def mask_bytes(plan: Plan) -> int:
+    """Size of the mask of a plan."""
+    return len(plan.timesteps) * len(plan.coarse) * plan.n_rows * -(-plan.metadata.n_fine // 8)
+
+
+def mask_in_file(plan: Plan) -> bool:
+    """Whether the mask of a plan would take too much of the memory: more than a quarter."""
+    return mask_bytes(plan) > memory_room(plan) // 4
+
+
+def memory_room(plan: Plan) -> int:
+    """Memory for the data of a plan: what --max-memory leaves, else half of what is free."""
+    if plan.options.max_memory_gib is not None:
+        return int(plan.options.max_memory_gib * 2**30) - BASE_BYTES
+    return free_bytes() // 2
+
+
+def free_bytes() -> int:
+    """Memory that is free, as the system sees it."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+def check_room(n_bytes: int, what: str) -> None:
+    """Refuse a temporary file that has no room.
+
+    Raises
+    ------
+    ResourceError : the folder of temporary files (TMPDIR) is too full
+    """
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if free < n_bytes:
+        raise ResourceError(
+            f"{folder}: {n_bytes / 2**30:.1f} GiB are needed for a temporary file of {what}, "
+            f"{free / 2**30:.1f} GiB are free; set TMPDIR to a larger disk or raise --max-memory"
+        )
+
+
 def map_temporary(n_bytes: int, what: str) -> mmap.mmap:
     """A temporary file of zeros, mapped into memory; it has no name and goes with the mapping.
 
@@ -135,12 +186,7 @@ def map_temporary(n_bytes: int, what: str) -> mmap.mmap:
     """
     folder = tempfile.gettempdir()
     try:
-        free = shutil.disk_usage(folder).free
-        if free < n_bytes:
-            raise ResourceError(
-                f"{folder}: {n_bytes / 2**30:.1f} GiB are needed for a temporary file of {what}, "
-                f"{free / 2**30:.1f} GiB are free; set TMPDIR to a larger disk or raise --max-memory"
-            )
+        check_room(n_bytes, what)
         with tempfile.TemporaryFile(prefix="mwaconvert-") as file:
             os.posix_fallocate(file.fileno(), 0, n_bytes)  # a full disk says so here, not in a store
             return mmap.mmap(file.fileno(), n_bytes)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 Passband = Literal["auto", "none", "jake", "jake_oversampled", "cotter"]
+Rfi = Literal["builtin", "aoflagger", "none"]
 Geometry = Literal["standard", "exact"]
 Interpolation = Literal["nearest", "linear"]
 PrecomputedFlags = Literal["auto", "only", "ignore"]
@@ -82,6 +83,12 @@ class Options:
     # flag files (.mwaf) made earlier
     precomputed_flags: PrecomputedFlags = "auto"  #: those beside the metafits; only: no detection of our own
     flag_files: Path | None = None  #: others: one file, or a name in which %% stands for the gpubox
+
+    # RFI
+    rfi: Rfi = "builtin"
+    rfi_strategy: str | None = None  #: TOML file; with aoflagger: Lua file
+    rfi_sensitivity: float | None = None  #: divides the thresholds; None: as the strategy says
+    rfi_all_baselines: bool = False  #: autocorrelations and flagged antennas too
 
     # output
     split: bool = False  #: one measurement set for each contiguous frequency range

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from mwaconvert import _core
 from mwaconvert.conversion.converter import Buffers, Converter
+from mwaconvert.conversion.detection import detect_rfi
 from mwaconvert.conversion.flag_files import FlagOutput, add_flag_files
 from mwaconvert.conversion.flagmask import FlagMask
 from mwaconvert.conversion.outputs import open_writers, output_paths
@@ -30,40 +32,63 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 
+def find_flags(plan: Plan, progress: Callable[[float], None]) -> FoundFlags:
+    """Read flag files, and look at the data for what else is to be flagged.
+
+    Parameters
+    ----------
+    progress : called with the share of the work that is done
+
+    Raises
+    ------
+    FormatError, ResourceError
+    """
+    array_rfi = None
+    if any(step.name == ARRAY_RFI and step.applied for step in plan.steps):
+        from mwaconvert.conversion.array_rfi import detect_array_rfi
+
+        array_rfi = detect_array_rfi(plan)
+    if plan.detection is None and array_rfi is None and not plan.flag_files:
+        return FoundFlags(None, 0, None)
+    mask = FlagMask.for_plan(plan)
+    add_flag_files(plan.flag_files, plan, mask)
+    rfi_cells = 0
+    if plan.detection is not None:
+        rfi_cells = detect_rfi(plan, plan.detection, mask, progress)
+    if array_rfi is not None:
+        array_rfi.add_to(mask)
+    return FoundFlags(mask, rfi_cells, array_rfi)
+
+
 def stream_blocks(plan: Plan, mask: FlagMask | None = None) -> Iterator[Block]:
-    """The blocks of a plan in one reused buffer, without the cells that `mask` flags (default: `detect`)."""
+    """The blocks of a plan in one reused buffer.
+
+    Parameters
+    ----------
+    mask : input cells to flag; None: those that the detection of the plan finds
+    """
     if mask is None:
-        mask, _ = detect(plan)
+        mask = find_flags(plan, lambda _: None).mask
     with Converter(plan, mask) as converter:
         buffers = converter.make_buffers()
         for block, _ in converter.blocks(lambda: buffers):
             yield block
 
 
-def detect(plan: Plan) -> tuple[FlagMask | None, ArrayRfi | None]:
-    """Read flag files, and look for interference in the raw data as far as the options ask for it."""
-    mask, found = _detect_array_rfi(plan)
-    if plan.flag_files:
-        whole = FlagMask.for_plan(plan)
-        add_flag_files(plan.flag_files, plan, whole)
-        if mask is not None:
-            whole.bits |= mask.bits
-        mask = whole
-    return mask, found
+@dataclass(frozen=True)
+class FoundFlags:
+    """What looking at the data found.
 
+    Attributes
+    ----------
+    mask : flagged input cells; None: nothing was looked for
+    rfi_cells : how many the RFI detection of single baselines found
+    array_rfi : what the mean over baselines showed; None: not looked at
+    """
 
-def _detect_array_rfi(plan: Plan) -> tuple[FlagMask | None, ArrayRfi | None]:
-    if not any(step.name == ARRAY_RFI and step.applied for step in plan.steps):
-        return None, None
-    from mwaconvert.conversion.array_rfi import detect_array_rfi
-
-    found = detect_array_rfi(plan)
-    mask = FlagMask(len(plan.timesteps), len(plan.coarse), 1, plan.metadata.n_fine)
-    found.add_to(mask)
-    # all rows share the same bits
-    shape = (*mask.bits.shape[:2], plan.n_rows, mask.bits.shape[3])
-    mask.bits = np.broadcast_to(mask.bits, shape)
-    return mask, found
+    mask: FlagMask | None
+    rfi_cells: int
+    array_rfi: ArrayRfi | None
 
 
 class WriterThread:
@@ -136,22 +161,27 @@ def run(
         statistics = QualityStatistics.of_plan(plan)
         sinks.append(statistics.add)
     input_bytes = plan.input_bytes()
+    passes = 1 if plan.detection is None else 2
+
+    def tell(share: float) -> None:  # of passes over the input
+        if progress is not None:
+            progress(int(input_bytes * share), passes * input_bytes)
+
     writers = open_writers(plan, outputs)
     sinks += [writer.write for writer in writers]
     try:
-        mask, array_rfi = detect(plan)
+        found = find_flags(plan, tell)
+        counts.rfi_cells = found.rfi_cells
         for writer in writers:
             if isinstance(writer, FlagOutput):
-                writer.put_mask(mask)
-        with Converter(plan, mask) as converter:
+                writer.put_mask(found.mask)
+        with Converter(plan, found.mask) as converter:
             thread = WriterThread(sinks, [converter.make_buffers() for _ in range(2)])
             try:
                 total = plan.n_times * plan.n_rows
                 for block, buffers in converter.blocks(thread.next_buffers):
                     thread.put(block, buffers)
-                    if progress is not None:
-                        done = block.time_index * plan.n_rows + block.rows.stop
-                        progress(int(input_bytes * done / total), input_bytes)
+                    tell(passes - 1 + (block.time_index * plan.n_rows + block.rows.stop) / total)
             except BaseException:
                 thread.stop()
                 raise
@@ -169,7 +199,7 @@ def run(
         raise
     targets = [target for path in outputs for target in output_paths(plan, path)]
     report = make_report(
-        plan, targets, counts, statistics, array_rfi, input_bytes, time.perf_counter() - started
+        plan, targets, counts, statistics, found.array_rfi, input_bytes, time.perf_counter() - started
     )
     if collector is not None:
         collector.write(report)
@@ -188,6 +218,7 @@ class FlagCounts:
         self.by_channel = np.zeros(n_channels, np.int64)
         self.by_time = np.zeros(n_times, np.int64)
         self.bad_cells = np.zeros(n_rows, np.int64)
+        self.rfi_cells = 0
 
     def add(self, block: Block) -> None:
         by_row = np.zeros(len(block.weight), np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from mwaconvert.conversion import axes, channels, corrections, flags, geometry, 
 from mwaconvert.conversion.array_rfi import array_rfi_step
 from mwaconvert.conversion.bad_tiles import bad_tile_step, find_bad_tiles
 from mwaconvert.conversion.calibration import Calibration
+from mwaconvert.conversion.detection import DetectionPlan, plan_detection, rfi_step
 from mwaconvert.conversion.flag_files import PlacedFlags, load_flag_files
 from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.passband import choose_passband
@@ -96,6 +98,11 @@ class Plan:
     def n_channels(self) -> int:
         """Output channels, all spectral windows together."""
         return sum(window.n_chan for window in self.header.spectral_windows)
+
+    @cached_property
+    def detection(self) -> DetectionPlan | None:
+        """How RFI is looked for; None where it is not."""
+        return plan_detection(self)
 
     def input_steps(self, time_index: int) -> range:
         """Observation timesteps of one output timestep."""
@@ -293,6 +300,7 @@ def _make_plan(
         *static.steps,
         bad_tile_step(meta, static.antennas, bad_tiles),
         flag_file_step,
+        rfi_step(options),
         weight_step,
         array_rfi_step(options, len(timesteps)),
         averaging,
@@ -377,6 +385,13 @@ def check_options(options: Options) -> None:
                 f"phase centre: RA {ra:g}, Dec {dec:g} deg is out of range; "
                 "RA goes from 0 to 360 and Dec from -90 to 90 degrees"
             )
+    if options.rfi not in ("builtin", "aoflagger", "none"):
+        raise InputError(f"RFI: rfi is {options.rfi!r}; choose builtin, aoflagger or none")
+    for name in ("rfi_strategy", "rfi_sensitivity"):
+        if options.rfi == "none" and getattr(options, name) is not None:
+            raise InputError(f"RFI: {name} was given, but RFI is not looked for (--no-rfi)")
+    if options.rfi == "aoflagger" and options.rfi_sensitivity is not None:
+        raise InputError("RFI: rfi_sensitivity is a setting of the built-in detection, not of AOFlagger")
     if options.threads < 0:
         raise InputError(f"threads: {options.threads} is negative; 0 takes all cores")
 

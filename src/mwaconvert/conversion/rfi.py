@@ -170,7 +170,11 @@ def flag_baselines(
         if array.dtype != dtype or not array.flags.c_contiguous:
             raise InputError(f"array '{name}': expected contiguous {np.dtype(dtype)}, found {array.dtype}")
     missing = mask.reshape(-1, *mask.shape[-2:]).view(np.uint8)
-    _core.rfi_flag(vis, missing, strategy.parameters(), out.view(np.uint8), threads)
+    amplitude = np.empty((len(vis), 4, *vis.shape[1:3]), np.float32)
+    _core.rfi_amplitudes(vis, amplitude, threads)
+    cells = out.view(np.uint8)
+    _core.rfi_flag(amplitude, missing, strategy.parameters(), cells, threads)
+    np.not_equal(cells, 0, out=out)
     return out
 
 

@@ -1,0 +1,256 @@
+"""RFI detection over a plan: which baselines, how they are read within the memory, and the pass itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert import _core
+from mwaconvert.conversion.flagmask import BASE_BYTES, FlagMask, mask_bytes, mask_in_file, memory_room
+from mwaconvert.conversion.images import LegacyImages, MwaxImages
+from mwaconvert.conversion.rfi import RfiStrategy, worker_bytes
+from mwaconvert.conversion.steps import Step
+from mwaconvert.errors import InputError
+from mwaconvert.observation.model import IntArray
+
+if TYPE_CHECKING:
+    from mwaconvert.conversion.aoflagger import AOFlagger
+    from mwaconvert.conversion.options import Options
+    from mwaconvert.conversion.plan import Plan
+
+#: called with the share of the work that is done
+Share = Callable[[float], None]
+
+#: aimed at for the images of a block of baselines, where nothing limits memory
+BLOCK_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class DetectionPlan:
+    """How the detection goes about it.
+
+    Attributes
+    ----------
+    rows : rows of the plan that are looked at
+    bands : contiguous ranges of coarse channels, each an image of its own; indices into `Plan.coarse`
+    planes : images of a baseline: 4 amplitudes, or 8 real and imaginary parts
+    rows_at_once : rows in a block
+    spill_bytes : images that have to be kept until all is read (legacy files are ordered by channel)
+    spill_in_file : whether they are kept in a temporary file
+    room_bytes : memory for images
+    peak_bytes : memory at most, flags included
+    """
+
+    rows: IntArray
+    bands: tuple[slice, ...]
+    planes: int
+    rows_at_once: int
+    spill_bytes: int
+    spill_in_file: bool
+    room_bytes: int
+    peak_bytes: int
+
+    def describe(self) -> dict[str, Any]:
+        """The facts that matter to users (layout: docs/report.md)."""
+        return {
+            "baselines": len(self.rows),
+            "baselines_at_once": self.rows_at_once,
+            "spill_bytes": self.spill_bytes,
+            "spill_in_file": self.spill_in_file,
+        }
+
+    @property
+    def memory_text(self) -> str:
+        """Where the data are kept meanwhile, for people."""
+        from mwaconvert.conversion.report_text import size_text
+
+        text = f"{self.rows_at_once} of {len(self.rows)} baselines at a time"
+        if self.spill_bytes:
+            where = "a temporary file in TMPDIR" if self.spill_in_file else "memory"
+            text += f", amplitudes ({size_text(self.spill_bytes)}) in {where}"
+        return text
+
+
+def rfi_step(options: Options) -> Step:
+    """Whether RFI is looked for, and how.
+
+    Raises
+    ------
+    InputError : a strategy that cannot be used
+    """
+    name = "RFI detection"
+    if options.rfi == "none":
+        return Step(name, False, "skipped: --no-rfi")
+    if options.precomputed_flags == "only":
+        return Step(name, False, "skipped: --precomputed-flags only")
+    which = "all baselines" if options.rfi_all_baselines else "not autocorrelations and flagged antennas"
+    if options.rfi == "aoflagger":
+        from mwaconvert.conversion.aoflagger import check_aoflagger
+
+        return Step(name, True, f"{check_aoflagger(options)}; {which}")
+    strategy = chosen_strategy(options)
+    return Step(name, True, f"strategy {strategy.name}, sensitivity {strategy.sensitivity:g}; {which}")
+
+
+def chosen_strategy(options: Options) -> RfiStrategy:
+    """The strategy of the built-in detection.
+
+    Raises
+    ------
+    InputError : a strategy file that cannot be used
+    """
+    import dataclasses
+
+    strategy = RfiStrategy()
+    if options.rfi_strategy is not None:
+        path = Path(options.rfi_strategy)
+        if path.suffix == ".lua":
+            raise InputError(f"{path}: Lua strategies are AOFlagger's; add --rfi aoflagger")
+        strategy = RfiStrategy.from_toml(path)
+    if options.rfi_sensitivity is not None:
+        strategy = dataclasses.replace(strategy, sensitivity=options.rfi_sensitivity)
+    return strategy
+
+
+def plan_detection(plan: Plan) -> DetectionPlan | None:
+    """How the detection goes about it; None where there is none, or nothing to look at.
+
+    Raises
+    ------
+    InputError : --max-memory is too little
+    """
+    options = plan.options
+    if options.rfi == "none" or options.precomputed_flags == "only":
+        return None
+    wanted = np.ones(plan.n_rows, np.bool_)
+    if not options.rfi_all_baselines:
+        wanted = (plan.row_flagged == 0) & (plan.header.antenna1 != plan.header.antenna2)
+    rows = np.flatnonzero(wanted)
+    if not len(rows) or (plan.chunk_state() != _core.CHUNK_GOOD).all() or plan.channel_flagged.all():
+        return None
+    n_fine, n_times = plan.metadata.n_fine, len(plan.timesteps)
+    bands, first = [], 0
+    for window in plan.header.spectral_windows:
+        bands.append(slice(first, first + len(window.coarse)))
+        first += len(window.coarse)
+    planes = 8 if options.rfi == "aoflagger" else 4
+    n_chan = n_fine * max(band.stop - band.start for band in bands)
+    threads = options.threads or _core.available_threads()
+
+    used = (0 if mask_in_file(plan) else mask_bytes(plan)) + threads * worker_bytes(n_times, n_chan)
+    room = memory_room(plan) - used
+    row_bytes = n_times * n_chan * (4 * planes + 2)  # images, what is missing, what is found
+    least = row_bytes
+    spill_bytes, spill_in_file = 0, False
+    if plan.metadata.correlator == "legacy":
+        spill_bytes = len(rows) * n_times * len(plan.freqs_hz) * 4 * planes
+        spill_in_file = spill_bytes + row_bytes > room
+        least = max(least, LegacyImages.least_bytes(len(rows), planes, n_fine)) if spill_in_file else least
+    if least > room:
+        raise InputError(
+            f"--max-memory {(BASE_BYTES + room + used) / 2**30:.3g} GiB is too little: RFI detection needs at "
+            f"least {(BASE_BYTES + used + least) / 2**30:.2f} GiB here (without it: --no-rfi)"
+        )
+    kept = spill_bytes if not spill_in_file else 0
+    if kept:
+        row_bytes = 2 * n_times * n_chan
+    if options.max_memory_gib is None:
+        room = min(room, kept + BLOCK_BYTES)
+    at_once = int(np.clip((room - kept) // row_bytes, 1, min(len(rows), max(256, 16 * threads))))
+    buffers = at_once * row_bytes
+    if spill_in_file:
+        buffers = max(buffers, min(room, LegacyImages.PIECE_BYTES))
+    return DetectionPlan(
+        rows=rows,
+        bands=tuple(bands),
+        planes=planes,
+        rows_at_once=at_once,
+        spill_bytes=spill_bytes,
+        spill_in_file=spill_in_file,
+        room_bytes=room - kept,
+        peak_bytes=BASE_BYTES + used + kept + buffers,
+    )
+
+
+def detect_rfi(plan: Plan, detection: DetectionPlan, mask: FlagMask, progress: Share) -> int:
+    """Look for RFI in all baselines that are to be looked at; OR what is found into `mask`.
+
+    Cells that are flagged already, by rules or in `mask`, are left out of the detection.
+
+    Returns
+    -------
+    number of cells found
+
+    Raises
+    ------
+    FormatError, ResourceError
+    """
+    options, n_fine = plan.options, plan.metadata.n_fine
+    missing = np.repeat(plan.chunk_state() != _core.CHUNK_GOOD, n_fine, axis=1) | (plan.channel_flagged != 0)
+    known = bool(mask.bits.any())
+    flag = _flagger(plan)
+    images = (LegacyImages if plan.metadata.correlator == "legacy" else MwaxImages)(plan, detection)
+    read_share = images.READ_SHARE
+    found_cells = 0
+    with images, flag:
+        images.prepare(lambda share: progress(read_share * share))
+        for number, band in enumerate(detection.bands):
+            channels = slice(band.start * n_fine, band.stop * n_fine)
+            gone = np.ascontiguousarray(missing[None, :, channels])
+            for first in range(0, len(detection.rows), detection.rows_at_once):
+                rows = detection.rows[first : first + detection.rows_at_once]
+                if known:
+                    gone = missing[None, :, channels] | _known(mask, rows, band)
+                data = images.read(slice(first, first + len(rows)), band)
+                found = flag(data, gone.view(np.uint8))
+                found_cells += _core.rfi_set_bits(found, rows, n_fine, mask.bits[:, band], options.threads)
+                share = (number + (first + len(rows)) / len(detection.rows)) / len(detection.bands)
+                progress(read_share + (1 - read_share) * share)
+    return found_cells
+
+
+class BuiltIn:
+    """The detection of this package, as something that flags blocks of images."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._parameters = chosen_strategy(plan.options).parameters()
+        self._threads = plan.options.threads
+        self._found = np.empty(0, np.uint8)
+
+    def __enter__(self) -> BuiltIn:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __call__(
+        self, images: npt.NDArray[np.float32], missing: npt.NDArray[np.uint8]
+    ) -> npt.NDArray[np.uint8]:
+        """(n_rows, n_times, n_chan) 1 where RFI was found, of images (n_rows, 4, n_times, n_chan)."""
+        shape = (len(images), *images.shape[2:])
+        size = int(np.prod(shape))
+        if size > self._found.size:
+            self._found = np.empty(size, np.uint8)
+        found = self._found[:size].reshape(shape)
+        _core.rfi_flag(images, missing, self._parameters, found, self._threads)
+        return found
+
+
+def _flagger(plan: Plan) -> BuiltIn | AOFlagger:
+    if plan.options.rfi == "aoflagger":
+        from mwaconvert.conversion.aoflagger import AOFlagger
+
+        return AOFlagger(plan)
+    return BuiltIn(plan)
+
+
+def _known(mask: FlagMask, rows: IntArray, band: slice) -> npt.NDArray[np.bool_]:
+    """(n_rows, n_times, n_chan) what is flagged already."""
+    bits = mask.bits[:, band][:, :, rows]
+    flags = np.unpackbits(bits, axis=-1, count=mask.n_fine, bitorder="little").view(np.bool_)
+    return np.ascontiguousarray(flags.transpose(2, 0, 1, 3)).reshape(len(rows), len(bits), -1)

@@ -1,0 +1,258 @@
+"""Images of baselines (time and channel) out of raw files: what RFI detection looks at."""
+
+from __future__ import annotations
+
+import os
+import resource
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert import _core
+from mwaconvert.conversion.flagmask import check_room
+from mwaconvert.conversion.rawinput import RawInput
+from mwaconvert.errors import ResourceError
+from mwaconvert.observation.legacy import product_table, slot_inputs
+
+if TYPE_CHECKING:
+    from mwaconvert.conversion.detection import DetectionPlan
+    from mwaconvert.conversion.plan import Plan
+
+Images = npt.NDArray[np.float32]
+
+#: read from the temporary file at a time
+READ_BYTES = 1 << 25
+#: raw files that are open at the same time
+MOST_FILES = 512
+
+
+class _Images:
+    """What both correlators share: tables of the kernels, errors with file names."""
+
+    #: share of the time of a detection that `prepare` takes
+    READ_SHARE: ClassVar[float]
+
+    def __init__(self, plan: Plan, detection: DetectionPlan) -> None:
+        self._plan = plan
+        self._detection = detection
+        self._raw = RawInput(plan)
+        self._antenna1 = plan.header.antenna1[detection.rows].astype(np.int32)
+        self._antenna2 = plan.header.antenna2[detection.rows].astype(np.int32)
+        self._factors: dict[tuple[int, int], npt.NDArray[np.complex64]] = {}
+
+    def __enter__(self) -> _Images:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._raw.close()
+
+    def prepare(self, progress: Callable[[float], None]) -> None:
+        """Whatever has to be read before the first baseline is whole."""
+        progress(1.0)
+
+    def read(self, rows: slice, band: slice) -> Images:
+        """Images (n_rows, planes, n_times, n_chan) of some of the detection's rows; valid until the next call."""
+        raise NotImplementedError
+
+    def _factors_of(self, band: slice) -> npt.NDArray[np.complex64] | None:
+        """(n_antenna, 2, n_chan) corrections of the inputs."""
+        if self._plan.factors is None:
+            return None
+        key = (band.start, band.stop)
+        if key not in self._factors:
+            n_fine = self._plan.metadata.n_fine
+            some = self._plan.factors[:, band.start * n_fine : band.stop * n_fine]
+            self._factors = {key: np.ascontiguousarray(some.transpose(0, 2, 1))}
+        return self._factors[key]
+
+
+class MwaxImages(_Images):
+    """MWAX files are ordered by baseline: each block of baselines is read from all timesteps."""
+
+    READ_SHARE = 0.0
+
+    def __init__(self, plan: Plan, detection: DetectionPlan) -> None:
+        super().__init__(plan, detection)
+        self._file_rows = plan.file_rows[detection.rows]
+        self._groups = _groups_of_steps(plan)
+        self._buffer = np.empty(0, np.float32)
+
+    def read(self, rows: slice, band: slice) -> Images:
+        plan, n_fine = self._plan, self._plan.metadata.n_fine
+        shape = (
+            len(self._file_rows[rows]),
+            self._detection.planes,
+            len(plan.timesteps),
+            (band.stop - band.start) * n_fine,
+        )
+        size = int(np.prod(shape))
+        if size > self._buffer.size:
+            self._buffer = np.empty(size, np.float32)
+        out = self._buffer[:size].reshape(shape)
+        for steps in self._groups:
+            chunks = np.ascontiguousarray(self._raw.chunks(steps)[:, band])
+            first = steps.start - plan.timesteps.start
+            with self._raw.naming_files(chunks):
+                _core.rfi_read_mwax(
+                    chunks,
+                    n_fine,
+                    self._antenna1[rows],
+                    self._antenna2[rows],
+                    self._factors_of(band),
+                    self._file_rows[rows],
+                    out[:, :, first : first + len(steps)],
+                    plan.options.threads,
+                )
+        return out
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Images (n_rows, planes, n_times, n_chan) of some timesteps and coarse channels, somewhere in the file."""
+
+    steps: slice
+    coarse: slice
+    offset: int
+
+
+class LegacyImages(_Images):
+    """Legacy files are ordered by channel: all is read once, and kept in memory or in a temporary file.
+
+    The file holds one piece after the other, each all rows of as many timesteps as the buffer takes (of some
+    of the coarse channels, where not even one timestep fits).
+    """
+
+    READ_SHARE = 0.2
+    #: of the buffer whose contents go to the file
+    PIECE_BYTES = 1 << 28
+
+    def __init__(self, plan: Plan, detection: DetectionPlan) -> None:
+        super().__init__(plan, detection)
+        meta = plan.metadata
+        product, conjugated = product_table(meta)
+        rows = plan.file_rows[detection.rows]
+        self._product = np.ascontiguousarray(product[rows], np.int32)
+        self._conjugated = np.ascontiguousarray(conjugated[rows], np.uint8)
+        self._n_slot = len(slot_inputs(meta))
+        self._file: IO[bytes] | None = None
+        self._memory: Images | None = None
+        self._pieces: list[_Piece] = []
+        self._buffer = np.empty(0, np.float32)
+
+    @staticmethod
+    def least_bytes(n_rows: int, planes: int, n_fine: int) -> int:
+        """Smallest read buffer: a coarse channel of one timestep."""
+        return n_rows * planes * n_fine * 4
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self._memory = None
+        if self._file is not None:
+            self._file.close()
+
+    def prepare(self, progress: Callable[[float], None]) -> None:
+        plan, n_fine = self._plan, self._plan.metadata.n_fine
+        n_rows, planes = len(self._product), self._detection.planes
+        n_times, n_coarse = len(plan.timesteps), len(plan.coarse)
+        if not self._detection.spill_in_file:
+            self._memory = np.empty((n_rows, planes, n_times, n_coarse * n_fine), np.float32)
+            for t in range(n_times):
+                self._read(slice(t, t + 1), slice(0, n_coarse), self._memory[:, :, t : t + 1])
+                progress((t + 1) / n_times)
+            return
+        check_room(self._detection.spill_bytes, "amplitudes")
+        coarse_bytes = self.least_bytes(n_rows, planes, n_fine)
+        room = max(coarse_bytes, min(self.PIECE_BYTES, self._detection.room_bytes))
+        times_at_once = max(1, room // (n_coarse * coarse_bytes))
+        coarse_at_once = min(n_coarse, max(1, room // coarse_bytes))
+        self._file = tempfile.TemporaryFile(prefix="mwaconvert-")  # noqa: SIM115, closed with this object
+        buffer = np.empty(times_at_once * coarse_at_once * coarse_bytes // 4, np.float32)
+        offset = 0
+        for t in range(0, n_times, times_at_once):
+            steps = slice(t, min(t + times_at_once, n_times))
+            for c in range(0, n_coarse, coarse_at_once):
+                coarse = slice(c, min(c + coarse_at_once, n_coarse))
+                shape = (n_rows, planes, steps.stop - t, (coarse.stop - c) * n_fine)
+                piece = buffer[: int(np.prod(shape))].reshape(shape)
+                self._read(steps, coarse, piece)
+                self._pieces.append(_Piece(steps, coarse, offset))
+                try:
+                    self._file.write(piece.data.cast("B"))
+                except OSError as error:
+                    raise ResourceError(
+                        f"{tempfile.gettempdir()}: the temporary file of amplitudes cannot be written: "
+                        f"{error.strerror}; set TMPDIR to a larger disk"
+                    ) from error
+                offset += piece.nbytes
+            progress(steps.stop / n_times)
+        self._file.flush()
+
+    def _read(self, steps: slice, coarse: slice, out: Images) -> None:
+        plan = self._plan
+        first = plan.timesteps.start
+        chunks = self._raw.chunks(range(first + steps.start, first + steps.stop))
+        chunks = np.ascontiguousarray(chunks[:, coarse])
+        with self._raw.naming_files(chunks):
+            _core.rfi_read_legacy(
+                chunks,
+                plan.metadata.n_fine,
+                self._antenna1,
+                self._antenna2,
+                self._factors_of(coarse),
+                self._n_slot,
+                self._product,
+                self._conjugated,
+                plan.van_vleck_samples,
+                out,
+                plan.options.threads,
+            )
+
+    def read(self, rows: slice, band: slice) -> Images:
+        n_fine = self._plan.metadata.n_fine
+        if self._memory is not None:
+            return self._memory[rows, :, :, band.start * n_fine : band.stop * n_fine]
+        assert self._file is not None
+        n, planes = len(self._product[rows]), self._detection.planes
+        shape = (n, planes, len(self._plan.timesteps), (band.stop - band.start) * n_fine)
+        size = int(np.prod(shape))
+        if size > self._buffer.size:
+            self._buffer = np.empty(size, np.float32)
+        out = self._buffer[:size].reshape(shape)
+        for piece in self._pieces:
+            low, high = max(piece.coarse.start, band.start), min(piece.coarse.stop, band.stop)
+            if low >= high:
+                continue
+            n_times = piece.steps.stop - piece.steps.start
+            width = (piece.coarse.stop - piece.coarse.start) * n_fine
+            row_bytes = planes * n_times * width * 4
+            inside = slice((low - piece.coarse.start) * n_fine, (high - piece.coarse.start) * n_fine)
+            to = slice((low - band.start) * n_fine, (high - band.start) * n_fine)
+            at_once = max(1, READ_BYTES // row_bytes)
+            for k in range(0, n, at_once):
+                some = slice(k, min(k + at_once, n))
+                where = piece.offset + (rows.start + k) * row_bytes
+                data = os.pread(self._file.fileno(), (some.stop - k) * row_bytes, where)
+                part = np.frombuffer(data, np.float32).reshape(-1, planes, n_times, width)
+                out[some, :, piece.steps, to] = part[..., inside]
+        return out
+
+
+def _groups_of_steps(plan: Plan) -> list[range]:
+    """The timesteps, cut where too many files would be open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if soft == resource.RLIM_INFINITY else max(1, min(MOST_FILES, soft // 2))
+    observation = plan.observation
+    steps = plan.timesteps
+    index = observation.hdu_index[steps.start : steps.stop][:, list(plan.coarse)]
+    groups, first, files = [], 0, set[int]()
+    for t, row in enumerate(index):
+        here = {int(f) for f in observation.hdus["file"][row[row >= 0]]}
+        if t > first and len(files | here) > most:
+            groups.append(range(steps.start + first, steps.start + t))
+            first, files = t, set()
+        files |= here
+    return [*groups, range(steps.start + first, steps.stop)]

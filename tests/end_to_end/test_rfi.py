@@ -1,0 +1,256 @@
+"""RFI detection of whole conversions: what it is given, what becomes of it, and how well it does."""
+
+import json
+
+import numpy as np
+import pytest
+from conversion_twin import Choices, convert_slowly
+from conversions import read_with_mwalib
+
+import mwaconvert
+from mwaconvert.conversion import detection, flagmask, images
+from mwaconvert.conversion.pipeline import find_flags, stream_blocks
+from mwaconvert.conversion.rfi import RfiStrategy, flag_baselines
+from mwaconvert.errors import InputError, ResourceError
+
+KINDS = {
+    "mwax": {
+        "like": "mwax-128", "n_tiles": 6, "fine_khz": 80.0, "duration_s": 60.0, "coarse_channels": (120, 121, 123),
+        "missing": ("ch=1,t=3", "ch=2,t=8"), "flagged_tiles": (4,), "rfi_fraction": 0.03,
+        "noise_jy": 3.0, "quack_s": 4.0,
+    },
+    "legacy": {
+        "like": "legacy-128", "fine_khz": 80.0, "duration_s": 16.0, "coarse_channels": (109, 110, 130),
+        "missing": ("ch=1,t=2",), "rfi_fraction": 0.03, "noise_jy": 3.0,
+    },
+}  # fmt: skip
+
+
+#: of the 128 that legacy data have
+SOME_TILES = tuple(range(0, 128, 4))
+
+
+@pytest.fixture(params=KINDS)
+def noisy(request, simulated):
+    """Noise and interference, integrations missing, two contiguous ranges."""
+    return simulated(**KINDS[request.param])
+
+
+def found_by(sim, **options):
+    """What is found, (n_times, n_rows, n_chan), and the plan."""
+    if sim.instrument.correlator == "legacy":
+        options = {"sel_ants": SOME_TILES} | options
+    plan = mwaconvert.open(sim.metafits).plan(**options)
+    found = find_flags(plan, lambda _: None)
+    parts = [found.mask.unpacked(slice(None), c) for c in range(len(plan.coarse))]
+    cells = np.concatenate(parts, axis=2)
+    assert found.rfi_cells == cells.sum()
+    return cells, plan
+
+
+def twin(sim, plan, rows):
+    """The same from what mwalib reads and the definition of the corrections, baseline by baseline."""
+    raw = read_with_mwalib(sim.metafits)
+    choices = Choices(times=plan.timesteps, coarse=plan.coarse, antennas=plan.options.sel_ants)
+    vis = convert_slowly(raw, sim.metafits, choices).vis.astype(np.complex64)
+    there = np.repeat(raw.there[plan.timesteps][:, plan.coarse], plan.metadata.n_fine, axis=1)
+    vis[~np.broadcast_to(there[:, None], vis.shape[:3])] = 0
+    missing = ~there | plan.time_flagged[:, None] | (plan.channel_flagged != 0)
+    cells = np.zeros(vis.shape[:3], bool)
+    for window in plan.header.spectral_windows:
+        some = window.channels
+        part = np.ascontiguousarray(vis[:, rows][:, :, some].transpose(1, 0, 2, 3))
+        flags = flag_baselines(part, np.ascontiguousarray(missing[:, some]), RfiStrategy())
+        cells[:, rows, some] = (flags & ~missing[:, some]).transpose(1, 0, 2)
+    return cells
+
+
+def test_cells_found(noisy):
+    cells, plan = found_by(noisy)
+    a, b = plan.header.antenna1, plan.header.antenna2
+    dead = plan.header.antenna_flagged
+    looked_at = np.flatnonzero((a != b) & ~dead[a] & ~dead[b])[:200]
+    expected = twin(noisy, plan, looked_at)
+    assert np.mean(cells[:, looked_at] != expected[:, looked_at]) < 1e-5  # rounding of the corrections
+    assert expected.any()
+    assert not cells[:, (a == b) | dead[a] | dead[b]].any()
+    assert len(plan.header.spectral_windows) == 2
+
+
+def test_everything_on_request(simulated):
+    sim = simulated(**KINDS["mwax"])
+    cells, plan = found_by(sim, rfi_all_baselines=True)
+    some, _ = found_by(sim)
+    a, b = plan.header.antenna1, plan.header.antenna2
+    dead = plan.header.antenna_flagged
+    usual = (a != b) & ~dead[a] & ~dead[b]
+    np.testing.assert_array_equal(cells[:, usual], some[:, usual])
+    assert cells[:, a == b].any()
+    assert cells[:, dead[a]].any()
+
+
+@pytest.mark.parametrize("way", ["one thread", "three threads", "little memory", "small pieces", "few files"])
+def test_ways_to_hold_the_data_change_no_bit(noisy, way, monkeypatch):
+    expected, _ = found_by(noisy)
+    options = {"one thread": {"threads": 1}, "three threads": {"threads": 3}}.get(way, {})
+    if way == "little memory":
+        options = {"max_memory_gib": 0.26}
+    if way == "small pieces":
+        monkeypatch.setattr(detection, "worker_bytes", lambda *_: 0)
+        monkeypatch.setattr(detection, "memory_room", lambda _: 2 << 20)
+        monkeypatch.setattr(images, "READ_BYTES", 1 << 16)
+    if way == "few files":
+        monkeypatch.setattr(images, "MOST_FILES", 1)
+    cells, plan = found_by(noisy, **options)
+    if way == "small pieces" and plan.metadata.correlator == "legacy":
+        assert plan.detection.spill_in_file
+        assert plan.detection.rows_at_once < len(plan.detection.rows)
+    np.testing.assert_array_equal(cells, expected)
+
+
+def test_flags_in_a_file(noisy, monkeypatch):
+    expected, _ = found_by(noisy)
+    monkeypatch.setattr(flagmask, "mask_in_file", lambda _: True)
+    np.testing.assert_array_equal(found_by(noisy)[0], expected)
+
+
+def test_what_is_flagged_already_is_left_out(simulated):
+    sim = simulated(**KINDS["mwax"])
+    plan = mwaconvert.open(sim.metafits).plan()
+    first = find_flags(plan, lambda _: None).mask
+    before = first.count().sum()
+    again = detection.detect_rfi(plan, plan.detection, first, lambda _: None)
+    assert again < before
+    assert first.count().sum() == before + again
+
+
+def test_conversion_without_the_cells_found(simulated):
+    sim = simulated(**KINDS["mwax"])
+    cells, plan = found_by(sim, time_factor=4, freq_factor=2)
+    choices = Choices(
+        times=plan.timesteps, coarse=plan.coarse, time_factor=4, freq_factor=2, mask=cells, flagged_antennas=(4,),
+        flagged_times=np.flatnonzero(plan.time_flagged) + plan.timesteps.start, flagged_fine=(0, 15),
+    )  # fmt: skip
+    expected = convert_slowly(read_with_mwalib(sim.metafits), sim.metafits, choices)
+    for block in stream_blocks(plan):
+        there = np.s_[block.time_index, block.rows]
+        np.testing.assert_array_equal(block.flags, np.signbit(expected.weight[there]))
+        assert (abs(block.vis - expected.vis[there]) <= 3e-6 * expected.scale[there]).all()
+
+
+def test_strong_interference_is_found_and_noise_is_not(simulated):
+    quiet = {"like": "mwax-128", "n_tiles": 8, "fine_khz": 40.0, "duration_s": 112.0, "coarse_channels": 4}
+    sim = simulated(**quiet, noise_jy=3.0, rfi_fraction=0.01)
+    cells, plan = found_by(sim)
+    truth = np.load(sim.rfi_mask)["mask"].reshape(cells.shape[0], 1, -1)
+    crosses = plan.header.antenna1 != plan.header.antenna2
+    clear = plan.channel_flagged == 0
+    found = cells[:, crosses][:, :, clear]
+    there = np.broadcast_to(truth[..., clear], found.shape)
+    assert found[there].mean() > 0.999
+    assert found[~there].mean() < 0.01
+    noise, _ = found_by(simulated(**quiet, noise_jy=3.0))
+    assert noise[:, crosses][:, :, clear].mean() < 0.01
+
+
+def test_aoflagger_finds_the_same(noisy):
+    pytest.importorskip("aoflagger", reason="optional: pip install mwaconvert[aoflagger]")
+    options = {"sel_ants": tuple(range(10))} if noisy.instrument.correlator == "legacy" else {}
+    ours, _ = found_by(noisy, **options)
+    theirs, plan = found_by(noisy, rfi="aoflagger", threads=2, **options)
+    assert theirs.any()
+    assert np.mean(ours == theirs) >= 0.999
+    assert "with its strategy for the MWA" in next(s.reason for s in plan.steps if s.name == "RFI detection")
+
+
+def test_aoflagger_strategy_that_fails(simulated, tmp_path):
+    pytest.importorskip("aoflagger", reason="optional: pip install mwaconvert[aoflagger]")
+    lua = tmp_path / "bad.lua"
+    lua.write_text("function execute(input)\n  input:no_such_step()\nend\n")
+    with pytest.raises(InputError, match=rf"AOFlagger could not use {lua}: .*no_such_step"):
+        found_by(simulated(**KINDS["mwax"]), rfi="aoflagger", rfi_strategy=str(lua))
+
+
+def test_aoflagger_is_not_installed(simulated, monkeypatch):
+    monkeypatch.setattr("mwaconvert.conversion.aoflagger.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"not installed; pip install mwaconvert\[aoflagger\]"):
+        mwaconvert.open(simulated(**KINDS["mwax"]).metafits).plan(rfi="aoflagger")
+
+
+def test_strategies(simulated, tmp_path):
+    sim = simulated(**KINDS["mwax"])
+    usual, _ = found_by(sim)
+    strategy = tmp_path / "careful.toml"
+    strategy.write_text("sensitivity = 0.5\n")
+    careful, plan = found_by(sim, rfi_strategy=str(strategy))
+    assert careful.sum() < usual.sum()
+    reason = next(step.reason for step in plan.steps if step.name == "RFI detection")
+    assert "strategy careful, sensitivity 0.5" in reason
+    eager, _ = found_by(sim, rfi_sensitivity=2.0)
+    assert eager.sum() > usual.sum()
+    np.testing.assert_array_equal(found_by(sim, rfi_sensitivity=0.5)[0], careful)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rfi": "off"}, "rfi is 'off'; choose builtin, aoflagger or none"),
+        ({"rfi": "none", "rfi_sensitivity": 2.0}, "rfi_sensitivity was given, but RFI is not looked for"),
+        ({"rfi": "aoflagger", "rfi_sensitivity": 2.0}, "setting of the built-in detection"),
+        ({"rfi_strategy": "x.lua"}, "x.lua: Lua strategies are AOFlagger's; add --rfi aoflagger"),
+        ({"rfi_strategy": "none.toml"}, r"cannot read the RFI strategy none.toml: No such file"),
+        ({"rfi": "aoflagger", "rfi_strategy": "x.toml"}, "x.toml: AOFlagger wants a Lua strategy"),
+        ({"rfi": "aoflagger", "rfi_strategy": "none.lua"}, "none.lua: there is no such strategy file"),
+        ({"rfi_sensitivity": 0.0}, r"sensitivity = 0.0, expected above 0"),
+    ],
+)
+def test_options_that_do_not_suit(mwax, options, message):
+    if options.get("rfi") == "aoflagger":
+        pytest.importorskip("aoflagger", reason="optional: pip install mwaconvert[aoflagger]")
+    with pytest.raises(InputError, match=message):
+        mwaconvert.open(mwax.metafits).plan(**options)
+
+
+def test_too_little_memory(simulated, monkeypatch):
+    monkeypatch.setattr(detection, "memory_room", lambda _: 1 << 20)
+    plan = mwaconvert.open(simulated(**KINDS["legacy"]).metafits).plan(threads=1)
+    with pytest.raises(
+        InputError, match=r"too little: RFI detection needs at least 0\.2\d GiB here .*--no-rfi"
+    ):
+        plan.describe(["a.uvfits"])
+
+
+def test_no_room_for_the_temporary_file(simulated, monkeypatch):
+    monkeypatch.setattr(detection, "memory_room", lambda _: 2 << 20)
+    monkeypatch.setattr(detection, "worker_bytes", lambda *_: 0)
+    monkeypatch.setattr(flagmask.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    with pytest.raises(
+        ResourceError, match=r"GiB are needed for a temporary file of amplitudes, .* set TMPDIR"
+    ):
+        found_by(simulated(**KINDS["legacy"]))
+
+
+def test_progress_covers_both_passes(simulated, tmp_path):
+    seen = []
+    plan = mwaconvert.open(simulated(**KINDS["mwax"]).metafits).plan()
+    report = plan.run(tmp_path / "a.uvfits", progress=lambda done, total: seen.append((done, total)))
+    assert {total for _, total in seen} == {2 * plan.input_bytes()}
+    done = [done for done, _ in seen]
+    assert done == sorted(done)
+    assert done[-1] == 2 * plan.input_bytes()
+    counts = {rule.name: rule.cells for rule in report.flag_counts}
+    assert counts["RFI"] == find_flags(plan, lambda _: None).rfi_cells > 0
+
+
+def test_dry_run_says_what_it_takes(simulated):
+    plan = mwaconvert.open(simulated(**KINDS["legacy"]).metafits).plan()
+    facts = plan.describe(["a.uvfits"])
+    json.dumps(facts)
+    assert facts["rfi"] == {
+        "baselines": len(plan.detection.rows),
+        "baselines_at_once": plan.detection.rows_at_once,
+        "spill_bytes": plan.detection.spill_bytes,
+        "spill_in_file": False,
+    }
+    assert facts["memory_bytes"] >= plan.detection.peak_bytes
+    assert mwaconvert.open(simulated(**KINDS["legacy"]).metafits).plan(rfi="none").describe()["rfi"] is None
