@@ -81,7 +81,11 @@ def running(command: _Command) -> _Command:
         ),
         click.option("--max-memory", metavar="GIB", help="Refuse to take more than this: 4, 4GB, 512MiB."),
         click.option(
-            "-j", "--threads", type=click.IntRange(1), help="Default: all cores this process may use."
+            "-j",
+            "--threads",
+            type=click.IntRange(1),
+            metavar="N",
+            help="Default: all cores this process may use.",
         ),
         click.option(
             "--gulp",
