@@ -102,8 +102,13 @@ def test_bounds_that_cannot_be_kept():
 
 
 def test_search_of_all_delays_takes_the_tree():
-    transform = plan_transform(ALL, PER_DM, 3.0, 0.02, is_bytes=True)
+    transform = plan_transform(ALL, PER_DM, 3.0, 0.02, is_bytes=True, n_samp=3000)
     assert transform.method == "tree"
+    longer = plan_transform(ALL, PER_DM, 3.0, 0.02, is_bytes=True, n_samp=70_000)
+    parts = [part.trials for part in longer.parts()]
+    assert [p.start for p in parts] == list(range(0, 600, parts[0].stop))
+    assert parts[-1].stop == 600
+    assert parts[0].stop < 200
     rng = np.random.default_rng(0)
     data = rng.normal(100, 12, (512, 3000))
     shape = channel_shapes(PER_DM * ALL[300] + 900, 3.0, 3000)

@@ -110,7 +110,12 @@ def search(
     n_width = min(n_width, int(np.log2(spectra.nsamp - sweep)))
     shifts = trials - spectra.dm
     transform = plan_transform(
-        shifts, per_sample, width_s / spectra.dt, loss, is_bytes=data.dtype == np.uint8
+        shifts,
+        per_sample,
+        width_s / spectra.dt,
+        loss,
+        is_bytes=data.dtype == np.uint8,
+        n_samp=spectra.nsamp,
     )
     best_snr = np.empty(trials.size, np.float32)
     best_time, best_width = np.empty(trials.size), np.empty(trials.size)

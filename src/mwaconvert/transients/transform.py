@@ -17,7 +17,11 @@ Data = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
 _TRIALS = 256  # whose series are in memory at a time
-_TREE_TRIALS = 1024  # the same of a tree, of which more trials share more
+_TREE_TRIALS, _TREE_BYTES = (
+    1024,
+    128 << 20,
+)  # the same of a tree, of which more trials share more; with its sums
+_TREE_SUMS = 2.5  # that a tree keeps, over its series (measured)
 _TREE_COST = 2.5  # an addition in a tree takes as long as so many in two stages (measured)
 
 
@@ -41,7 +45,9 @@ class Transform:
     dms: Floats  #: (n_trial) pc/cm^3
     per_dm_samples: Floats  #: (n_chan)
     two_stage: SubbandPlan | None
-    tree_options: tuple[float, float, bool] | None  #: width in samples, loss, whether the data are bytes
+    tree_options: (
+        tuple[int, float, float, bool] | None
+    )  #: trials at a time, width in samples, loss, whether bytes
 
     def parts(self) -> Iterator[Part]:
         """All trials, some at a time."""
@@ -85,9 +91,9 @@ class Transform:
 
             yield Part(part, plan.lead, int(across.max()) + int(within.max()), fill)
 
-    def _trees(self, width: float, loss: float, is_bytes: bool) -> Iterator[Part]:
-        for first in range(0, self.dms.size, _TREE_TRIALS):
-            part = slice(first, min(first + _TREE_TRIALS, self.dms.size))
+    def _trees(self, per_call: int, width: float, loss: float, is_bytes: bool) -> Iterator[Part]:
+        for first in range(0, self.dms.size, per_call):
+            part = slice(first, min(first + per_call, self.dms.size))
             plan = plan_tree(self.dms[part], self.per_dm_samples, width, loss, is_bytes=is_bytes)
             if plan is None:
                 yield from self._exact(part.start, part.stop)
@@ -96,7 +102,13 @@ class Transform:
 
 
 def plan_transform(
-    dms: Floats, per_dm_samples: Floats, width_samples: float, max_loss: float, *, is_bytes: bool
+    dms: Floats,
+    per_dm_samples: Floats,
+    width_samples: float,
+    max_loss: float,
+    *,
+    is_bytes: bool,
+    n_samp: int,
 ) -> Transform:
     """Choose how to sum the channels.
 
@@ -107,13 +119,15 @@ def plan_transform(
     width_samples : full width at half maximum of the narrowest Gaussian pulse of interest
     max_loss : fraction of its S/N that may be lost, against exact delays; 0: exact delays
     is_bytes : the data are 8-bit integers
+    n_samp : samples of the data, which limit the trials that are in memory at a time
     """
     exact = Transform("exact", 0.0, float(per_dm_samples.size), dms, per_dm_samples, None, None)
     if max_loss <= 0:
         return exact
     two_stage = plan_subbands(dms, per_dm_samples, width_samples, max_loss, is_bytes=is_bytes)
     cost = exact.cost if two_stage is None else two_stage.cost
-    last = dms[-_TREE_TRIALS:]  # errors are largest where delays are
+    per_call = int(min(_TREE_TRIALS, max(64, _TREE_BYTES / (4 * n_samp * (1 + _TREE_SUMS)))))
+    last = dms[-per_call:]  # errors are largest where delays are
     tree = plan_tree(
         last,
         per_dm_samples,
@@ -123,7 +137,7 @@ def plan_transform(
         most_cost=cost / _TREE_COST,
     )
     if tree is not None:
-        options = (width_samples, max_loss, is_bytes)
+        options = (per_call, width_samples, max_loss, is_bytes)
         return Transform("tree", max_loss, tree.cost, dms, per_dm_samples, None, options)
     if two_stage is not None:
         return Transform("two-stage", two_stage.loss, two_stage.cost, dms, per_dm_samples, two_stage, None)
