@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from measure import Ratio
 
-GROUPS = ("cat", "cp", "mwalib", "birli", "pyuvdata", "memory", "threads", "with")
+GROUPS = ("cat", "cp", "mwalib", "birli", "pyuvdata", "memory", "threads", "with", "rfi", "birli_rfi")
 
 #: stands for a file of calibration solutions of the data
 SOLUTIONS = "SOLUTIONS"
@@ -29,7 +29,8 @@ class Row:
     bar, aim : the ratio must be, and is hoped to be, at most so large; at least so large for `threads`
     channels : convert only the first so many coarse channels
     share : of the integrations, for `memory`
-    extra : further options of ours, for `with`; SOLUTIONS among them stands for a file
+    extra : further options of ours, for `with`; SOLUTIONS among them stands for a file; for `rfi` quiet or noisy
+    rfi : look for RFI
     """
 
     group: str
@@ -42,6 +43,7 @@ class Row:
     channels: int | None = None
     share: float = 1.0
     extra: tuple[str, ...] = ()
+    rfi: bool = False
 
     def verdict(self, ratio: Ratio) -> str:
         """Only a band wholly on one side of the bar is a clear answer."""
@@ -136,6 +138,14 @@ def promises(scale: str) -> list[Row]:
                     extra=("--van-vleck",),
                 )
             )
+    for kind, words in (("quiet", "no interference"), ("noisy", "narrow and short interference")):
+        text = f"RFI detection, 224 x 768 x 4, {words}, baseline and core / AOFlagger's MWA strategy"
+        rows.append(Row("rfi", text, "mwax", "", (), 1 / 15, 1 / 40, extra=(kind,)))
+    for name in ("mwax", "legacy"):
+        text = f"{name}, averaged, .uvfits: with RFI detection / without"
+        rows.append(Row("with", text, name, ".uvfits", FINE, 4.0, 2.0, rfi=True))
+    text = "mwax, averaged, .uvfits, RFI / Birli without RFI + AOFlagger on all baselines and cores"
+    rows.append(Row("birli_rfi", text, "mwax", ".uvfits", FINE, 1 / 10, 1 / 25, channels=few[0], rfi=True))
     for name, options in (("mwax", FINE), ("legacy", FINE), ("rice", COARSE)):
         text = f"{name}, averaged, .uvfits: time on 1 core / time on 2"
         rows.append(Row("threads", text, name, ".uvfits", options, 1.7, 1.9))

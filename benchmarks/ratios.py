@@ -22,10 +22,11 @@ import struct
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from datasets import Dataset, dataset
+from datasets import N_BASELINES, Dataset, dataset
 from measure import PeerMissingError, Ratio, Run, converter, interleave, remove, run, run_peer, warm_memory
 from promises import GROUPS, SOLUTIONS, Row, promises
 
@@ -54,7 +55,19 @@ class Bench:
     ) -> Run:
         output = self._output / f"ours{row.suffix}"
         files = [] if row.channels is None else ["--provided-chan-ranges", *self._files(row, data)]
-        words = [*self._mwaconvert, "-q", "-m", data.metafits, "-o", output, *row.options, *more, *files]
+        rfi = [] if row.rfi else ["--no-rfi"]
+        words = [
+            *self._mwaconvert,
+            "-q",
+            "-m",
+            data.metafits,
+            "-o",
+            output,
+            *row.options,
+            *rfi,
+            *more,
+            *files,
+        ]
         result = run(words, cpus)
         if not keep:
             remove(output)
@@ -135,9 +148,34 @@ class Bench:
         solutions = self._output / "solutions.bin"
         write_solutions(solutions, data.n_coarse)
         extra = [str(solutions) if word == SOLUTIONS else word for word in row.extra]
-        ours, plain = partial(self._convert, row, data, *extra), partial(self._convert, row, data)
+        ours = partial(self._convert, row, data, *extra)
+        plain = partial(self._convert, replace(row, rfi=False), data)
         memory_bytes = OURS_BYTES + (0 if row.options else 1.5 * self._visibility_bytes(row, data))
         return self._compare(row, data, ours, plain, memory_bytes, self._rounds)
+
+    def _rfi(self, row: Row, data: Dataset) -> Ratio:  # noqa: ARG002
+        ours, theirs = (
+            partial(run_peer, "run_rfi.py", name, "224", "768", *row.extra)
+            for name in ("mwaconvert", "aoflagger")
+        )
+        return interleave(ours, theirs, self._rounds, lambda: None)
+
+    def _birli_rfi(self, row: Row, data: Dataset) -> Ratio:
+        """Birli may be built without AOFlagger; where it has it, all cores share the baselines."""
+        n_channels = (
+            data.integration_bytes // (32 * N_BASELINES) * len(self._files(row, data)) // data.n_coarse
+        )
+        options = (*row.options, "--provided-chan-ranges")
+
+        def birli() -> Run:
+            result = self._peer("run_birli.py", row, data, "--", *options)
+            one = run_peer("run_rfi.py", "aoflagger", str(data.n_times), str(n_channels), "quiet")
+            cores = len(os.sched_getaffinity(0))
+            return replace(result, seconds=result.seconds + one.seconds * N_BASELINES / cores)
+
+        memory_bytes = 1.3 * self._visibility_bytes(row, data)
+        ours = partial(self._convert, row, data, "--like", "birli")
+        return self._compare(row, data, ours, birli, memory_bytes, self._slow_rounds)
 
     def _memory(self, row: Row, data: Dataset) -> Ratio:
         """Peak megabytes in relation to those of 4 integrations + 300."""

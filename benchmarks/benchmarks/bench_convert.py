@@ -24,7 +24,7 @@ class Convert:
 
     def _convert(self, metafits: str, output: str, averaging: str) -> None:
         options = AVERAGED if averaging == "averaged" else {}
-        mwaconvert.convert(metafits, Path(f"out.{output}"), overwrite=True, **options)
+        mwaconvert.convert(metafits, Path(f"out.{output}"), rfi="none", overwrite=True, **options)
 
     def time_convert(self, cache: dict[str, str], raw: str, output: str, averaging: str) -> None:
         self._convert(cache[raw], output, averaging)
@@ -44,7 +44,7 @@ class Blocks:
 
     def setup(self, cache: dict[str, str], raw: str, averaging: str, threads: int) -> None:
         options = AVERAGED if averaging == "averaged" else {}
-        self.plan = mwaconvert.open(cache[raw]).plan(threads=threads, **options)
+        self.plan = mwaconvert.open(cache[raw]).plan(threads=threads, rfi="none", **options)
 
     def time_blocks(self, cache: dict[str, str], raw: str, averaging: str, threads: int) -> None:
         for _ in self.plan.blocks():

@@ -130,7 +130,8 @@ def convert_both(case: Case, folder: Path) -> list[tuple[Output, Output]]:
     files = [str(path) for path in made.raw]
     options = case.options.split()
     ours, theirs = folder / f"ours{case.suffix}", folder / f"birli{case.suffix}"
-    _run([*converter(), "-q", "-m", str(made.metafits), "-o", str(ours), "--like", "birli", *options, *files])
+    words = ["-q", "-m", str(made.metafits), "-o", str(ours), "--like", "birli", "--no-rfi"]
+    _run([*converter(), *words, *options, *files])
     _run(birli_command(made.metafits, theirs, files, options))
     found = [
         sorted(path.name.removeprefix(kind) for path in folder.glob(f"{kind}*")) for kind in ("ours", "birli")
