@@ -21,8 +21,9 @@ from mwaconvert.qa.statistics import storage_bytes
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
 
-#: aimed at for the buffers of a block: large enough to amortise a call, small beside an integration
-BLOCK_BYTES = 64 << 20
+#: aimed at for the buffers of a block: large enough to amortise a call, small enough to be in the caches still
+#: when statistics and writers read it
+BLOCK_BYTES = 8 << 20
 #: one value of a block: complex64 and a float32 weight
 VALUE_BYTES = 12
 
