@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class ChunkStream(Stream):
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        chunks = sorted((_read_chunk(path) for path in paths), key=lambda chunk: chunk.first)
+        chunks = sorted((_emptied(_read_chunk(path)) for path in paths), key=lambda chunk: chunk.first)
         one = chunks[0]
         for chunk in chunks[1:]:
             if (chunk.beam, chunk.n_freq, chunk.fpga_per_sample) != (
@@ -105,7 +105,7 @@ class ChunkStream(Stream):
             if low >= high:
                 continue
             if self._unpacked is None or self._unpacked[0] != k:
-                self._unpacked = (k, *_unpack(chunk))
+                self._unpacked = (k, *_unpack(_read_chunk(chunk.path)))
             place, part = slice(low - first, high - first), slice(low - start, high - start)
             data[:, place], weights[:, place] = self._unpacked[1][:, part], self._unpacked[2][:, part]
         return data, weights
@@ -118,6 +118,11 @@ def chunk_files(folder: Path) -> list[Path]:
         return [int(digits) for digits in re.findall(r"\d+", path.name)]
 
     return sorted((p for p in folder.iterdir() if p.suffix in SUFFIXES), key=numbers)
+
+
+def _emptied(chunk: _Chunk) -> _Chunk:
+    """A chunk without its values, which are read again when they are asked for."""
+    return replace(chunk, scales=chunk.scales[:0], offsets=chunk.offsets[:0], packed=b"", mask=None)
 
 
 def _read_chunk(path: Path) -> _Chunk:

@@ -34,7 +34,8 @@ class SearchStream(Stream):
 
     def __init__(self, path: Path) -> None:
         try:
-            primary, header, table = _open(path)
+            primary, header, self._place = _open(path)
+            table = self._map(path)
             facts = self._set_up(path, primary, header, table)
         except Error:
             raise
@@ -67,7 +68,7 @@ class SearchStream(Stream):
         if freqs.shape != (n_chan,):
             raise FormatError(f"{path}: HDU SUBINT: {freqs.size} frequencies for {n_chan} channels")
         pol_type = str(header.get("POL_TYPE", "")).strip()
-        self._table, self._n_bits, self._n_block = table, n_bits, n_block
+        self._n_bits, self._n_block = n_bits, n_block
         self._pols = [0, 1] if n_pol > 1 and pol_type.startswith("AABB") else [0]
         self._zero = _number(header, "ZERO_OFF", 0.0)
         self._scales = _by_channel(path, table, "DAT_SCL", (n_row, n_pol, n_chan), 1.0)
@@ -109,7 +110,13 @@ class SearchStream(Stream):
             },
         }
 
+    def _map(self, path: Path) -> npt.NDArray[np.void]:
+        """The table, mapped for as long as it is needed: pages of a mapping count as memory of the process."""
+        kind, begin, n_row = self._place
+        return np.memmap(path, kind, "r", begin, (n_row,))
+
     def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:
+        table = self._map(self.path)
         data = np.zeros((self.nchan, count), self.dtype)
         weights = None if self._uniform else np.zeros((self.nchan, count), np.float32)
         order = slice(None, None, -1) if self.descending else slice(None)
@@ -122,16 +129,14 @@ class SearchStream(Stream):
             if low >= high:
                 continue
             place = slice(low - first, high - first)
-            data[:, place] = self._row(r, low - start, high - start, nthreads)[order]
+            data[:, place] = self._row(table["DATA"][r], r, low - start, high - start, nthreads)[order]
             if weights is not None:
                 weights[:, place] = self._weights[r][order, None]
         return data, weights
 
-    def _row(self, r: int, low: int, high: int, nthreads: int) -> npt.NDArray[Any]:
+    def _row(self, held: Any, r: int, low: int, high: int, nthreads: int) -> npt.NDArray[Any]:
         """Samples of a row, (n_chan, high - low), in the order of the file."""
-        packed = (
-            np.ascontiguousarray(self._table["DATA"][r]).view(np.uint8).reshape(self._n_block, -1)[low:high]
-        )
+        packed = np.ascontiguousarray(held).view(np.uint8).reshape(self._n_block, -1)[low:high]
         block: Any = 0
         for pol in self._pols:
             numbers = _numbers(packed, pol, self.nchan, self._n_bits, nthreads)
@@ -142,8 +147,8 @@ class SearchStream(Stream):
         return np.asarray(block, np.float32)
 
 
-def _open(path: Path) -> tuple[Any, Any, npt.NDArray[np.void]]:
-    """The headers of the file and of its table, and the table mapped into memory."""
+def _open(path: Path) -> tuple[Any, Any, tuple[np.dtype[np.void], int, int]]:
+    """The headers of the file and of its table; type of its rows, first byte, number of rows."""
     import warnings
 
     from astropy.io import fits
@@ -177,7 +182,7 @@ def _open(path: Path) -> tuple[Any, Any, npt.NDArray[np.void]]:
                     f"{max(held, 0)}: it is cut"
                 )
             primary, header = hdus[0].header.copy(), table.header.copy()
-    return primary, header, np.memmap(path, kind, "r", begin, (n_row,))
+    return primary, header, (kind, begin, n_row)
 
 
 def _number(header: Any, key: str, default: float) -> float:
