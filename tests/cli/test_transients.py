@@ -195,6 +195,25 @@ def test_waterfalls(run):
     done(run("waterfall", "w.npz", "-o", "v.png", "--mask-var", 1.5, "--mask-sum", 1000))
 
 
+def test_a_waterfall_at_a_time_reads_what_is_about_it(run, monkeypatch):
+    from mwaconvert.formats.sigproc import FilterbankStream
+
+    spectra = transients.open("a.fil")
+    with FilterbankWriter(Path("long.fil"), FREQS, DT, 8) as writer:
+        for _ in range(10):
+            writer.write(spectra.data)
+    read, plain = [], FilterbankStream.read
+
+    def spy(self, first, count, nthreads=0):
+        read.append((first, first + count))
+        return plain(self, first, count, nthreads)
+
+    monkeypatch.setattr(FilterbankStream, "read", spy)
+    done(run("waterfall", "long.fil", "--dm", DM, "--time", 20.7, "-o", "w.png", "--dpi", 50))
+    assert min(first for first, _ in read) == 20700 - 25 - 4096
+    assert max(last for _, last in read) < 20700 + 5500
+
+
 def test_a_series_is_drawn_and_searched(run):
     done(run("dedisperse", "a.fil", "--dm", DM, "-o", "s.dat"))
     done(run("waterfall", "s.dat", "-o", "s.png"))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mwaconvert.transients.stream import Stream
 
 _NSUB = 128
+_AROUND = 4096  # samples beyond what is shown
 
 
 @click.command(short_help="Draw waterfalls of pulses.", context_settings=common.SETTINGS)
@@ -52,7 +53,8 @@ _NSUB = 128
     type=float,
     multiple=True,
     metavar="S",
-    help="Time that becomes 0; once for each file. Default: where the pulse is brightest.",
+    help="Time that becomes 0; once for each file; only what is about it is read. Default: where the pulse is "
+    "brightest.",
 )
 @click.option(
     "--percentiles",
@@ -189,6 +191,9 @@ def waterfall(
         nsub_here = nsub or max(n for n in range(1, min(_NSUB, stream.nchan) + 1) if stream.nchan % n == 0)
         given = all_dms[k]
         dm = stream.dm if given is None else given
+        time = all_times[k]
+        if time is not None:
+            stream, time = _about(stream, time, dm, window / 1e3)
         quantities: dict[str, Any] = {
             "nsub": nsub_here,
             "tscrunch": tscrunch,
@@ -212,13 +217,33 @@ def waterfall(
         with common.progress("dedispersing", "samples", quiet=quiet) as show:
             spectra = plan_dedispersion(stream, dm, prepare=prepare, **quantities).spectra(show)
         several = stream.source or path.stem if len(files) > 1 else ""
-        panels.append(Panel(spectra, titles[k] if titles else several, all_times[k]))
+        panels.append(Panel(spectra, titles[k] if titles else several, time))
     if dry_run:
         return
     look = Look(window / 1e3, percentiles, size, cmap, label, columns)
     save_figure(waterfall_figure(panels, look), output, overwrite=overwrite, dpi=dpi)
     if not quiet:
         click.echo(f"{output}")
+
+
+def _about(stream: Stream, time_s: float, dm: float, window_s: float) -> tuple[Stream, float]:
+    """The part of a file that holds a pulse, with enough about it for scales, and the time of the pulse in it."""
+    import numpy as np
+
+    from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
+    from mwaconvert.transients.stream import StreamPart
+
+    if not 0 <= time_s < stream.nsamp * stream.dt:
+        raise InputError(
+            f"{stream.path}: no samples within {1e3 * window_s:g} ms of {time_s:g} s: the data last "
+            f"{stream.nsamp * stream.dt:.6g} s"
+        )
+    delays = delay_samples(dm - stream.dm, delay_per_dm(stream.freqs, "top", stream.k_dm) / stream.dt)
+    around = int(np.ceil(window_s / stream.dt)) + _AROUND
+    at = int(time_s / stream.dt + 1e-6)
+    first = max(0, at + min(0, int(delays.min())) - around)
+    last = min(stream.nsamp, at + max(0, int(delays.max())) + around)
+    return StreamPart(stream, first, last - first), time_s - first * stream.dt
 
 
 @dataclass(frozen=True)

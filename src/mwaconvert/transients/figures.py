@@ -141,7 +141,7 @@ def draw_panel(top: Axes, main: Axes, panel: Panel, look: Look) -> None:
     if not np.isfinite(shown).any():
         raise InputError(f"{panel.title or 'waterfall'}: all samples are masked, there is nothing to draw")
     profile = np.nansum(shown, axis=0)
-    peak = find_peak(profile) if panel.peak_s is None else int(panel.peak_s / spectra.dt)
+    peak = find_peak(profile) if panel.peak_s is None else int(panel.peak_s / spectra.dt + 1e-6)
     half = max(1, int(np.ceil(look.window_s / spectra.dt)))
     first, last = max(0, peak - half + 1), min(spectra.nsamp, peak + half)
     if not 0 <= peak < spectra.nsamp or last - first < 2:

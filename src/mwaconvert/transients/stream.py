@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -184,3 +184,33 @@ class ArrayStream(Stream):
         part = slice(first, first + count)
         weights = self._weights
         return self._data[:, part], weights if weights is None or weights.ndim == 1 else weights[:, part]
+
+
+class StreamPart(Stream):
+    """Some samples of a file, as if they were all there are.
+
+    Parameters
+    ----------
+    whole : the file
+    first, count : its samples
+
+    Raises
+    ------
+    InputError : they are not within the file
+    """
+
+    def __init__(self, whole: Stream, first: int, count: int) -> None:
+        if first < 0 or count < 1 or first + count > whole.nsamp:
+            raise InputError(f"{whole.path}: samples {first} to {first + count} of {whole.nsamp}")
+        start = None if whole.start_mjd is None else whole.start_mjd + first * whole.dt / 86400
+        names = [f.name for f in fields(Stream)]
+        super().__init__(
+            **{name: getattr(whole, name) for name in names} | {"nsamp": count, "start_mjd": start}
+        )
+        self._whole, self._first = whole, first
+
+    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:
+        return self._whole.read(self._first + first, count, nthreads)
+
+    def close(self) -> None:
+        self._whole.close()
