@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert import _core
 from mwaconvert.errors import FormatError, InputError, MetadataError
 from mwaconvert.observation.metafits import read_metadata
 from mwaconvert.transients.stream import Data, Stream, Weights
@@ -25,7 +27,7 @@ _LEGACY_FINE, _LEGACY_RATE = 128, 10000  # channels, samples a second
 _LEGACY_STEP = 1000  # samples detected at a time
 _NAME = re.compile(r"(\d{10})_(\d{10})_(?:ch)?(\d{1,3})\.(dat|sub)")
 _HEADER_BYTES = 4096
-_INPUTS = 16  # transformed at a time
+_INPUTS = 4  # transformed at a time: they stay in the cache
 
 
 def _squares() -> npt.NDArray[np.uint8]:
@@ -128,7 +130,7 @@ class VcsStream(Stream):
             },
         )
 
-    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
+    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:
         data = np.zeros((self.nchan, count), np.float32)
         weights = np.zeros_like(data) if self.weighted else None
         fine = self._layout.fine
@@ -137,7 +139,7 @@ class VcsStream(Stream):
             low, high = max(first, start), min(first + count, start + self._per_block)
             place, part = slice(low - first, high - first), slice(low - start, high - start)
             for c, number in enumerate(self._numbers):
-                power = self._block(number, block)
+                power = self._block(number, block, nthreads)
                 if power is None:
                     continue
                 rows = slice(c * fine, (c + 1) * fine)
@@ -146,7 +148,7 @@ class VcsStream(Stream):
                     weights[rows, place] = 1
         return data, weights
 
-    def _block(self, number: int, block: int) -> npt.NDArray[np.float32] | None:
+    def _block(self, number: int, block: int, nthreads: int) -> npt.NDArray[np.float32] | None:
         """Detected spectra of a coarse channel, (fine, per_block); the last of each channel is kept."""
         k, within = divmod(block, self._layout.blocks)
         path = self._at.get((number, self._first_s + k * self._layout.seconds))
@@ -154,7 +156,9 @@ class VcsStream(Stream):
         if kept is None or kept[0] != (k, within):
             power = None
             if path is not None:
-                power = (self._legacy if self._kind == "dat" else self._mwax)(path, within)
+                power = (
+                    self._legacy(path, within) if self._kind == "dat" else self._mwax(path, within, nthreads)
+                )
             kept = self._last[number] = ((k, within), power)
         return kept[1]
 
@@ -165,22 +169,30 @@ class VcsStream(Stream):
         mean = power.reshape(self._per_block, self._average, _LEGACY_FINE).mean(1, dtype=np.float64)
         return np.ascontiguousarray(mean.T, np.float32)
 
-    def _mwax(self, path: Path, block: int) -> npt.NDArray[np.float32]:
+    def _mwax(self, path: Path, block: int, nthreads: int) -> npt.NDArray[np.float32]:
         layout = self._layout
         n = layout.n_input * layout.samples * 2
         raw = (
             _bytes(path, layout.begin + block * n, n).view(np.int8).reshape(layout.n_input, layout.samples, 2)
         )
         used = np.flatnonzero(self._good)
-        total = np.zeros((self._per_block, layout.fine))
-        for at in range(0, used.size, _INPUTS):
+        shape = (self._per_block, self._average, layout.fine)
+
+        def power(at: int) -> npt.NDArray[np.float32]:
             volts = raw[used[at : at + _INPUTS]].astype(np.float32).view(np.complex64)
-            spectra = np.fft.fft(
-                volts.reshape(len(volts), self._per_block, self._average, layout.fine), axis=3
-            )
-            total += (spectra.real**2 + spectra.imag**2).sum((0, 2), dtype=np.float64)
-        power = np.fft.fftshift(total, axes=1) / (self._average * layout.fine)
-        return np.ascontiguousarray(power.T, np.float32)
+            parts = np.fft.fft(volts.reshape(-1, *shape), axis=3).view(np.float32)
+            np.multiply(parts, parts, out=parts)
+            squares: npt.NDArray[np.float32] = parts.reshape(-1, *shape, 2).sum((0, 2))
+            return squares[..., 0] + squares[..., 1]
+
+        total = np.zeros((self._per_block, layout.fine))
+        with ThreadPoolExecutor(nthreads or _core.available_threads()) as pool:
+            for part in pool.map(
+                power, range(0, used.size, _INPUTS)
+            ):  # in their order, so the sum is always the same
+                total += part
+        mean = np.fft.fftshift(total, axes=1) / (self._average * layout.fine)
+        return np.ascontiguousarray(mean.T, np.float32)
 
 
 def _find(metafits: Path, files: Sequence[Path], obsid: int) -> tuple[list[_File], str]:
