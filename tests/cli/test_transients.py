@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -360,3 +361,44 @@ def test_every_sample_that_has_all_channels_is_there(run):
     rows = list(csv.DictReader(line for line in text.splitlines() if line[0] != "#"))
     times = [float(row["time_s"]) for row in rows]
     assert max(times) == pytest.approx((4000 - delay - 1.5) * DT, abs=2e-3)
+
+
+PEAK = """
+import subprocess
+import sys
+from mwaconvert.cli.main import main
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+try:
+    main(["fil-info", "big.fil"])
+except SystemExit:
+    before = peak()
+try:
+    main(sys.argv[1:])
+except SystemExit as done:
+    print(peak() - before)
+    sys.exit(done.code)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="Linux only")
+@pytest.mark.parametrize("name", ["s.dat", "w.fil"])
+def test_memory_stays_below_what_a_dry_run_states(run, name):
+    """A file of 67 MB in gulps of 2048 samples."""
+    spectra = transients.open("a.fil")
+    with FilterbankWriter(Path("big.fil"), 1200 + np.arange(1024.0) / 4, DT, 8) as writer:
+        for _ in range(16):
+            writer.write(np.tile(spectra.data[:, :4000], (32, 1)))
+    words = ["dedisperse", "big.fil", "--dm", "50", "--gulp", "2048", "-o", name]
+    words += ["--nsub", "64"] if name == "w.fil" else []
+    stated = next(line for line in done(run(*words, "--dry-run")).splitlines() if line.startswith("memory"))
+    limit = float(stated.split()[2]) * 1e6
+    assert stated.endswith("MB")
+    finished = subprocess.run(
+        [sys.executable, "-c", PEAK, *words], capture_output=True, text=True, check=True
+    )
+    used = int(finished.stdout.splitlines()[-1])
+    imports = 30e6
+    assert used < limit + imports
+    assert limit < 40e6

@@ -100,3 +100,16 @@ def test_known_burst(filterbanks, name):
     assert row.time_s == pytest.approx(2.029, abs=3 * row.time_err_s)
     assert 15 < row.snr < 17.5
     assert row.mjd == pytest.approx(open(filterbanks / name).start_mjd + row.time_s / 86400, abs=1e-9)
+
+
+def test_two_bursts_of_the_synthetic_apertif_file(filterbanks):
+    """DM 50 at 0.12 s, 5 samples wide; DM 20 at 0.24 s, one sample; in 1536 channels."""
+    path = filterbanks / "darc" / "synthetic" / "synthetic_CB00_00.fil"
+    if not path.is_file():
+        pytest.skip("not among the reference data")
+    stream = open_stream(path)
+    rows = candidate_rows(plan_survey(stream, 0, 120, threshold=20.0).run(), stream)
+    strong = {round(row.dm / 10) * 10: row for row in reversed(rows)}
+    for dm, when, width in ((50, 0.12, 4.1e-4), (20, 0.24, 8.2e-5)):
+        assert strong[dm].time_s == pytest.approx(when, abs=4 * width)
+        assert strong[dm].dm == pytest.approx(dm, abs=0.5)
