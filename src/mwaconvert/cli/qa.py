@@ -28,7 +28,7 @@ def qa(
 ) -> None:
     """Draw uvfits files and measurement sets of any program, as --qa draws a conversion.
 
-    Each file is read once, in memory that does not depend on its size.
+    Each file is read once, piece by piece.
     """
     del verbose  # seen by main
     from mwaconvert.cli.convert import text_width

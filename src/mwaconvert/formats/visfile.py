@@ -15,7 +15,7 @@ from mwaconvert.formats.visibility import Block, SpectralWindow
 from mwaconvert.observation.model import FloatArray, IntArray
 
 #: of the values of a block
-BLOCK_BYTES = 64 << 20
+BLOCK_BYTES = 16 << 20
 #: codes of XX, XY, YX, YY in measurement sets and in FITS
 CASA_LINEAR = {9: 0, 10: 1, 11: 2, 12: 3}
 FITS_LINEAR = {-5: 0, -6: 3, -7: 1, -8: 2}

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mwaconvert.errors import FormatError
 from mwaconvert.formats.visfile import (
+    BLOCK_BYTES,
     FITS_LINEAR,
     FileAntenna,
     FileMetadata,
@@ -27,44 +28,58 @@ MJD_ZERO_JD = 2400000.5
 
 
 class _GroupRows:
-    """Groups of a file mapped into memory.
+    """Groups of a file, read piece by piece: what is mapped would count as memory of this process.
 
     Attributes
     ----------
-    parameters : (n_group, PCOUNT), data : (n_group, n_chan, n_stokes, 3) views of the file, big-endian
+    parameters : (n_group, PCOUNT)
     """
 
     def __init__(
-        self,
-        groups: npt.NDArray[np.float32],
-        n_parameters: int,
-        shape: tuple[int, int],
-        products: list[tuple[int, int]],
-        uvw_columns: list[tuple[int, float, float]],
+        self, path: Path, start: int, n_groups: int, n_parameters: int, shape: tuple[int, int]
     ) -> None:
-        self.parameters = groups[:, :n_parameters]
-        self.data = groups[:, n_parameters:].reshape(len(groups), *shape, 3)
-        self._products = products
-        self._uvw = uvw_columns
+        self._path, self._start, self._shape = path, start, shape
+        self._n_parameters = n_parameters
+        self._words = n_parameters + 3 * shape[0] * shape[1]
+        self.products: list[tuple[int, int]] = []
+        #: column, scale and zero
+        self.uvw_columns: list[tuple[int, float, float]] = []
+        self.parameters = np.empty((n_groups, n_parameters), np.float32)
+        step = max(1, BLOCK_BYTES // (4 * self._words))
+        for first in range(0, n_groups, step):
+            n = min(step, n_groups - first)
+            # mapped, so that of each group only the page with the parameters is read
+            groups = np.memmap(path, ">f4", "r", self._offset(first), (n, self._words))
+            self.parameters[first : first + n] = groups[:, :n_parameters]
+            del groups
 
     def read(
         self, rows: IntArray, window: int, vis: npt.NDArray[np.complex64], weight: npt.NDArray[np.float32]
     ) -> None:
         del window  # there is one
-        first, last = int(rows[0]), int(rows[-1])
-        neighbours = last - first + 1 == len(rows) and bool((np.diff(rows) == 1).all())
-        data = self.data[slice(first, last + 1) if neighbours else rows]
         weight[:] = -0.0
         vis[:] = 0
-        for place, product in self._products:
-            vis[..., product].real = data[:, :, place, 0]
-            vis[..., product].imag = data[:, :, place, 1]
-            w = data[:, :, place, 2].astype(np.float32)
-            weight[..., product] = np.where(w > 0, w, -np.abs(w))
+        at = 0
+        for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
+            here = slice(at, at + len(run))
+            at += len(run)
+            groups = np.fromfile(self._path, ">f4", len(run) * self._words, offset=self._offset(int(run[0])))
+            groups = groups.reshape(len(run), self._words)[:, self._n_parameters :].astype(np.float32)
+            data = groups.reshape(len(run), *self._shape, 3)
+            for place, product in self.products:
+                vis[here, :, product].real = data[:, :, place, 0]
+                vis[here, :, product].imag = data[:, :, place, 1]
+                w = data[:, :, place, 2]
+                weight[here, :, product] = np.where(w > 0, w, -np.abs(w))
 
     def uvw_m(self, rows: IntArray) -> FloatArray:
-        columns = [self.parameters[rows, k].astype(np.float64) * scale + zero for k, scale, zero in self._uvw]
+        columns = [
+            self.parameters[rows, k].astype(np.float64) * scale + zero for k, scale, zero in self.uvw_columns
+        ]
         return np.stack(columns, axis=1) * SPEED_OF_LIGHT_M_S
+
+    def _offset(self, group: int) -> int:
+        return self._start + 4 * self._words * group
 
 
 def open_uvfits(path: Path) -> VisibilityFile:
@@ -107,16 +122,13 @@ def open_uvfits(path: Path) -> VisibilityFile:
     missing = start + 4 * words * n_groups - path.stat().st_size
     if missing > 0:
         raise FormatError(f"{path}: the file ends {missing} bytes before its {n_groups} visibilities do")
-    groups = np.memmap(path, ">f4", "r", start, (n_groups, words))
-
     codes = _axis(header, 3, n_stokes).round().astype(int).tolist()
     kinds = [describe_text(header.get(f"PTYPE{k}", "")) for k in range(1, n_parameters + 1)]
-    uvw = [
+    rows = _GroupRows(path, start, n_groups, n_parameters, (n_chan, n_stokes))
+    rows.products = linear_products(path, codes, FITS_LINEAR)
+    rows.uvw_columns = [
         _column(header, kinds, (name, f"{name}---SIN", f"{name}---NCP"), path) for name in ("UU", "VV", "WW")
     ]
-    rows = _GroupRows(
-        groups, n_parameters, (n_chan, n_stokes), linear_products(path, codes, FITS_LINEAR), uvw
-    )
     jd = sum(
         rows.parameters[:, k].astype(np.float64) * header.get(f"PSCAL{k + 1}", 1.0)
         + (header.get(f"PZERO{k + 1}", 0.0) - (MJD_ZERO_JD if k == kinds.index("DATE") else 0))
