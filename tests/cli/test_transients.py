@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -395,8 +396,13 @@ def test_memory_stays_below_what_a_dry_run_states(run, name):
     stated = next(line for line in done(run(*words, "--dry-run")).splitlines() if line.startswith("memory"))
     limit = float(stated.split()[2]) * 1e6
     assert stated.endswith("MB")
+    package = Path(transients.__file__).resolve().parents[2]
     finished = subprocess.run(
-        [sys.executable, "-c", PEAK, *words], capture_output=True, text=True, check=True
+        [sys.executable, "-c", PEAK, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(package)},
     )
     used = int(finished.stdout.splitlines()[-1])
     imports = 30e6
