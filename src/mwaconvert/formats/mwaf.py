@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.errors import FormatError, InputError, ResourceError
+from mwaconvert.errors import Error, FormatError, InputError, ResourceError
 from mwaconvert.formats.fits_text import BLOCK, Card, LongString, header_bytes, table_bytes
 from mwaconvert.formats.staging import StagedPath
 
@@ -154,9 +154,11 @@ def parse_flag_file(data: PackedFlags, name: str) -> FlagFile:
             with fits.open(io.BytesIO(data[:HEADERS_BYTES].tobytes()), memmap=False) as hdus:
                 primary, table = hdus[0].header, hdus[1].header
                 offset = int(hdus[1].fileinfo()["datLoc"])
-    except (OSError, IndexError, ValueError, TypeError) as error:
+            return _parse(data, name, primary, table, offset)
+    except Error:
+        raise
+    except Exception as error:  # a damaged header can make astropy raise anything
         raise FormatError(f"{name}: not a flag file: {' '.join(str(error).split())}") from None
-    return _parse(data, name, primary, table, offset)
 
 
 def _parse(data: PackedFlags, name: str, primary: Any, table: Any, offset: int) -> FlagFile:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.errors import FormatError, InputError, ResourceError
+from mwaconvert.errors import Error, FormatError, InputError, ResourceError
 from mwaconvert.observation.model import FloatArray
 
 SPEED_OF_LIGHT_M_S = 299792458.0
@@ -153,7 +153,9 @@ def _read_fits(path: Path, freqs_hz: FloatArray) -> Solutions:
                 return _parse_hyperdrive(path, hdus)
             if "CALIBDATA" in names:
                 return _parse_calibdata(path, hdus, freqs_hz)
-    except (OSError, TypeError, ValueError, IndexError, KeyError) as error:
+    except Error:
+        raise
+    except Exception as error:  # a damaged header can make astropy raise anything
         raise FormatError(
             f"{path}: damaged, or solutions of an unknown layout: {' '.join(str(error).split())}"
         ) from None
