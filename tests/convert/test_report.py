@@ -93,6 +93,7 @@ def test_flag_rules_count_input_cells(converted):
         "array RFI": 0,
         "missing data": cells // 8,
         "NaN or infinity": 0,
+        "flag files": 0,
         "RFI": found,
     }
 

@@ -184,6 +184,9 @@ def test_damaged_files(metadata, tmp_path):
         parse_flag_file(np.full(9000, 65, np.uint8), "x")
     with pytest.raises(InputError, match="no such flag file"):
         read_flag_files([tmp_path / "no.mwaf"])
+    many = data.tobytes().replace(b"NAXIS   =                    2", b"NAXIS   =           1000000000")
+    with pytest.raises(FormatError, match="its header is damaged"):
+        parse_flag_file(np.frombuffer(many, np.uint8), "x")
     table = io.BytesIO()
     columns = [fits.Column("OTHER", "J", array=np.zeros(4))]
     with fits.open(path) as hdus:

@@ -196,8 +196,6 @@ def fixed_bytes(plan: Plan) -> int:
     n_times = min(plan.time_factor, len(plan.timesteps))
     phasors = n_times * len(plan.freqs_hz) * columns * 8 if plan.rotate else 0
     factors = 0 if plan.factors is None else plan.factors.nbytes
-    if plan.flag_files:
-        factors += len(plan.timesteps) * len(plan.coarse) * plan.n_rows * -(-meta.n_fine // 8)
     if plan.calibration is not None:
         n_tables = 2 if plan.calibration.constant else 5
         factors += meta.n_antennas * len(plan.freqs_hz) * 32 * n_tables + 2 * plan.calibration.jones.nbytes

@@ -49,15 +49,15 @@ def find_flags(plan: Plan, progress: Callable[[float], None]) -> FoundFlags:
 
         array_rfi = detect_array_rfi(plan)
     if plan.detection is None and array_rfi is None and not plan.flag_files:
-        return FoundFlags(None, 0, None)
+        return FoundFlags(None, 0, 0, None)
     mask = FlagMask.for_plan(plan)
-    add_flag_files(plan.flag_files, plan, mask)
+    file_cells = add_flag_files(plan.flag_files, plan, mask)
     rfi_cells = 0
     if plan.detection is not None:
         rfi_cells = detect_rfi(plan, plan.detection, mask, progress)
     if array_rfi is not None:
         array_rfi.add_to(mask)
-    return FoundFlags(mask, rfi_cells, array_rfi)
+    return FoundFlags(mask, file_cells, rfi_cells, array_rfi)
 
 
 def stream_blocks(plan: Plan, mask: FlagMask | None = None) -> Iterator[Block]:
@@ -82,11 +82,13 @@ class FoundFlags:
     Attributes
     ----------
     mask : flagged input cells; None: nothing was looked for
+    file_cells : how many flag files held
     rfi_cells : how many the RFI detection of single baselines found
     array_rfi : what the mean over baselines showed; None: not looked at
     """
 
     mask: FlagMask | None
+    file_cells: int
     rfi_cells: int
     array_rfi: ArrayRfi | None
 
@@ -171,7 +173,7 @@ def run(
     sinks += [writer.write for writer in writers]
     try:
         found = find_flags(plan, tell)
-        counts.rfi_cells = found.rfi_cells
+        counts.file_cells, counts.rfi_cells = found.file_cells, found.rfi_cells
         for writer in writers:
             if isinstance(writer, FlagOutput):
                 writer.put_mask(found.mask)
@@ -218,6 +220,7 @@ class FlagCounts:
         self.by_channel = np.zeros(n_channels, np.int64)
         self.by_time = np.zeros(n_times, np.int64)
         self.bad_cells = np.zeros(n_rows, np.int64)
+        self.file_cells = 0
         self.rfi_cells = 0
 
     def add(self, block: Block) -> None:

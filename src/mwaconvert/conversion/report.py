@@ -309,7 +309,7 @@ def make_report(
         files=tuple(f for f in observation.files if f.coarse in coarse),
         missing_hdus=tuple((coarse[c], steps[t]) for t, c in np.argwhere(missing).tolist()),
         input_cells=len(steps) * len(plan.freqs_hz) * plan.n_rows,
-        flag_counts=_flag_counts(plan, missing, n_bad, counts.rfi_cells, array_rfi),
+        flag_counts=_flag_counts(plan, missing, n_bad, counts, array_rfi),
         occupancy=make_occupancy(header, counts),
         outputs=outputs,
         smearing=plan_smearing(plan),
@@ -381,7 +381,7 @@ def plan_smearing(plan: Plan) -> Smearing:
 
 
 def _flag_counts(
-    plan: Plan, missing: npt.NDArray[np.bool_], n_bad: int, n_rfi: int, array_rfi: ArrayRfi | None
+    plan: Plan, missing: npt.NDArray[np.bool_], n_bad: int, counts: FlagCounts, array_rfi: ArrayRfi | None
 ) -> tuple[FlagCount, ...]:
     n_times, n_coarse = missing.shape
     n_fine = plan.metadata.n_fine
@@ -401,7 +401,8 @@ def _flag_counts(
         FlagCount("missing data", int(missing.sum()) * n_fine * n_rows),
         FlagCount("array RFI", int(array_rfi.flags.sum()) * n_rows if array_rfi else 0),
         FlagCount("NaN or infinity", n_bad),
-        FlagCount("RFI", n_rfi),
+        FlagCount("flag files", counts.file_cells),
+        FlagCount("RFI", counts.rfi_cells),
     )
 
 

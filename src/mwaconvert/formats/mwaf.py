@@ -21,7 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import Error, FormatError, InputError, ResourceError
-from mwaconvert.formats.fits_text import BLOCK, Card, LongString, header_bytes, table_bytes
+from mwaconvert.formats.fits_text import (
+    BLOCK,
+    Card,
+    LongString,
+    header_bytes,
+    promises_too_much,
+    table_bytes,
+)
 from mwaconvert.formats.staging import StagedPath
 
 if TYPE_CHECKING:
@@ -147,11 +154,13 @@ def parse_flag_file(data: PackedFlags, name: str) -> FlagFile:
     from astropy.io import fits
     from astropy.utils.exceptions import AstropyWarning
 
+    headers = data[:HEADERS_BYTES].tobytes()
+    if promises_too_much(headers):
+        raise FormatError(f"{name}: not a flag file: its header is damaged")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
-            # no more than the headers of the first two HDUs
-            with fits.open(io.BytesIO(data[:HEADERS_BYTES].tobytes()), memmap=False) as hdus:
+            with fits.open(io.BytesIO(headers), memmap=False) as hdus:
                 primary, table = hdus[0].header, hdus[1].header
                 offset = int(hdus[1].fileinfo()["datLoc"])
             return _parse(data, name, primary, table, offset)

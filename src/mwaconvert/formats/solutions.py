@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import Error, FormatError, InputError, ResourceError
+from mwaconvert.formats.fits_text import promises_too_much
 from mwaconvert.observation.model import FloatArray
 
 SPEED_OF_LIGHT_M_S = 299792458.0
@@ -145,6 +146,8 @@ def _read_fits(path: Path, freqs_hz: FloatArray) -> Solutions:
     from astropy.io import fits
     from astropy.utils.exceptions import AstropyWarning
 
+    if promises_too_much(path.read_bytes()):
+        raise FormatError(f"{path}: its header is damaged; fetch it again")
     try:
         with warnings.catch_warnings(), fits.open(path, memmap=False) as hdus:
             warnings.simplefilter("ignore", AstropyWarning)
