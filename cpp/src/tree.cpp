@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <new>
@@ -42,19 +43,20 @@ using Sum = std::conditional_t<std::is_same_v<From, uint16_t> && std::is_same_v<
 // Numbers of half the size, widened: interleaved with zeros, which compiles to one instruction where
 // __builtin_convertvector() takes four.
 template <typename Vector, typename Source, int... lane>
-MWACONVERT_INLINE Vector widened(const Source& x, std::integer_sequence<int, lane...>) {
+MWACONVERT_INLINE Vector widened(Source x, std::integer_sequence<int, lane...>) {
   static_assert(std::endian::native == std::endian::little);
   constexpr int n = sizeof...(lane) / 2;
   return reinterpret_cast<Vector>(__builtin_shufflevector(x, Source{}, (lane % 2 ? n : lane / 2)...));
 }
-template <typename Vector, typename Source, typename Loose>
-MWACONVERT_INLINE Vector load(const Loose* p) {
-  if constexpr (sizeof(Source) == sizeof(Vector)) {
-    return *p;
-  } else {
-    constexpr int n = sizeof(Source) / sizeof((*p)[0]);
-    return widened<Vector, Source>(*p, std::make_integer_sequence<int, 2 * n>());
-  }
+// From anywhere in memory. (A loosely aligned type would lose its attribute as a template's argument.)
+template <typename Vector, typename Source, typename From>
+MWACONVERT_INLINE Vector load(const From* p) {
+  Source x;
+  std::memcpy(&x, p, sizeof x);
+  if constexpr (sizeof(Source) == sizeof(Vector))
+    return x;
+  else
+    return widened<Vector, Source>(x, std::make_integer_sequence<int, 2 * sizeof(Source) / sizeof(From)>());
 }
 
 // out[0, n) = sum of the rows, of which there is at least one.
@@ -64,8 +66,7 @@ MWACONVERT_INLINE void add_rows(const From* const* rows, int n_rows, To* out, in
   constexpr int lanes = kBytes / sizeof(Wide);
   using Vector = typename Register<Wide, kBytes>::Type;
   constexpr int from_bytes = lanes * static_cast<int>(sizeof(From));
-  using Whole = typename Register<From, from_bytes>::Type;
-  using Source = typename Register<From, from_bytes>::Loose;
+  using Source = typename Register<From, from_bytes>::Type;
   using Stored = typename Register<To, lanes* static_cast<int>(sizeof(To))>::Loose;
   constexpr int registers = 8;
   constexpr int64_t tile = registers * lanes;
@@ -80,12 +81,9 @@ MWACONVERT_INLINE void add_rows(const From* const* rows, int n_rows, To* out, in
   for (int64_t begin = 0; begin < n; begin += tile) {
     const int64_t at = std::min(begin, n - tile);  // the last one may overlap its neighbour
     Vector sum[registers];
-    const Source* p = reinterpret_cast<const Source*>(rows[0] + at);
-    for (int j = 0; j < registers; ++j) sum[j] = load<Vector, Whole>(p + j);
-    for (int r = 1; r < n_rows; ++r) {
-      p = reinterpret_cast<const Source*>(rows[r] + at);
-      for (int j = 0; j < registers; ++j) sum[j] += load<Vector, Whole>(p + j);
-    }
+    for (int j = 0; j < registers; ++j) sum[j] = load<Vector, Source>(rows[0] + at + j * lanes);
+    for (int r = 1; r < n_rows; ++r)
+      for (int j = 0; j < registers; ++j) sum[j] += load<Vector, Source>(rows[r] + at + j * lanes);
     Stored* to = reinterpret_cast<Stored*>(out + at);
     for (int j = 0; j < registers; ++j) to[j] = __builtin_convertvector(sum[j], Stored);
   }
