@@ -6,9 +6,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from solution_files import write_aocal
+from transients.filterbanks import pulse, write_fil
 
+import mwaconvert
 from mwaconvert.cli.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +33,13 @@ def folder(small, tmp_path, monkeypatch) -> Path:
         shutil.copy(path, tmp_path)
     shutil.copy(small, tmp_path / "obs.metafits")
     shutil.copy(small, tmp_path / "1412607288.metafits")
+    metadata = mwaconvert.open(small).metadata
+    n_channels = len(metadata.coarse_channels) * metadata.n_fine
+    identity = np.broadcast_to([1, 0, 0, 1], (1, metadata.n_antennas, n_channels, 4))
+    write_aocal(tmp_path / "cal.bin", identity.astype(np.complex128))
+    freqs_mhz = 1500 - np.arange(64.0) * 4
+    data = pulse(freqs_mhz, 4096, 1e-3, dm=200, t0=1.0, fwhm=3e-3, snr=30)
+    write_fil(tmp_path / "burst.fil", data, freqs_mhz, 1e-3)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -42,6 +53,8 @@ def test_command(command, folder):
     words = shlex.split(command)[1:]
     if "simulate" in words:  # as written, but small
         words += ["--like", "mwax-128", "--tiles", "8", "--duration", "2"]
+    if "qa" in words:
+        assert CliRunner().invoke(main, ["obs.metafits", "-o", "obs.ms", "-q"]).exit_code == 0
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
 
