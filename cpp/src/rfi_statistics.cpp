@@ -11,7 +11,8 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr int64_t kSample = 12000;  // values that bracket a percentile
+constexpr int64_t kSample = 2000;    // values that bracket a percentile,
+constexpr int64_t kSampleRows = 32;  // out of so many rows
 
 MWACONVERT_CLONES
 int64_t count_below(const float* v, int64_t n, float limit) {
@@ -212,11 +213,12 @@ double RfiStatistics::mode(const RfiLayout& layout, RfiImage x, const BitTable& 
   };
 
   const int64_t n_rows = static_cast<int64_t>(layout.time.size());
-  const int64_t step = std::max<int64_t>(1, n_rows * n / kSample);
+  const int64_t row_step = std::max<int64_t>(1, n_rows / kSampleRows);
+  const int64_t step = std::max<int64_t>(1, n_rows / row_step * n / kSample);
   sample_.clear();
-  for (int64_t r = step / 2; r < n_rows; r += step) {
+  for (int64_t r = row_step / 2; r < n_rows; r += row_step) {
     const float* v = row(layout.time[r]);
-    for (int64_t k = 0; k < n; ++k)
+    for (int64_t k = r % step; k < n; k += step)
       if (v[k] == v[k]) sample_.push_back(v[k]);
   }
   const int64_t n_sample = static_cast<int64_t>(sample_.size());
