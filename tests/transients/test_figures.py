@@ -1,0 +1,118 @@
+"""Figures: what the axes show, and what the tutorial's scripts got wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mwaconvert.errors import InputError
+from mwaconvert.transients import Spectra
+from mwaconvert.transients.candidates import Row
+from mwaconvert.transients.figures import Look, Panel, candidate_figure, find_peak, limits, waterfall_figure
+from mwaconvert.transients.stream import ArrayStream
+
+DT = 0.00098304
+FREQS = 400.1953125 + 3.125 * (np.arange(128) + 0.5)
+
+
+def chime(peak: int, n: int = 400, height: float = 3.0) -> Spectra:
+    """A burst at a sample, as get_wfall.py saves it; channels 30 to 39 are masked."""
+    data = np.random.default_rng(1).normal(0, 0.1, (128, n)).astype(np.float32)
+    data[:, max(0, peak - 1) : peak + 2] += height * 0.1
+    data[:, peak] += height * 0.1
+    return Spectra(data, FREQS, DT, dm=87.8).masked(slice(30, 40))
+
+
+def axes(*panels: Panel, look: Look | None = None):
+    figure = waterfall_figure(panels, look)
+    found = figure.get_axes()
+    return figure, found[0::2], found[1::2]
+
+
+def test_single_panel():
+    figure, (top,), (main,) = axes(Panel(chime(200)))
+    assert figure.get_size_inches().tolist() == [4.26, 3.0]
+    image = main.images[0]
+    left, right, bottom, high = image.get_extent()
+    assert image.get_array().shape == (128, 51)  # 25 ms on either side
+    assert (left, right) == pytest.approx((-25.5 * DT * 1e3, 25.5 * DT * 1e3))  # not 2 % short on the right
+    assert (bottom, high) == pytest.approx((400.1953125, 800.1953125))
+    assert main.get_xlim() == top.get_xlim() == pytest.approx((left, right))
+    assert [t.get_text() for t in main.get_xticklabels()] == ["-20", "0", "20"]
+    assert [t.get_text() for t in main.get_yticklabels()] == ["400", "500", "600", "700", "800"]
+    assert np.ma.masked_invalid(image.get_array()).mask[30:40].all()
+    profile = top.patches[0].get_data()
+    assert profile.values.argmax() == 25
+    assert (profile.edges[25] + profile.edges[26]) / 2 == pytest.approx(0)
+    low, height = top.get_position().get_points()[0][1], main.get_position().get_points()[1][1]
+    assert low == pytest.approx(height)  # no gap between profile and waterfall
+
+
+def test_colours_saturate_at_the_pulse():
+    spectra = chime(200)
+    shown = np.where(spectra.weights[:, None] > 0, spectra.data, np.nan)
+    low, high = limits(shown, 175, 226, (2.5, 97.5))
+    assert low == pytest.approx(np.nanpercentile(shown[:, 175:226], 2.5))
+    assert high == pytest.approx(np.nanpercentile(shown[:, 135:176], 97.5))
+    assert high < shown[0, 200]
+
+
+@pytest.mark.parametrize("peak", [0, 3, 20, 60, 398])
+def test_pulses_near_the_ends(peak):
+    _, _, (main,) = axes(Panel(chime(peak)))
+    image = main.images[0]
+    assert np.isfinite(image.get_clim()).all()
+    assert main.get_xlim() == pytest.approx((-25.5 * DT * 1e3, 25.5 * DT * 1e3))
+    left, right = image.get_extent()[:2]
+    assert left == pytest.approx((max(0, peak - 25) - peak - 0.5) * DT * 1e3)
+    assert right == pytest.approx((min(400, peak + 26) - peak - 0.5) * DT * 1e3)
+
+
+def test_all_masked():
+    with pytest.raises(InputError, match="a title: all samples are masked"):
+        waterfall_figure([Panel(chime(100).masked(slice(None)), "a title")])
+    with pytest.raises(InputError, match="no waterfall"):
+        waterfall_figure([])
+
+
+def test_panels():
+    panels = [Panel(chime(100 + 50 * k), name) for k, name in enumerate("ABC")]
+    figure, tops, mains = axes(*panels, look=Look(label="(a)"))
+    assert [top.get_title() for top in tops] == ["A", "B", "C"]
+    assert [main.get_ylabel() for main in mains] == ["Frequency [MHz]", "", ""]
+    assert figure.get_suptitle() == "(a)"
+    assert figure.get_size_inches().tolist() == [4.26, 3.0]
+    assert np.ptp([main.get_position().width for main in mains]) < 1e-9
+    figure, _, mains = axes(*panels, *panels, look=Look(columns=2))
+    assert figure.get_size_inches().tolist() == [4.26, 9.0]
+    other = Panel(Spectra(chime(200).data, FREQS + 1000, DT))
+    _, _, mains = axes(panels[0], other)
+    assert [
+        len(main.get_yticklabels()) > 1 and main.yaxis.get_tick_params()["labelleft"] for main in mains
+    ] == [True, True]
+
+
+def test_labels_are_within_the_figure():
+    for spectra in (chime(200), Spectra(chime(200).data, FREQS + 1000, DT)):
+        figure, _, (main,) = axes(Panel(spectra, "title"))
+        figure.draw_without_rendering()
+        box = main.get_tightbbox()
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.x1
+
+
+def test_a_wide_pulse_wins_over_a_spike():
+    profile = np.random.default_rng(2).normal(0, 1, 500)
+    profile[300:316] += 4
+    profile[50] = 8
+    assert 300 <= find_peak(profile) < 316
+
+
+def test_candidate_at_the_ends_of_a_file():
+    stream = ArrayStream(chime(200), Path("a.npz"), "test")
+    for when in (0.0, 0.2, 0.39):
+        row = Row(when, 1e-3, 87.8, 0.1, 9.0, 3 * DT, DT, 1, None)
+        figure = candidate_figure(stream, row)
+        assert "S/N = 9.0" in figure.get_suptitle()
+        assert len(figure.get_axes()) == 3
