@@ -162,3 +162,9 @@ def test_too_short(tmp_path):
     assert not step.applied
     assert step.reason == "2 integrations are too few, it takes 4"
     assert plan.run(tmp_path / "a.uvfits").array_rfi is None
+
+
+def test_too_little_memory(tmp_path):
+    observation = mwaconvert.open(make(tmp_path))
+    with pytest.raises(mwaconvert.InputError, match=r"0\.01 GiB is too little: --rfi-array needs"):
+        observation.plan(rfi_array=True, max_memory_gib=0.01)

@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.conversion.flagmask import FlagMask
+from mwaconvert.conversion.flagmask import BASE_BYTES, FlagMask
 from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.rawinput import RawInput
 from mwaconvert.conversion.steps import ARRAY_RFI, Step
+from mwaconvert.errors import InputError
 from mwaconvert.observation.legacy import N_INPUTS, product_table
 from mwaconvert.observation.model import FloatArray
 
@@ -44,6 +45,8 @@ LEAST_CHANNELS = 4
 DRIFT_DIFFERENCES = 12
 #: integrations that make differences enough to compare
 LEAST_TIMES = 4
+#: memory for each integration and channel
+CELL_BYTES = 160
 #: channels worked on at a time
 COLUMNS = 128
 #: integrations read at a time
@@ -181,12 +184,28 @@ def incoherent_differences(plan: Plan) -> tuple[FloatArray, npt.NDArray[np.int64
     return sums.reshape(shape[0], -1, 4), counts.reshape(shape[0], -1, 4), int(used.sum())
 
 
-def array_rfi_step(options: Options, n_times: int) -> Step:
-    """Whether `detect_array_rfi` is to be called, in words."""
+def array_rfi_bytes(n_times: int, n_channels: int) -> int:
+    """Peak memory of `detect_array_rfi`."""
+    return BASE_BYTES + CELL_BYTES * n_times * n_channels
+
+
+def array_rfi_step(options: Options, n_times: int, n_channels: int) -> Step:
+    """Whether `detect_array_rfi` is to be called, in words.
+
+    Raises
+    ------
+    InputError : it would need more memory than is allowed
+    """
     if not options.rfi_array:
         return Step(ARRAY_RFI, False, "not asked for")
     if n_times < LEAST_TIMES:
         return Step(ARRAY_RFI, False, f"{n_times} integrations are too few, it takes {LEAST_TIMES}")
+    needed = array_rfi_bytes(n_times, n_channels) / 2**30
+    if options.max_memory_gib is not None and needed > options.max_memory_gib:
+        raise InputError(
+            f"--max-memory {options.max_memory_gib:g} GiB is too little: --rfi-array needs {needed:.2f} GiB for"
+            f" {n_times} integrations of {n_channels} channels"
+        )
     return Step(
         ARRAY_RFI, True, f"shapes over {THRESHOLD:g} sigma in the mean over baselines of differences in time"
     )

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
+from mwaconvert.conversion.array_rfi import array_rfi_bytes
 from mwaconvert.conversion.calibration import JonesTables
 from mwaconvert.conversion.flagmask import BASE_BYTES, FlagMask, mask_bytes, mask_in_file
 from mwaconvert.conversion.rawinput import RawInput
@@ -212,4 +213,6 @@ def fixed_bytes(plan: Plan) -> int:
 def memory_bytes(plan: Plan) -> int:
     """Estimate of the peak memory of `run`."""
     detection = 0 if plan.detection is None else plan.detection.peak_bytes
+    if plan.options.rfi_array:
+        detection = max(detection, array_rfi_bytes(len(plan.timesteps), len(plan.freqs_hz)))
     return max(detection, fixed_bytes(plan) + 2 * rows_per_block(plan) * plan.n_channels * 4 * VALUE_BYTES)

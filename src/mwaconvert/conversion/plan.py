@@ -302,7 +302,7 @@ def _make_plan(
         flag_file_step,
         rfi_step(options),
         weight_step,
-        array_rfi_step(options, len(timesteps)),
+        array_rfi_step(options, len(timesteps), len(freqs)),
         averaging,
     )
 
