@@ -167,3 +167,20 @@ def test_best_of_each_trial_is_the_twins():
     want = reference.best_boxcar(series[0], float(mean[0]), float(sigma[0]), 9, range(start - 20, start + 20))
     assert found.snr[0] == pytest.approx(want[0], rel=1e-5)
     assert (start, round(found.width_s[0] / DT)) == want[1:]
+
+
+@pytest.mark.parametrize(("loss", "tolerance"), [(0.01, 0.03), (0.05, 0.07)])
+def test_weights_go_through_approximate_transforms(loss, tolerance):
+    spectra = burst(150.0, 3e-3)
+    rng = np.random.default_rng(7)
+    weights = np.ones(spectra.data.shape, np.float32)
+    weights[20:40] = 0
+    weights[:, 4100:4300] = 0
+    weights[100:140, 2000:3500] = 0
+    data = np.where(weights > 0, spectra.data, rng.integers(0, 256, weights.shape)).astype(np.uint8)
+    masked = Spectra(data, FREQS, DT, weights=weights)
+    exact, fast = (masked.search(0, 400, dms=DMS, loss=x, width_min_s=3e-3) for x in (0, loss))
+    assert 0 < fast.loss <= loss
+    assert fast.best.snr == pytest.approx(exact.best.snr, rel=tolerance)
+    assert fast.best.time_s == pytest.approx(exact.best.time_s, abs=5 * DT)
+    assert [round(c.dm / 10) for c in fast.candidates()] == [15]
