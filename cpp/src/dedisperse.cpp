@@ -21,6 +21,8 @@ constexpr int64_t kTileBytes = 512;         // sums of one tile: half of the reg
 constexpr int64_t kChannelBlock = 64;       // rows of a tile that stay in the first cache while trials pass
 constexpr int64_t kTrialBlock = 32;         // trials that pass
 constexpr int64_t kMostRows = 65535 / 255;  // of bytes, in a 16-bit sum
+constexpr int64_t kFewTrials = 4;           // that are summed one at a time, along the rows
+constexpr int64_t kStreams = 16;            // rows that are read along at a time
 constexpr int64_t kStageSamples = 4096;     // output samples of one item of the two-stage transform
 
 template <typename T>
@@ -123,7 +125,8 @@ struct Rows {
   const T* base;  // sample 0 of row 0
   int64_t stride;
   int64_t n_rows;
-  int64_t exact_rows;  // rows of which a 16-bit sum cannot overflow
+  int64_t exact_rows;             // rows of which a 16-bit sum cannot overflow
+  int64_t block = kChannelBlock;  // rows that are summed at once
 };
 
 // out(trial, i) = sum over the rows of row(i + delays(trial, row)), for i of [0, n_out).
@@ -133,7 +136,7 @@ MWACONVERT_INLINE void sum_trials(const Rows<T>& rows, const int32_t* delays, in
   constexpr int64_t tile = kTile<T>;
   alignas(64) Running<T> running[kTrialBlock * tile];
   alignas(64) int32_t wide[kInteger<T> ? kTrialBlock * tile : 1];
-  const int64_t block = kInteger<T> ? std::min(kChannelBlock, rows.exact_rows) : kChannelBlock;
+  const int64_t block = kInteger<T> ? std::min(rows.block, rows.exact_rows) : rows.block;
   int64_t begin = 0;
   for (; begin + tile <= n_out; begin += tile)
     for (int64_t first = 0; first < n_trial; first += kTrialBlock) {
@@ -280,6 +283,32 @@ void check_rows(int64_t n_chan, bool integer) {
     throw InputError("more than " + std::to_string(most) + " channels of 8 bits: convert them to float32");
 }
 
+// For few trials, of which nothing stays in the caches: tiles that follow each other take the place of
+// trials, so that rows are read along.
+template <typename T>
+void along_rows(View<const T, 2> data, View<const int32_t, 2> delays, View<float, 2> out, int nthreads) {
+  constexpr int64_t tile = kTile<T>, stretch = kTrialBlock * tile;
+  const int64_t n_chan = data.shape[0], n_out = out.shape[1];
+  const int64_t n_stretch = (n_out + stretch - 1) / stretch;
+  parallel_for(n_stretch * out.shape[0], nthreads, [&](int64_t item) {
+    static thread_local Scratch<int32_t> memory;
+    const int64_t trial = item / n_stretch, begin = item % n_stretch * stretch;
+    const int64_t n_tile = std::min(stretch, n_out - begin) / tile;
+    int32_t* later = memory.get(std::max<int64_t>(n_tile, 1) * n_chan);
+    for (int64_t k = 0; k < n_tile; ++k)
+      for (int64_t c = 0; c < n_chan; ++c)
+        later[k * n_chan + c] = delays(trial, c) + static_cast<int32_t>(k * tile);
+    const Rows<T> rows{&data(0, begin), data.stride[0], n_chan, kMostRows, kStreams};
+    if (n_tile > 0) sum(data.data)(rows, later, n_chan, n_tile, &out(trial, begin), tile, tile);
+    const int64_t rest = begin + n_tile * tile, end = std::min(begin + stretch, n_out);
+    if (rest < end) {
+      const Rows<T> last{&data(0, rest), data.stride[0], n_chan, kMostRows, kStreams};
+      sum(data.data)(last, &delays(trial, 0), delays.stride[0], 1, &out(trial, rest), out.stride[0],
+                     end - rest);
+    }
+  });
+}
+
 template <typename T>
 void brute_force(View<const T, 2> data, View<const int32_t, 2> delays, View<float, 2> out, int nthreads) {
   constexpr int64_t trials_at_once = 256;  // a tile of all channels stays in the second cache for so many
@@ -292,6 +321,7 @@ void brute_force(View<const T, 2> data, View<const int32_t, 2> delays, View<floa
   }
   if (n_trial == 0 || n_out == 0) return;
   check_range(range, n_out, data.shape[1]);
+  if (n_trial <= kFewTrials) return along_rows(data, delays, out, nthreads);
   const int64_t n_tiles = (n_out + kTile<T> - 1) / kTile<T>;
   const int64_t n_sets = (n_trial + trials_at_once - 1) / trials_at_once;
   parallel_for(n_tiles * n_sets, nthreads, [&](int64_t item) {

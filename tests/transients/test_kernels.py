@@ -68,6 +68,20 @@ def test_brute_force_is_the_numpy_sum(dtype, n_chan, n_trial, n_out, reach, seed
 
 
 @pytest.mark.parametrize("dtype", ["u1", "f4"])
+@pytest.mark.parametrize("n_out", [4095, 4096, 8192, 8193, 20011])
+@pytest.mark.parametrize("n_trial", [1, 4, 5])
+def test_few_long_series(dtype, n_out, n_trial):
+    data = noise_data(dtype, (300, n_out + 500))
+    if n_out == 8193 and dtype == "u1":
+        data[:] = 255
+    delays = np.random.default_rng(n_out).integers(0, 501, (n_trial, 300), dtype=np.int32)
+    one = dedisperse(data, delays, n_out)
+    np.testing.assert_array_equal(one, dedisperse(data, delays, n_out, 3))
+    for trial in range(n_trial):
+        np.testing.assert_array_equal(one[trial], reference.dedispersed(data, delays[trial], n_out))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "f4"])
 def test_threads_do_not_matter(dtype):
     data = noise_data(dtype, (100, 9000))
     delays = np.random.default_rng(1).integers(0, 50, (300, 100), dtype=np.int32)
