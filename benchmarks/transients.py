@@ -326,10 +326,10 @@ def coherent(threads: int) -> None:
                 s = scipy.fft.ifft(s, overwrite_x=True, workers=threads)
                 out[i : i + good] = s[overlap // 2 : overlap // 2 + good]  # noqa: B023
 
-        voltages = Voltages(x[None, None], np.array([f0]), bw * 1e6)
+        voltages = Voltages(np.stack([x, x])[:, None], np.array([f0]), bw * 1e6)  # two polarisations
         theirs_rate = n_out / best(theirs) / 1e6
         done = voltages.dedisperse(dm, threads).nsamp
-        rate = done / best(lambda: voltages.dedisperse(dm, threads)) / 1e6  # noqa: B023
+        rate = 2 * done / best(lambda: voltages.dedisperse(dm, threads)) / 1e6  # noqa: B023
         what = f"coherent, {bw:g} MHz at {f0:g} MHz, DM {dm:g}"
         line(what, rate, "Msample/s", None, f"{rate / theirs_rate:8.1f} x scipy  bar 2 x")
 
