@@ -6,9 +6,11 @@ them. Exit code 1 if a difference is larger than its tolerance and not explained
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,8 @@ class Case:
     touches : what then differs
     suffix : of the output: .uvfits or .ms
     equal_cables : give X and Y of each tile the same cable length
+    solutions : apply calibration solutions: full matrices, some of them missing
+    scale : of the correlator (SCALEFAC), which the Van Vleck correction asks for
     """
 
     simulation: dict[str, Any]
@@ -80,6 +84,8 @@ class Case:
     touches: tuple[str, ...] = ()
     equal_cables: bool = True
     suffix: str = ".uvfits"
+    solutions: bool = False
+    scale: float | None = None
 
 
 TIMING = ("time", "interval", "uvw")
@@ -115,6 +121,11 @@ CASES = {
         MWAX, "--flag-edge-width 80 --flag-dc --flag-autos --flag-antennas 5 --flag-init 4 --flag-end 2"
     ),
     "selection": Case(MWAX, "--sel-time 5 20 --no-sel-autos"),
+    "solutions": Case(MWAX, solutions=True),
+    "solutions, averaged": Case(MWAX, "--avg-time-res 2 --avg-freq-res 40", solutions=True),
+    "Van Vleck": Case(
+        {**LEGACY, "noise_jy": 20.0, "duration_s": 4.0}, "--van-vleck --flag-init 0", scale=0.0164
+    ),
     "missing integrations": Case({**SHORT, "missing": ["ch=1,t=0-1", "ch=2,t=4"]}, "", "gap", ("flags",)),
     "missing coarse channel": Case({**SHORT, "missing": ["ch=1"]}, "--provided-chan-ranges"),
 }
@@ -129,6 +140,10 @@ def convert_both(case: Case, folder: Path) -> list[tuple[Output, Output]]:
         _equal_cables(made.metafits)
     files = [str(path) for path in made.raw]
     options = case.options.split()
+    if case.solutions:
+        options += ["--apply-di-cal", str(_solutions(folder / "solutions.bin", made.metafits))]
+    if case.scale is not None:
+        _set_scale(made.raw, case.scale)
     ours, theirs = folder / f"ours{case.suffix}", folder / f"birli{case.suffix}"
     words = ["-q", "-m", str(made.metafits), "-o", str(ours), "--like", "birli", "--no-rfi"]
     _run([*converter(), *words, *options, *files])
@@ -155,6 +170,30 @@ def _equal_cables(metafits: Path) -> None:
         table = hdus["TILEDATA"].data
         order = np.lexsort((table["Pol"], table["Antenna"])).reshape(-1, 2)
         table["Length"][order[:, 1]] = table["Length"][order[:, 0]]
+
+
+def _solutions(path: Path, metafits: Path) -> Path:
+    """AOCal solutions: random matrices, none for a tile, for a channel, and for a tile in a channel."""
+    from mwaconvert.observation.metafits import read_metadata
+
+    meta = read_metadata(metafits)
+    rng = np.random.default_rng(1)
+    shape = (1, meta.n_antennas, len(meta.coarse_channels) * 32, 4)
+    jones = (rng.normal(0, 0.5, shape) + 1j * rng.normal(0, 0.5, shape)).astype("<c16")
+    jones[..., [0, 3]] += 1
+    jones[0, 4] = jones[0, :, 7] = jones[0, 6, 20] = np.nan
+    header = struct.pack("<8s6I2d", b"MWAOCAL\0", 0, 0, *shape, 0.0, 0.0)
+    path.write_bytes(header + jones.tobytes())
+    return path
+
+
+def _set_scale(raw: Sequence[Path], scale: float) -> None:
+    from astropy.io import fits
+
+    for path in raw:
+        with fits.open(path, mode="update") as hdus:
+            for hdu in hdus[1:]:
+                hdu.header["SCALEFAC"] = scale
 
 
 def differences(ours: Output, theirs: Output) -> dict[str, float]:
