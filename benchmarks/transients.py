@@ -183,8 +183,8 @@ def one_dm(w: Workload, data: np.ndarray, threads: int) -> None:
     except ImportError:
         line("one DM", rate, "Gadd/s", None, "your is not installed: no comparison")
         return
-    floats = np.ascontiguousarray(data[::-1].T, np.float32)
-    theirs = w.nchan * n_out / best(lambda: dedisperse(floats, dm, w.tsamp, w.freqs[::-1]).sum(1)) / 1e9
+    floats = np.ascontiguousarray(data[::-1], np.float32)
+    theirs = w.nchan * n_out / best(lambda: dedisperse(floats, dm, w.tsamp, w.freqs[::-1]).sum(0)) / 1e9
     line("one DM", rate, "Gadd/s", None, f"{rate / theirs:8.1f} x your")
 
 
