@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mwaconvert.transients import open
 from mwaconvert.transients.dispersion import K_DM
 from mwaconvert.transients.events import pulses
 
@@ -75,3 +76,35 @@ def test_close_pulses_and_wide_disturbances():
     assert pulses(table([]), BAND) == []
     shuffled = pulses(table([later, wide, narrow]), BAND)
     assert [e.snr for e in shuffled] == [15, 12, 11]
+
+
+def test_a_pulse_in_part_of_the_band_is_one_event():
+    """It fades more slowly with DM than the whole band would, and noise makes a few maxima of it."""
+    rng = np.random.default_rng(3)
+    late, across = ACROSS / 3, ACROSS / 8  # of the middle of the pulse, and over it, for a unit of DM
+    off = np.arange(-200, 200, 0.5)
+    width = np.hypot(1e-3, off * across)
+    snr = 14 * (1e-3 / width) ** 0.5 + rng.normal(0, 0.5, off.size)
+    flank = np.stack([500 + off, 3 - off * late, snr, width], axis=1)
+    flank = flank[flank[:, 2] >= 7]
+    events = pulses(table(flank), BAND)
+    assert len(events) == 1
+    assert events[0].n_detections == len(flank)
+    # beyond a gap, and where it stands out, there are others
+    far = pulses(table(flank[abs(flank[:, 0] - 510) > 6]), BAND)
+    assert len(far) == 2
+    k = int(np.argmin(abs(flank[:, 0] - 520)))
+    flank[k, 2] += 4
+    assert len(pulses(table(flank), BAND)) == 2
+
+
+def test_bursts_of_repeaters_are_one_event_each(filterbanks):
+    """FRB 20121102A at Arecibo, in half of the band; the burst of 28.fil."""
+    for name, low, high, dm, time_s in (
+        ("tcand_2_dm_565.30000_snr_11.92560.fil", 400, 800, 565.3, 2.0),
+        ("frb_dm475_28.fil", 400, 600, 475.284, 2.029),
+    ):
+        events = open(filterbanks / "frb" / name).search(low, high).candidates()
+        assert len(events) == 1
+        assert events[0].dm == pytest.approx(dm, abs=1)
+        assert events[0].time_s == pytest.approx(time_s, abs=2e-3)
