@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -197,6 +198,20 @@ def test_waterfalls(run):
     done(run("waterfall", "w.npz", "-o", "v.png", "--mask-var", 1.5, "--mask-sum", 1000))
 
 
+def test_a_search_with_averages_of_samples(run):
+    """Channels of 10 MHz smear a pulse of DM 500 over 15 samples and more."""
+    out = {}
+    for name, options in {"a": [], "b": ["--downsample"], "c": ["--downsample", "--gulp", 99]}.items():
+        words = ["search", "a.fil", "--dm-range", 200, 800, "-o", f"{name}.csv", *options]
+        out[name] = int(re.search(r"(\d+) DMs from", done(run(*words)))[1])
+    assert out["b"] < out["a"] / 2
+    assert Path("b.csv").read_bytes() == Path("c.csv").read_bytes()
+    rows = list(csv.DictReader(line for line in Path("b.csv").read_text().splitlines() if line[0] != "#"))
+    assert len(rows) == 1
+    assert float(rows[0]["dm"]) == pytest.approx(DM, abs=3 * float(rows[0]["dm_err"]))
+    assert float(rows[0]["time_s"]) == pytest.approx(WHEN, abs=3 * float(rows[0]["time_err_s"]))
+
+
 def test_a_waterfall_at_a_time_reads_what_is_about_it(run, monkeypatch):
     from mwaconvert.formats.sigproc import FilterbankStream
 
@@ -274,6 +289,7 @@ BAD = {
     "search a.fil --dm-range 0 nan": "cannot search DMs",
     "search a.fil --dm-range 0 100 --snr 0": "--snr 0",
     "search a.fil --dm-range 0 100 --loss 1.5": "--loss 1.5",
+    "search a.fil --dm-range 0 100 --downsample --loss 0": "give a --loss above 0",
     "search a.fil --dm-range 0 100 --width-min 0": "--width-min 0",
     "search a.fil --dm-range 0 100 -o c.txt": ".csv, .singlepulse, .cand, .trigger",
     "search a.fil --dm-range 0 100 --plots a.fil": "is not a directory",

@@ -47,6 +47,12 @@ _SHOWN = 20
     help="Boxcars of 1, 2, 4, ... 2^(N-1) samples.",
 )
 @click.option(
+    "--downsample",
+    is_flag=True,
+    help="Average samples, and take wider steps of DM, where channels smear pulses: faster for wide channels; "
+    "at most as much S/N is lost again. Not for data that are dedispersed within channels.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
@@ -85,6 +91,7 @@ def search(
     loss: float,
     width_min: float | None,
     widths: int,
+    downsample: bool,
     output: Path | None,
     plots: Path | None,
     max_plots: int,
@@ -117,6 +124,8 @@ def search(
           all pulses above S/N 7, a table and a figure of each
       mwaconvert search burst.fil --dm-range 50 60 --width-min 1 --loss 0
           exact delays, for pulses of 1 ms and longer
+      mwaconvert search wide.fil --dm-range 0 1000 --downsample
+          longer samples and fewer DMs where a DM smears pulses within channels anyway
     """
     from mwaconvert.formats.candidate_lists import SUFFIXES
     from mwaconvert.formats.staging import StagedPath
@@ -128,6 +137,10 @@ def search(
         raise InputError(f"--snr {snr:g}: expected a positive number")
     if not 0 <= loss < 1:
         raise InputError(f"--loss {loss:g}: expected a fraction from 0 to below 1")
+    if downsample and loss == 0:
+        raise InputError(
+            "--downsample averages samples, which costs S/N: give a --loss above 0, such as 0.01"
+        )
     if width_min is not None and not width_min > 0:
         raise InputError(f"--width-min {width_min:g}: expected a positive number of milliseconds")
     if output is not None:
@@ -143,6 +156,7 @@ def search(
         "threshold": snr,
         "loss": loss,
         "n_width": widths,
+        "downsample": downsample,
         "width_min_s": None if width_min is None else width_min / 1e3,
         "nthreads": threads or 0,
     }

@@ -26,7 +26,10 @@ class Candidate:
 
 
 def pulses(
-    detections: npt.NDArray[np.void], band_mhz: tuple[float, float], k_dm: float = K_DM
+    detections: npt.NDArray[np.void],
+    band_mhz: tuple[float, float],
+    k_dm: float = K_DM,
+    dms: npt.NDArray[np.float64] | None = None,
 ) -> list[Candidate]:
     """Gather detections into pulses: each belongs to the strongest one that explains it.
 
@@ -45,6 +48,7 @@ def pulses(
     detections : with the fields dm, time_s (middle of the boxcar, at the highest channel), snr, width_s
     band_mhz : lowest and highest channel
     k_dm : dispersion constant, MHz^2 s cm^3 / pc
+    dms : trials, ascending: where they are far apart, neighbours are no gap
 
     Returns
     -------
@@ -76,7 +80,7 @@ def pulses(
         left[about[same]] = False
         strong = about[members[about] > 0]
         near = _arrives(top, table[strong], across) & _as_wide(top, table[strong], across)
-        owner = next((j for j in strong[near] if _on_flank(rows, top, table[j], across)), k)
+        owner = next((j for j in strong[near] if _on_flank(rows, top, table[j], across, dms)), k)
         members[owner] += int(same.sum())
     return [_candidate(table[k], int(members[k])) for k in np.flatnonzero(members)]
 
@@ -100,7 +104,13 @@ def _arrives(
     return same
 
 
-def _on_flank(rows: npt.NDArray[np.void], weak: np.void, strong: np.void, across: float) -> bool:
+def _on_flank(
+    rows: npt.NDArray[np.void],
+    weak: np.void,
+    strong: np.void,
+    across: float,
+    trials: npt.NDArray[np.float64] | None,
+) -> bool:
     """Whether detections lead from a weak one to where a strong one arrives too, without a gap or a valley.
 
     The times at which a part of the band is seen are a straight line over DM.
@@ -118,6 +128,8 @@ def _on_flank(rows: npt.NDArray[np.void], weak: np.void, strong: np.void, across
     dms, first = np.unique(way["dm"], return_index=True)
     best = way[first]
     gap = np.diff(dms) * across > best["width_s"][1:] + best["width_s"][:-1]
+    if trials is not None:
+        gap &= np.diff(np.searchsorted(trials, dms)) > 2  # one may be below the threshold
     return bool(best["snr"].min() > weak["snr"] - _STANDS_OUT and not gap.any())
 
 

@@ -45,7 +45,7 @@ class Search:
 
     def candidates(self) -> list[Candidate]:
         """Pulses, best first; see `mwaconvert.transients.events.pulses`."""
-        return pulses(self.detections, self.band_mhz, self.k_dm)
+        return pulses(self.detections, self.band_mhz, self.k_dm, np.unique(self.dms))
 
 
 def search(
