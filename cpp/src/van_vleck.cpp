@@ -11,17 +11,15 @@
 #include "mwaconvert/parallel.hpp"
 #include "mwaconvert/simd.hpp"
 #include "mwaconvert/vector.hpp"
+#include "van_vleck_strong.hpp"
 
 namespace mwaconvert {
 namespace {
 
-constexpr int kLevels = 7;            // on each side of zero
 constexpr double kLeastRms = 0.5;     // of the quantised signal: below, nothing is known of sigma
 constexpr double kMostVariance = 48;  // 49 is the limit of ever stronger signals
 constexpr double kTableRms = 6.5;     // end of the table
 constexpr double kTableStep = 1.0 / 256;
-constexpr int kTerms = 48;  // c_1, c_3 .. : enough for correlations up to
-constexpr double kSeriesLimit = 0.8;
 
 double quantised_variance(double sigma) {
   double sum = kLevels * kLevels;
@@ -38,120 +36,6 @@ double quantised_variance_slope(double sigma) {
   return sum * std::sqrt(2 / M_PI) / sigma;
 }
 
-struct Roots {  // sqrt(m) and 1 / sqrt(m)
-  std::array<double, 2 * kTerms + 2> root, inverse;
-  Roots() {
-    for (size_t m = 0; m < root.size(); ++m) {
-      root[m] = std::sqrt(static_cast<double>(m));
-      inverse[m] = 1 / root[m];
-    }
-  }
-};
-
-// c_n / sqrt(n!) of n = 1, 3, 5 ..: the Hermite polynomials are normalised as they grow.
-void coefficients(double sigma, int n_terms, double* c) {
-  static const Roots roots;
-  std::fill(c, c + n_terms, 0.0);
-  for (int a = 0; a < kLevels; ++a) {
-    const double x = (a + 0.5) / sigma, scale = std::sqrt(2 / M_PI) * std::exp(-x * x / 2);
-    double before = 0, now = 1;  // He_{m-1}, He_m over sqrt(m!)
-    for (int term = 0, m = 0; term < n_terms; ++term) {
-      c[term] += scale * now * roots.inverse[m + 1];
-      for (int step = 0; step < 2; ++step, ++m) {
-        const double next = (x * now - roots.root[m] * before) * roots.inverse[m + 1];
-        before = now;
-        now = next;
-      }
-    }
-  }
-}
-
-// Nodes and weights of Gauss and Legendre on [-1, 1].
-template <int kNodes>
-std::array<std::pair<double, double>, kNodes> gauss_legendre() {
-  std::array<std::pair<double, double>, kNodes> rule;
-  for (int k = 0; k < kNodes; ++k) {
-    double x = std::cos(M_PI * (k + 0.75) / (kNodes + 0.5)), slope = 1;
-    for (int iteration = 0; iteration < 100; ++iteration) {
-      double before = 1, now = x;
-      for (int n = 2; n <= kNodes; ++n) {
-        const double next = ((2 * n - 1) * x * now - (n - 1) * before) / n;
-        before = now;
-        now = next;
-      }
-      slope = kNodes * (x * now - before) / (x * x - 1);
-      const double step = now / slope;
-      x -= step;
-      if (std::abs(step) < 1e-15) break;
-    }
-    rule[k] = {x, 2 / ((1 - x * x) * slope * slope)};
-  }
-  return rule;
-}
-
-// dK / d theta for rho = sin(theta): the integrand of Benkevitch et al. without its singularity at rho = 1.
-double integrand(double theta, double sigma1, double sigma2) {
-  const double r = std::sin(theta), rest = std::cos(theta) * std::cos(theta);
-  double sum = 0;
-  for (int a = 0; a < kLevels; ++a)
-    for (int b = 0; b < kLevels; ++b) {
-      const double x = (a + 0.5) / sigma1, y = (b + 0.5) / sigma2, square = x * x + y * y;
-      sum +=
-          std::exp(-(square - 2 * r * x * y) / (2 * rest)) + std::exp(-(square + 2 * r * x * y) / (2 * rest));
-    }
-  return sum / M_PI;
-}
-
-double integral(double from, double to, double sigma1, double sigma2) {
-  static const auto rule = gauss_legendre<64>();
-  const double half = (to - from) / 2;
-  double sum = 0;
-  for (const auto& [x, weight] : rule) sum += weight * integrand(from + half * (1 + x), sigma1, sigma2);
-  return sum * half;
-}
-
-// Solves K(rho) = k >= 0 by Newton's steps, kept between bounds that close in.
-double correlation(double k, const double* c1, const double* c2, double sigma1, double sigma2) {
-  std::array<double, kTerms> b;
-  for (int term = 0; term < kTerms; ++term) b[term] = c1[term] * c2[term];
-  const auto series = [&b](double rho, double* slope) {
-    double value = 0, derivative = 0;
-    const double square = rho * rho;
-    for (int term = kTerms - 1; term >= 0; --term) {
-      value = value * square + b[term];
-      derivative = derivative * square + (2 * term + 1) * b[term];
-    }
-    *slope = derivative;
-    return value * rho;
-  };
-  double slope;
-  const double at_limit = series(kSeriesLimit, &slope);
-  if (k <= at_limit) {
-    double low = 0, high = kSeriesLimit, rho = std::min(k / b[0], high);
-    for (int iteration = 0; iteration < 60; ++iteration) {
-      const double miss = series(rho, &slope) - k;
-      (miss > 0 ? high : low) = rho;
-      double next = rho - miss / slope;
-      if (!(next >= low && next <= high)) next = (low + high) / 2;
-      if (std::abs(next - rho) < 1e-13) return next;
-      rho = next;
-    }
-    return rho;
-  }
-  const double start = std::asin(kSeriesLimit), end = M_PI / 2 - 1e-9;
-  if (k >= at_limit + integral(start, end, sigma1, sigma2)) return 1;
-  double low = start, high = end, theta = (low + high) / 2;
-  for (int iteration = 0; iteration < 60; ++iteration) {
-    const double miss = at_limit + integral(start, theta, sigma1, sigma2) - k;
-    (miss > 0 ? high : low) = theta;
-    double next = theta - miss / integrand(theta, sigma1, sigma2);
-    if (!(next > low && next < high)) next = (low + high) / 2;
-    if (std::abs(next - theta) < 1e-11) break;
-    theta = next;
-  }
-  return std::sin(theta);
-}
-
 // What the fast paths need of an input, so that each product is a matter of multiplications. With y = k /
 // (c_1 c_1') and c_n / sqrt(n!) in place of c_n, K(rho) = k reads y = rho + r_3 rho^3 + r_5 rho^5 + r_7
 // rho^7, each r_n a product of two inputs' c_n / c_1.
@@ -165,7 +49,7 @@ using Quantities = std::array<double, kQuantities>;
 
 Quantities quantities(double sigma) {
   double c[4];
-  coefficients(sigma, 4, c);
+  StrongInput::coefficients(sigma, 4, c);
   return {sigma, sigma / c[0], 1 / c[0], c[1] / c[0], c[2] / c[0], c[3] / c[0]};
 }
 
@@ -238,16 +122,16 @@ class Channel {
  private:
   void find_inputs(const float* products, bool big_endian, int64_t n_slot, double samples);
   f8 correct_strong(f8 v, int64_t a, int64_t b);
-  float correct_alone(float v, int64_t s, int64_t u);
-  const double* terms(int64_t slot);
+  void correct_very_strong(const f8& v, const f8& start, int64_t a, int64_t b, f8* result);
+  const StrongInput* strong(int64_t slot);
 
   double samples_ = 0;
   std::vector<Input> inputs_;
   std::vector<double> sigma_;  // 0: not corrected
   std::vector<float> gain_, bend_, limit_;
   Scratch<Second> second_;
-  std::vector<double> terms_;  // (n_slot, kTerms) coefficients, where needed
-  std::vector<uint8_t> terms_known_;
+  std::vector<StrongInput> strong_;  // where needed
+  std::vector<uint8_t> strong_known_;
 };
 
 int64_t auto_index(int64_t slot) {
@@ -271,7 +155,8 @@ void Channel::find_inputs(const float* products, bool big_endian, int64_t n_slot
   gain_.assign(n_slot, 1);
   bend_.assign(n_slot, 0);
   limit_.assign(n_slot, std::numeric_limits<float>::max());
-  terms_known_.assign(n_slot, 0);
+  strong_.resize(n_slot);
+  strong_known_.assign(n_slot, 0);
   for (int64_t s = 0; s < n_slot; ++s) {
     const double variance = native(products[2 * auto_index(s)], big_endian) / samples;
     if (!correctable(variance)) continue;
@@ -288,19 +173,26 @@ void Channel::find_inputs(const float* products, bool big_endian, int64_t n_slot
   }
 }
 
-const double* Channel::terms(int64_t slot) {
-  terms_.resize(sigma_.size() * kTerms);
-  double* c = terms_.data() + slot * kTerms;
-  if (!terms_known_[slot]) coefficients(sigma_[slot], kTerms, c);
-  terms_known_[slot] = 1;
-  return c;
+const StrongInput* Channel::strong(int64_t slot) {
+  if (!strong_known_[slot]) strong_[slot] = sigma_[slot] > 0 ? StrongInput(sigma_[slot]) : StrongInput();
+  strong_known_[slot] = 1;
+  return &strong_[slot];
 }
 
-float Channel::correct_alone(float v, int64_t s, int64_t u) {
-  if (!std::isfinite(v)) return v;
-  if (sigma_[s] == 0 || sigma_[u] == 0) return v * gain_[s] * gain_[u];
-  const double rho = correlation(std::abs(v) / samples_, terms(s), terms(u), sigma_[s], sigma_[u]);
-  return static_cast<float>(std::copysign(rho * sigma_[s] * sigma_[u] * samples_, v));
+// The products v of the slot antennas a and b, corrected in double precision; start: correlations, nearly.
+// What is not finite, and pairs with an input that is not corrected, stay as they are in `result`.
+void Channel::correct_very_strong(const f8& v, const f8& start, int64_t a, int64_t b, f8* result) {
+  const StrongInput* const first[2] = {strong(2 * a), strong(2 * a + 1)};
+  const StrongInput* const second[2] = {strong(2 * b), strong(2 * b + 1)};
+  double k[8], near[8], rho[8], size[8];
+  for (int i = 0; i < 8; ++i) {
+    size[i] = first[i / 4]->sigma * second[i % 4 / 2]->sigma * samples_;
+    k[i] = std::isfinite(v[i]) && size[i] > 0 ? std::abs(v[i]) / samples_ : 0;
+    near[i] = std::abs(start[i]);
+  }
+  strong_correlations(first, second, k, near, rho);
+  for (int i = 0; i < 8; ++i)
+    if (k[i] > 0) (*result)[i] = static_cast<float>(std::copysign(rho[i] * size[i], v[i]));
 }
 
 // Products of the slot antennas a and b whose correlation may be anything.
@@ -316,10 +208,9 @@ MWACONVERT_INLINE f8 Channel::correct_strong(f8 v, int64_t a, int64_t b) {
     ratio = 1 - w * (r[0] + w * (r[1] + w * r[2])) * ratio;
   }
   f8 result = v * ratio * first_slot(p[0].gain, p[1].gain) * second_slot(q[0].gain, q[1].gain);
-  const i8 weak = square * ratio * ratio <= f8{} + 0.09f;
-  if (all_true(weak)) return result;
-  for (int k = 0; k < 8; ++k)
-    if (!weak[k]) result[k] = correct_alone(v[k], 2 * a + k / 4, 2 * b + k % 4 / 2);
+  // where the iteration goes astray it may end anywhere
+  const i8 weak = (square * ratio * ratio <= f8{} + 0.09f) & (square <= f8{} + 0.12f);
+  if (!all_true(weak)) correct_very_strong(v, y * ratio, a, b, &result);
   return result;
 }
 
@@ -361,10 +252,13 @@ double van_vleck_sigma(double variance) {
 }
 
 double van_vleck_correlation(double k, double sigma1, double sigma2) {
-  double c1[kTerms], c2[kTerms];
-  coefficients(sigma1, kTerms, c1);
-  coefficients(sigma2, kTerms, c2);
-  return std::copysign(correlation(std::abs(k), c1, c2, sigma1, sigma2), k);
+  const StrongInput one(sigma1), other(sigma2);
+  const StrongInput *const first[2] = {&one, &one}, *const second[2] = {&other, &other};
+  double all[8], start[8], rho[8];
+  std::fill_n(all, 8, std::abs(k));
+  std::fill_n(start, 8, std::abs(k) / (one.c[0] * other.c[0]));
+  strong_correlations(first, second, all, start, rho);
+  return std::copysign(rho[0], k);
 }
 
 void van_vleck_channel(float* products, bool big_endian, int64_t n_slot_antenna, double samples) {

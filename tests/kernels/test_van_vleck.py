@@ -56,9 +56,10 @@ def test_inputs_that_no_quantiser_made(variance):
     assert _core.van_vleck_sigma(variance) == 0
 
 
-@pytest.mark.parametrize("rho", [1e-6, 0.01, 0.1, 0.29, 0.31, 0.5, 0.7, 0.79, 0.81, 0.9, 0.97, 0.999])
+@pytest.mark.parametrize("rho", [1e-6, 0.01, 0.1, 0.29, 0.31, 0.5, 0.599, 0.601, 0.81, 0.9, 0.97, 0.999])
 @pytest.mark.parametrize(
-    ("sigma1", "sigma2"), [(0.5, 0.5), (0.6, 4), (1, 2), (2, 2), (3, 3.3), (5, 1), (8, 8)]
+    ("sigma1", "sigma2"),
+    [(0.5, 0.5), (0.6, 4), (1, 1.01), (1, 2), (2, 2), (2, 2.0003), (3, 3.3), (5, 1), (8, 8)],
 )
 def test_correlation_sweep(rho, sigma1, sigma2):
     """Against adaptive quadrature of the integral."""
@@ -93,7 +94,7 @@ def channel(sigmas: list[float], rhos: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return measured, true
 
 
-@pytest.mark.parametrize("largest", [0.03, 0.2, 0.35, 0.7, 0.95])
+@pytest.mark.parametrize("largest", [0.03, 0.2, 0.35, 0.7, 0.999])
 @pytest.mark.parametrize("spread", ["usual", "wide"])
 def test_channels(largest, spread):
     """All tiers of the kernel: weak, middling and strong correlations, auto XY among them."""
