@@ -235,7 +235,7 @@ def test_a_series_is_drawn_and_searched(run):
     done(run("dedisperse", "a.fil", "--dm", DM, "-o", "s.dat"))
     done(run("waterfall", "s.dat", "-o", "s.png"))
     assert "1 candidates" in done(run("search", "s.dat", "--dm-range", DM, DM))
-    assert "at DM 300" in refused(run("search", "s.dat", "--dm-range", 0, 10))
+    assert "that of the data, 300" in refused(run("search", "s.dat", "--dm-range", 0, 10))
 
 
 def image_size(name: str) -> tuple[int, int]:
@@ -264,10 +264,10 @@ def test_dry_runs_write_nothing_and_state_memory(run):
 
 
 BAD = {
-    "dedisperse a.fil --dm nan": "DM of nan",
-    "dedisperse a.fil --dm 300 --nsub 7": "7 sub-bands do not divide the 32 channels of a.fil",
-    "dedisperse a.fil --dm 300 --tscrunch 4001": "cannot average 4001 of 4000 samples",
-    "dedisperse a.fil --dm 30000 -o x.dat": "DM 30000 sweeps over",
+    "dedisperse a.fil --dm nan": "--dm nan: expected a number of pc/cm^3, 0 or more",
+    "dedisperse a.fil --dm 300 --nsub 7": "a.fil: 7 sub-bands do not divide 32 channels: take 4 or 8",
+    "dedisperse a.fil --dm 300 --tscrunch 4001": "a.fil: cannot average 4001 of 4000 samples: take 1 to 4000",
+    "dedisperse a.fil --dm 30000 -o x.dat": "31.85 s, the file lasts 4 s: take DMs below 3767",
     "dedisperse a.fil --dm 300 -o x.txt": ".npz, .fil, .h5, .tim, .dat",
     "dedisperse a.fil --dm 300 -o x.npz --nbits 8": "--nbits is for .fil",
     "dedisperse a.fil --dm 300 -o x.dat --nsub 4": "--nsub does not go with .dat",
@@ -275,16 +275,20 @@ BAD = {
     "dedisperse a.fil --dm 300 -o gone/x.npz": "does not exist; create it",
     "dedisperse a.fil": "Missing option '--dm'",
     "dedisperse gone.fil --dm 1": "gone.fil: no such file",
-    "dedisperse a.fil --dm 300 --mask 5-40": "channels 5 to 40: there are channels 0 to 31",
+    "dedisperse a.fil --dm 300 --mask 5-40": "a.fil: channels 5 to 40 cannot be masked: there are channels 0 to 31",
     "dedisperse a.fil --dm 300 --mask x": "'x' is not a list of numbers",
-    "dedisperse a.fil --dm 300 --mask 0-31": "all channels are masked",
-    "dedisperse a.fil --dm 300 --mask-mhz 1 2": "no channel of the band",
+    "dedisperse a.fil --dm 300 --nsub 33": "take 32",
+    "dedisperse a.fil --dm -1": "--dm -1: expected",
+    "dedisperse a.fil --dm 300 --band 400 800": "a.fil: holds no voltages",
+    "dedisperse a.fil --dm 300 --mask 0-31": "a.fil: all channels are masked, 32 of 32: mask fewer",
+    "dedisperse a.fil --dm 300 --mask-mhz 1 2": "a.fil: 1 to 2 MHz cannot be masked: no channel of the band",
     "dedisperse a.fil --dm 300 --k-dm -1": "--k-dm -1",
     "dedisperse a.fil --dm 300 --max-memory 10KiB": "--max-memory",
     "dedisperse a.fil --dm 300 --max-memory 100B": "--max-memory",
-    "dedisperse a.fil --dm 1e12": "delay",
+    "dedisperse a.fil --dm 1e12": "take DMs below 3767",
+    "search a.fil --dm-range 0 1e12": "take DMs below 3767",
     "search a.fil --dm-range 0 1e5": "crosses the band in",
-    "search a.fil --dm-range 10 0": "cannot search DMs from 10 to 0",
+    "search a.fil --dm-range 10 0": "a.fil: cannot search DMs from 10 to 0: give the lower one first",
     "search a.fil --dm-range -5 5": "cannot search DMs from -5 to 5",
     "search a.fil --dm-range 0 nan": "cannot search DMs",
     "search a.fil --dm-range 0 100 --snr 0": "--snr 0",
@@ -293,7 +297,7 @@ BAD = {
     "search a.fil --dm-range 0 100 --width-min 0": "--width-min 0",
     "search a.fil --dm-range 0 100 -o c.txt": ".csv, .singlepulse, .cand, .trigger",
     "search a.fil --dm-range 0 100 --plots a.fil": "is not a directory",
-    "search a.fil --dm-range 0 100 --max-memory 1MiB": "this takes",
+    "search a.fil --dm-range 0 100 --max-memory 1MiB": "a.fil: this takes",
     "waterfall a.fil --dm 300 -o x.gif": ".pdf, .png, .svg",
     "waterfall a.fil a.fil --dm 1 --dm 2 --dm 3": "--dm was given 3 times for 2 files",
     "waterfall a.fil --dm 300 --title A --title B": "--title was given 2 times",
@@ -301,7 +305,8 @@ BAD = {
     "waterfall a.fil --dm 300 --cmap nocolour": "no such colours",
     "waterfall a.fil --dm 300 --window 0": "--window 0",
     "waterfall a.fil --dm 300 --time 99": "no samples within 25 ms of 99 s",
-    "waterfall a.fil --dm 300 --window 0.1": "take a longer window",
+    "waterfall a.fil --dm 300 --window 0.1": "a.fil: --window 0.1: a sample takes 1 ms: take a longer window",
+    "waterfall a.fil --dm 300 --size 0 3": "--size 0 3: expected inches above 0.5",
     "waterfall a.fil --dm 300 --mask-var 0": "all channels are masked",
     "fil-info gone.fil": "no such file",
     "fil-info .": "a folder without chunks",

@@ -82,6 +82,7 @@ def dedisperse(
     from mwaconvert.formats.staging import StagedPath
     from mwaconvert.transients.dedispersion import plan_dedispersion
 
+    common.check_dm(dm)
     output = file.with_name(f"{file.stem}_dm{dm:g}.npz") if output is None else output
     if output.suffix not in _KINDS:
         raise InputError(f"{output}: expected a name that ends in {', '.join(_KINDS)}")
@@ -109,7 +110,7 @@ def dedisperse(
     if dry_run:
         _describe(plan, output, needed)
         return
-    common.check_memory(needed, max_memory)
+    common.check_memory(file, needed, max_memory)
     _write(plan, output, None if nbits is None else int(nbits), overwrite=overwrite, quiet=quiet)
     if not quiet:
         click.echo(f"{output}")

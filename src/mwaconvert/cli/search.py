@@ -175,7 +175,7 @@ def search(
     if dry_run:
         _describe(plan)
         return
-    common.check_memory(plan.memory_bytes, max_memory)
+    common.check_memory(file, plan.memory_bytes, max_memory)
     with common.progress("searching", "samples", quiet=quiet) as show:
         found = plan.run(show)
     rows = candidate_rows(found, stream)

@@ -117,7 +117,7 @@ def open_file(
     stream = open_stream(path, band_mhz=band, channels=channels, average=average or 1)
     if k_dm is not None:
         if not 0 < k_dm < 1e6:
-            raise InputError(f"--k-dm {k_dm}: expected a number near 4149")
+            raise InputError(f"--k-dm {k_dm:g}: expected a number near 4149, MHz^2 s cm^3 / pc")
         stream.k_dm = k_dm
     return stream
 
@@ -139,7 +139,10 @@ def preparation(
         channels = [pair for text in mask for pair in values.ranges(text)]
     except ValueError as error:
         raise InputError(f"--mask: {error}") from None
-    masked = select_channels(stream.freqs, channels, list(mask_mhz))
+    try:
+        masked = select_channels(stream.freqs, channels, list(mask_mhz))
+    except InputError as error:
+        raise InputError(f"{stream.path}: {error}; see --mask and --mask-mhz") from None
     if not scale:
         return Preparation(masked)
     if dry_run:
@@ -158,7 +161,18 @@ def progress(doing: str, unit: str, *, quiet: bool) -> AbstractContextManager[Ca
     return Progress(enabled=not quiet, doing=doing, unit=unit)
 
 
-def check_memory(needed: int, limit: str | None) -> None:
+def check_dm(dm: float) -> None:
+    """Refuse what is no DM.
+
+    Raises
+    ------
+    InputError : it is negative, or not a number
+    """
+    if not 0 <= dm < float("inf"):
+        raise InputError(f"--dm {dm:g}: expected a number of pc/cm^3, 0 or more")
+
+
+def check_memory(path: Path, needed: int, limit: str | None) -> None:
     """Refuse what does not fit.
 
     Raises
@@ -177,8 +191,8 @@ def check_memory(needed: int, limit: str | None) -> None:
         allowed, what = _available_memory(), "this machine has free"
     if needed > allowed:
         raise ResourceError(
-            f"this takes {size_text(needed)} of memory, {what} {size_text(allowed)}: take fewer channels, lower DMs, or "
-            "a smaller --gulp"
+            f"{path}: this takes {size_text(needed)} of memory, {what} {size_text(allowed)}: take lower DMs or a "
+            "smaller --gulp"
         )
 
 

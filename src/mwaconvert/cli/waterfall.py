@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mwaconvert.transients.stream import Stream
 
 _NSUB = 128
+_SMALLEST = 0.5  # inches
 _AROUND = 4096  # samples beyond what is shown
 
 
@@ -175,8 +176,12 @@ def waterfall(
     output = files[0].with_suffix(".pdf") if output is None else output
     if output.suffix.lower() not in SUFFIXES:
         raise InputError(f"{output}: expected a name that ends in {', '.join(SUFFIXES)}")
-    if not window > 0 or not min(size) > 0.5:
-        raise InputError(f"--window {window:g}, --size {size[0]:g} {size[1]:g}: expected positive numbers")
+    if not window > 0:
+        raise InputError(f"--window {window:g}: expected a positive number of milliseconds")
+    if not min(size) > _SMALLEST:
+        raise InputError(f"--size {size[0]:g} {size[1]:g}: expected inches above {_SMALLEST:g}")
+    for dm in dms:
+        common.check_dm(dm)
     _check_colours(cmap)
     StagedPath(output, overwrite)
     all_dms, all_times = _each(dms, files, "--dm"), _each(times, files, "--time")
@@ -192,6 +197,10 @@ def waterfall(
         given = all_dms[k]
         dm = stream.dm if given is None else given
         time = all_times[k]
+        if window / 1e3 < tscrunch * stream.dt:
+            raise InputError(
+                f"{path}: --window {window:g}: a sample takes {tscrunch * stream.dt * 1e3:g} ms: take a longer window"
+            )
         if time is not None:
             stream, time = _about(stream, time, dm, window / 1e3)
         quantities: dict[str, Any] = {
@@ -212,7 +221,7 @@ def waterfall(
                 }
             )
             continue
-        common.check_memory(needed, max_memory)
+        common.check_memory(path, needed, max_memory)
         prepare = _preparation(stream, masks, scale=scale, threads=threads or 0, quiet=quiet)
         with common.progress("dedispersing", "samples", quiet=quiet) as show:
             spectra = plan_dedispersion(stream, dm, prepare=prepare, **quantities).spectra(show)

@@ -12,9 +12,10 @@ from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.transients.dispersion import Reference, delay_per_dm, delay_samples
 from mwaconvert.transients.prepare import Preparation, Progress
-from mwaconvert.transients.spectra import Spectra
+from mwaconvert.transients.spectra import Spectra, indivisible
 from mwaconvert.transients.stream import Stream
 
+_LONGEST = 1 << 30  # samples, of a delay
 GULP_BYTES = 64 << 20  # of input, unless a sample or the sweep takes more
 
 
@@ -75,11 +76,7 @@ class Dedispersion:
         InputError : the pulse sweeps out of the file
         """
         if len(self.complete) < self.tscrunch:
-            stream = self.stream
-            raise InputError(
-                f"{stream.path}: DM {self.dm:g} sweeps over {self.sweep * stream.dt:.4g} s, the file lasts "
-                f"{stream.nsamp * stream.dt:.4g} s from DM {stream.dm:g}: take a lower DM"
-            )
+            raise InputError(too_long(self.stream, self.dm, self.sweep))
         return self.complete
 
     def blocks(self, span: range, progress: Progress | None = None) -> Iterator[Spectra]:
@@ -157,7 +154,7 @@ class Dedispersion:
         n_out = self.stream.nsamp // self.tscrunch
         if n_out < 1:
             raise InputError(
-                f"{self.stream.path}: cannot average {self.tscrunch} of {self.stream.nsamp} samples"
+                f"{self.stream.path}: cannot average {self.tscrunch} of {self.stream.nsamp} samples: take fewer"
             )
         parts = list(self.blocks(range(self.stream.nsamp), progress))
         data = np.concatenate([part.data for part in parts], axis=1)
@@ -225,23 +222,34 @@ def plan_dedispersion(
     InputError : numbers that make no sense
     """
     if not np.isfinite(dm):
-        raise InputError(f"a DM of {dm}")
+        raise InputError(f"a DM of {dm}: expected a finite number, pc/cm^3")
     nsub = stream.nchan if nsub is None else nsub
     if nsub < 1 or stream.nchan % nsub:
-        raise InputError(f"{nsub} sub-bands do not divide the {stream.nchan} channels of {stream.path}")
-    if tscrunch < 1:
-        raise InputError(f"cannot average {tscrunch} samples")
-    if tscrunch > stream.nsamp:
-        raise InputError(f"{stream.path}: cannot average {tscrunch} of {stream.nsamp} samples")
+        raise InputError(f"{stream.path}: {indivisible(nsub, stream.nchan)}")
+    if not 1 <= tscrunch <= stream.nsamp:
+        raise InputError(
+            f"{stream.path}: cannot average {tscrunch} of {stream.nsamp} samples: take 1 to {stream.nsamp}"
+        )
     if gulp is not None and gulp < 1:
-        raise InputError(f"a gulp of {gulp} samples")
+        raise InputError(f"a gulp of {gulp} samples: expected 1 or more")
     per_dm = delay_per_dm(stream.freqs, reference, stream.k_dm) / stream.dt
+    if not abs(dm - stream.dm) * float(abs(per_dm).max()) < _LONGEST:
+        raise InputError(too_long(stream, dm, abs(dm - stream.dm) * float(np.ptp(per_dm))))
     shifts = delay_samples(dm - stream.dm, per_dm)[0].astype(np.int64)
     sweep = int(shifts.max() - shifts.min())
     if gulp is None:
         gulp = max(min(4096, stream.nsamp), GULP_BYTES // stream.bytes_per_sample - sweep)
     gulp = min(gulp, stream.nsamp)
     return Dedispersion(stream, float(dm), nsub, tscrunch, prepare or Preparation(), shifts, gulp, nthreads)
+
+
+def too_long(stream: Stream, dm: float, sweep: float) -> str:
+    """What to say if a pulse takes longer to cross the band than a file lasts."""
+    most = stream.dm + (stream.nsamp - 1) * stream.dt / delay_per_dm(stream.freqs, "top", stream.k_dm).max()
+    return (
+        f"{stream.path}: a pulse of DM {dm:g} crosses the band in {sweep * stream.dt:.4g} s, the file lasts "
+        f"{stream.nsamp * stream.dt:.4g} s: take DMs below {most:.4g}"
+    )
 
 
 def _whole(spectra: Spectra) -> npt.NDArray[np.float32]:

@@ -67,17 +67,20 @@ def select_channels(
     chosen = np.zeros(freqs.size, bool)
     for first, last in channels:
         if not 0 <= first <= last < freqs.size:
-            raise InputError(f"channels {first} to {last}: there are channels 0 to {freqs.size - 1}")
+            raise InputError(
+                f"channels {first} to {last} cannot be masked: there are channels 0 to {freqs.size - 1}"
+            )
         chosen[first : last + 1] = True
     for low, high in bands_mhz:
         within = (freqs >= low) & (freqs <= high)
         if not within.any():
             raise InputError(
-                f"{low:g} to {high:g} MHz: no channel of the band, {freqs[0]:g} to {freqs[-1]:g} MHz, is within"
+                f"{low:g} to {high:g} MHz cannot be masked: no channel of the band, {freqs[0]:g} to {freqs[-1]:g} MHz, "
+                "is within"
             )
         chosen |= within
     if chosen.all():
-        raise InputError("all channels are masked")
+        raise InputError(f"all channels are masked, {freqs.size} of {freqs.size}: mask fewer")
     return chosen
 
 

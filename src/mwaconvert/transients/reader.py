@@ -92,7 +92,9 @@ def open_stream(
             raise InputError(f"{p}: no such file")
     kind = _kind(paths[0])
     if kind not in ("vdif", "vcs") and (band_mhz is not None or channels is not None or average != 1):
-        raise InputError(f"{paths[0]}: a band, channels and averages are for voltages only")
+        raise InputError(
+            f"{paths[0]}: holds no voltages: a band, channels and averages are for voltages only"
+        )
     if kind == "msgpack":
         from mwaconvert.formats.chime_msgpack import ChunkStream
 

@@ -93,7 +93,10 @@ def search(
     per_dm = delay_per_dm(spectra.freqs, "top", spectra.k_dm)
     width_s = spectra.dt if width_min_s is None else width_min_s
     if not (np.isfinite([dm_min, dm_max]).all() and spectra.dm <= dm_min <= dm_max and width_s > 0):
-        raise InputError(f"cannot search DMs from {dm_min} to {dm_max} in data at DM {spectra.dm:g}")
+        raise InputError(
+            f"cannot search DMs from {dm_min} to {dm_max} for pulses of {width_s} s: give the lower one first, neither "
+            f"below that of the data, {spectra.dm:g}, and a positive width"
+        )
     trials = (
         dm_trials(dm_min, dm_max, float(per_dm.max()), width_s)
         if dms is None
@@ -219,7 +222,7 @@ def _usable(
         return spectra.data, per_sample, None
     use = weights > 0 if weights.ndim == 1 else (weights > 0).any(1)
     if not use.any():
-        raise InputError("all channels are masked")
+        raise InputError("all channels are masked, or hold no number: there is nothing to search")
     data, weights, per_sample = spectra.data[use], weights[use], per_sample[use]
     if weights.ndim == 1:
         if (weights == weights[0]).all():

@@ -197,7 +197,7 @@ class Spectra:
         InputError
         """
         if nsub < 1 or self.nchan % nsub:
-            raise InputError(f"{nsub} sub-bands do not divide {self.nchan} channels")
+            raise InputError(indivisible(nsub, self.nchan))
         if nsub == self.nchan:
             return self
         if dm is not None:
@@ -222,7 +222,9 @@ class Spectra:
         """
         n_out = self.nsamp // factor if factor >= 1 else 0
         if n_out < 1:
-            raise InputError(f"cannot average {factor} of {self.nsamp} samples")
+            raise InputError(
+                f"cannot average {factor} of {self.nsamp} samples: take a number from 1 to {self.nsamp}"
+            )
         if factor == 1:
             return self
 
@@ -297,8 +299,16 @@ class Spectra:
 
 def _finite(dm: float) -> float:
     if not np.isfinite(dm):
-        raise InputError(f"a DM of {dm}")
+        raise InputError(f"a DM of {dm}: expected a finite number, pc/cm^3")
     return dm
+
+
+def indivisible(nsub: int, nchan: int) -> str:
+    """What is wrong with a number of sub-bands, and the nearest ones that are right."""
+    right = [n for n in range(1, nchan + 1) if nchan % n == 0]
+    near = [max((n for n in right if n < nsub), default=0), min((n for n in right if n > nsub), default=0)]
+    take = " or ".join(str(n) for n in near if n)
+    return f"{nsub} sub-bands do not divide {nchan} channels: take {take}"
 
 
 def _whole(weights: Floats | None, shape: tuple[int, ...]) -> Floats:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import InputError
+from mwaconvert.transients.dedispersion import too_long
 from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients.prepare import Preparation, Progress
 from mwaconvert.transients.search import Search
@@ -140,18 +141,21 @@ def plan_survey(
     InputError : DMs that make no sense, or a sweep that is longer than the file
     """
     if not (np.isfinite([dm_min, dm_max]).all() and stream.dm <= dm_min <= dm_max):
-        raise InputError(f"cannot search DMs from {dm_min:g} to {dm_max:g} in data at DM {stream.dm:g}")
+        raise InputError(
+            f"{stream.path}: cannot search DMs from {dm_min:g} to {dm_max:g}: give the lower one first, neither below "
+            f"that of the data, {stream.dm:g}"
+        )
     if gulp is not None and gulp < 1:
-        raise InputError(f"a gulp of {gulp} samples")
+        raise InputError(f"a gulp of {gulp} samples: expected 1 or more")
     per_dm = delay_per_dm(stream.freqs, "top", stream.k_dm) / stream.dt
+    longest = (dm_max - stream.dm) * float(per_dm.max())
+    if longest > stream.nsamp:
+        raise InputError(too_long(stream, dm_max, longest))
     sweep = int(delay_samples(dm_max - stream.dm, per_dm).max())
     boxcar = 1 << (int(options.get("n_width", 9)) - 1)
     starts = stream.nsamp - sweep
     if starts < 1:
-        raise InputError(
-            f"{stream.path}: a pulse of DM {dm_max:g} crosses the band in {sweep * stream.dt:.4g} s, the file lasts "
-            f"{stream.nsamp * stream.dt:.4g} s: take lower DMs"
-        )
+        raise InputError(too_long(stream, dm_max, sweep))
     if segment is None:
         least, most = _SEGMENT
         fits = max(1, _SEGMENT_BYTES // stream.bytes_per_sample)
