@@ -9,6 +9,7 @@
 #include "mwaconvert/rfi.hpp"
 #include "mwaconvert/view.hpp"
 #include "mwaconvert/wide.hpp"
+#include "rfi_windows.hpp"
 
 namespace mwaconvert {
 
@@ -114,50 +115,84 @@ struct RfiLevels {
   int count;
   float level[kMost];
   float lowest;
+  float lowest_from[kMost + 1];  // of the lengths from 2^k on
 
   RfiLevels(double first, double ratio, int64_t longest_window);
 };
 
+// Cells are addressed by place (index into the layout's `time`) and column, both of those with data.
 class SumThreshold {
  public:
   void run(const RfiLayout& layout, RfiImage x, const RfiLevels& time, const RfiLevels& frequency);
-  BitTable rows;     // flags (n_time, n_chan columns)
-  BitTable columns;  // the same (n_chan columns, n_time)
+  BitTable rows;  // flags (n_time, n_chan columns)
 
  private:
-  // A timestep or a channel without its missing cells.
+  // Lines of one direction, sixteen at a time.
+  struct Group {
+    uint32_t levels;               // bit k: without the flags, a window of length 2^k exceeds its level
+    float top[RfiLevels::kMost];   // what none of these windows exceeds, by k
+    bool flagged;                  // has flags
+    int safe;                      // windows up to 2^safe with flags in them were looked at
+  };
+  struct Direction {
+    const RfiLevels* levels;
+    int64_t n_lines, n, n_groups;     // n: samples of a line
+    std::vector<Sixteen> sample;      // (n_groups, n) 0 where flagged, and in lines with gaps
+    std::vector<uint16_t> flags;      // (n_groups, n) bit l: line 16 group + l
+    std::vector<Group> group;
+    std::vector<uint8_t> irregular;   // (n_lines) lines with gaps: each on its own
+
+    void reset(const RfiLevels& levels, int64_t n_lines, int64_t n);
+    bool flagged(int64_t line, int64_t j) const { return flags[line / 16 * n + j] >> (line % 16) & 1; }
+    void flag(int64_t line, int64_t j);
+  };
+
+  // A line with gaps, without its missing cells (rfi_gaps.cpp).
   struct Line {
     int64_t n;
-    const int32_t* position;  // of each sample, in bits; null: its index
-    uint32_t odd_levels;      // along time: window lengths that meet a gap (see rfi_sum_threshold.cpp)
+    const int32_t* position;  // timestep or column of each sample
+    uint32_t odd_levels;      // along time: window lengths that meet a gap
     int32_t odd_cell[RfiLevels::kMost];
   };
 
-  void scan_rows();
-  void scan_columns();
-  uint32_t evaluate_row(int64_t t);
-  uint32_t evaluate_column(int64_t c);
-  void flag_row(int64_t t, int level);
-  void flag_column(int64_t c, int level);
-  Line load_row(int64_t t);
-  Line load_column(int64_t c);
-  const float* column_values(int64_t c);
+  void to_integers();
+  void scan_groups(Direction& direction);
+  bool find_hits(Direction& direction, int64_t g, int level);
+  void flag_groups(Direction& direction, int level);
+  void flag_hits(Direction& direction, int64_t g, int level);
+  void flag_holes(int64_t g, int64_t length);
+  void flag_cell(int64_t place, int64_t column);
+  void collect();
+
+  void find_irregular();
+  void scan_irregular();
+  void flag_irregular_columns(int level);
+  void flag_irregular_rows(int level);
+  uint32_t evaluate_row(int64_t place);
+  uint32_t evaluate_column(size_t which);
+  Line load_row(int64_t place);
+  Line load_column(size_t which);
+  void flag_row(int64_t place, int level);
+  void flag_column(size_t which, int level);
+  bool flagged(int64_t t, int64_t column) const;
   void find_odd_levels(int64_t c, Line& line) const;
   template <typename Found>
   void odd_windows(int64_t c, const Line& line, int level, Found found);
 
   const RfiLayout* layout_ = nullptr;
   RfiImage x_{};
-  const RfiLevels* time_ = nullptr;
-  const RfiLevels* frequency_ = nullptr;
-  std::vector<uint32_t> row_levels_, column_levels_;  // bit k: a window of length 2^k may exceed its level
-  std::vector<uint8_t> row_changed_, column_changed_;
-  std::vector<float> transposed_;  // (n_good, padded n_time) columns, filled sixteen at a time
-  std::vector<uint8_t> transposed_group_;
-  std::vector<float> value_, count_, scan_;
-  std::vector<uint8_t> hit_;
+  Direction time_, frequency_;  // lines are channels, timesteps
+  float scale_ = 0;             // of samples
+  bool has_holes_ = false;      // timesteps without data between others
+  std::vector<uint16_t> hit_, hit_work_;
+
+  std::vector<int32_t> irregular_rows_, irregular_columns_;
+  std::vector<uint32_t> row_levels_, column_levels_;  // of these: bit k as above
+  std::vector<float> column_value_;                   // (irregular columns, places)
+  std::vector<uint8_t> row_changed_, column_changed_;  // by place, column
+  std::vector<float> value_, count_;
+  std::vector<uint8_t> line_hit_;
   std::vector<int32_t> position_;
-  std::vector<const float*> time_rows_;
   Line regular_column_{};
 };
 

@@ -16,12 +16,14 @@
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) && \
     !defined(MWACONVERT_NO_CLONES)
 #define MWACONVERT_WIDE __attribute__((target("arch=x86-64-v4")))
+#define MWACONVERT_HAS_WIDE 1
 inline bool wide_registers() {
   return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
 }
 #else
 #define MWACONVERT_WIDE
+#define MWACONVERT_HAS_WIDE 0
 inline bool wide_registers() {
   return false;
 }

@@ -1,0 +1,147 @@
+// Sums of windows over sixteen lines at a time.
+#include "rfi_windows.hpp"
+
+#include "mwaconvert/simd.hpp"
+#include "rfi_lanes.hpp"
+
+namespace mwaconvert {
+namespace {
+
+MWACONVERT_INLINE i4 load_four(const int32_t* p) {
+  return reinterpret_cast<i4>(load4(p));
+}
+MWACONVERT_INLINE void store_four(int32_t* p, i4 v) {
+  store(p, reinterpret_cast<f4>(v));
+}
+
+template <typename V>
+MWACONVERT_INLINE uint32_t to_sixteens_of(const float* const* rows, int64_t n_rows, uint32_t lanes, float limit,
+                                          float scale, Sixteen* out, uint16_t* above) {
+  uint32_t any = 0;
+  for (int64_t r = 0; r < n_rows; ++r) {
+    const typename V::Floats x = V::load(rows[r]);
+    const uint32_t high = V::above(V::size(x), V::same(limit)) & lanes;
+    V::store(out[r].line, V::only(lanes & ~high, V::to_ints(V::multiply(x, V::same(scale)))));
+    above[r] = static_cast<uint16_t>(high);
+    any |= high;
+  }
+  return any;
+}
+
+template <typename V>
+MWACONVERT_INLINE int32_t largest_sum_of(const Sixteen* sample, int64_t n, int64_t length) {
+  typename V::Ints sum = V::zero(), most;
+  for (int64_t i = 0; i < length; ++i) sum = V::add(sum, V::load(sample[i].line));
+  most = V::size(sum);
+  for (int64_t i = 1; i + length <= n; ++i) {
+    sum = V::add(sum, V::subtract(V::load(sample[i + length - 1].line), V::load(sample[i - 1].line)));
+    most = V::larger(most, V::size(sum));
+  }
+  return V::largest(most);
+}
+
+template <typename V>
+MWACONVERT_INLINE WindowHits find_windows_of(const Sixteen* sample, const uint16_t* flags, int64_t begin,
+                                             int64_t end, int64_t length, const WindowLevels& levels,
+                                             uint16_t* hit) {
+  typename V::Ints sum = V::zero(), count = V::zero();
+  for (int64_t i = begin; i < begin + length - 1; ++i) {
+    sum = V::add(sum, V::load(sample[i].line));
+    count = V::increase(count, ~static_cast<uint32_t>(flags[i]));
+  }
+  const typename V::Floats level = V::same(levels.level), next = V::same(levels.next),
+                           lowest = V::same(levels.lowest);
+  uint32_t over = 0, over_next = 0, over_lowest = 0;
+  for (int64_t i = begin; i < end; ++i) {
+    sum = V::add(sum, V::load(sample[i + length - 1].line));
+    count = V::increase(count, ~static_cast<uint32_t>(flags[i + length - 1]));
+    const typename V::Floats size = V::to_floats(V::size(sum)), n = V::to_floats(count);
+    const uint32_t here = V::above(size, V::multiply(n, level));
+    over_next |= V::above(size, V::multiply(n, next));
+    over_lowest |= V::above(size, V::multiply(n, lowest));
+    hit[i] = static_cast<uint16_t>(here);
+    over |= here;
+    sum = V::subtract(sum, V::load(sample[i].line));
+    count = V::decrease(count, ~static_cast<uint32_t>(flags[i]));
+  }
+  return {over != 0, over_next != 0, over_lowest != 0};
+}
+
+MWACONVERT_CLONES
+uint32_t to_sixteens_narrow(const float* const* rows, int64_t n_rows, uint32_t lanes, float limit, float scale,
+                            Sixteen* out, uint16_t* above) {
+  return to_sixteens_of<Narrow>(rows, n_rows, lanes, limit, scale, out, above);
+}
+MWACONVERT_CLONES
+int32_t largest_sum_narrow(const Sixteen* sample, int64_t n, int64_t length) {
+  return largest_sum_of<Narrow>(sample, n, length);
+}
+MWACONVERT_CLONES
+WindowHits find_windows_narrow(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end,
+                               int64_t length, const WindowLevels& levels, uint16_t* hit) {
+  return find_windows_of<Narrow>(sample, flags, begin, end, length, levels, hit);
+}
+
+#if MWACONVERT_HAS_WIDE
+MWACONVERT_WIDE
+uint32_t to_sixteens_wide(const float* const* rows, int64_t n_rows, uint32_t lanes, float limit, float scale,
+                          Sixteen* out, uint16_t* above) {
+  return to_sixteens_of<Wide>(rows, n_rows, lanes, limit, scale, out, above);
+}
+MWACONVERT_WIDE
+int32_t largest_sum_wide(const Sixteen* sample, int64_t n, int64_t length) {
+  return largest_sum_of<Wide>(sample, n, length);
+}
+MWACONVERT_WIDE
+WindowHits find_windows_wide(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end,
+                             int64_t length, const WindowLevels& levels, uint16_t* hit) {
+  return find_windows_of<Wide>(sample, flags, begin, end, length, levels, hit);
+}
+#else
+constexpr auto to_sixteens_wide = to_sixteens_narrow;
+constexpr auto largest_sum_wide = largest_sum_narrow;
+constexpr auto find_windows_wide = find_windows_narrow;
+#endif
+
+const bool kWide = wide_registers();
+
+}  // namespace
+
+uint32_t to_sixteens(const float* const* rows, int64_t n_rows, uint32_t lanes, float limit, float scale,
+                     Sixteen* out, uint16_t* above) {
+  return (kWide ? to_sixteens_wide : to_sixteens_narrow)(rows, n_rows, lanes, limit, scale, out, above);
+}
+
+int32_t largest_sum(const Sixteen* sample, int64_t n, int64_t length) {
+  return (kWide ? largest_sum_wide : largest_sum_narrow)(sample, n, length);
+}
+
+WindowHits find_windows(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end, int64_t length,
+                        const WindowLevels& levels, uint16_t* hit) {
+  return (kWide ? find_windows_wide : find_windows_narrow)(sample, flags, begin, end, length, levels, hit);
+}
+
+MWACONVERT_CLONES
+void transpose(const Sixteen* in, Sixteen* out) {
+  for (int64_t r = 0; r < 16; r += 4)
+    for (int64_t c = 0; c < 16; c += 4) {
+      const i4 a = load_four(in[r].line + c), b = load_four(in[r + 1].line + c), d = load_four(in[r + 2].line + c),
+               e = load_four(in[r + 3].line + c);
+      const i4 ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+      const i4 de0 = __builtin_shufflevector(d, e, 0, 4, 1, 5), de1 = __builtin_shufflevector(d, e, 2, 6, 3, 7);
+      store_four(out[c].line + r, __builtin_shufflevector(ab0, de0, 0, 1, 4, 5));
+      store_four(out[c + 1].line + r, __builtin_shufflevector(ab0, de0, 2, 3, 6, 7));
+      store_four(out[c + 2].line + r, __builtin_shufflevector(ab1, de1, 0, 1, 4, 5));
+      store_four(out[c + 3].line + r, __builtin_shufflevector(ab1, de1, 2, 3, 6, 7));
+    }
+}
+
+MWACONVERT_CLONES
+void dilate(uint16_t* bits, int64_t n, int64_t length, uint16_t* work) {
+  for (int64_t s = 1; s < length; s *= 2) {
+    for (int64_t j = 0; j < n; ++j) work[j] = bits[j];
+    for (int64_t j = s; j < n; ++j) bits[j] = static_cast<uint16_t>(work[j] | work[j - s]);
+  }
+}
+
+}  // namespace mwaconvert
