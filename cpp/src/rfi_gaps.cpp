@@ -13,8 +13,8 @@ namespace mwaconvert {
 namespace {
 
 // Bit k where a window of 2^k of n samples exceeds its level. value: 0 where flagged; count: 0 there, else 1.
-// Both are summed up on the way, to windows of 2^last; hit[i]: window i exceeds the level of `last`, if that is
-// not negative.
+// Both are summed up on the way, to windows of 2^last; hit[i]: window i exceeds the level of `last`, if that
+// is not negative.
 MWACONVERT_CLONES
 uint32_t scan_flagged(float* value, float* count, int64_t n, const RfiLevels& levels, int last,
                       uint8_t* hit) {
@@ -194,7 +194,8 @@ void SumThreshold::odd_windows(int64_t c, const Line& line, int level, Found fou
 void SumThreshold::flag_row(int64_t place, int level) {
   const Line line = load_row(place);
   const int64_t length = int64_t{1} << level, n_windows = line.n - length + 1;
-  if (!scan_flagged(value_.data(), count_.data(), line.n, *frequency_.levels, level, line_hit_.data())) return;
+  if (!scan_flagged(value_.data(), count_.data(), line.n, *frequency_.levels, level, line_hit_.data()))
+    return;
   for (int64_t i = 0, done = 0; i < n_windows; ++i) {
     if (!line_hit_[i]) continue;
     for (int64_t j = std::max(i, done); j < i + length; ++j)

@@ -2,6 +2,7 @@
 // and comparisons to bits. Kernels are templates over these; integers are exact, so both decide the same.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 #include "mwaconvert/simd.hpp"
@@ -16,8 +17,12 @@ struct Narrow {
   using Ints = i16;
   using Floats = f16;
 
-  static MWACONVERT_INLINE Ints load(const int32_t* p) { return as_bits(load16(reinterpret_cast<const float*>(p))); }
-  static MWACONVERT_INLINE void store(int32_t* p, Ints v) { store16(reinterpret_cast<float*>(p), as_floats(v)); }
+  static MWACONVERT_INLINE Ints load(const int32_t* p) {
+    return as_bits(load16(reinterpret_cast<const float*>(p)));
+  }
+  static MWACONVERT_INLINE void store(int32_t* p, Ints v) {
+    store16(reinterpret_cast<float*>(p), as_floats(v));
+  }
   static MWACONVERT_INLINE Floats load(const float* p) { return load16(p); }
   static MWACONVERT_INLINE Ints zero() { return all(0); }
   static MWACONVERT_INLINE Floats same(float v) { return all(v); }
@@ -26,12 +31,8 @@ struct Narrow {
   static MWACONVERT_INLINE Floats multiply(Floats x, Floats y) { return x * y; }
   static MWACONVERT_INLINE Ints size(Ints v) { return {v.a < 0 ? -v.a : v.a, v.b < 0 ? -v.b : v.b}; }
   static MWACONVERT_INLINE Floats size(Floats v) { return absolute(v); }
-  static MWACONVERT_INLINE Ints larger(Ints x, Ints y) { return {x.a > y.a ? x.a : y.a, x.b > y.b ? x.b : y.b}; }
-  static MWACONVERT_INLINE int32_t largest(Ints v) {
-    const i8 w = v.a > v.b ? v.a : v.b;
-    int32_t most = w[0];
-    for (int l = 1; l < 8; ++l) most = w[l] > most ? w[l] : most;
-    return most;
+  static MWACONVERT_INLINE Ints larger(Ints x, Ints y) {
+    return {x.a > y.a ? x.a : y.a, x.b > y.b ? x.b : y.b};
   }
   static MWACONVERT_INLINE Floats to_floats(Ints v) {
     return {__builtin_convertvector(v.a, f8), __builtin_convertvector(v.b, f8)};
@@ -48,8 +49,28 @@ struct Narrow {
   static MWACONVERT_INLINE Ints only(uint32_t bits, Ints v) { return v & lanes(bits); }
   static MWACONVERT_INLINE Ints increase(Ints v, uint32_t bits) { return v - lanes(bits); }
   static MWACONVERT_INLINE Ints decrease(Ints v, uint32_t bits) { return add(v, lanes(bits)); }
+  static MWACONVERT_INLINE Floats only(uint32_t bits, Floats v) { return or_zero(lanes(bits), v); }
+  static MWACONVERT_INLINE Floats choose(uint32_t bits, Floats x, Floats y) {
+    return select(lanes(bits), x, y);
+  }
+  static MWACONVERT_INLINE void store(float* p, Floats v) { store16(p, v); }
+  static MWACONVERT_INLINE Floats add(Floats x, Floats y) { return x + y; }
+  static MWACONVERT_INLINE Floats subtract(Floats x, Floats y) { return x - y; }
+  static MWACONVERT_INLINE Floats clip(Floats v, Floats low, Floats high) {
+    return smaller(mwaconvert::larger(v, low), high);
+  }
   // bits of the lanes in which x > y
   static MWACONVERT_INLINE uint32_t above(Floats x, Floats y) { return bits_of(narrow(y < x)); }
+  // Writes the lanes whose bit is set one after the other, and then whatever, 16 in all; returns their
+  // number.
+  static MWACONVERT_INLINE int64_t append(uint32_t bits, Floats v, float* out) {
+    if (bits == 0) return 0;
+    float lane[kLanes];
+    store16(lane, v);
+    int64_t n = 0;
+    for (; bits; bits &= bits - 1) out[n++] = lane[std::countr_zero(bits)];
+    return n;
+  }
 };
 
 #if MWACONVERT_HAS_WIDE
@@ -72,32 +93,81 @@ struct Wide {
     return reinterpret_cast<Floats>(reinterpret_cast<Ints>(v) & 0x7fffffff);
   }
   static MWACONVERT_INLINE Ints larger(Ints x, Ints y) { return x > y ? x : y; }
-  static MWACONVERT_INLINE int32_t largest(Ints v) {
-    int32_t most = v[0];
-    for (int l = 1; l < 16; ++l) most = v[l] > most ? v[l] : most;
-    return most;
-  }
   static MWACONVERT_INLINE Floats to_floats(Ints v) { return __builtin_convertvector(v, Floats); }
   static MWACONVERT_INLINE Ints to_ints(Floats v) { return __builtin_convertvector(v, Ints); }
   static MWACONVERT_INLINE Ints only(uint32_t bits, Ints v) {
-    return reinterpret_cast<Ints>(__builtin_ia32_paddd512_mask(
-        reinterpret_cast<__v16si>(v), __v16si{}, __v16si{}, static_cast<uint16_t>(bits)));
+    return reinterpret_cast<Ints>(__builtin_ia32_paddd512_mask(reinterpret_cast<__v16si>(v), __v16si{},
+                                                               __v16si{}, static_cast<uint16_t>(bits)));
   }
   static MWACONVERT_INLINE Ints increase(Ints v, uint32_t bits) {
     const auto w = reinterpret_cast<__v16si>(v);
-    return reinterpret_cast<Ints>(__builtin_ia32_paddd512_mask(w, __v16si{} + 1, w, static_cast<uint16_t>(bits)));
+    return reinterpret_cast<Ints>(
+        __builtin_ia32_paddd512_mask(w, __v16si{} + 1, w, static_cast<uint16_t>(bits)));
   }
   static MWACONVERT_INLINE Ints decrease(Ints v, uint32_t bits) {
     const auto w = reinterpret_cast<__v16si>(v);
-    return reinterpret_cast<Ints>(__builtin_ia32_psubd512_mask(w, __v16si{} + 1, w, static_cast<uint16_t>(bits)));
+    return reinterpret_cast<Ints>(
+        __builtin_ia32_psubd512_mask(w, __v16si{} + 1, w, static_cast<uint16_t>(bits)));
+  }
+  static MWACONVERT_INLINE Floats choose(uint32_t bits, Floats x, Floats y) {
+    return reinterpret_cast<Floats>(__builtin_ia32_blendmps_512_mask(
+        reinterpret_cast<__v16sf>(y), reinterpret_cast<__v16sf>(x), static_cast<uint16_t>(bits)));
+  }
+  static MWACONVERT_INLINE Floats only(uint32_t bits, Floats v) { return choose(bits, v, Floats{}); }
+  static MWACONVERT_INLINE void store(float* p, Floats v) { *reinterpret_cast<LooseFloats*>(p) = v; }
+  static MWACONVERT_INLINE Floats add(Floats x, Floats y) { return x + y; }
+  static MWACONVERT_INLINE Floats subtract(Floats x, Floats y) { return x - y; }
+  static MWACONVERT_INLINE Floats clip(Floats v, Floats low, Floats high) {
+    const Floats x = v < low ? low : v;
+    return x < high ? x : high;
+  }
+  static MWACONVERT_INLINE int64_t append(uint32_t bits, Floats v, float* out) {
+    store(out, reinterpret_cast<Floats>(__builtin_ia32_compresssf512_mask(
+                   reinterpret_cast<__v16sf>(v), __v16sf{}, static_cast<uint16_t>(bits))));
+    return std::popcount(bits);
   }
   static MWACONVERT_INLINE uint32_t above(Floats x, Floats y) {
     constexpr int kGreater = 30, kAnyLane = -1, kRounding = 4;
-    return static_cast<uint16_t>(__builtin_ia32_cmpps512_mask(reinterpret_cast<__v16sf>(x),
-                                                              reinterpret_cast<__v16sf>(y), kGreater, kAnyLane,
-                                                              kRounding));
+    return static_cast<uint16_t>(__builtin_ia32_cmpps512_mask(
+        reinterpret_cast<__v16sf>(x), reinterpret_cast<__v16sf>(y), kGreater, kAnyLane, kRounding));
   }
 };
 #endif
+
+// Defines function `name` as kernel<Narrow> or kernel<Wide>, whichever suits the machine.
+#if MWACONVERT_HAS_WIDE
+#define MWACONVERT_TWICE(type, name, kernel, parameters, arguments) \
+  MWACONVERT_CLONES type name##_narrow parameters {                 \
+    return kernel<Narrow> arguments;                                \
+  }                                                                 \
+  MWACONVERT_WIDE type name##_wide parameters {                     \
+    return kernel<Wide> arguments;                                  \
+  }                                                                 \
+  inline type name parameters {                                     \
+    static const bool wide = wide_registers();                      \
+    return wide ? name##_wide arguments : name##_narrow arguments;  \
+  }
+#else
+#define MWACONVERT_TWICE(type, name, kernel, parameters, arguments) \
+  MWACONVERT_CLONES type name parameters {                          \
+    return kernel<Narrow> arguments;                                \
+  }
+#endif
+
+// Added up in the same order, whatever the lanes are.
+template <typename V>
+MWACONVERT_INLINE double sum_of_lanes(typename V::Floats v) {
+  float lane[16];
+  V::store(lane, v);
+  double s = 0;
+  for (int k = 0; k < 8; ++k) s += lane[k] + lane[k + 8];
+  return s;
+}
+
+// Bits of columns [k, k + 16) of n, k a multiple of 16, that are not set in a row of bits.
+MWACONVERT_INLINE uint32_t unset_bits(const uint64_t* row, int64_t k, int64_t n) {
+  const uint32_t inside = n - k >= 16 ? 0xffff : (1u << (n - k)) - 1;
+  return ~static_cast<uint32_t>(row[k >> 6] >> (k & 63)) & inside;
+}
 
 }  // namespace mwaconvert

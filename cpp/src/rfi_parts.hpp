@@ -95,12 +95,12 @@ class RfiStatistics {
   const std::vector<int32_t>& outliers(const std::vector<float>& values, double threshold, bool moving);
 
  private:
-  int64_t take_columns(const RfiLayout& layout, RfiImage x, const BitTable& excluded, int64_t first,
-                       int64_t end);
-  float select_near(int64_t n, int64_t k, float guess, double margin);
+  int64_t take_columns(const RfiLayout& layout, RfiImage x, const BitTable& excluded);
+  void percentiles(const float* values, int64_t length, int64_t n, float& low, float& high);
   bool has_outlier(double threshold);
 
-  std::vector<float> sample_, bracket_, row_, factor_;
+  std::vector<float> sample_, bracket_, columns_, factor_;
+  std::vector<int32_t> column_used_;
   std::vector<double> column_sums_;
   std::vector<float> column_part_, column_count_;
   std::vector<std::pair<float, int32_t>> sorted_;
@@ -129,18 +129,18 @@ class SumThreshold {
  private:
   // Lines of one direction, sixteen at a time.
   struct Group {
-    uint32_t levels;               // bit k: without the flags, a window of length 2^k exceeds its level
-    float top[RfiLevels::kMost];   // what none of these windows exceeds, by k
-    bool flagged;                  // has flags
-    int safe;                      // windows up to 2^safe with flags in them were looked at
+    uint32_t levels;              // bit k: without the flags, a window of length 2^k exceeds its level
+    float top[RfiLevels::kMost];  // what none of these windows exceeds, by k
+    bool flagged;                 // has flags
+    int safe;                     // windows up to 2^safe with flags in them were looked at
   };
   struct Direction {
     const RfiLevels* levels;
-    int64_t n_lines, n, n_groups;     // n: samples of a line
-    std::vector<Sixteen> sample;      // (n_groups, n) 0 where flagged, and in lines with gaps
-    std::vector<uint16_t> flags;      // (n_groups, n) bit l: line 16 group + l
+    int64_t n_lines, n, n_groups;  // n: samples of a line
+    std::vector<Sixteen> sample;   // (n_groups, n) 0 where flagged, and in lines with gaps
+    std::vector<uint16_t> flags;   // (n_groups, n) bit l: line 16 group + l
     std::vector<Group> group;
-    std::vector<uint8_t> irregular;   // (n_lines) lines with gaps: each on its own
+    std::vector<uint8_t> irregular;  // (n_lines) lines with gaps: each on its own
 
     void reset(const RfiLevels& levels, int64_t n_lines, int64_t n);
     bool flagged(int64_t line, int64_t j) const { return flags[line / 16 * n + j] >> (line % 16) & 1; }
@@ -187,8 +187,8 @@ class SumThreshold {
   std::vector<uint16_t> hit_, hit_work_;
 
   std::vector<int32_t> irregular_rows_, irregular_columns_;
-  std::vector<uint32_t> row_levels_, column_levels_;  // of these: bit k as above
-  std::vector<float> column_value_;                   // (irregular columns, places)
+  std::vector<uint32_t> row_levels_, column_levels_;   // of these: bit k as above
+  std::vector<float> column_value_;                    // (irregular columns, places)
   std::vector<uint8_t> row_changed_, column_changed_;  // by place, column
   std::vector<float> value_, count_;
   std::vector<uint8_t> line_hit_;

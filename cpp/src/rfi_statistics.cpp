@@ -3,7 +3,7 @@
 #include <cstring>
 #include <limits>
 
-#include "mwaconvert/simd.hpp"
+#include "rfi_lanes.hpp"
 #include "rfi_parts.hpp"
 
 namespace mwaconvert {
@@ -89,62 +89,107 @@ struct Partition {
   double sum_below = 0;  // of squares
 };
 
-// Counts and sums of the values below a, and a copy of those in [a, b); NaNs are passed over.
-MWACONVERT_CLONES
-void partition(const float* v, int64_t n, float a, float b, float* inside, Partition& p) {
-  for (int64_t begin = 0; begin < n; begin += kChunk) {
-    const int64_t length = std::min(kChunk, n - begin);
-    const float* u = v + begin;
-    f16 squares = all(0.0f);
-    i16 below = all(0);
-    int64_t k = 0;
-    for (; k + kLanes <= length; k += kLanes) {
-      const f16 x = load16(u + k);
-      const i16 lower = x < all(a);
-      squares = squares + or_zero(lower, x * x);
-      below = below - lower;
-    }
-    if (k < length) {
-      const f16 x = load16(u + k);
-      const i16 lower = (x < all(a)) & first_lanes(length - k);
-      squares = squares + or_zero(lower, x * x);
-      below = below - lower;
-    }
-    p.sum_below += sum(squares);
-    p.n_below += sum(below);
-    p.n_inside = append_inside(u, length, a, b, inside, p.n_inside);
+// Of the values of a row whose bit in `excluded` is off: counts and sums those below a, copies those in [a,
+// b).
+template <typename V>
+MWACONVERT_INLINE void partition_row_of(const float* v, const uint64_t* excluded, int64_t n, float a, float b,
+                                        float* inside, Partition& p) {
+  typename V::Floats squares = V::same(0.0f);
+  const typename V::Floats low = V::same(a), high = V::same(b);
+  for (int64_t k = 0; k < n; k += kLanes) {
+    const typename V::Floats x = V::load(v + k);
+    const uint32_t used = unset_bits(excluded, k, n), below = V::above(low, x) & used;
+    squares = V::add(squares, V::only(below, V::multiply(x, x)));
+    p.n_below += std::popcount(below);
+    p.n_inside += V::append(V::above(high, x) & used & ~below, x, inside + p.n_inside);
   }
+  p.sum_below += sum_of_lanes<V>(squares);
 }
 
-MWACONVERT_CLONES
-void clipped_moments(const float* v, int64_t n, float low, float high, double& mean, double& variance) {
-  f16 s = all(0.0f);
-  for (int64_t k = 0; k < n; k += kLanes)
-    s = s + or_zero(first_lanes(n - k), smaller(larger(load16(v + k), all(low)), all(high)));
-  mean = sum(s) / n;
-  const float centre = static_cast<float>(mean);
-  f16 d = all(0.0f), q = all(0.0f);
+// A percentile, thought to lie in [low, high): how many values lie below that, and those inside.
+struct Bracket {
+  float low, high;
+  int64_t n_below, n_inside;
+  float* inside;
+};
+
+// NaNs are passed over; n a multiple of 16.
+template <typename V>
+MWACONVERT_INLINE void partition_twice_of(const float* v, int64_t n, Bracket& first, Bracket& second) {
+  Bracket one = first, two = second;
+  const typename V::Floats low1 = V::same(one.low), high1 = V::same(one.high);
+  const typename V::Floats low2 = V::same(two.low), high2 = V::same(two.high);
   for (int64_t k = 0; k < n; k += kLanes) {
-    const f16 clipped = smaller(larger(load16(v + k), all(low)), all(high));
-    const f16 x = or_zero(first_lanes(n - k), clipped - all(centre));
-    d = d + x;
-    q = q + x * x;
+    const typename V::Floats x = V::load(v + k);
+    const uint32_t below1 = V::above(low1, x), below2 = V::above(low2, x);
+    one.n_below += std::popcount(below1);
+    two.n_below += std::popcount(below2);
+    one.n_inside += V::append(V::above(high1, x) & ~below1, x, one.inside + one.n_inside);
+    two.n_inside += V::append(V::above(high2, x) & ~below2, x, two.inside + two.n_inside);
   }
-  const double shift = sum(d) / n;
-  variance = std::max(0.0, sum(q) / n - shift * shift);
+  first = one;
+  second = two;
 }
 
-// Adds the squares of a row, and to the columns'.
-MWACONVERT_CLONES
-double add_squares(const float* v, int64_t n, float* columns) {
-  f16 s = all(0.0f);
+// Variance of n_used values drawn in to [low, high]; NaNs among the n, a multiple of 16, are passed over.
+template <typename V>
+MWACONVERT_INLINE double clipped_variance_of(const float* v, int64_t n, int64_t n_used, float low,
+                                             float high) {
+  const typename V::Floats least = V::same(low), most = V::same(high), centre = V::same(0.5f * (low + high));
+  typename V::Floats sum = V::same(0.0f), squares = V::same(0.0f);
   for (int64_t k = 0; k < n; k += kLanes) {
-    const f16 x = load16(v + k), q = or_zero(first_lanes(n - k), x * x);
-    store16(columns + k, load16(columns + k) + q);
-    s = s + q;
+    const typename V::Floats x = V::load(v + k);
+    const uint32_t there = V::above(x, V::same(-kInfinity));
+    const typename V::Floats d = V::only(there, V::subtract(V::clip(x, least, most), centre));
+    sum = V::add(sum, d);
+    squares = V::add(squares, V::multiply(d, d));
   }
-  return sum(s);
+  const double shift = sum_of_lanes<V>(sum) / n_used;
+  return std::max(0.0, sum_of_lanes<V>(squares) / n_used - shift * shift);
 }
+
+// Adds the squares of a row whose bit in `flags` is off, and to the columns'.
+template <typename V>
+MWACONVERT_INLINE double add_squares_of(const float* v, const uint64_t* flags, int64_t n, float* columns) {
+  typename V::Floats s = V::same(0.0f);
+  for (int64_t k = 0; k < n; k += kLanes) {
+    const typename V::Floats x = V::load(v + k), q = V::only(unset_bits(flags, k, n), V::multiply(x, x));
+    V::store(columns + k, V::add(V::load(columns + k), q));
+    s = V::add(s, q);
+  }
+  return sum_of_lanes<V>(s);
+}
+
+// Sixteen columns of sixteen rows, NaN where a bit of `excluded` is set; adds to counts of the others.
+template <typename V>
+MWACONVERT_INLINE void take_sixteen_of(const float* const* rows, const uint64_t* const* excluded,
+                                       int64_t n_rows, int64_t column, int64_t n_columns, Sixteen* out,
+                                       int32_t* counts) {
+  typename V::Ints count = V::load(counts);
+  for (int64_t r = 0; r < n_rows; ++r) {
+    const uint32_t used = unset_bits(excluded[r], column, n_columns);
+    count = V::increase(count, used);
+    V::store(reinterpret_cast<float*>(out[r].line),
+             V::choose(used, V::load(rows[r] + column), V::same(kNan)));
+  }
+  V::store(counts, count);
+}
+
+MWACONVERT_TWICE(void, partition_row, partition_row_of,
+                 (const float* v, const uint64_t* excluded, int64_t n, float a, float b, float* inside,
+                  Partition& p),
+                 (v, excluded, n, a, b, inside, p))
+MWACONVERT_TWICE(void, partition_twice, partition_twice_of,
+                 (const float* v, int64_t n, Bracket& first, Bracket& second), (v, n, first, second))
+MWACONVERT_TWICE(double, clipped_variance, clipped_variance_of,
+                 (const float* v, int64_t n, int64_t n_used, float low, float high),
+                 (v, n, n_used, low, high))
+MWACONVERT_TWICE(double, add_squares, add_squares_of,
+                 (const float* v, const uint64_t* flags, int64_t n, float* columns), (v, flags, n, columns))
+MWACONVERT_TWICE(void, take_sixteen, take_sixteen_of,
+                 (const float* const* rows, const uint64_t* const* excluded, int64_t n_rows, int64_t column,
+                  int64_t n_columns, Sixteen* out, int32_t* counts),
+                 (rows, excluded, n_rows, column, n_columns, out, counts))
 
 MWACONVERT_CLONES
 void scale(const float* factor, int64_t n, float* v) {
@@ -188,7 +233,6 @@ float select_kth(const float* v, int64_t n, int64_t k) {
 
 double RfiStatistics::mode(const RfiLayout& layout, RfiImage x, const BitTable& excluded) {
   const int64_t n = layout.n_good;
-  row_.resize(padded(n));
   int64_t total = 0;
   for (int32_t t : layout.time) {
     const uint64_t* bits = excluded.row(t);
@@ -201,36 +245,25 @@ double RfiStatistics::mode(const RfiLayout& layout, RfiImage x, const BitTable& 
   }
   if (total == 0) return kInfinity;
 
-  // A row without the cells excluded: those become NaN.
-  const auto row = [&](int32_t t) -> const float* {
-    const uint64_t* bits = excluded.row(t);
-    if (!any_bit(bits, (n + 63) / 64)) return x.row(t);
-    std::copy_n(x.row(t), n, row_.data());
-    for_each_bit(bits, excluded.words(), [&](int64_t k) {
-      if (k < n) row_[k] = kNan;
-    });
-    return row_.data();
-  };
-
   const int64_t n_rows = static_cast<int64_t>(layout.time.size());
   const int64_t row_step = std::max<int64_t>(1, n_rows / kSampleRows);
   const int64_t step = std::max<int64_t>(1, n_rows / row_step * n / kSample);
   sample_.clear();
   for (int64_t r = row_step / 2; r < n_rows; r += row_step) {
-    const float* v = row(layout.time[r]);
+    const int32_t t = layout.time[r];
     for (int64_t k = r % step; k < n; k += step)
-      if (v[k] == v[k]) sample_.push_back(v[k]);
+      if (!excluded.get(t, k)) sample_.push_back(x.row(t)[k]);
   }
   const int64_t n_sample = static_cast<int64_t>(sample_.size());
   const int64_t wanted = static_cast<int64_t>(0.9 * total);
-  bracket_.resize(total);
+  bracket_.resize(total + kLanes);
   for (double margin = n_sample > 0 ? 3 * std::sqrt(0.09 / n_sample) : 1;; margin *= 4) {
     const int64_t below = static_cast<int64_t>((0.9 - margin) * n_sample);
     const int64_t above = static_cast<int64_t>((0.9 + margin) * n_sample) + 1;
     const float a = below > 0 ? select_kth(sample_.data(), n_sample, below) : -kInfinity;
     const float b = above < n_sample ? select_kth(sample_.data(), n_sample, above) : kInfinity;
     Partition p;
-    for (int32_t t : layout.time) partition(row(t), n, a, b, bracket_.data(), p);
+    for (int32_t t : layout.time) partition_row(x.row(t), excluded.row(t), n, a, b, bracket_.data(), p);
     const bool all = a == -kInfinity && b == kInfinity;
     if (!all && (wanted < p.n_below || wanted >= p.n_below + p.n_inside)) continue;
     const float q = select_kth(bracket_.data(), p.n_inside, wanted - p.n_below);
@@ -246,21 +279,19 @@ double RfiStatistics::mode(const RfiLayout& layout, RfiImage x, const BitTable& 
 
 void RfiStatistics::normalize_bands(const RfiLayout& layout, RfiImage x, const BitTable& excluded,
                                     int64_t n_bands) {
+  const int64_t stride = take_columns(layout, x, excluded);
   factor_.assign(padded(layout.n_chan), 0);
   int64_t column = 0;
   float low = 0, high = 0;  // percentiles of the last band: those of the next are not far
   for (int64_t band = 0; band < n_bands; ++band) {
     const int64_t first = column, end = (band + 1) * layout.n_chan / n_bands;
-    while (column < layout.n_good && layout.channel[column] < end) ++column;
-    if (column == first) continue;
-    const int64_t n = take_columns(layout, x, excluded, first, column);
+    int64_t n = 0;
+    for (; column < layout.n_good && layout.channel[column] < end; ++column) n += column_used_[column];
     if (n == 0) continue;
-    const int64_t tail = static_cast<int64_t>(0.1 * n);
-    const double margin = 0.6 * (high - low) / std::sqrt(0.1 * n);  // three or four standard errors
-    low = select_near(n, tail, low, margin);
-    high = select_near(n, n - 1 - tail, high, margin);
-    double mean, variance;
-    clipped_moments(bracket_.data(), n, low, high, mean, variance);
+    const float* values = &columns_[first * stride];
+    const int64_t length = (column - first) * stride;
+    percentiles(values, length, n, low, high);
+    const double variance = clipped_variance(values, length, n, low, high);
     if (variance > 0)
       std::fill(&factor_[first], &factor_[column], static_cast<float>(1 / std::sqrt(1.54 * variance)));
   }
@@ -268,45 +299,56 @@ void RfiStatistics::normalize_bands(const RfiLayout& layout, RfiImage x, const B
   for (int64_t t = 0; t < layout.n_time; ++t) scale(factor_.data(), layout.n_good, x.row(t));
 }
 
-// Puts the cells of columns [first, end) that are not excluded into bracket_; returns their number.
-int64_t RfiStatistics::take_columns(const RfiLayout& layout, RfiImage x, const BitTable& excluded,
-                                    int64_t first, int64_t end) {
-  bracket_.resize(layout.time.size() * (end - first) + kLanes);
-  int64_t n = 0;
-  for (int32_t t : layout.time) {
-    const float* v = x.row(t);
-    const uint64_t* bits = excluded.row(t);
-    for (int64_t k = first, next; k < end; k = next) {
-      next = std::min(end, (k / 64 + 1) * 64);
-      const uint64_t here = bits[k / 64] >> (k % 64) & (~uint64_t{0} >> (64 - (next - k)));
-      if (here == 0) {
-        std::copy(v + k, v + next, &bracket_[n]);
-        n += next - k;
-      } else {
-        for (int64_t j = k; j < next; ++j)
-          if (!(here >> (j - k) & 1)) bracket_[n++] = v[j];
-      }
+// The image column by column, NaN where excluded, and the number of the other cells of each; returns the
+// floats from column to column.
+int64_t RfiStatistics::take_columns(const RfiLayout& layout, RfiImage x, const BitTable& excluded) {
+  const int64_t n_places = static_cast<int64_t>(layout.time.size()), n = layout.n_good;
+  const int64_t stride = (n_places + kLanes - 1) / kLanes * kLanes;
+  columns_.resize(padded(n) * stride);
+  column_used_.assign(padded(n), 0);
+  Sixteen block[kLanes];
+  for (int64_t j = 0; j < n_places; j += kLanes) {
+    const int64_t n_rows = std::min(kLanes, n_places - j);
+    const float* rows[kLanes];
+    const uint64_t* bits[kLanes];
+    for (int64_t r = 0; r < n_rows; ++r) {
+      rows[r] = x.row(layout.time[j + r]);
+      bits[r] = excluded.row(layout.time[j + r]);
+    }
+    std::fill_n(reinterpret_cast<float*>(block), kLanes * kLanes, kNan);
+    for (int64_t c = 0; c < n; c += kLanes) {
+      take_sixteen(rows, bits, n_rows, c, n, block, &column_used_[c]);
+      transpose(block, reinterpret_cast<int32_t*>(&columns_[c * stride + j]), stride);
     }
   }
-  return n;
+  return stride;
 }
 
-// The k-th smallest of the n values in bracket_, likely to lie within margin of guess.
-float RfiStatistics::select_near(int64_t n, int64_t k, float guess, double margin) {
-  const float a = static_cast<float>(guess - margin), b = static_cast<float>(guess + margin);
-  sample_.resize(n + kLanes);
-  Partition p;
-  partition(bracket_.data(), n, a, b, sample_.data(), p);
-  if (k < p.n_below || k >= p.n_below + p.n_inside) return select_kth(bracket_.data(), n, k);
-  const auto wanted = sample_.begin() + (k - p.n_below);
-  std::nth_element(sample_.begin(), wanted, sample_.begin() + p.n_inside);
-  return *wanted;
+// The percentiles between which lie 80 % of n values among the `length` (others are NaN); low, high: guesses.
+void RfiStatistics::percentiles(const float* values, int64_t length, int64_t n, float& low, float& high) {
+  const int64_t tail = static_cast<int64_t>(0.1 * n);
+  const float margin = static_cast<float>(0.6 * (high - low) / std::sqrt(0.1 * n));  // 3 or 4 standard errors
+  bracket_.resize(length + kLanes);
+  sample_.resize(length + kLanes);
+  Bracket lower{low - margin, low + margin, 0, 0, bracket_.data()};
+  Bracket upper{high - margin, high + margin, 0, 0, sample_.data()};
+  partition_twice(values, length, lower, upper);
+  const auto select = [&](const Bracket& near, int64_t k) {
+    const int64_t rest = k - near.n_below;
+    if (rest >= 0 && rest < near.n_inside) {
+      std::nth_element(near.inside, near.inside + rest, near.inside + near.n_inside);
+      return near.inside[rest];
+    }
+    std::copy_if(values, values + length, near.inside, [](float v) { return v == v; });
+    return select_kth(near.inside, n, k);
+  };
+  low = select(lower, tail);
+  high = select(upper, n - 1 - tail);
 }
 
 void RfiStatistics::rms(const RfiLayout& layout, RfiImage x, const BitTable& flags) {
   constexpr int64_t kRows = 32;  // added up in single precision
   const int64_t n = layout.n_chan;
-  row_.resize(padded(n));
   of_time.resize(layout.n_time);
   of_column.resize(n);
   column_sums_.assign(n, 0);
@@ -314,18 +356,12 @@ void RfiStatistics::rms(const RfiLayout& layout, RfiImage x, const BitTable& fla
   column_part_.assign(padded(n), 0);
   for (int64_t t = 0; t < layout.n_time; ++t) {
     const uint64_t* bits = flags.row(t);
-    const float* v = x.row(t);
     int64_t used = n;
-    if (any_bit(bits, flags.words())) {
-      std::copy_n(v, n, row_.data());
-      v = row_.data();
-      for_each_bit(bits, flags.words(), [&](int64_t k) {
-        row_[k] = 0;
-        --column_count_[k];
-        --used;
-      });
-    }
-    const double sum = add_squares(v, n, column_part_.data());
+    for_each_bit(bits, flags.words(), [&](int64_t k) {
+      --column_count_[k];
+      --used;
+    });
+    const double sum = add_squares(x.row(t), bits, n, column_part_.data());
     of_time[t] = used > 0 ? static_cast<float>(std::sqrt(sum / used)) : kNan;
     if (t % kRows == kRows - 1 || t == layout.n_time - 1)
       for (int64_t k = 0; k < n; ++k) {

@@ -1,7 +1,7 @@
 // Sixteen neighbouring lines at a time, all samples integers. Most windows exceed nothing, and flags are few:
 // lines are first looked through for windows that would be found without any flags, where those with longer
-// windows cannot exceed what none of half the length exceeds. Then, level by level, come only the windows with
-// flags in them, unless what was seen at shorter ones rules them out too.
+// windows cannot exceed what none of half the length exceeds. Then, level by level, come only the windows
+// with flags in them, unless what was seen at shorter ones rules them out too.
 //
 // Lines with gaps are handled one by one (rfi_gaps.cpp).
 #include <algorithm>
@@ -118,7 +118,8 @@ void SumThreshold::to_integers() {
       const int64_t column = c0 / kSixteen * time_.n + j0, row = j0 / kSixteen * frequency_.n + c0;
       const bool any = to_sixteens(from, n_rows, (1u << n_columns) - 1, limit, scale_, block, above) != 0;
       std::copy_n(block, n_rows, &time_.sample[column]);
-      transpose(block, &frequency_.sample[row]);  // columns beyond the last are overwritten by the next rows
+      transpose(block, frequency_.sample[row].line,
+                kSixteen);  // columns beyond the last are overwritten by the next rows
       if (!any) continue;
       for (int64_t r = 0; r < n_rows; ++r) {
         const int64_t t = layout.time[j0 + r];
@@ -180,8 +181,8 @@ bool SumThreshold::find_hits(Direction& direction, int64_t g, int level) {
   WindowHits found{};
   std::fill_n(hit_.data(), n, 0);
   const auto look = [&](int64_t begin, int64_t end) {
-    const WindowHits here = find_windows(sample, flags, begin, end, length,
-                                         {wanted.level, next, wanted.lowest}, hit_.data());
+    const WindowHits here =
+        find_windows(sample, flags, begin, end, length, {wanted.level, next, wanted.lowest}, hit_.data());
     found.over |= here.over;
     found.over_next |= here.over_next;
     found.over_lowest |= here.over_lowest;
@@ -216,7 +217,8 @@ void SumThreshold::flag_holes(int64_t g, int64_t length) {
     uint32_t across = 0;
     for (int64_t i = std::max<int64_t>(0, j - length + 2); i <= j; ++i) across |= hit_[i];
     for (; across; across &= across - 1)
-      for (int32_t t = time[j] + 1; t < time[j + 1]; ++t) rows.set(t, g * kSixteen + std::countr_zero(across));
+      for (int32_t t = time[j] + 1; t < time[j + 1]; ++t)
+        rows.set(t, g * kSixteen + std::countr_zero(across));
   }
 }
 

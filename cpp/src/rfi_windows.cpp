@@ -1,6 +1,8 @@
 // Sums of windows over sixteen lines at a time.
 #include "rfi_windows.hpp"
 
+#include <algorithm>
+
 #include "mwaconvert/simd.hpp"
 #include "rfi_lanes.hpp"
 
@@ -15,8 +17,8 @@ MWACONVERT_INLINE void store_four(int32_t* p, i4 v) {
 }
 
 template <typename V>
-MWACONVERT_INLINE uint32_t to_sixteens_of(const float* const* rows, int64_t n_rows, uint32_t lanes, float limit,
-                                          float scale, Sixteen* out, uint16_t* above) {
+MWACONVERT_INLINE uint32_t to_sixteens_of(const float* const* rows, int64_t n_rows, uint32_t lanes,
+                                          float limit, float scale, Sixteen* out, uint16_t* above) {
   uint32_t any = 0;
   for (int64_t r = 0; r < n_rows; ++r) {
     const typename V::Floats x = V::load(rows[r]);
@@ -37,7 +39,9 @@ MWACONVERT_INLINE int32_t largest_sum_of(const Sixteen* sample, int64_t n, int64
     sum = V::add(sum, V::subtract(V::load(sample[i + length - 1].line), V::load(sample[i - 1].line)));
     most = V::larger(most, V::size(sum));
   }
-  return V::largest(most);
+  int32_t line[16];
+  V::store(line, most);
+  return *std::max_element(line, line + 16);
 }
 
 template <typename V>
@@ -67,72 +71,47 @@ MWACONVERT_INLINE WindowHits find_windows_of(const Sixteen* sample, const uint16
   return {over != 0, over_next != 0, over_lowest != 0};
 }
 
-MWACONVERT_CLONES
-uint32_t to_sixteens_narrow(const float* const* rows, int64_t n_rows, uint32_t lanes, float limit, float scale,
-                            Sixteen* out, uint16_t* above) {
-  return to_sixteens_of<Narrow>(rows, n_rows, lanes, limit, scale, out, above);
-}
-MWACONVERT_CLONES
-int32_t largest_sum_narrow(const Sixteen* sample, int64_t n, int64_t length) {
-  return largest_sum_of<Narrow>(sample, n, length);
-}
-MWACONVERT_CLONES
-WindowHits find_windows_narrow(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end,
-                               int64_t length, const WindowLevels& levels, uint16_t* hit) {
-  return find_windows_of<Narrow>(sample, flags, begin, end, length, levels, hit);
-}
-
-#if MWACONVERT_HAS_WIDE
-MWACONVERT_WIDE
-uint32_t to_sixteens_wide(const float* const* rows, int64_t n_rows, uint32_t lanes, float limit, float scale,
-                          Sixteen* out, uint16_t* above) {
-  return to_sixteens_of<Wide>(rows, n_rows, lanes, limit, scale, out, above);
-}
-MWACONVERT_WIDE
-int32_t largest_sum_wide(const Sixteen* sample, int64_t n, int64_t length) {
-  return largest_sum_of<Wide>(sample, n, length);
-}
-MWACONVERT_WIDE
-WindowHits find_windows_wide(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end,
-                             int64_t length, const WindowLevels& levels, uint16_t* hit) {
-  return find_windows_of<Wide>(sample, flags, begin, end, length, levels, hit);
-}
-#else
-constexpr auto to_sixteens_wide = to_sixteens_narrow;
-constexpr auto largest_sum_wide = largest_sum_narrow;
-constexpr auto find_windows_wide = find_windows_narrow;
-#endif
-
-const bool kWide = wide_registers();
+MWACONVERT_TWICE(uint32_t, to_sixteens_here, to_sixteens_of,
+                 (const float* const* rows, int64_t n_rows, uint32_t lanes, float limit, float scale,
+                  Sixteen* out, uint16_t* above),
+                 (rows, n_rows, lanes, limit, scale, out, above))
+MWACONVERT_TWICE(int32_t, largest_sum_here, largest_sum_of,
+                 (const Sixteen* sample, int64_t n, int64_t length), (sample, n, length))
+MWACONVERT_TWICE(WindowHits, find_windows_here, find_windows_of,
+                 (const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end, int64_t length,
+                  const WindowLevels& levels, uint16_t* hit),
+                 (sample, flags, begin, end, length, levels, hit))
 
 }  // namespace
 
 uint32_t to_sixteens(const float* const* rows, int64_t n_rows, uint32_t lanes, float limit, float scale,
                      Sixteen* out, uint16_t* above) {
-  return (kWide ? to_sixteens_wide : to_sixteens_narrow)(rows, n_rows, lanes, limit, scale, out, above);
+  return to_sixteens_here(rows, n_rows, lanes, limit, scale, out, above);
 }
 
 int32_t largest_sum(const Sixteen* sample, int64_t n, int64_t length) {
-  return (kWide ? largest_sum_wide : largest_sum_narrow)(sample, n, length);
+  return largest_sum_here(sample, n, length);
 }
 
-WindowHits find_windows(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end, int64_t length,
-                        const WindowLevels& levels, uint16_t* hit) {
-  return (kWide ? find_windows_wide : find_windows_narrow)(sample, flags, begin, end, length, levels, hit);
+WindowHits find_windows(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end,
+                        int64_t length, const WindowLevels& levels, uint16_t* hit) {
+  return find_windows_here(sample, flags, begin, end, length, levels, hit);
 }
 
 MWACONVERT_CLONES
-void transpose(const Sixteen* in, Sixteen* out) {
+void transpose(const Sixteen* in, int32_t* out, int64_t stride) {
   for (int64_t r = 0; r < 16; r += 4)
     for (int64_t c = 0; c < 16; c += 4) {
-      const i4 a = load_four(in[r].line + c), b = load_four(in[r + 1].line + c), d = load_four(in[r + 2].line + c),
-               e = load_four(in[r + 3].line + c);
-      const i4 ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-      const i4 de0 = __builtin_shufflevector(d, e, 0, 4, 1, 5), de1 = __builtin_shufflevector(d, e, 2, 6, 3, 7);
-      store_four(out[c].line + r, __builtin_shufflevector(ab0, de0, 0, 1, 4, 5));
-      store_four(out[c + 1].line + r, __builtin_shufflevector(ab0, de0, 2, 3, 6, 7));
-      store_four(out[c + 2].line + r, __builtin_shufflevector(ab1, de1, 0, 1, 4, 5));
-      store_four(out[c + 3].line + r, __builtin_shufflevector(ab1, de1, 2, 3, 6, 7));
+      const i4 a = load_four(in[r].line + c), b = load_four(in[r + 1].line + c),
+               d = load_four(in[r + 2].line + c), e = load_four(in[r + 3].line + c);
+      const i4 ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+               ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+      const i4 de0 = __builtin_shufflevector(d, e, 0, 4, 1, 5),
+               de1 = __builtin_shufflevector(d, e, 2, 6, 3, 7);
+      store_four(out + c * stride + r, __builtin_shufflevector(ab0, de0, 0, 1, 4, 5));
+      store_four(out + (c + 1) * stride + r, __builtin_shufflevector(ab0, de0, 2, 3, 6, 7));
+      store_four(out + (c + 2) * stride + r, __builtin_shufflevector(ab1, de1, 0, 1, 4, 5));
+      store_four(out + (c + 3) * stride + r, __builtin_shufflevector(ab1, de1, 2, 3, 6, 7));
     }
 }
 

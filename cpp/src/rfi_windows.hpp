@@ -5,19 +5,19 @@
 
 namespace mwaconvert {
 
-// A sample of each of sixteen lines: amplitudes in units that leave room for the sum of a window, so that sums
-// are exact and do not depend on where they begin.
+// A sample of each of sixteen lines: amplitudes in units that leave room for the sum of a window, so that
+// sums are exact and do not depend on where they begin.
 struct alignas(64) Sixteen {
   int32_t line[16];
 };
 
-// out[r] = rows[r][0..15] * scale in lanes whose bit is set in `lanes` and whose absolute value does not exceed
-// limit, else 0; above[r]: bits of those that do exceed it. Returns the union of these.
+// out[r] = rows[r][0..15] * scale in lanes whose bit is set in `lanes` and whose absolute value does not
+// exceed limit, else 0; above[r]: bits of those that do exceed it. Returns the union of these.
 uint32_t to_sixteens(const float* const* rows, int64_t n_rows, uint32_t lanes, float limit, float scale,
                      Sixteen* out, uint16_t* above);
 
-// out = in transposed, sixteen of each.
-void transpose(const Sixteen* in, Sixteen* out);
+// Sixteen lines of sixteen samples transposed; stride: from row to row of out.
+void transpose(const Sixteen* in, int32_t* out, int64_t stride);
 
 // Largest absolute value of the sums of `length` of n samples, in any line; length <= n.
 int32_t largest_sum(const Sixteen* sample, int64_t n, int64_t length);
@@ -29,10 +29,11 @@ struct WindowHits {
   bool over, over_next, over_lowest;
 };
 
-// Windows of `length` samples that start at [begin, end): bit l of hit[start] where the mean over samples that
-// are not flagged exceeds the level in line l. flags[j]: bit l where sample j of line l is flagged, and 0.
-WindowHits find_windows(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end, int64_t length,
-                        const WindowLevels& levels, uint16_t* hit);
+// Windows of `length` samples that start at [begin, end): bit l of hit[start] where the mean over samples
+// that are not flagged exceeds the level in line l. flags[j]: bit l where sample j of line l is flagged, and
+// 0.
+WindowHits find_windows(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end,
+                        int64_t length, const WindowLevels& levels, uint16_t* hit);
 
 // bits[j] |= bits[j - 1], ... bits[j - length + 1]; length a power of two. work: room for n.
 void dilate(uint16_t* bits, int64_t n, int64_t length, uint16_t* work);
