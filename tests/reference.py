@@ -307,6 +307,9 @@ def average_block(
     shape = (n_row, n_coarse * n_out, 4)
     block = AveragedBlock(np.zeros(shape, complex), np.zeros(shape), np.zeros(n_row, int), np.zeros(shape))
     usable = np.isfinite(file_weight) & (file_weight > 0)
+    if jones is not None and jones[..., 1:3].any():
+        file_weight = np.where(usable, file_weight, 0).min(axis=3, keepdims=True).repeat(4, axis=3)
+        usable = file_weight > 0
     for coarse, out in np.ndindex(n_coarse, n_out):
         some_good = (state[:, coarse] == GOOD).any()
         times = state[:, coarse] == (GOOD if some_good else FLAGGED)

@@ -103,6 +103,14 @@ bool finish_masked_row(const Finisher& finisher, int64_t row, int64_t coarse, co
       [sum](int64_t f) __attribute__((always_inline)) { return load(sum + 8 * f); }, masked);
 }
 
+// Whether matrices (n_antenna, n_channel, 4) make any product depend on another one.
+bool mixes_products(View<const std::complex<float>, 3> jones) {
+  if (!jones.data) return false;
+  for (int64_t k = 0; k < jones.size(); k += 4)
+    if (jones.data[k + 1] != 0.0f || jones.data[k + 2] != 0.0f) return true;  // contiguous
+  return false;
+}
+
 struct Tile {
   int64_t coarse, row_begin, row_end;
 };
@@ -111,7 +119,12 @@ class MwaxConverter {
  public:
   MwaxConverter(const BlockInput& in, View<const std::complex<float>, 4> phasors,
                 View<const int64_t, 1> file_row, bool use_weights, const BlockOutput& out)
-      : in_(in), phasors_(phasors), file_row_(file_row), use_weights_(use_weights), finisher_(in, out) {
+      : in_(in),
+        phasors_(phasors),
+        file_row_(file_row),
+        use_weights_(use_weights),
+        mixed_(mixes_products(in.jones)),
+        finisher_(in, out) {
     const int64_t n_rows = file_row.shape[0];
     const int64_t most = std::max<int64_t>(1, kTileBytes / (in.n_fine * 32));
     for (int64_t begin = 0, end; begin < n_rows; begin = end) {
@@ -254,12 +267,15 @@ class MwaxConverter {
       std::memcpy(m + k, &word, 4);
       if (!(m[k] > 0 && std::isfinite(m[k]))) m[k] = 0;
     }
+    // a product of four is worth no more than the least of them
+    for (int64_t k = 0; mixed_ && k < 4 * n; k += 4)
+      std::fill_n(m + k, 4, *std::min_element(m + k, m + k + 4));
   }
 
   const BlockInput& in_;
   const View<const std::complex<float>, 4> phasors_;
   const View<const int64_t, 1> file_row_;
-  const bool use_weights_;
+  const bool use_weights_, mixed_;
   const Finisher finisher_;
   std::vector<std::pair<int64_t, int64_t>> row_ranges_;
 };

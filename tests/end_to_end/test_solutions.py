@@ -92,6 +92,26 @@ def check_random_matrices(observation, tmp_path, time_factor, freq_factor, per_s
     assert step.reason.startswith(f"x.bin (AOCal, as asked): {jones.shape[2]} channels, nearest, one time")
 
 
+@pytest.mark.parametrize("diagonal", [True, False])
+@pytest.mark.parametrize("time_factor", [1, 3])
+def test_products_of_different_weight(simulated, tmp_path, diagonal, time_factor):
+    """A product without data flags the others where matrices mix them, and only there."""
+    weights = np.random.default_rng(1).uniform(0.2, 1, (15, 4)).astype(np.float32)
+    weights[3, 1] = weights[7, [0, 3]] = 0
+    sim = simulated(
+        like="mwax-128", n_tiles=5, fine_khz=80.0, duration_s=12.0, coarse_channels=2, noise_jy=3.0, weights=weights
+    )  # fmt: skip
+    meta, freq = facts(sim.metafits)
+    jones = random_jones(8, 1, meta.n_antennas, freq.size)
+    if diagonal:
+        jones[..., 1:3] = 0
+    path = write_aocal(tmp_path / "x.bin", jones)
+    choices = base(sim.metafits, time_factor=time_factor, jones=np.repeat(jones, 6 // time_factor, axis=0))
+    _, found = assert_as_twin(sim.metafits, {"time_factor": time_factor, "apply_solutions": path}, choices)
+    without = weights == 0 if diagonal else (weights == 0).any(axis=1, keepdims=True).repeat(4, axis=1)
+    np.testing.assert_array_equal(found.flags, np.broadcast_to(without[:, None], found.flags.shape))
+
+
 @pytest.mark.parametrize("freq_factor", [1, 2])
 def test_missing_solutions_flag(mwax, tmp_path, freq_factor):
     """A14, third part: NaN of a tile, of channels, of single tiles and channels."""

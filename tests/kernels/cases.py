@@ -172,6 +172,7 @@ class Shape:
     rotate: bool = False
     factors: bool = False
     jones: Literal["input", "output"] | None = None  #: channels that it is given for
+    diagonal: bool = False  #: matrices
     channel_weights: bool = False
     weights: tuple[float, ...] | None = None  #: drawn for each baseline and product; None: no weights
     flagged_share: float = 0.0  #: of channels and rows
@@ -250,6 +251,8 @@ def _common(shape: Shape, rng: np.random.Generator, n_row: int) -> dict[str, Any
         n_out = shape.n_coarse * -(-shape.n_fine // shape.freq_factor)
         size = rng.uniform(0, 2, (shape.n_antenna, n_channel if shape.jones == "input" else n_out, 4))
         jones = (size * unit_phasors(rng, *size.shape)).astype(np.complex64)
+        if shape.diagonal:
+            jones[..., 1:3] = 0
     weight = rng.uniform(0.3, 5, n_channel) if shape.channel_weights else np.ones(n_channel)
     return {
         "n_fine": shape.n_fine,

@@ -14,7 +14,8 @@
 // s does not depend on time, so the sum over time comes before the multiplication.
 //
 // Matrices J of antennas make of the four products the matrix product J_i V' J_j^H, of the mean over time
-// where they are given for input channels, of vis where they are given for output channels.
+// where they are given for input channels, of vis where they are given for output channels. If any of them is
+// not diagonal, m is the least of the four products' for all four.
 //
 // A cell whose bit in the mask is set is flagged: it is left out of the sums of vis and weight over time and
 // channels. Where all cells of the block are flagged, by whatever means, vis is their mean as above. In rows
