@@ -14,6 +14,8 @@ from conversions import read_uvfits, read_with_mwalib
 
 import mwaconvert
 from mwaconvert.cli.main import main
+from mwaconvert.conversion import pipeline
+from mwaconvert.conversion.describe import description_text
 from mwaconvert.conversion.pipeline import find_flags
 from mwaconvert.errors import InputError
 from mwaconvert.formats.mwaf import FlagFileWriter, read_flag_files
@@ -147,6 +149,51 @@ def test_written(mwax, folder, meta, tmp_path, monkeypatch):
     )
     back = np.concatenate(expected, axis=2)
     np.testing.assert_array_equal(collect(plan).flags, np.repeat(back[..., None], 4, axis=3))
+
+
+@pytest.mark.parametrize("kind", ["mwax", "legacy"])
+def test_nothing_is_converted_for_flag_files_alone(kind, request, tmp_path, monkeypatch):
+    """Same files as beside visibilities, in one pass over the data; the report says what was left out."""
+    sim = request.getfixturevalue(kind)
+    plan = mwaconvert.open(sim.metafits).plan(
+        time_factor=3, freq_factor=2, flag_autos=True, van_vleck=kind == "legacy"
+    )
+    plan.run([tmp_path / "a.uvfits", tmp_path / "a_%%%.mwaf"])
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "Converter", None)
+        seen = []
+        report = plan.run([tmp_path / "b_%%%.mwaf"], progress=lambda *at: seen.append(at))
+    assert seen[-1] == (plan.input_bytes(), plan.input_bytes())
+    flagged = []
+    for path in sorted(tmp_path.glob("a_*.mwaf")):
+        (one,), (other,) = (read_flag_files([tmp_path / (k + path.name[1:])]) for k in "ab")
+        np.testing.assert_array_equal(one.flags, other.flags)
+        flagged.append([other.unpacked(t).mean() for t in range(other.n_times)])
+    assert report.occupancy.total == pytest.approx(np.mean(flagged))
+    np.testing.assert_allclose(report.occupancy.timestep, np.mean(flagged, axis=0))
+    assert len(report.occupancy.channel) == len(plan.freqs_hz)
+    assert report.quality is None
+    steps = {step.name: step for step in report.steps}
+    for name in ("cable delays", "geometric delays", "averaging"):
+        assert not steps[name].applied
+        assert steps[name].reason == "skipped: only flag files are written"
+    assert steps["digital gains"].applied
+    assert steps["digital gains"].reason.startswith("for the detection of RFI: ")
+    text = report.to_text()
+    assert "% of the input" in text
+    assert "smearing" not in text
+    told = description_text(plan, [tmp_path / "b_%%%.mwaf"])
+    assert "only flag files are written" in told
+    assert "polarisations" not in told
+
+
+def test_flags_of_rules_alone_read_nothing(mwax, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "Converter", None)
+    plan = mwaconvert.open(mwax.metafits).plan(rfi="none")
+    report = plan.run(tmp_path / "b_%%%.mwaf")
+    assert report.performance.bytes_read == 0
+    assert "none of the raw data: the flags need none" in report.to_text()
+    assert not any(s.applied for s in report.steps if s.name in ("digital gains", "coarse passband"))
 
 
 def refuse(metafits, *words):

@@ -23,9 +23,12 @@ def describe(plan: Plan, outputs: Sequence[Path]) -> dict[str, Any]:
     ------
     InputError : an output of unknown kind, or a memory limit that is too low
     """
-    from mwaconvert.conversion.converter import memory_bytes
+    from mwaconvert.conversion import converter, flags_only
     from mwaconvert.conversion.outputs import output_bytes, output_paths
 
+    memory = converter.memory_bytes
+    if flags_only.writes_only_flags(outputs):
+        plan, memory = flags_only.without_conversion(plan), flags_only.memory_bytes
     observation, header, coarse = plan.observation, plan.header, list(plan.coarse)
     meta = plan.metadata
     steps = plan.timesteps
@@ -58,7 +61,7 @@ def describe(plan: Plan, outputs: Sequence[Path]) -> dict[str, Any]:
                 "phase_centre_deg": np.degrees(header.phase_centre_rad),
             },
             "rfi": plan.detection.describe() if plan.detection is not None else None,
-            "memory_bytes": memory_bytes(plan),
+            "memory_bytes": memory(plan),
             "smearing": asdict(plan_smearing(plan)),
             "notes": list(plan.notes),
         }
@@ -76,7 +79,12 @@ def description_text(
     notes : to be added to those of the plan
     width : longest line
     """
+    from mwaconvert.conversion.flags_only import without_conversion, writes_only_flags
+
     facts = describe(plan, outputs)
+    flags_only = writes_only_flags(outputs)
+    if flags_only:
+        plan = without_conversion(plan)
     given, made = facts["input"], facts["output"]
     times, baselines = plural(made["times"], "time"), plural(made["baselines"], "baseline")
     steps = f"timesteps {given['timesteps'][0]} to {given['timesteps'][1]} of {plan.metadata.int_time_s:g} s"
@@ -94,8 +102,9 @@ def description_text(
         ("would read", [read]),
         ("would apply", step_lines(plan.steps, applied=True)),
         ("would not", step_lines(plan.steps, applied=False)),
-        ("smearing", [str(plan_smearing(plan))]),
-        ("would write", [f"{f['path']} (about {size_text(f['bytes'])})" for f in made["files"]] + [shape]),
+        ("smearing", [] if flags_only else [str(plan_smearing(plan))]),
+        ("would write", [f"{f['path']} (about {size_text(f['bytes'])})" for f in made["files"]]),
+        ("", [] if flags_only else [shape]),
         ("memory", [f"about {size_text(facts['memory_bytes'])}", *_detection_lines(plan)]),
         ("note", [*plan.notes, *notes]),
     )

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.conversion.converter import Buffers, Converter
 from mwaconvert.conversion.detection import detect_rfi
 from mwaconvert.conversion.flag_files import FlagOutput, add_flag_files
 from mwaconvert.conversion.flagmask import FlagMask
+from mwaconvert.conversion.flags_only import cells, without_conversion, writes_only_flags
 from mwaconvert.conversion.outputs import open_writers, output_paths
 from mwaconvert.conversion.steps import ARRAY_RFI
 from mwaconvert.errors import Error, ResourceError
@@ -145,6 +147,9 @@ def run(
     from mwaconvert.conversion.report import make_report
 
     started = time.perf_counter()
+    flags_only = writes_only_flags(outputs, qa)
+    if flags_only:
+        plan = without_conversion(plan)
     counts = FlagCounts(plan.header, plan.options.threads)
     sinks: list[Callable[[Block], None]] = [counts.add]
     collector = None
@@ -163,7 +168,7 @@ def run(
         statistics = QualityStatistics.of_plan(plan)
         sinks.append(statistics.add)
     input_bytes = plan.input_bytes()
-    passes = 1 if plan.detection is None else 2
+    passes = int(plan.detection is not None) + int(not flags_only)
 
     def tell(share: float) -> None:  # of passes over the input
         if progress is not None:
@@ -177,18 +182,10 @@ def run(
         for writer in writers:
             if isinstance(writer, FlagOutput):
                 writer.put_mask(found.mask)
-        with Converter(plan, found.mask) as converter:
-            thread = WriterThread(sinks, [converter.make_buffers() for _ in range(2)])
-            try:
-                total = plan.n_times * plan.n_rows
-                for block, buffers in converter.blocks(thread.next_buffers):
-                    thread.put(block, buffers)
-                    tell(passes - 1 + (block.time_index * plan.n_rows + block.rows.stop) / total)
-            except BaseException:
-                thread.stop()
-                raise
-            thread.finish()
-            counts.bad_cells = converter.bad_cells
+        if flags_only:
+            counts.add_cells(plan, found.mask)
+        else:
+            counts.bad_cells = _convert(plan, found.mask, sinks, lambda share: tell(passes - 1 + share))
         for writer in writers:
             if statistics is not None:
                 writer.put_statistics(statistics)
@@ -200,12 +197,34 @@ def run(
             raise ResourceError(f"{outputs[0]}: writing failed: {error.strerror}") from error
         raise
     targets = [target for path in outputs for target in output_paths(plan, path)]
+    bytes_read = input_bytes if passes or found.array_rfi else 0
     report = make_report(
-        plan, targets, counts, statistics, found.array_rfi, input_bytes, time.perf_counter() - started
+        plan, targets, counts, statistics, found.array_rfi, bytes_read, time.perf_counter() - started
     )
     if collector is not None:
         collector.write(report)
     return report
+
+
+def _convert(
+    plan: Plan,
+    mask: FlagMask | None,
+    sinks: list[Callable[[Block], None]],
+    progress: Callable[[float], None],
+) -> npt.NDArray[np.int64]:
+    """Blocks into sinks; returns the number of cells of each row that were left out for NaN or infinity."""
+    with Converter(plan, mask) as converter:
+        thread = WriterThread(sinks, [converter.make_buffers() for _ in range(2)])
+        try:
+            total = plan.n_times * plan.n_rows
+            for block, buffers in converter.blocks(thread.next_buffers):
+                thread.put(block, buffers)
+                progress((block.time_index * plan.n_rows + block.rows.stop) / total)
+        except BaseException:
+            thread.stop()
+            raise
+        thread.finish()
+        return converter.bad_cells
 
 
 class FlagCounts:
@@ -228,3 +247,11 @@ class FlagCounts:
         _core.count_flags(block.weight, by_row, self.by_channel, self._threads)
         self.by_row[block.rows] += by_row
         self.by_time[block.time_index] += by_row.sum()
+
+    def add_cells(self, plan: Plan, mask: FlagMask | None) -> None:
+        """Flags of input cells, where nothing is converted."""
+        for time_index, channels, flags in cells(plan, mask):
+            by_row = 4 * flags.sum(axis=1)
+            self.by_row += by_row
+            self.by_channel[channels] += 4 * flags.sum(axis=0)
+            self.by_time[time_index] += by_row.sum()

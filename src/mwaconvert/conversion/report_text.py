@@ -38,7 +38,7 @@ def report_text(report: Report, width: int = WIDTH) -> str:
         ("flagged", _flags(report)),
         ("array RFI", _array_rfi(report)),
         ("quality", _quality(report)),
-        ("smearing", [str(report.smearing)]),
+        ("smearing", [str(report.smearing)] if any(o.kind != "flags" for o in report.outputs) else []),
         ("wrote", _outputs(report)),
         ("took", _performance(report)),
         ("note", list(report.notes)),
@@ -102,8 +102,10 @@ def observation_line(header: VisHeader) -> str:
 def _read(report: Report) -> list[str]:
     meta = report.header.metadata
     text = f"{plural(len(report.files), 'file')}, {size_text(report.performance.bytes_read)}"
+    if not report.performance.bytes_read:
+        text = "none of the raw data: the flags need none"
     if not report.missing_hdus:
-        return [f"{text}, nothing missing"]
+        return [f"{text}, nothing missing" if report.performance.bytes_read else text]
     by_channel = Counter(meta.coarse_channels[c].number for c, _ in report.missing_hdus)
     where = ", ".join(f"{n} of channel {number}" for number, n in sorted(by_channel.items())[:8])
     more = f" and {len(by_channel) - 8} more channels" if len(by_channel) > 8 else ""
@@ -130,7 +132,10 @@ def _flags(report: Report) -> list[str]:
         for rule in report.flag_counts
         if rule.cells
     ]
-    lines = [f"{100 * occupancy.total:.2f} % of the output" + (f": {', '.join(rules)}" if rules else "")]
+    whole_text = "input" if all(o.kind == "flags" for o in report.outputs) else "output"
+    lines = [
+        f"{100 * occupancy.total:.2f} % of the {whole_text}" + (f": {', '.join(rules)}" if rules else "")
+    ]
     antennas = report.header.metadata.antennas
     fraction = np.nan_to_num(occupancy.antenna)
     whole = [antennas[i].name for i in np.flatnonzero(fraction >= 1)]

@@ -1,0 +1,92 @@
+"""Runs that write flag files and nothing else: flags are found, visibilities are not converted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert import _core
+from mwaconvert.conversion import axes
+from mwaconvert.conversion.array_rfi import array_rfi_bytes
+from mwaconvert.conversion.flagmask import BASE_BYTES, FlagMask, mask_bytes, mask_in_file
+from mwaconvert.conversion.solution_choice import STEP as SOLUTIONS
+from mwaconvert.conversion.steps import Step
+
+if TYPE_CHECKING:
+    from mwaconvert.conversion.plan import Plan
+
+WHY = "skipped: only flag files are written"
+#: what detection does not look at
+_NEVER = ("cable delays", "geometric delays", "UT1-UTC", "MWAX weights", "averaging")
+#: what it looks at, where it runs
+_FOR_DETECTION = ("Van Vleck correction", "digital gains", "coarse passband")
+
+
+def writes_only_flags(outputs: Sequence[Path], qa: Path | None = None) -> bool:
+    """Whether no visibilities are asked for."""
+    return qa is None and bool(outputs) and all(path.suffix.lower() == ".mwaf" for path in outputs)
+
+
+def without_conversion(plan: Plan) -> Plan:
+    """The same plan as far as flags are concerned: of input cells, the rest said not to be applied."""
+    meta, header = plan.metadata, plan.header
+    groups = tuple(window.coarse for window in header.spectral_windows)
+    times = axes.output_times(plan.input_mjd(plan.timesteps), meta.int_time_s, 1, plan.chunk_state())
+    return replace(
+        plan,
+        header=replace(
+            header,
+            spectral_windows=axes.spectral_windows(
+                meta, groups, plan.freqs_hz, plan.channel_flagged != 0, factor=1
+            ),
+            time_mjd=times["time_mjd"],
+            centroid_mjd=times["centroid_mjd"],
+            interval_s=times["interval_s"],
+            exposure_s=times["exposure_s"],
+        ),
+        options=replace(plan.options, statistics=False),
+        steps=tuple(_step(step, plan.detection is not None) for step in plan.steps),
+        time_factor=1,
+        freq_factor=1,
+    )
+
+
+def _step(step: Step, detects: bool) -> Step:
+    if not step.applied:
+        return step
+    if step.name == SOLUTIONS:
+        return Step(step.name, False, f"{WHY}; what has no solution is flagged")
+    if step.name in _NEVER or (step.name in _FOR_DETECTION and not detects):
+        return Step(step.name, False, WHY)
+    if step.name in _FOR_DETECTION:
+        return Step(step.name, True, f"for the detection of RFI: {step.reason}")
+    return step
+
+
+def memory_bytes(plan: Plan) -> int:
+    """Estimate of the peak memory."""
+    needed = BASE_BYTES
+    if (plan.detection or plan.options.rfi_array or plan.flag_files) and not mask_in_file(plan):
+        needed += mask_bytes(plan)
+    if plan.detection is not None:
+        needed = max(needed, plan.detection.peak_bytes)
+    if plan.options.rfi_array:
+        needed = max(needed, array_rfi_bytes(len(plan.timesteps), len(plan.freqs_hz)))
+    return needed
+
+
+def cells(plan: Plan, mask: FlagMask | None) -> Iterator[tuple[int, slice, npt.NDArray[np.bool_]]]:
+    """Flags (n_rows, n_fine) of each timestep and coarse channel: timestep, channels, flags."""
+    n_fine, state = plan.metadata.n_fine, plan.chunk_state()
+    always = (plan.row_flagged != 0)[:, None] | (plan.channel_flagged != 0)
+    for (time, coarse), chunk in np.ndenumerate(state):
+        channels = slice(coarse * n_fine, (coarse + 1) * n_fine)
+        flags = always[:, channels] | bool(chunk != _core.CHUNK_GOOD)
+        if mask is not None:
+            flags |= mask.unpacked(slice(time, time + 1), coarse)[0]
+        yield time, channels, flags
