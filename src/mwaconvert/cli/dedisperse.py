@@ -100,13 +100,12 @@ def dedisperse(
         stream, dm, nsub=nsub, tscrunch=tscrunch, prepare=prepare, gulp=gulp, nthreads=threads or 0
     )
     series = output.suffix in (".tim", ".dat")
-    needed = plan.series_memory_bytes if series else plan.memory_bytes
     if output.suffix == ".npz":
-        needed += (
-            12 * plan.nsub * (stream.nsamp // tscrunch)
-        )  # the whole of it, with its weights, twice for a moment
+        needed = plan.spectra_memory_bytes
     else:
+        needed = plan.series_memory_bytes if series else plan.memory_bytes
         plan.need_complete()
+    needed += common.own_memory()
     if dry_run:
         _describe(plan, output, needed)
         return
@@ -181,6 +180,7 @@ def _write(plan: Dedispersion, output: Path, nbits: int | None, *, overwrite: bo
             with Fbh5Writer(output, freqs, dt, dtype, header=head, overwrite=overwrite) as h5:
                 for block in plan.blocks(span, show):
                     h5.write(block.data)
+                    del block  # not beside the next one
             return
         with FilterbankWriter(
             output,
@@ -201,6 +201,7 @@ def _write(plan: Dedispersion, output: Path, nbits: int | None, *, overwrite: bo
             else:
                 for block in plan.blocks(span, show):
                     writer.write(block.data)
+                    del block
         if writer.clipped and not quiet:
             click.echo(
                 f"note: {writer.clipped} values did not fit into {nbits} bits and were clipped; see --nbits",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mwaconvert.transients.survey import Clean, Survey
 
 _SHOWN = 20
+_DRAWING_BYTES = 70 << 20  # of matplotlib
 
 
 @click.command(short_help="Search a filterbank for dispersed pulses.", context_settings=common.SETTINGS)
@@ -172,10 +173,13 @@ def search(
     if zero_dm:
         clean.append(masking.zero_dm)
     plan = plan_survey(stream, *dm_range, prepare=prepare, gulp=gulp, clean=clean, **options)
+    needed = plan.memory_bytes + common.own_memory()
+    if plots is not None:
+        needed = max(needed, _figure_bytes(plan) + common.own_memory()) + _DRAWING_BYTES
     if dry_run:
-        _describe(plan)
+        _describe(plan, needed)
         return
-    common.check_memory(file, plan.memory_bytes, max_memory)
+    common.check_memory(file, needed, max_memory)
     with common.progress("searching", "samples", quiet=quiet) as show:
         found = plan.run(show)
     rows = candidate_rows(found, stream)
@@ -197,7 +201,7 @@ def search(
             click.echo(f"note: {note}", err=True)
 
 
-def _describe(plan: Survey) -> None:
+def _describe(plan: Survey, needed: int) -> None:
     from mwaconvert.conversion.report_text import size_text
 
     stream = plan.stream
@@ -209,9 +213,15 @@ def _describe(plan: Survey) -> None:
             "sweep": f"{plan.sweep} samples, {plan.sweep * stream.dt:.6g} s",
             "segments": f"{len(plan.segments)} of up to {longest} samples ({longest * stream.dt:.4g} s)",
             "gulps": f"{min(plan.gulp, longest)} samples",
-            "memory": f"about {size_text(plan.memory_bytes)}",
+            "memory": f"about {size_text(needed)}",
         }
     )
+
+
+def _figure_bytes(plan: Survey) -> int:
+    """Memory of the data about a candidate, scaled, as they are drawn."""
+    widest = 1 << (int(plan.options["n_width"]) - 1)
+    return 36 * plan.stream.nchan * (plan.sweep + 24 * widest)
 
 
 def _print(rows: list[Row]) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mwaconvert.transients.prepare import Preparation
     from mwaconvert.transients.stream import Stream
 
+_UNKNOWN_BYTES = 60 << 20  # of the interpreter and its modules, on systems that do not say
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -172,6 +173,12 @@ def check_dm(dm: float) -> None:
         raise InputError(f"--dm {dm:g}: expected a number of pc/cm^3, 0 or more")
 
 
+def own_memory() -> int:
+    """Bytes that this process takes already: the interpreter and what it has imported."""
+    # not what resource.getrusage says: that begins with the peak of the process that started this one
+    return _proc("/proc/self/status", "VmRSS:") or _UNKNOWN_BYTES
+
+
 def check_memory(path: Path, needed: int, limit: str | None) -> None:
     """Refuse what does not fit.
 
@@ -200,11 +207,16 @@ def _available_memory() -> int:
     """Bytes that can be had without swapping; of a machine that does not say, all it has."""
     import os
 
+    return _proc("/proc/meminfo", "MemAvailable:") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _proc(path: str, key: str) -> int | None:
+    """Bytes that a file of the kernel states in kB; None on other systems."""
     try:
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        lines = Path(path).read_text("ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
     except (OSError, StopIteration, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return None
 
 
 def describe(stream: Stream) -> dict[str, str]:

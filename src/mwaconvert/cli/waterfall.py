@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mwaconvert.transients.stream import Stream
 
 _NSUB = 128
+_DRAWING_BYTES = 40 << 20  # of matplotlib
 _SMALLEST = 0.5  # inches
 _AROUND = 4096  # samples beyond what is shown
 
@@ -191,6 +192,7 @@ def waterfall(
         )
     masks = _Masks(mask, mask_mhz, mask_sum, mask_var)
     panels = []
+    held = 0
     for k, path in enumerate(files):
         stream = common.open_file(path, k_dm, band, channels, average)
         nsub_here = nsub or max(n for n in range(1, min(_NSUB, stream.nchan) + 1) if stream.nchan % n == 0)
@@ -210,7 +212,9 @@ def waterfall(
             "nthreads": threads or 0,
         }
         plan = plan_dedispersion(stream, dm, **quantities)  # before a pass for the scales
-        needed = plan.memory_bytes + 20 * plan.nsub * (stream.nsamp // tscrunch)
+        # the panels that are there already, this one, and what drawing takes
+        held += 28 * plan.nsub * (stream.nsamp // tscrunch)
+        needed = plan.spectra_memory_bytes + held + _DRAWING_BYTES + common.own_memory()
         if dry_run:
             common.print_lines(
                 common.describe(stream)

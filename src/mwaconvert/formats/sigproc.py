@@ -6,7 +6,7 @@ import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -73,15 +73,19 @@ def read_header(path: Path) -> Header:
     FormatError : it is cut, or holds what cannot be
     """
     with path.open("rb") as file:
-        raw = file.read(_LONGEST_HEADER)
+        return _read(path, file)
+
+
+def _read(path: Path, file: BinaryIO) -> Header:
     at = 0
 
     def take(n: int, what: str) -> bytes:
         nonlocal at
-        if at + n > len(raw):
-            raise FormatError(f"{path}: the file ends inside its header, at {what}; it is cut or not SIGPROC")
         at += n
-        return raw[at - n : at]
+        raw = file.read(n) if at <= _LONGEST_HEADER else b""
+        if len(raw) < n:
+            raise FormatError(f"{path}: the file ends inside its header, at {what}; it is cut or not SIGPROC")
+        return raw
 
     def word(what: str) -> str:
         n = struct.unpack("<i", take(4, what))[0]

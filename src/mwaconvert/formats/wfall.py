@@ -34,10 +34,11 @@ def write_wfall(path: Path, spectra: Spectra, *, overwrite: bool = False) -> Non
     intensity (n_chan, n_samp) float32 from the lowest to the highest channel; dt (s), df (MHz), dm (pc/cm^3), fbottom
     (MHz, lower edge of the band). Beyond these: weights, freqs (MHz), k_dm, start_mjd, source, version.
     """
-    data = spectra.data.astype(np.float32)
+    data = spectra.data.astype(np.float32)  # a copy, which is changed
     weights = np.ones((1, 1), np.float32) if spectra.weights is None else spectra.weights
     weights = np.broadcast_to(weights[:, None] if weights.ndim == 1 else weights, data.shape)
-    data = np.where(weights > 0, np.where(data == 0, _TINY, data), np.float32(0))
+    data[data == 0] = _TINY
+    data[weights <= 0] = 0
     df = spectra.df
     values: dict[str, Any] = {
         "intensity": data,

@@ -16,6 +16,7 @@ from mwaconvert.transients.spectra import Spectra, indivisible
 from mwaconvert.transients.stream import Stream
 
 _LONGEST = 1 << 30  # samples, of a delay
+_WORK_BYTES = 24 << 20  # of what does not grow with a gulp
 GULP_BYTES = 64 << 20  # of input, unless a sample or the sweep takes more
 
 
@@ -45,28 +46,51 @@ class Dedispersion:
 
     @property
     def memory_bytes(self) -> int:
-        """Largest memory of a gulp of `blocks`: as it is read, shifted, and averaged."""
-        data = np.dtype(self.stream.dtype).itemsize if self.prepare.mean is None else 4
-        nchan = self.stream.nchan
-        shifted = self.gulp * nchan * (data + 4)
-        averaged = 32 * self.gulp * self.nsub if self.nsub < nchan else 0
-        if self.tscrunch > 1:
-            averaged += 32 * self.nsub * (self.gulp // self.tscrunch)
-        return self._read_bytes + shifted + averaged
+        """Memory of a gulp of `blocks`, within the samples that are `complete`."""
+        prepare = self.prepare
+        return self._block_bytes(
+            weighted=self.stream.weighted or prepare.mean is not None or prepare.masked is not None
+        )
 
     @property
     def series_memory_bytes(self) -> int:
-        """Largest memory of a gulp of `series`."""
-        weighted = self.stream.weighted or self.prepare.masked is not None or self.prepare.mean is not None
-        nchan = self.stream.nchan
-        return self._read_bytes + (self.gulp + self.sweep) * nchan * (12 if weighted else 0) + 32 * self.gulp
+        """Memory of a gulp of `series` where it is largest."""
+        item, prepare = np.dtype(self.stream.dtype).itemsize, self.prepare
+        summed = 4 if prepare.mean is not None else item * (prepare.masked is not None)
+        summed = 8 if self.stream.weighted else summed
+        held = (self.gulp + self.sweep) * self.stream.nchan * summed
+        return self._read_bytes + held + 40 * self.gulp + _WORK_BYTES
+
+    @property
+    def spectra_memory_bytes(self) -> int:
+        """Memory of `spectra`: all of it, with its weights, twice for a moment."""
+        whole = self.nsub * (self.stream.nsamp // self.tscrunch) * 8
+        return max(2 * whole + _WORK_BYTES, whole + self._block_bytes(weighted=True))
+
+    def _block_bytes(self, *, weighted: bool) -> int:
+        """Of a gulp where it is largest: read and shifted, averaged, or written."""
+        n = self.gulp
+        data = np.dtype(self.stream.dtype).itemsize if self.prepare.mean is None else 4
+        full, out = self.stream.nchan * n, self.nsub * (n // self.tscrunch)
+        held = full * (data + (4 if weighted else 0))
+        averaged = held + (36 * self.nsub * n if self.nsub < self.stream.nchan else 0)
+        if self.tscrunch > 1:
+            averaged += 36 * out + (4 * self.nsub * n if weighted else 0)
+        as_they_are = self.nsub == self.stream.nchan and self.tscrunch == 1
+        written = held + (6 if data == 1 else 8) * full if as_they_are else 16 * out
+        return max(self._read_bytes + held, averaged, written) + _WORK_BYTES
 
     @property
     def _read_bytes(self) -> int:
         """Of a gulp as it is in the file, turned to channels, and prepared."""
-        item = np.dtype(self.stream.dtype).itemsize
-        held = 2 * item + (4 if self.stream.weighted else 0) + (4 if self.prepare.mean is not None else 0)
-        return (self.gulp + self.sweep) * self.stream.nchan * held
+        stream, prepare = self.stream, self.prepare
+        held = np.dtype(stream.dtype).itemsize * (1 if stream.frugal else 2)
+        held += 4 if stream.weighted else 0
+        if prepare.mean is not None:
+            held += 4
+        if stream.weighted and (prepare.mean is not None or prepare.masked is not None):
+            held += 4
+        return (self.gulp + self.sweep) * stream.nchan * held
 
     def need_complete(self) -> range:
         """`complete`, if there is any.
@@ -126,11 +150,17 @@ class Dedispersion:
             out = np.empty((1, end - begin), np.float32)
             if read.weights is None:
                 _core.dedisperse(read.data, delays, out, self.nthreads)
+            elif read.weights.ndim == 1 and np.isin(read.weights, (0, 1)).all():
+                use = read.weights > 0
+                out[:] = 0
+                if use.any():
+                    _core.dedisperse(read.data[use], np.ascontiguousarray(delays[:, use]), out, self.nthreads)
+                    out = out / np.float32(use.sum()) * np.float32(read.nchan)
             else:
                 weights = read.weights if read.weights.ndim == 2 else read.weights[:, None]
                 weights = np.ascontiguousarray(np.broadcast_to(weights, read.data.shape))
                 total = np.empty_like(out)
-                _core.dedisperse(np.ascontiguousarray(read.data * weights), delays, out, self.nthreads)
+                _core.dedisperse(read.data * weights, delays, out, self.nthreads)
                 _core.dedisperse(weights, delays, total, self.nthreads)
                 mean = np.divide(out, total, out=np.zeros_like(out), where=total > 0)
                 out = np.where(total == read.nchan, out, mean * np.float32(read.nchan))

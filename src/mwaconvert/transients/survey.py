@@ -13,6 +13,7 @@ import numpy.typing as npt
 from mwaconvert.errors import InputError
 from mwaconvert.transients.dedispersion import too_long
 from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
+from mwaconvert.transients.dm_plan import dm_trials
 from mwaconvert.transients.prepare import Preparation, Progress
 from mwaconvert.transients.search import Search
 from mwaconvert.transients.spectra import Spectra
@@ -22,9 +23,10 @@ Clean = Callable[[Spectra], Spectra]
 
 _SEGMENT_BYTES = 128 << 20  # of input, unless the sweep is longer
 _SEGMENT = (1 << 15, 1 << 17)  # samples, unless the sweep is longer; each has a noise level of its own
-_SERIES = 256  # time series in memory at a time, at least
+_SERIES = 384  # time series in memory at a time, at most, but for those of a tree
+_TREE_BYTES = 128 << 20  # that those of a tree take, with its sums
 _GULP_BYTES = 16 << 20
-_WORK_BYTES = 96 << 20  # of the kernels' tables and buffers, about
+_WORK_BYTES = 24 << 20  # of the kernels' tables and buffers, about
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,24 +47,28 @@ class Survey:
     @property
     def memory_bytes(self) -> int:
         """Largest memory of a segment, about."""
-        stream = self.stream
+        stream, prepare = self.stream, self.prepare
+        item = np.dtype(stream.dtype).itemsize
         longest = max(len(segment) for segment in self.segments) + self.sweep + 2 * self.margin
         longest = min(longest, stream.nsamp)
-        item = np.dtype(stream.dtype).itemsize
-        if self.prepare.mean is not None:
-            item += 4
+        weighted = stream.weighted or bool(self.clean)
+        # a segment as it is read: what the next shares with it is there twice for a moment
+        held = item * (2 if len(self.segments) > 1 else 1) + (8 if stream.weighted else 0)
+        held += 4 if prepare.mean is not None else 0
         if self.clean:
-            item += 20
-        if stream.weighted:
-            item += 16
-        elif self.prepare.masked is not None or self.prepare.mean is not None:
-            item *= 2
-        series = longest * _SERIES * 4 * (3 if stream.weighted else 1)
-        return (
-            (longest + min(longest, self.gulp)) * stream.nchan * (item + np.dtype(stream.dtype).itemsize)
-            + series
-            + _WORK_BYTES
-        )
+            held += 28
+        elif weighted:
+            held += 20  # reduced by the means, times the weights, and their squares
+        elif prepare.masked is not None or prepare.mean is not None or self.options.get("downsample"):
+            held += 4 if prepare.mean is not None or self.options.get("downsample") else item
+        gulp = min(longest, self.gulp) * item * (1 if stream.frugal else 2)
+        per_dm = delay_per_dm(stream.freqs, "top", stream.k_dm)
+        width_s = self.options.get("width_min_s") or stream.dt
+        trials = dm_trials(self.dm_min, self.dm_max, float(per_dm.max()), width_s).size
+        series = longest * min(trials, _SERIES) * 4 * (3 if weighted else 1)
+        series += min(longest * trials * 14, _TREE_BYTES)
+        tables = (min(trials, 4096) + 4096) * stream.nchan * 4
+        return (longest * held + gulp) * stream.nchan + series + tables + _WORK_BYTES
 
     def run(self, progress: Progress | None = None) -> Search:
         """Search all segments.
