@@ -228,6 +228,7 @@ def test_an_old_observation_needs_everything(obs):
         ({"geodel": 1}, {"geometric_delay": False}, "geometric delays", False, "--no-geometric-delay"),
         ({"digital_gains_applied": True}, {}, "digital gains", False, "the correlator applied them"),
         ({}, {"digital_gains": False}, "digital gains", False, "--no-digital-gains"),
+        ({"has_global_gains": True}, {}, "digital gains", True, "CHANGAIN, which has one for all"),
         ({"deripple": True}, {}, "coarse passband", False, "DERIPPLE=1"),
         ({}, {"passband_gains": "none"}, "coarse passband", False, "--passband-gains none"),
         ({"oversampled": True}, {}, "coarse passband", True, "OVERSAMP=1"),

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from conversion_twin import Choices, convert_slowly
 from conversions import NOTHING, UNFLAGGED, collect, read_with_mwalib
 from solution_files import add_calibdata, write_aocal, write_hyperdrive
@@ -268,6 +269,37 @@ def test_calibdata(mwax, tmp_path):
     )
     plan, _ = assert_as_twin(mwax.metafits, {"apply_solutions": path}, choices)
     assert any("(CALIBDATA, as asked)" in step.reason for step in plan.steps)
+
+
+def test_calibration_of_the_correlator(mwax, link_files, tmp_path):
+    """CALIBDEL: delays and gains of CALIBDATA are in the data already; they must not count twice."""
+    metafits = link_files(mwax, tmp_path / "obs")
+    with fits.open(metafits, mode="update") as hdus:
+        hdus[0].header["CALIBDEL"] = 1
+        hdus[0].header["SIGCHDEL"] = 1
+        hdus[0].header["CHANGAIN"] = "64,64"
+    meta, freq = facts(metafits)
+    assert (meta.calibration_applied, meta.signal_chain_applied, meta.has_global_gains) == (True, True, True)
+    ones = np.ones((meta.n_antennas, 2))
+    path = add_calibdata(
+        metafits, tmp_path / "with.metafits", 3 * ones, ones, 2 * np.ones((*ones.shape, len(freq)))
+    )
+    plain = collect(mwaconvert.open(metafits).plan())
+    plan = mwaconvert.open(metafits).plan(apply_solutions=path)
+    np.testing.assert_array_equal(collect(plan).vis, plain.vis)
+    (step,) = (s for s in plan.steps if s.name == "calibration solutions")
+    assert not step.applied
+    assert "the correlator applied delays and gains of CALIBDATA (CALIBDEL=1)" in step.reason
+    path = write_aocal(tmp_path / "x.bin", random_jones(1, 1, meta.n_antennas, freq.size))
+    plan = mwaconvert.open(metafits).plan(apply_solutions=path)
+    assert any(
+        "delays and gains (CALIBDEL=1) and the phases of the signal chains (SIGCHDEL=1): x.bin fits only"
+        in note
+        for note in plan.notes
+    )
+    assert not any(
+        "CALIBDEL" in note for note in mwaconvert.open(mwax.metafits).plan(apply_solutions=path).notes
+    )
 
 
 def test_phases_only(mwax, tmp_path):

@@ -95,6 +95,10 @@ def _applied(metadata: Metadata) -> dict[str, str]:
         "geometric delays": f"{GEODEL.get(metadata.geodel, 'unknown')} (GEODEL={metadata.geodel})",
         "cable delays": f"{CABLEDEL.get(metadata.cabledel, 'unknown')} (CABLEDEL={metadata.cabledel})",
         "digital gains": "divided out" if metadata.digital_gains_applied else "none",
+        "calibration": "delays and gains of CALIBDATA (CALIBDEL=1)"
+        if metadata.calibration_applied
+        else "none",
+        "signal chains": "phases taken out (SIGCHDEL=1)" if metadata.signal_chain_applied else "none",
         "coarse passband": "flattened (deripple)" if metadata.deripple else "none",
         "filter bank": "oversampled" if metadata.oversampled else "critically sampled",
     }

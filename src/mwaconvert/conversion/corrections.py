@@ -122,6 +122,8 @@ def _gains_step(metadata: Metadata, options: Options) -> Step:
     if not options.digital_gains:
         return Step(name, False, "skipped: --no-digital-gains")
     reason = "gains of the metafits"
+    if metadata.has_global_gains:
+        reason += ", those of each input; CHANGAIN, which has one for all inputs, is not used"
     gains = metadata.digital_gains
     dead = int((gains == 0).all(axis=2).sum())
     if dead:

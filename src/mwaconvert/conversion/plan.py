@@ -267,7 +267,7 @@ def _make_plan(
     steps = corrections.decide_corrections(meta, options)
     applied = {step.name: step.applied for step in steps}
     if solutions is not None:
-        notes += solution_choice.mismatches(solutions.solutions, applied)
+        notes += solution_choice.mismatches(solutions.solutions, meta, applied)
     van_vleck_samples, van_vleck_step = decide_van_vleck(observation, options)
     passband, _ = choose_passband(meta, options.passband_gains)
     freqs = np.concatenate([channels.fine_channel_frequencies_hz(meta, c) for c in coarse])

@@ -51,6 +51,13 @@ def load_calibration(
         solutions, found = _search(Path(options.calibrate), observation, coarse)
     else:
         return None, Step(STEP, False, "none given")
+    if meta.calibration_applied and solutions.kind == "CALIBDATA":
+        return None, Step(
+            STEP,
+            False,
+            f"skipped: the correlator applied delays and gains of CALIBDATA (CALIBDEL=1), so those of "
+            f"{solutions.path.name} would count twice",
+        )
     calibration = _fit(solutions, observation, options, coarse, notes)
     n_blocks, _, n_channels, _ = solutions.jones.shape
     reason = (
@@ -73,9 +80,21 @@ def say_gaps(step: Step, meta: Metadata, antennas: BoolArray, without: BoolArray
     return Step(step.name, step.applied, reason)
 
 
-def mismatches(solutions: Solutions, applied: dict[str, bool]) -> list[str]:
+def mismatches(solutions: Solutions, meta: Metadata, applied: dict[str, bool]) -> list[str]:
     """Sentences on corrections that the solutions were made with and this conversion is not, or the reverse."""
-    return [
+    done = [
+        what
+        for what, is_done in (
+            ("calibration delays and gains (CALIBDEL=1)", meta.calibration_applied),
+            ("the phases of the signal chains (SIGCHDEL=1)", meta.signal_chain_applied),
+        )
+        if is_done
+    ]
+    sentences = [
+        f"the correlator applied {' and '.join(done)}: {solutions.path.name} fits only if it was made from data "
+        "that went through the same"
+    ] * bool(done)
+    return sentences + [
         f"{solutions.path.name} was made from data {'with' if had else 'without'} {name} taken out, this "
         f"conversion {'leaves them in' if had else 'takes them out'}: the solutions may not fit"
         for name, had in solutions.assumes

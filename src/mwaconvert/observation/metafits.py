@@ -85,11 +85,14 @@ def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
         geodel=int(context.geometric_delays_applied),  # type: ignore[call-overload]
         cabledel=int(context.cable_delays_applied),  # type: ignore[call-overload]
         digital_gains_applied=context.digital_gains_applied,
+        has_global_gains=_card(path, "CHANGAIN") is not None,
+        calibration_applied=context.calibration_delays_and_gains_applied,
+        signal_chain_applied=context.signal_chain_corrections_applied,
         oversampled=context.oversampled,
         deripple=context.deripple_applied,
         mode=str(context.mode).rpartition(".")[2].upper(),
         creator=context.creator,
-        metafits_version=_version(path),
+        metafits_version=_card(path, "VERSION") or "",
         project=context.project_id,
         name=context.obs_name,
         calibrator=context.calibrator,
@@ -152,13 +155,13 @@ def _fatal_failure(path: str, mtime_ns: int, size: int) -> str | None:  # noqa: 
     return f"mwalib failed: {said[0] if said else f'signal {-done.returncode}'}"
 
 
-def _version(path: Path) -> str:
-    """The keyword VERSION, which mwalib does not hand on."""
+def _card(path: Path, key: str) -> str | None:
+    """The value of a keyword of the first header that mwalib does not hand on."""
     with path.open("rb") as file:
         while (card := file.read(80).decode("ascii", errors="replace")) and card.strip() != "END":
-            if card.startswith("VERSION ="):
+            if card.startswith(f"{key:<8}="):
                 return card[9:].partition("/")[0].strip(" '")
-    return ""
+    return None
 
 
 def _correlator(context: mwalib.MetafitsContext) -> Correlator:

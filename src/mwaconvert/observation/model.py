@@ -87,6 +87,12 @@ class Metadata:
     cabledel: int
     #: digital gains were already taken out by the correlator
     digital_gains_applied: bool
+    #: CHANGAIN: gains of the coarse channels for all inputs alike, which `digital_gains` know better
+    has_global_gains: bool
+    #: CALIBDEL: the correlator applied the delays and gains of CALIBDATA
+    calibration_applied: bool
+    #: SIGCHDEL: the correlator took out the phases of the signal chains
+    signal_chain_applied: bool
     oversampled: bool
     deripple: bool
     mode: str
