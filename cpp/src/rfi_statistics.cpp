@@ -98,10 +98,11 @@ MWACONVERT_INLINE void partition_row_of(const float* v, const uint64_t* excluded
   const typename V::Floats low = V::same(a), high = V::same(b);
   for (int64_t k = 0; k < n; k += kLanes) {
     const typename V::Floats x = V::load(v + k);
-    const uint32_t used = unset_bits(excluded, k, n), below = V::above(low, x) & used;
+    const typename V::Mask used = V::mask(unset_bits(excluded, k, n)),
+                           below = V::both(V::above(low, x), used);
     squares = V::add(squares, V::only(below, V::multiply(x, x)));
-    p.n_below += std::popcount(below);
-    p.n_inside += V::append(V::above(high, x) & used & ~below, x, inside + p.n_inside);
+    p.n_below += std::popcount(V::bits(below));
+    p.n_inside += V::append(V::without(V::both(V::above(high, x), used), below), x, inside + p.n_inside);
   }
   p.sum_below += sum_of_lanes<V>(squares);
 }
@@ -121,11 +122,11 @@ MWACONVERT_INLINE void partition_twice_of(const float* v, int64_t n, Bracket& fi
   const typename V::Floats low2 = V::same(two.low), high2 = V::same(two.high);
   for (int64_t k = 0; k < n; k += kLanes) {
     const typename V::Floats x = V::load(v + k);
-    const uint32_t below1 = V::above(low1, x), below2 = V::above(low2, x);
-    one.n_below += std::popcount(below1);
-    two.n_below += std::popcount(below2);
-    one.n_inside += V::append(V::above(high1, x) & ~below1, x, one.inside + one.n_inside);
-    two.n_inside += V::append(V::above(high2, x) & ~below2, x, two.inside + two.n_inside);
+    const typename V::Mask below1 = V::above(low1, x), below2 = V::above(low2, x);
+    one.n_below += std::popcount(V::bits(below1));
+    two.n_below += std::popcount(V::bits(below2));
+    one.n_inside += V::append(V::without(V::above(high1, x), below1), x, one.inside + one.n_inside);
+    two.n_inside += V::append(V::without(V::above(high2, x), below2), x, two.inside + two.n_inside);
   }
   first = one;
   second = two;
@@ -139,7 +140,7 @@ MWACONVERT_INLINE double clipped_variance_of(const float* v, int64_t n, int64_t 
   typename V::Floats sum = V::same(0.0f), squares = V::same(0.0f);
   for (int64_t k = 0; k < n; k += kLanes) {
     const typename V::Floats x = V::load(v + k);
-    const uint32_t there = V::above(x, V::same(-kInfinity));
+    const typename V::Mask there = V::above(x, V::same(-kInfinity));
     const typename V::Floats d = V::only(there, V::subtract(V::clip(x, least, most), centre));
     sum = V::add(sum, d);
     squares = V::add(squares, V::multiply(d, d));
@@ -153,7 +154,8 @@ template <typename V>
 MWACONVERT_INLINE double add_squares_of(const float* v, const uint64_t* flags, int64_t n, float* columns) {
   typename V::Floats s = V::same(0.0f);
   for (int64_t k = 0; k < n; k += kLanes) {
-    const typename V::Floats x = V::load(v + k), q = V::only(unset_bits(flags, k, n), V::multiply(x, x));
+    const typename V::Floats x = V::load(v + k),
+                             q = V::only(V::mask(unset_bits(flags, k, n)), V::multiply(x, x));
     V::store(columns + k, V::add(V::load(columns + k), q));
     s = V::add(s, q);
   }
@@ -167,7 +169,7 @@ MWACONVERT_INLINE void take_sixteen_of(const float* const* rows, const uint64_t*
                                        int32_t* counts) {
   typename V::Ints count = V::load(counts);
   for (int64_t r = 0; r < n_rows; ++r) {
-    const uint32_t used = unset_bits(excluded[r], column, n_columns);
+    const typename V::Mask used = V::mask(unset_bits(excluded[r], column, n_columns));
     count = V::increase(count, used);
     V::store(reinterpret_cast<float*>(out[r].line),
              V::choose(used, V::load(rows[r] + column), V::same(kNan)));

@@ -19,15 +19,17 @@ MWACONVERT_INLINE void store_four(int32_t* p, i4 v) {
 template <typename V>
 MWACONVERT_INLINE uint32_t to_sixteens_of(const float* const* rows, int64_t n_rows, uint32_t lanes,
                                           float limit, float scale, Sixteen* out, uint16_t* above) {
-  uint32_t any = 0;
+  const typename V::Mask there = V::mask(lanes);
+  typename V::Mask any = V::none();
   for (int64_t r = 0; r < n_rows; ++r) {
     const typename V::Floats x = V::load(rows[r]);
-    const uint32_t high = V::above(V::size(x), V::same(limit)) & lanes;
-    V::store(out[r].line, V::only(lanes & ~high, V::to_ints(V::multiply(x, V::same(scale)))));
-    above[r] = static_cast<uint16_t>(high);
-    any |= high;
+    const typename V::Mask high = V::both(V::above(V::size(x), V::same(limit)), there);
+    const typename V::Ints sample = V::to_ints(V::multiply(x, V::same(scale)));
+    V::store(out[r].line, V::only(V::without(there, high), sample));
+    above[r] = static_cast<uint16_t>(V::bits(high));
+    any = V::either(any, high);
   }
-  return any;
+  return V::bits(any);
 }
 
 template <typename V>
@@ -48,27 +50,31 @@ template <typename V>
 MWACONVERT_INLINE WindowHits find_windows_of(const Sixteen* sample, const uint16_t* flags, int64_t begin,
                                              int64_t end, int64_t length, const WindowLevels& levels,
                                              uint16_t* hit) {
+  const auto unflagged = [&](int64_t i) __attribute__((always_inline)) {
+    return V::mask(~static_cast<uint32_t>(flags[i]));
+  };
   typename V::Ints sum = V::zero(), count = V::zero();
   for (int64_t i = begin; i < begin + length - 1; ++i) {
     sum = V::add(sum, V::load(sample[i].line));
-    count = V::increase(count, ~static_cast<uint32_t>(flags[i]));
+    count = V::increase(count, unflagged(i));
   }
   const typename V::Floats level = V::same(levels.level), next = V::same(levels.next),
                            lowest = V::same(levels.lowest);
-  uint32_t over = 0, over_next = 0, over_lowest = 0;
+  uint32_t over = 0;
+  typename V::Mask over_next = V::none(), over_lowest = V::none();
   for (int64_t i = begin; i < end; ++i) {
     sum = V::add(sum, V::load(sample[i + length - 1].line));
-    count = V::increase(count, ~static_cast<uint32_t>(flags[i + length - 1]));
+    count = V::increase(count, unflagged(i + length - 1));
     const typename V::Floats size = V::to_floats(V::size(sum)), n = V::to_floats(count);
-    const uint32_t here = V::above(size, V::multiply(n, level));
-    over_next |= V::above(size, V::multiply(n, next));
-    over_lowest |= V::above(size, V::multiply(n, lowest));
+    const uint32_t here = V::bits(V::above(size, V::multiply(n, level)));
+    over_next = V::either(over_next, V::above(size, V::multiply(n, next)));
+    over_lowest = V::either(over_lowest, V::above(size, V::multiply(n, lowest)));
     hit[i] = static_cast<uint16_t>(here);
     over |= here;
     sum = V::subtract(sum, V::load(sample[i].line));
-    count = V::decrease(count, ~static_cast<uint32_t>(flags[i]));
+    count = V::decrease(count, unflagged(i));
   }
-  return {over != 0, over_next != 0, over_lowest != 0};
+  return {over != 0, V::bits(over_next) != 0, V::bits(over_lowest) != 0};
 }
 
 MWACONVERT_TWICE(uint32_t, to_sixteens_here, to_sixteens_of,
