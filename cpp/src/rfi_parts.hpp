@@ -71,8 +71,8 @@ struct RfiImage {
 
 // ---- statistics (rfi_statistics.cpp) ----
 
-// The k-th smallest of n values, k from 0. Reads up to the padded length.
-float select_kth(const float* values, int64_t n, int64_t k);
+// The k-th smallest of n values, k from 0. Whole vectors are read; work: room for n, padded.
+float select_kth(const float* values, int64_t n, int64_t k, float* work);
 
 class RfiStatistics {
  public:
@@ -97,13 +97,12 @@ class RfiStatistics {
  private:
   int64_t take_columns(const RfiLayout& layout, RfiImage x, const BitTable& excluded);
   void percentiles(const float* values, int64_t length, int64_t n, float& low, float& high);
-  bool has_outlier(double threshold);
+  double median_of_sample();
 
-  std::vector<float> sample_, bracket_, columns_, factor_;
-  std::vector<int32_t> column_used_;
+  std::vector<float> sample_, bracket_, work_, columns_, factor_;
+  std::vector<int32_t> column_used_, index_;
   std::vector<double> column_sums_;
   std::vector<float> column_part_, column_count_;
-  std::vector<std::pair<float, int32_t>> sorted_;
   std::vector<int32_t> outliers_;
 };
 

@@ -11,78 +11,8 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr int64_t kSample = 2000;    // values that bracket a percentile,
+constexpr int64_t kSample = 1000;    // values that bracket a percentile,
 constexpr int64_t kSampleRows = 32;  // out of so many rows
-
-MWACONVERT_CLONES
-int64_t count_below(const float* v, int64_t n, float limit) {
-  i16 count = all(0);
-  int64_t k = 0;
-  for (; k + kLanes <= n; k += kLanes) count = count - (load16(v + k) < all(limit));
-  int64_t total = sum(count);
-  for (; k < n; ++k) total += v[k] < limit;
-  return total;
-}
-
-MWACONVERT_CLONES
-void extremes(const float* v, int64_t n, float& low, float& high) {
-  f16 least = all(v[0]), most = all(v[0]);
-  int64_t k = 0;
-  for (; k + kLanes <= n; k += kLanes) {
-    least = smaller(load16(v + k), least);
-    most = larger(load16(v + k), most);
-  }
-  low = high = v[0];
-  for (int l = 0; l < 8; ++l) {
-    low = std::min({low, least.a[l], least.b[l]});
-    high = std::max({high, most.a[l], most.b[l]});
-  }
-  for (; k < n; ++k) {
-    low = std::min(low, v[k]);
-    high = std::max(high, v[k]);
-  }
-}
-
-constexpr int64_t kChunk = 256;
-
-// Appends those of n <= kChunk values that lie in [a, b) to out, which holds n_out.
-MWACONVERT_INLINE int64_t append_inside(const float* v, int64_t n, float a, float b, float* out,
-                                        int64_t n_out) {
-  alignas(64) uint8_t hit[kChunk];
-  for (int64_t k = 0; k < n; ++k) hit[k] = static_cast<uint8_t>(-((v[k] >= a) & (v[k] < b)));
-  if (n < kChunk) std::memset(hit + n, 0, std::min<int64_t>(64, kChunk - n));
-  for (int64_t k = 0; k < n; k += 64) {
-    uint64_t bits = 0;
-    for (int64_t part = 0; part < 4; ++part) {
-      bytes16 some;
-      std::memcpy(&some, hit + k + 16 * part, 16);
-      bits |= static_cast<uint64_t>(bits_of(some)) << 16 * part;
-    }
-    for (; bits; bits &= bits - 1) out[n_out++] = v[k + std::countr_zero(bits)];
-  }
-  return n_out;
-}
-
-MWACONVERT_CLONES
-int64_t take_inside(const float* v, int64_t n, float a, float b, float* out) {
-  int64_t n_out = 0;
-  for (int64_t k = 0; k < n; k += kChunk)
-    n_out = append_inside(v + k, std::min(kChunk, n - k), a, b, out, n_out);
-  return n_out;
-}
-
-// Order-preserving integers, for halving a range of floats whatever its size.
-int64_t float_rank(float v) {
-  int32_t bits;
-  std::memcpy(&bits, &v, 4);
-  return bits < 0 ? -static_cast<int64_t>(bits & 0x7fffffff) : bits;
-}
-float float_of_rank(int64_t rank) {
-  const uint32_t bits = rank < 0 ? 0x80000000u | static_cast<uint32_t>(-rank) : static_cast<uint32_t>(rank);
-  float v;
-  std::memcpy(&v, &bits, 4);
-  return v;
-}
 
 struct Partition {
   int64_t n_below = 0, n_inside = 0;
@@ -193,45 +123,43 @@ MWACONVERT_TWICE(void, take_sixteen, take_sixteen_of,
                   int64_t n_columns, Sixteen* out, int32_t* counts),
                  (rows, excluded, n_rows, column, n_columns, out, counts))
 
+// Sum of the squares of values drawn in to q.
+MWACONVERT_CLONES
+double clipped_squares(const float* v, int64_t n, float q) {
+  f16 squares = all(0.0f);
+  for (int64_t k = 0; k < n; k += kLanes) {
+    const f16 x = smaller(load16(v + k), all(q));
+    squares = squares + or_zero(first_lanes(n - k), x * x);
+  }
+  return sum(squares);
+}
+
+// Sum of squares of the distances from the median, and the largest.
+MWACONVERT_CLONES
+void distances(const float* v, int64_t n, double median, double& squares, double& largest) {
+  constexpr int64_t kParts = 16;
+  double sum[kParts] = {}, most[kParts] = {};
+  int64_t k = 0;
+  const auto take = [&](int64_t part) __attribute__((always_inline)) {
+    const double d = std::abs(v[k + part] - median);
+    sum[part] += d * d;
+    most[part] = most[part] < d ? d : most[part];
+  };
+  for (; k + kParts <= n; k += kParts)
+    for (int64_t part = 0; part < kParts; ++part) take(part);
+  for (int64_t part = 0; part < n - k; ++part) take(part);
+  for (int64_t part = 0; part < kParts; ++part) {
+    squares += sum[part];
+    largest = std::max(largest, most[part]);
+  }
+}
+
 MWACONVERT_CLONES
 void scale(const float* factor, int64_t n, float* v) {
   for (int64_t k = 0; k < n; ++k) v[k] *= factor[k];
 }
 
 }  // namespace
-
-float select_kth(const float* v, int64_t n, int64_t k) {
-  // values < low: n_low of them, <= k; values < high: n_high, > k
-  float low, high;
-  extremes(v, n, low, high);
-  high = std::nextafter(high, kInfinity);
-  int64_t n_low = 0, n_high = n;
-  for (int round = 0; n_high - n_low > 48; ++round) {
-    const int64_t a = float_rank(low), b = float_rank(high);
-    if (b - a <= 1) return low;
-    float middle;
-    if (round % 3 == 2) {
-      middle = float_of_rank(a + (b - a) / 2);
-    } else {
-      // aim a little to the side that leaves k in the smaller part
-      const double aim = (k + 0.5 - n_low) / (n_high - n_low);
-      middle = static_cast<float>(low + (static_cast<double>(high) - low) * aim);
-      if (!(middle > low && middle < high)) middle = float_of_rank(a + (b - a) / 2);
-    }
-    const int64_t below = count_below(v, n, middle);
-    if (below <= k) {
-      low = middle;
-      n_low = below;
-    } else {
-      high = middle;
-      n_high = below;
-    }
-  }
-  float rest[48];
-  const int64_t n_rest = take_inside(v, n, low, high, rest);
-  std::nth_element(rest, rest + (k - n_low), rest + n_rest);
-  return rest[k - n_low];
-}
 
 double RfiStatistics::mode(const RfiLayout& layout, RfiImage x, const BitTable& excluded) {
   const int64_t n = layout.n_good;
@@ -258,22 +186,20 @@ double RfiStatistics::mode(const RfiLayout& layout, RfiImage x, const BitTable& 
   }
   const int64_t n_sample = static_cast<int64_t>(sample_.size());
   const int64_t wanted = static_cast<int64_t>(0.9 * total);
+  sample_.resize(n_sample + kLanes);  // whole vectors are read
   bracket_.resize(total + kLanes);
+  work_.resize(std::max(total, n_sample) + kLanes);
   for (double margin = n_sample > 0 ? 3 * std::sqrt(0.09 / n_sample) : 1;; margin *= 4) {
     const int64_t below = static_cast<int64_t>((0.9 - margin) * n_sample);
     const int64_t above = static_cast<int64_t>((0.9 + margin) * n_sample) + 1;
-    const float a = below > 0 ? select_kth(sample_.data(), n_sample, below) : -kInfinity;
-    const float b = above < n_sample ? select_kth(sample_.data(), n_sample, above) : kInfinity;
+    const float a = below > 0 ? select_kth(sample_.data(), n_sample, below, work_.data()) : -kInfinity;
+    const float b = above < n_sample ? select_kth(sample_.data(), n_sample, above, work_.data()) : kInfinity;
     Partition p;
     for (int32_t t : layout.time) partition_row(x.row(t), excluded.row(t), n, a, b, bracket_.data(), p);
     const bool all = a == -kInfinity && b == kInfinity;
     if (!all && (wanted < p.n_below || wanted >= p.n_below + p.n_inside)) continue;
-    const float q = select_kth(bracket_.data(), p.n_inside, wanted - p.n_below);
-    double sum = p.sum_below;
-    for (int64_t k = 0; k < p.n_inside; ++k) {
-      const double v = std::min(bracket_[k], q);
-      sum += v * v;
-    }
+    const float q = select_kth(bracket_.data(), p.n_inside, wanted - p.n_below, work_.data());
+    double sum = p.sum_below + clipped_squares(bracket_.data(), p.n_inside, q);
     sum += static_cast<double>(total - p.n_below - p.n_inside) * q * q;
     return 1.0541 * std::sqrt(sum / (2.0 * total));
   }
@@ -332,17 +258,16 @@ void RfiStatistics::percentiles(const float* values, int64_t length, int64_t n, 
   const float margin = static_cast<float>(0.6 * (high - low) / std::sqrt(0.1 * n));  // 3 or 4 standard errors
   bracket_.resize(length + kLanes);
   sample_.resize(length + kLanes);
+  work_.resize(length + kLanes);
   Bracket lower{low - margin, low + margin, 0, 0, bracket_.data()};
   Bracket upper{high - margin, high + margin, 0, 0, sample_.data()};
   partition_twice(values, length, lower, upper);
   const auto select = [&](const Bracket& near, int64_t k) {
     const int64_t rest = k - near.n_below;
-    if (rest >= 0 && rest < near.n_inside) {
-      std::nth_element(near.inside, near.inside + rest, near.inside + near.n_inside);
-      return near.inside[rest];
-    }
+    if (rest >= 0 && rest < near.n_inside)
+      return select_kth(near.inside, near.n_inside, rest, work_.data());
     std::copy_if(values, values + length, near.inside, [](float v) { return v == v; });
-    return select_kth(near.inside, n, k);
+    return select_kth(near.inside, n, k, work_.data());
   };
   low = select(lower, tail);
   high = select(upper, n - 1 - tail);
@@ -380,49 +305,43 @@ const std::vector<int32_t>& RfiStatistics::outliers(const std::vector<float>& va
                                                     bool moving) {
   outliers_.clear();
   sample_.clear();
-  for (float v : values)
-    if (!std::isnan(v)) sample_.push_back(v);
-  if (sample_.empty() || !has_outlier(threshold)) return outliers_;
-
-  sorted_.clear();
+  index_.clear();
   for (size_t k = 0; k < values.size(); ++k)
-    if (!std::isnan(values[k])) sorted_.emplace_back(values[k], static_cast<int32_t>(k));
-  std::sort(sorted_.begin(), sorted_.end());
-  // outliers are taken from both ends: what is left is [low, high)
-  size_t low = 0, high = sorted_.size();
-  double median = 0;
-  for (bool first = true; low < high; first = false) {
-    const size_t n = high - low, middle = low + n / 2;
-    if (first || moving)
-      median = n % 2 ? sorted_[middle].first
-                     : 0.5 * (static_cast<double>(sorted_[middle - 1].first) + sorted_[middle].first);
-    double variance = 0;
-    for (size_t k = low; k < high; ++k) {
-      const double d = sorted_[k].first - median;
-      variance += d * d;
+    if (!std::isnan(values[k])) {
+      sample_.push_back(values[k]);
+      index_.push_back(static_cast<int32_t>(k));
     }
-    const double limit = threshold * std::sqrt(variance / n);
-    for (; low < high && median - sorted_[low].first > limit; ++low) outliers_.push_back(sorted_[low].second);
-    for (; low < high && sorted_[high - 1].first - median > limit; --high)
-      outliers_.push_back(sorted_[high - 1].second);
-    if (high - low == n) break;
+  double median = 0;
+  for (bool first = true; !sample_.empty(); first = false) {
+    if (first || moving) median = median_of_sample();
+    const int64_t n = static_cast<int64_t>(sample_.size());
+    double variance = 0, furthest = 0;
+    distances(sample_.data(), n, median, variance, furthest);
+    const double limit = threshold * std::sqrt(variance / static_cast<double>(n));
+    if (!(furthest > limit)) break;
+    size_t kept = 0;
+    for (size_t k = 0; k < sample_.size(); ++k) {
+      if (std::abs(sample_[k] - median) > limit) {
+        outliers_.push_back(index_[k]);
+      } else {
+        sample_[kept] = sample_[k];
+        index_[kept++] = index_[k];
+      }
+    }
+    sample_.resize(kept);
+    index_.resize(kept);
   }
   return outliers_;
 }
 
-// Whether one of sample_ could be further than threshold from the median; mostly none is, and sorting is
-// slow.
-bool RfiStatistics::has_outlier(double threshold) {
-  const auto middle = sample_.begin() + sample_.size() / 2;
-  std::nth_element(sample_.begin(), middle, sample_.end());
-  double median = *middle, variance = 0, furthest = 0;
-  if (sample_.size() % 2 == 0) median = 0.5 * (median + *std::max_element(sample_.begin(), middle));
-  for (float v : sample_) {
-    const double d = v - median;
-    variance += d * d;
-    furthest = std::max(furthest, std::abs(d));
-  }
-  return furthest > 0.999 * threshold * std::sqrt(variance / sample_.size());
+double RfiStatistics::median_of_sample() {
+  const int64_t n = static_cast<int64_t>(sample_.size());
+  sample_.reserve(n + kLanes);  // whole vectors are read
+  work_.resize(n + kLanes);
+  const auto select = [&](int64_t k) {
+    return static_cast<double>(select_kth(sample_.data(), n, k, work_.data()));
+  };
+  return n % 2 ? select(n / 2) : 0.5 * (select(n / 2 - 1) + select(n / 2));
 }
 
 }  // namespace mwaconvert

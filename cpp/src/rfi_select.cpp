@@ -1,0 +1,101 @@
+// The k-th smallest of some values, in vectors: whatever is left shrinks by a factor of a few with each pass
+// (Floyd and Rivest 1975, Comm. ACM 18, 165).
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "rfi_lanes.hpp"
+#include "rfi_parts.hpp"
+
+namespace mwaconvert {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr int64_t kFew = 128;
+
+// Of n <= kFew values: pivots, each of which parts what is left.
+template <typename V>
+MWACONVERT_INLINE float select_few_of(const float* v, int64_t n, int64_t k) {
+  constexpr int64_t kVectors = kFew / kLanes;
+  uint16_t left[kVectors], below[kVectors], above[kVectors];
+  const int64_t n_vectors = (n + kLanes - 1) / kLanes;
+  std::fill_n(left, n_vectors, 0xffff);
+  if (n % kLanes) left[n_vectors - 1] = static_cast<uint16_t>((1 << n % kLanes) - 1);
+  for (int64_t n_left = n;;) {
+    int64_t first = 0;
+    while (left[first] == 0) ++first;
+    const float pivot = v[first * kLanes + std::countr_zero(static_cast<uint32_t>(left[first]))];
+    int64_t n_below = 0, n_above = 0;
+    for (int64_t j = 0; j < n_vectors; ++j) {
+      const typename V::Floats x = V::load(v + j * kLanes);
+      const uint32_t lower = V::bits(V::above(V::same(pivot), x)) & left[j];
+      const uint32_t higher = V::bits(V::above(x, V::same(pivot))) & left[j];
+      below[j] = static_cast<uint16_t>(lower);
+      above[j] = static_cast<uint16_t>(higher);
+      n_below += std::popcount(lower);
+      n_above += std::popcount(higher);
+    }
+    const int64_t up_to_pivot = n_left - n_above;
+    if (k >= n_below && k < up_to_pivot) return pivot;
+    if (k < n_below) {
+      std::copy_n(below, n_vectors, left);
+      n_left = n_below;
+    } else {
+      std::copy_n(above, n_vectors, left);
+      n_left = n_above;
+      k -= up_to_pivot;
+    }
+  }
+}
+
+// Copies those of n values that lie in [low, high]; returns the number of values below low. out may be v.
+template <typename V>
+MWACONVERT_INLINE int64_t take_between_of(const float* v, int64_t n, float low, float high, float* out,
+                                          int64_t& n_taken) {
+  int64_t n_below = 0, n_out = 0;
+  for (int64_t k = 0; k < n; k += kLanes) {
+    const uint32_t inside = n - k >= kLanes ? 0xffff : (1u << (n - k)) - 1;
+    const typename V::Floats x = V::load(v + k);
+    const typename V::Mask there = V::mask(inside), below = V::both(V::above(V::same(low), x), there);
+    n_below += std::popcount(V::bits(below));
+    n_out += V::append(V::without(V::without(there, below), V::above(x, V::same(high))), x, out + n_out);
+  }
+  n_taken = n_out;
+  return n_below;
+}
+
+MWACONVERT_TWICE(float, select_few, select_few_of, (const float* v, int64_t n, int64_t k), (v, n, k))
+MWACONVERT_TWICE(int64_t, take_between, take_between_of,
+                 (const float* v, int64_t n, float low, float high, float* out, int64_t& n_taken),
+                 (v, n, low, high, out, n_taken))
+
+}  // namespace
+
+float select_kth(const float* v, int64_t n, int64_t k, float* work) {
+  const float* rest = v;
+  for (int64_t n_rest = n, k_rest = k; n_rest > 0;) {
+    if (n_rest <= kFew) return select_few(rest, n_rest, k_rest);
+    // two values of a sample, between which it lies almost certainly
+    float sample[kFew];
+    const int64_t step = (n_rest + kFew - 1) / kFew, n_sample = (n_rest + step - 1) / step;
+    for (int64_t j = 0; j < n_sample; ++j) sample[j] = rest[j * step];
+    const double share = (static_cast<double>(k_rest) + 0.5) / static_cast<double>(n_rest);
+    const double place = share * static_cast<double>(n_sample);
+    const double margin = 2.5 * std::sqrt(place * (1 - share)) + 1;
+    const int64_t below = static_cast<int64_t>(std::floor(place - margin));
+    const int64_t above = static_cast<int64_t>(std::ceil(place + margin));
+    const float low = below >= 0 ? select_few(sample, n_sample, below) : -kInfinity;
+    const float high = above < n_sample ? select_few(sample, n_sample, above) : kInfinity;
+    int64_t n_taken;
+    const int64_t n_below = take_between(rest, n_rest, low, high, work, n_taken);
+    if (k_rest < n_below || k_rest >= n_below + n_taken || n_taken == n_rest) break;
+    rest = work;
+    n_rest = n_taken;
+    k_rest -= n_below;
+  }
+  std::copy_n(v, n, work);
+  std::nth_element(work, work + k, work + n);
+  return work[k];
+}
+
+}  // namespace mwaconvert
