@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "mwaconvert/simd.hpp"
+#include "rfi_lanes.hpp"
 #include "rfi_parts.hpp"
 
 namespace mwaconvert {
@@ -20,38 +20,49 @@ void add(const float* v, int64_t n, bool first, float* sum) {
 }
 
 // out[k] = sum of kernel[|j|] in[k + j]; in: kernel.size() - 1 and more zeros on either side.
-MWACONVERT_CLONES
-void smooth_row(const float* in, int64_t n, const float* kernel, int64_t n_kernel, float* out) {
+template <typename V>
+MWACONVERT_INLINE void smooth_row_of(const float* in, int64_t n, const float* kernel, int64_t n_kernel,
+                                     float* out) {
   for (int64_t k = 0; k < n; k += kLanes) {
-    f16 s = load16(in + k) * all(kernel[0]);
-    for (int64_t j = 1; j < n_kernel; ++j) s = s + (load16(in + k - j) + load16(in + k + j)) * all(kernel[j]);
-    store16(out + k, s);
+    typename V::Floats s = V::multiply(V::load(in + k), V::same(kernel[0]));
+    for (int64_t j = 1; j < n_kernel; ++j)
+      s = V::add(s, V::multiply(V::add(V::load(in + k - j), V::load(in + k + j)), V::same(kernel[j])));
+    V::store(out + k, s);
   }
 }
 
 // The same across rows for row t, then the quotient of the two: 0 where there is no weight.
-MWACONVERT_CLONES
-void smooth_column(const float* sum, const float* weight, int64_t stride, int64_t t, int64_t n_rows,
-                   int64_t n, const float* kernel, int64_t n_kernel, float* out) {
+template <typename V>
+MWACONVERT_INLINE void smooth_column_of(const float* sum, const float* weight, int64_t stride, int64_t t,
+                                        int64_t n_rows, int64_t n, const float* kernel, int64_t n_kernel,
+                                        float* out) {
   const int64_t above = std::min(n_kernel - 1, t), below = std::min(n_kernel - 1, n_rows - 1 - t);
-  for (int64_t k = 0; k < n; k += kLanes) {
-    const float *s = sum + t * stride + k, *w = weight + t * stride + k;
-    f16 total = load16(s) * all(kernel[0]), total_weight = load16(w) * all(kernel[0]);
-    const int64_t both = std::min(above, below);
+  const int64_t both = std::min(above, below), side = above > below ? -stride : stride;
+  const auto smooth = [&](const float* v) __attribute__((always_inline)) {
+    typename V::Floats s = V::multiply(V::load(v), V::same(kernel[0]));
     int64_t j = 1;
-    for (; j <= both; ++j) {
-      total = total + (load16(s - j * stride) + load16(s + j * stride)) * all(kernel[j]);
-      total_weight = total_weight + (load16(w - j * stride) + load16(w + j * stride)) * all(kernel[j]);
-    }
-    const int64_t side = above > below ? -stride : stride;
-    for (; j <= std::max(above, below); ++j) {
-      total = total + load16(s + j * side) * all(kernel[j]);
-      total_weight = total_weight + load16(w + j * side) * all(kernel[j]);
-    }
-    const i16 there = all(0.0f) < total_weight;
-    store16(out + k, or_zero(there, total / select(there, total_weight, all(1.0f))));
+    for (; j <= both; ++j)
+      s = V::add(s,
+                 V::multiply(V::add(V::load(v - j * stride), V::load(v + j * stride)), V::same(kernel[j])));
+    for (; j <= std::max(above, below); ++j)
+      s = V::add(s, V::multiply(V::load(v + j * side), V::same(kernel[j])));
+    return s;
+  };
+  for (int64_t k = 0; k < n; k += kLanes) {
+    const typename V::Floats total = smooth(sum + t * stride + k),
+                             total_weight = smooth(weight + t * stride + k);
+    const typename V::Mask there = V::above(total_weight, V::same(0.0f));
+    V::store(out + k, V::only(there, V::divide(total, V::choose(there, total_weight, V::same(1.0f)))));
   }
 }
+
+MWACONVERT_TWICE(void, smooth_row, smooth_row_of,
+                 (const float* in, int64_t n, const float* kernel, int64_t n_kernel, float* out),
+                 (in, n, kernel, n_kernel, out))
+MWACONVERT_TWICE(void, smooth_column, smooth_column_of,
+                 (const float* sum, const float* weight, int64_t stride, int64_t t, int64_t n_rows, int64_t n,
+                  const float* kernel, int64_t n_kernel, float* out),
+                 (sum, weight, stride, t, n_rows, n, kernel, n_kernel, out))
 
 MWACONVERT_CLONES
 void spread(const float* blocks, const int32_t* block_of_column, int64_t n, float* row) {
@@ -99,14 +110,22 @@ void RfiBackground::add_row(const float* amplitude, int64_t t, int64_t n_time, i
   }
 }
 
+void RfiBackground::find_used(const RfiLayout& layout, const BitTable& excluded) {
+  std::fill(used_.begin(), used_.end(), 1);
+  block_bits_.resize(excluded.words());
+  for (int64_t b = 0; b < n_time_; ++b) {
+    std::fill(block_bits_.begin(), block_bits_.end(), 0);
+    for (int64_t t = b * step_time_; t < std::min((b + 1) * step_time_, layout.n_time); ++t)
+      for (int64_t w = 0; w < excluded.words(); ++w) block_bits_[w] |= excluded.row(t)[w];
+    uint8_t* used = &used_[b * n_chan_];
+    for_each_bit(block_bits_.data(), excluded.words(), [&](int64_t k) { used[block_of_column_[k]] = 0; });
+  }
+}
+
 void RfiBackground::subtract(const RfiLayout& layout, const float* means, const BitTable& excluded,
                              RfiImage amplitude, RfiImage residual) {
   const int64_t n_kernel = static_cast<int64_t>(kernel_chan_.size());
-  std::fill(used_.begin(), used_.end(), 1);
-  for (int64_t t = 0; t < layout.n_time; ++t) {
-    uint8_t* used = &used_[t / step_time_ * n_chan_];
-    for_each_bit(excluded.row(t), excluded.words(), [&](int64_t k) { used[block_of_column_[k]] = 0; });
-  }
+  find_used(layout, excluded);
   float* in = padded_.data() + n_kernel;
   for (int64_t b = 0; b < n_time_; ++b) {
     const uint8_t* used = &used_[b * n_chan_];

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "mwaconvert/parallel.hpp"
-#include "mwaconvert/simd.hpp"
+#include "rfi_lanes.hpp"
 #include "rfi_parts.hpp"
 
 namespace mwaconvert {
@@ -25,20 +25,26 @@ bool copy_finite(const float* in, int64_t n, float* out) {
   return bad == 0;
 }
 
-MWACONVERT_CLONES
-void pick(const float* in, const int32_t* index, int64_t n, float* out) {
-  for (int64_t k = 0; k < n; ++k) out[k] = in[index[k]];
+// Sum of the squares of x + y where the cell is clear, and their number.
+template <typename V>
+MWACONVERT_INLINE double sum_of_clear_squares_of(const float* x, const float* y, const uint8_t* cells,
+                                                 int64_t n, int64_t& n_clear) {
+  typename V::Floats s = V::same(0.0f);
+  for (int64_t k = 0; k < n; k += kLanes) {
+    bytes16 cell;
+    std::memcpy(&cell, cells + k, sizeof cell);
+    const uint32_t inside = n - k >= kLanes ? 0xffff : (1u << (n - k)) - 1;
+    const uint32_t clear = bits_of(reinterpret_cast<bytes16>(cell == bytes16{} + uint8_t{kClear})) & inside;
+    const typename V::Floats v = V::add(V::load(x + k), V::load(y + k));
+    s = V::add(s, V::only(V::mask(clear), V::multiply(v, v)));
+    n_clear += std::popcount(clear);
+  }
+  return sum_of_lanes<V>(s);
 }
 
-MWACONVERT_CLONES
-double sum_of_squares(const float* v, int64_t n) {
-  f16 s = all(0.0f);
-  for (int64_t k = 0; k < n; k += kLanes) {
-    const f16 x = load16(v + k);
-    s = s + or_zero(first_lanes(n - k), x * x);
-  }
-  return sum(s);
-}
+MWACONVERT_TWICE(double, sum_of_clear_squares, sum_of_clear_squares_of,
+                 (const float* x, const float* y, const uint8_t* cells, int64_t n, int64_t& n_clear),
+                 (x, y, cells, n, n_clear))
 
 // The steps on the image of one polarisation. One of these for each thread; memory is kept between baselines.
 class ImageFlagger {
@@ -78,8 +84,7 @@ class ImageFlagger {
     const BitTable& found = sum_threshold_.rows;
     statistics_.rms(layout, x, found);
     excluded_ = layout.missing_in_time;
-    for (int64_t t = 0; t < layout.n_time; ++t)
-      for (int64_t w = 0; w < found.words(); ++w) excluded_.row(t)[w] |= found.row(t)[w];
+    excluded_.add(found);
     for (int32_t t : statistics_.outliers(statistics_.of_time, p_.timestep_rms, false))
       for (int64_t k = 0; k < layout.n_chan; ++k) excluded_.set(t, k);
     for (int32_t k : statistics_.outliers(statistics_.of_column, channel_threshold, true))
@@ -114,19 +119,17 @@ class BaselineFlagger {
       layout = &own_layout_;
       load(amplitude, own_layout_);
     }
-    cells_.assign(layout->n_time * layout->stride, kClear);
-    for (int64_t t = 0; t < layout->n_time; ++t)
-      for_each_bit(layout->missing_in_time.row(t), layout->missing_in_time.words(),
-                   [&](int64_t k) { cell(*layout, t, k) = kMissingCell; });
+    found_.reset(layout->n_time, layout->n_chan);
     for (int p = 0; p < kProducts; ++p) {
       image_.run(*layout, background_, means_[p].data(), planes_[p]);
-      const BitTable& found = image_.found();
-      for (int64_t t = 0; t < layout->n_time; ++t)
-        for_each_bit(found.row(t), found.words(), [&](int64_t k) {
-          uint8_t& flag = cell(*layout, t, k);
-          if (flag == kClear) flag = kFound;
-        });
+      found_.add(image_.found());
     }
+    cells_ = layout->cells;
+    for (int64_t t = 0; t < layout->n_time; ++t)
+      for_each_bit(found_.row(t), found_.words(), [&](int64_t k) {
+        uint8_t& cell = cells_[t * layout->stride + layout->channel[k]];
+        if (cell == kClear) cell = kFound;
+      });
     rank_.run(cells_.data(), layout->n_time, layout->n_chan, layout->stride, p_.rank_time, p_.rank_freq,
               p_.rank_missing);
     reject_timesteps(*layout);
@@ -138,10 +141,6 @@ class BaselineFlagger {
 
  private:
   RfiImage plane(const RfiLayout& layout, int p) { return {planes_[p].data(), layout.stride}; }
-  uint8_t& cell(const RfiLayout& layout, int64_t t, int64_t column) {
-    return cells_[t * layout.stride + layout.channel[column]];
-  }
-
   // Amplitudes and block means of all products. False if a value is not finite.
   bool load(View<const float, 3> amplitude, const RfiLayout& layout) {
     background_.prepare(layout, p_);
@@ -156,7 +155,7 @@ class BaselineFlagger {
       for (int p = 0; p < kProducts; ++p) {
         float* row = row_[p].data();
         good = copy_finite(&amplitude(p, t, 0), layout.n_chan, row) && good;
-        pick(row, layout.channel.data(), layout.n_chan, plane(layout, p).row(t));
+        layout.pick(row, plane(layout, p).row(t));
         background_.add_row(row, t, layout.n_time, layout.n_chan, sums_[p].data(), means_[p].data());
       }
     }
@@ -167,14 +166,11 @@ class BaselineFlagger {
   void reject_timesteps(const RfiLayout& layout) {
     const RfiImage xx = plane(layout, 0), yy = plane(layout, 3);
     rms_.resize(layout.n_time);
+    row_cells_.resize(layout.stride);
     for (int64_t t = 0; t < layout.n_time; ++t) {
+      layout.pick(&cells_[t * layout.stride], row_cells_.data());
       int64_t n = 0;
-      for (int64_t k = 0; k < layout.n_good; ++k) {
-        const bool clear = cell(layout, t, k) == kClear;
-        row_[0][k] = clear ? xx.row(t)[k] + yy.row(t)[k] : 0;
-        n += clear;
-      }
-      const double sum = sum_of_squares(row_[0].data(), layout.n_good);
+      const double sum = sum_of_clear_squares(xx.row(t), yy.row(t), row_cells_.data(), layout.n_good, n);
       rms_[t] = static_cast<float>(std::sqrt(sum / static_cast<double>(n)));  // NaN without cells
     }
     for (int32_t t : image_.statistics().outliers(rms_, p_.last_timestep_rms, false))
@@ -187,7 +183,8 @@ class BaselineFlagger {
   RfiBackground background_;
   RankOperator rank_;
   RfiLayout own_layout_;
-  std::vector<uint8_t> own_missing_, cells_;
+  BitTable found_;
+  std::vector<uint8_t> own_missing_, cells_, row_cells_;
   std::vector<float> planes_[kProducts], means_[kProducts], row_[kProducts], sums_[kProducts], rms_;
 };
 

@@ -33,6 +33,7 @@ struct Narrow {
   static MWACONVERT_INLINE Ints subtract(Ints x, Ints y) { return x - y; }
   static MWACONVERT_INLINE Floats subtract(Floats x, Floats y) { return x - y; }
   static MWACONVERT_INLINE Floats multiply(Floats x, Floats y) { return x * y; }
+  static MWACONVERT_INLINE Floats divide(Floats x, Floats y) { return x / y; }
   static MWACONVERT_INLINE Ints size(Ints v) { return {v.a < 0 ? -v.a : v.a, v.b < 0 ? -v.b : v.b}; }
   static MWACONVERT_INLINE Floats size(Floats v) { return absolute(v); }
   static MWACONVERT_INLINE Ints larger(Ints x, Ints y) {
@@ -108,6 +109,7 @@ struct Wide {
   static MWACONVERT_INLINE Ints subtract(Ints x, Ints y) { return x - y; }
   static MWACONVERT_INLINE Floats subtract(Floats x, Floats y) { return x - y; }
   static MWACONVERT_INLINE Floats multiply(Floats x, Floats y) { return x * y; }
+  static MWACONVERT_INLINE Floats divide(Floats x, Floats y) { return x / y; }
   static MWACONVERT_INLINE Ints size(Ints v) { return v < 0 ? -v : v; }
   static MWACONVERT_INLINE Floats size(Floats v) {
     return reinterpret_cast<Floats>(reinterpret_cast<Ints>(v) & 0x7fffffff);

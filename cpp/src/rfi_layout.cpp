@@ -18,10 +18,21 @@ void RfiLayout::build(View<const uint8_t, 2> missing) {
   for (int64_t c = 0; c < n_chan; ++c)
     if (present[c] == 0) channel.push_back(static_cast<int32_t>(c));
 
+  runs.clear();
+  for (int32_t k = 0; k < n_chan; ++k)
+    if (k > 0 && channel[k] == channel[k - 1] + 1)
+      ++runs.back().length;
+    else
+      runs.push_back({k, channel[k], 1});
+
   missing_in_time.reset(n_time, n_chan);
   missing_in_column.reset(n_chan, n_time);
   row_has_gaps.assign(n_time, 0);
   column_has_gaps.assign(n_chan, 0);
+  cells.assign(n_time * stride, kClear);
+  for (int64_t t = 0; t < n_time; ++t)
+    for (int64_t c = 0; c < n_chan; ++c)
+      if (missing(t, c)) cells[t * stride + c] = kMissingCell;
   time.clear();
   place.assign(n_time, -1);
   for (int64_t t = 0; t < n_time; ++t) {

@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "mwaconvert/rfi.hpp"
@@ -18,6 +19,13 @@ inline int64_t padded(int64_t n) {
   return (n + kLanes - 1) / kLanes * kLanes + kLanes;
 }
 
+// Scratch memory that only grows: what is taken again is not cleared.
+template <typename T>
+inline T* at_least(std::vector<T>& memory, int64_t n) {
+  if (static_cast<int64_t>(memory.size()) < n) memory.resize(n);
+  return memory.data();
+}
+
 // Rows of bits.
 class BitTable {
  public:
@@ -28,6 +36,9 @@ class BitTable {
   int64_t words() const { return words_; }
   uint64_t* row(int64_t r) { return bits_.data() + r * words_; }
   const uint64_t* row(int64_t r) const { return bits_.data() + r * words_; }
+  void add(const BitTable& other) {
+    for (size_t w = 0; w < bits_.size(); ++w) bits_[w] |= other.bits_[w];
+  }
   bool get(int64_t r, int64_t c) const { return row(r)[c >> 6] >> (c & 63) & 1; }
   void set(int64_t r, int64_t c) { row(r)[c >> 6] |= uint64_t{1} << (c & 63); }
 
@@ -48,6 +59,8 @@ inline bool any_bit(const uint64_t* words, int64_t n_words) {
   return all != 0;
 }
 
+enum RfiCell : uint8_t { kClear = 0, kFound = 1, kMissingCell = 2 };
+
 // Which cells of a baseline hold data.
 struct RfiLayout {
   int64_t n_time = 0, n_chan = 0;
@@ -56,11 +69,26 @@ struct RfiLayout {
   std::vector<int32_t> channel;  // (n_chan) of each column; good ones first, each kind ascending
   std::vector<int32_t> time;     // timesteps with data
   std::vector<int32_t> place;    // (n_time) index into `time`, -1
-  BitTable missing_in_time;      // (n_time, n_chan columns)
-  BitTable missing_in_column;    // (n_chan columns, n_time)
+  struct Run {
+    int32_t column, channel, length;
+  };
+  std::vector<Run> runs;       // neighbouring columns that are neighbouring channels; columns ascend
+  BitTable missing_in_time;    // (n_time, n_chan columns)
+  BitTable missing_in_column;  // (n_chan columns, n_time)
   std::vector<uint8_t> row_has_gaps, column_has_gaps;  // a cell missing where timestep and channel have data
+  std::vector<uint8_t> cells;                          // (n_time, stride) by channel: kMissingCell or kClear
 
   void build(View<const uint8_t, 2> missing);  // (n_time, n_chan)
+
+  // From the order of channels to that of columns. Both are rows of `stride` values: whole vectors are
+  // copied.
+  template <typename T>
+  void pick(const T* by_channel, T* by_column) const {
+    constexpr int64_t kAtOnce = 16;
+    for (const Run& run : runs)
+      for (int64_t k = 0; k < run.length; k += kAtOnce)
+        std::memcpy(by_column + run.column + k, by_channel + run.channel + k, kAtOnce * sizeof(T));
+  }
 };
 
 struct RfiImage {
@@ -214,16 +242,17 @@ class RfiBackground {
                 RfiImage residual);
 
  private:
+  void find_used(const RfiLayout& layout, const BitTable& excluded);
+
   int64_t step_time_ = 1, step_chan_ = 1, n_time_ = 0, n_chan_ = 0, stride_ = 0;
   std::vector<float> kernel_time_, kernel_chan_;  // from the centre outwards
   std::vector<uint8_t> used_, used_before_;       // blocks with weight, now and when weight_ was computed
+  std::vector<uint64_t> block_bits_;
   std::vector<float> padded_, sum_, weight_, result_, row_;
   std::vector<int32_t> block_of_column_;
 };
 
 // ---- scale-invariant rank operator (rfi_rank.cpp) ----
-
-enum RfiCell : uint8_t { kClear = 0, kFound = 1, kMissingCell = 2 };
 
 class RankOperator {
  public:

@@ -187,8 +187,8 @@ double RfiStatistics::mode(const RfiLayout& layout, RfiImage x, const BitTable& 
   const int64_t n_sample = static_cast<int64_t>(sample_.size());
   const int64_t wanted = static_cast<int64_t>(0.9 * total);
   sample_.resize(n_sample + kLanes);  // whole vectors are read
-  bracket_.resize(total + kLanes);
-  work_.resize(std::max(total, n_sample) + kLanes);
+  at_least(bracket_, total + kLanes);
+  at_least(work_, std::max(total, n_sample) + kLanes);
   for (double margin = n_sample > 0 ? 3 * std::sqrt(0.09 / n_sample) : 1;; margin *= 4) {
     const int64_t below = static_cast<int64_t>((0.9 - margin) * n_sample);
     const int64_t above = static_cast<int64_t>((0.9 + margin) * n_sample) + 1;
@@ -232,7 +232,7 @@ void RfiStatistics::normalize_bands(const RfiLayout& layout, RfiImage x, const B
 int64_t RfiStatistics::take_columns(const RfiLayout& layout, RfiImage x, const BitTable& excluded) {
   const int64_t n_places = static_cast<int64_t>(layout.time.size()), n = layout.n_good;
   const int64_t stride = (n_places + kLanes - 1) / kLanes * kLanes;
-  columns_.resize(padded(n) * stride);
+  at_least(columns_, padded(n) * stride);
   column_used_.assign(padded(n), 0);
   Sixteen block[kLanes];
   for (int64_t j = 0; j < n_places; j += kLanes) {
@@ -256,16 +256,15 @@ int64_t RfiStatistics::take_columns(const RfiLayout& layout, RfiImage x, const B
 void RfiStatistics::percentiles(const float* values, int64_t length, int64_t n, float& low, float& high) {
   const int64_t tail = static_cast<int64_t>(0.1 * n);
   const float margin = static_cast<float>(0.6 * (high - low) / std::sqrt(0.1 * n));  // 3 or 4 standard errors
-  bracket_.resize(length + kLanes);
+  at_least(bracket_, length + kLanes);
   sample_.resize(length + kLanes);
-  work_.resize(length + kLanes);
+  at_least(work_, length + kLanes);
   Bracket lower{low - margin, low + margin, 0, 0, bracket_.data()};
   Bracket upper{high - margin, high + margin, 0, 0, sample_.data()};
   partition_twice(values, length, lower, upper);
   const auto select = [&](const Bracket& near, int64_t k) {
     const int64_t rest = k - near.n_below;
-    if (rest >= 0 && rest < near.n_inside)
-      return select_kth(near.inside, near.n_inside, rest, work_.data());
+    if (rest >= 0 && rest < near.n_inside) return select_kth(near.inside, near.n_inside, rest, work_.data());
     std::copy_if(values, values + length, near.inside, [](float v) { return v == v; });
     return select_kth(near.inside, n, k, work_.data());
   };
@@ -337,7 +336,7 @@ const std::vector<int32_t>& RfiStatistics::outliers(const std::vector<float>& va
 double RfiStatistics::median_of_sample() {
   const int64_t n = static_cast<int64_t>(sample_.size());
   sample_.reserve(n + kLanes);  // whole vectors are read
-  work_.resize(n + kLanes);
+  at_least(work_, n + kLanes);
   const auto select = [&](int64_t k) {
     return static_cast<double>(select_kth(sample_.data(), n, k, work_.data()));
   };

@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kSixteen = 16;
 
-// Calls visit(begin, end) for each range of window starts whose windows of `length` have a flag in them.
+// Calls visit(begin, end) for ranges of window starts that hold all windows of `length` with a flag in them.
 template <typename Visit>
 void for_each_run(const uint16_t* flags, int64_t n, int64_t length, Visit visit) {
   int64_t begin = 0, end = 0;
@@ -31,7 +31,7 @@ void for_each_run(const uint16_t* flags, int64_t n, int64_t length, Visit visit)
     }
     if (flags[j] == 0) continue;
     const int64_t first = std::max<int64_t>(0, j - length + 1);
-    if (first > end) {
+    if (first > end + length) {  // else going on is as fast as a new start
       if (end > begin) visit(begin, end);
       begin = first;
     }
@@ -232,7 +232,8 @@ void SumThreshold::collect() {
   for (int64_t j = 0; j < time_.n; ++j) {
     uint64_t* row = rows.row(layout_->time[j]);
     for (int64_t g = 0; g < time_.n_groups; ++g)
-      row[g / 4] |= static_cast<uint64_t>(time_.flags[g * time_.n + j]) << 16 * (g % 4);
+      if (time_.group[g].flagged)
+        row[g / 4] |= static_cast<uint64_t>(time_.flags[g * time_.n + j]) << 16 * (g % 4);
   }
 }
 
