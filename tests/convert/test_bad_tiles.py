@@ -1,5 +1,7 @@
 """Tiles flagged by their autocorrelations: each kind is found and named, and healthy ones are not."""
 
+import shutil
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -7,7 +9,7 @@ from click.testing import CliRunner
 
 import mwaconvert
 from mwaconvert.cli.main import main
-from mwaconvert.conversion.bad_tiles import judge
+from mwaconvert.conversion.bad_tiles import auto_spectra, judge
 from mwaconvert.simulate import simulate
 
 TILES = np.arange(20)
@@ -42,6 +44,39 @@ def test_each_kind_is_named():
 
 def test_everything_dead():
     assert len(judge(TILES, np.zeros((20, 96, 2)))) == 20
+
+
+def test_real_tiles_are_let_be(mwa_data, tmp_path):
+    """128 tiles in November 2015, of which the file holds one channel of two coarse ones: -2.7 to 1.7 dB.
+
+    Also the two that the metafits flags are like the others in power.
+    """
+    folder = mwa_data / "1131733552_legacy_mini"
+    metafits = tmp_path / "1131733552.metafits"
+    shutil.copy(folder / "1131733552_mod.metafits", metafits)
+    for path in folder.glob("*_gpubox*.fits"):
+        with fits.open(path) as hdus:
+            images = [hdu.copy() for hdu in hdus]
+        for hdu in images[1:]:
+            hdu.data = np.repeat(hdu.data[:1], 32, axis=0)
+        fits.HDUList(images).writeto(tmp_path / path.name.replace("_mini", ""))
+    plan = mwaconvert.open(metafits).plan(flag_init_s=0.0, flag_metafits=False, precomputed_flags="ignore")
+    power = auto_spectra(plan, np.arange(128))
+    level_db = 10 * np.log10(np.median(power, axis=1))
+    level_db -= np.median(level_db, axis=0)
+    assert -2.8 < level_db.min() < level_db.max() < 1.8
+    assert judge(np.arange(128), power) == {}
+    assert (
+        mwaconvert.open(metafits).plan(flag_init_s=0.0, flag_bad_tiles=True).header.antenna_flagged.sum() == 2
+    )
+
+
+def test_all_flagged_is_not_all_dead(tmp_path):
+    metafits = simulate(tmp_path, "mwax-128", duration_s=4, coarse_channels=1, n_tiles=8).metafits
+    for options in ({"flag_init_s": 100.0}, {"flag_coarse_chans": (0,)}):
+        plan = mwaconvert.open(metafits).plan(flag_bad_tiles=True, **options)
+        assert not plan.header.antenna_flagged.any()
+        assert step(plan).reason == "no unflagged data to compare"
 
 
 @pytest.mark.parametrize("like", ["mwax-128", "legacy-128"])

@@ -145,3 +145,36 @@ def test_aoquality_reads_the_tables(noise, tmp_path):
     cross = [line for line in lines if line[0] != line[1] and "5" not in line[:2]]
     assert len(cross) == 55
     np.testing.assert_allclose([float(line[2]) for line in cross], 20, rtol=0.15)
+
+
+@pytest.mark.external
+def test_every_table_answers(noise, tmp_path):
+    """aoquality's queries of baselines, times and channels, its summaries, and the figures of aoqplot."""
+    if shutil.which("aoquality") is None or shutil.which("aoqplot") is None:
+        pytest.skip("needs aoquality and aoqplot (Debian: aoflagger)")
+    path = tmp_path / "a.ms"
+    plan = mwaconvert.open(noise).plan(sel_chan_ranges=((0, 1),))
+    plan.run(path)
+
+    def ask(*words):
+        done = subprocess.run(["aoquality", *words, str(path)], check=True, capture_output=True, text=True)
+        return [line.split("\t") for line in done.stdout.strip().splitlines()]
+
+    for query, n in (("query_t", plan.n_times), ("query_f", plan.n_channels), ("query_b", plan.n_rows)):
+        for kind in ("Count", "Mean", "StandardDeviation", "DStandardDeviation", "RFIPercentage"):
+            assert len(ask(query, kind)) >= n, (query, kind)
+    times = np.array([line[1:9:2] for line in ask("query_t", "DStandardDeviation")[1:]], float)
+    live = times[np.isfinite(times).all(axis=1) & (times > 0).all(axis=1)]
+    assert len(live)
+    np.testing.assert_allclose(live, 20, rtol=0.15)
+    summary = "\n".join("\t".join(line) for line in ask("summarize"))
+    assert "Time statistics" in summary
+    assert "Frequency statistics" in summary
+    assert len(ask("summarizerfi")[-1]) == 5
+    prefixes = {"noise": "DStandardDeviation", "rfi": "RFIPercentage"}
+    for prefix, kind in prefixes.items():
+        subprocess.run(
+            ["aoqplot", "-save", prefix, kind, str(path)], check=True, capture_output=True, cwd=tmp_path
+        )
+        for plot in ("antennas", "baselines", "baselinelengths", "time", "frequency", "timefrequency"):
+            assert (tmp_path / f"{prefix}-{plot}.pdf").read_bytes().startswith(b"%PDF")

@@ -37,9 +37,13 @@ def find_bad_tiles(plan: Plan) -> dict[int, str]:
     Looks at the autocorrelations of a few good integrations, with the digital gains taken out.
     """
     tiles = np.flatnonzero(~plan.header.antenna_flagged)
-    if len(tiles) < LEAST_TILES:
+    if len(tiles) < LEAST_TILES or not _something_unflagged(plan):
         return {}
     return judge(tiles, auto_spectra(plan, tiles))
+
+
+def _something_unflagged(plan: Plan) -> bool:
+    return not plan.channel_flagged.all() and bool((plan.chunk_state() == _core.CHUNK_GOOD).any())
 
 
 def auto_spectra(plan: Plan, tiles: IntArray) -> FloatArray:
@@ -136,19 +140,28 @@ def judge(tiles: IntArray, spectra: FloatArray) -> dict[int, str]:
     return {tile: ", ".join(reasons[tile]) for tile in sorted(reasons)}
 
 
-def bad_tile_step(metadata: Metadata, flagged: npt.NDArray[np.bool_], bad: Mapping[int, str] | None) -> Step:
+def bad_tile_step(
+    metadata: Metadata,
+    flagged: npt.NDArray[np.bool_],
+    bad: Mapping[int, str] | None,
+    *,
+    nothing: bool = False,
+) -> Step:
     """What was found, in words.
 
     Parameters
     ----------
     flagged : (n_antenna,) by other rules
     bad : None: it was not looked for
+    nothing : whether all timesteps or all channels are flagged, so that nothing was there to compare
     """
     if bad is None:
         return Step("bad tile flags", False, "not asked for")
     n = int((~flagged).sum())
     if n < LEAST_TILES:
         return Step("bad tile flags", False, f"{n} tiles are too few to compare, it takes {LEAST_TILES}")
+    if nothing:
+        return Step("bad tile flags", False, "no unflagged data to compare")
     if not bad:
         return Step("bad tile flags", False, f"the autocorrelations of all {n} tiles are alike")
     names = metadata.antennas

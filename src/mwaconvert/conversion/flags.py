@@ -74,7 +74,9 @@ def _antennas(metadata: Metadata, options: Options) -> tuple[BoolArray, Step]:
     n_metafits = int(flagged.sum())
     flagged[_indices("antenna", options.flag_antennas, len(flagged))] = True
     names = ", ".join(metadata.antennas[k].name for k in np.flatnonzero(flagged))
-    reason = f"{n_metafits} by the metafits, {int(flagged.sum()) - n_metafits} more by option"
+    by_option = int(flagged.sum()) - n_metafits
+    by = [f"{n_metafits} by the metafits"] * bool(n_metafits) + [f"{by_option} by option"] * bool(by_option)
+    reason = ", ".join(by)
     return flagged, Step("antenna flags", bool(flagged.any()), f"{reason}: {names}" if names else "none")
 
 

@@ -286,19 +286,19 @@ def _make_plan(
     dut1_s, dut1_reason = geometry.choose_dut1(meta, options, float(input_mjd[len(input_mjd) // 2]))
     position = COTTER_POSITION if options.emulate_cotter else MWA_POSITION
     weight_step = _weight_step(observation, options)
-    averaging = Step(
-        "averaging",
-        time_factor > 1 or freq_factor > 1,
-        f"{time_factor * meta.int_time_s:g} s from {meta.int_time_s:g} s, "
-        f"{freq_factor * meta.fine_width_hz / 1e3:g} kHz from {meta.fine_width_hz / 1e3:g} kHz",
-    )
+    averaging = _averaging_step(meta, time_factor, freq_factor)
     steps = (
         van_vleck_step,
         *steps,
         solution_step,
         Step("UT1-UTC", dut1_s != 0, f"{dut1_s:g} s: {dut1_reason}"),
         *static.steps,
-        bad_tile_step(meta, static.antennas, bad_tiles),
+        bad_tile_step(
+            meta,
+            static.antennas,
+            bad_tiles,
+            nothing=bool(time_flagged.all() or channel_flagged.all()),
+        ),
         flag_file_step,
         rfi_step(options),
         weight_step,
@@ -400,6 +400,20 @@ def _gps_s(meta: Metadata, mjd: FloatArray) -> FloatArray:
     """GPS seconds of UTC: counted from the start of the schedule, so leap seconds do not matter."""
     gps: FloatArray = meta.obsid + ((mjd - 40587) * axes.SECONDS_PER_DAY - meta.sched_start_unix_s)
     return gps
+
+
+def _averaging_step(meta: Metadata, time_factor: int, freq_factor: int) -> Step:
+    width_khz = meta.fine_width_hz / 1e3
+    if time_factor == freq_factor == 1:
+        return Step(
+            "averaging", False, f"not asked for: {meta.int_time_s:g} s and {width_khz:g} kHz as recorded"
+        )
+    return Step(
+        "averaging",
+        True,
+        f"{time_factor * meta.int_time_s:g} s from {meta.int_time_s:g} s, "
+        f"{freq_factor * width_khz:g} kHz from {width_khz:g} kHz",
+    )
 
 
 def _weight_step(observation: Observation, options: Options) -> Step:
