@@ -27,6 +27,7 @@ PYBIND11_MODULE(_core, m) {
   register_raw(m);
   register_rfi(m);
   register_block(m);
+  register_channels(m);
   register_quality(m);
   register_incoherent(m);
   register_ms(m);

@@ -5,6 +5,7 @@ import pytest
 import reference
 from filterbanks import K_DM, pulse
 
+from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.transients import Spectra, open
 from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
@@ -200,3 +201,40 @@ def test_subbands_aligned_within():
     np.testing.assert_allclose(few.data.argmax(1), want, atol=1)
     assert few.dm == 0
     assert (Spectra(data, freqs, 1e-3).subband(4).data.max(1) < 0.3).all()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "f4"])
+@pytest.mark.parametrize("weighted", [None, "channels", "samples"])
+def test_scales_are_those_of_numpy(dtype, weighted):
+    rng = np.random.default_rng(6)
+    data = rng.normal(100, 12, (7, 70001)).astype(dtype)
+    data[3] = 9
+    weights = None
+    if weighted == "channels":
+        weights = np.array([1, 0, 2, 1, 1, 1, 1], np.float32)
+    elif weighted == "samples":
+        weights = (rng.random(data.shape) > 0.3).astype(np.float32)
+        weights[1] = 0
+    spectra = Spectra(data, 100 + np.arange(7.0), 1e-3, weights=weights)
+    scaled = spectra.scale()
+    good = (
+        np.ones(data.shape, bool)
+        if weights is None
+        else np.broadcast_to((weights if weights.ndim == 2 else weights[:, None]) > 0, data.shape)
+    )
+    dead = {3} if weighted is None else {1, 3}
+    for c in range(7):
+        x = data[c][good[c]].astype(np.float64)
+        if c in dead:
+            assert not scaled.weights[c].any()
+            continue
+        np.testing.assert_allclose(scaled.data[c][good[c]], (x - x.mean()) / x.std(), atol=2e-6)
+        assert not scaled.data[c][~good[c]].any()
+    one, two = np.empty((7, 3)), np.empty((7, 3))
+    for nthreads, sums in ((1, one), (2, two)):
+        _core.channel_sums(spectra.data, None, np.full(7, 50.0), sums, nthreads)
+    np.testing.assert_array_equal(one, two)
+    x = data.astype(np.float64) - (50 if dtype == "f4" else 0)
+    np.testing.assert_allclose(
+        one, np.stack([np.full(7, 70001), x.sum(1), (x**2).sum(1)], axis=1), rtol=1e-13
+    )

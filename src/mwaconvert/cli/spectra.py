@@ -152,7 +152,7 @@ def preparation(
         return Preparation(masked, np.zeros(stream.nchan), np.ones(stream.nchan))
     with progress("scaling", "samples", quiet=quiet) as show:
         mean, std = channel_statistics(stream, show, threads)
-    return Preparation(masked, mean, std)
+    return Preparation(masked, mean, std, threads)
 
 
 def progress(doing: str, unit: str, *, quiet: bool) -> AbstractContextManager[Callable[[int, int], None]]:

@@ -291,7 +291,7 @@ def _preparation(
         gone = gone | (std**2 > masks.most_variance)
     if gone.all():
         raise InputError(f"{stream.path}: all channels are masked; see --mask, --mask-sum and --mask-var")
-    return Preparation(gone, mean, std) if scale else Preparation(gone)
+    return Preparation(gone, mean, std, threads) if scale else Preparation(gone)
 
 
 def _check_colours(name: str) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert import _core
 from mwaconvert.errors import InputError
-from mwaconvert.transients.spectra import Spectra
+from mwaconvert.transients.spectra import Spectra, channel_sums
 from mwaconvert.transients.stream import Stream
 
 _BLOCK = 4096  # samples of which sums are added at a time, whatever is read at a time
@@ -24,6 +25,7 @@ class Preparation:
     masked: npt.NDArray[np.bool_] | None = None  #: (n_chan) channels that get weight 0
     mean: npt.NDArray[np.float64] | None = None  #: (n_chan) to subtract
     std: npt.NDArray[np.float64] | None = None  #: (n_chan) to divide by; 0: the channel gets weight 0
+    nthreads: int = 0
 
     def __call__(self, spectra: Spectra) -> Spectra:
         """The spectra with these steps done."""
@@ -33,10 +35,7 @@ class Preparation:
             gone = flat if gone is None else gone | flat
             scale = np.divide(1.0, self.std, out=np.zeros_like(self.std), where=~flat)
             data = np.empty(spectra.data.shape, np.float32)
-            # of bytes float32 holds every difference well enough; of floats the mean may be much larger than it
-            kind = np.float32 if spectra.data.dtype == np.uint8 else np.float64
-            for channel, row in enumerate(spectra.data):
-                data[channel] = (row.astype(kind) - kind(self.mean[channel])) * kind(scale[channel])
+            _core.scale_channels(spectra.data, self.mean, scale, data, self.nthreads)
             spectra = replace(spectra, data=data)
         return spectra if gone is None or not gone.any() else spectra.masked(gone)
 
@@ -100,25 +99,18 @@ def channel_statistics(
     mean, std
         (n_chan); std is 0 of a channel that does not vary or has fewer than two samples
     """
-    count, total, squares = (np.zeros(stream.nchan) for _ in range(3))
-    about = np.zeros(stream.nchan)
+    sums = np.zeros((stream.nchan, 3))
+    about = np.zeros(stream.nchan)  # numbers near zero keep their digits when squared
     for first in range(0, stream.nsamp, _BLOCK):
         spectra = stream.spectra(first, min(_BLOCK, stream.nsamp - first), nthreads)
-        weights = spectra.weights
-        for channel, row in enumerate(spectra.data):
-            if weights is not None:
-                row = row[weights[channel] > 0]  # noqa: PLW2901  of one channel alone the weight is a number
-            if row.size == 0:
-                continue
-            x = row.astype(np.float64).ravel()
-            if count[channel] == 0:  # numbers near zero keep their digits when squared
-                about[channel] = x.mean()
-            x -= about[channel]
-            count[channel] += x.size
-            total[channel] += x.sum()
-            squares[channel] += x @ x
+        new = sums[:, 0] == 0
+        if new.any() and spectra.data.dtype != np.uint8:
+            found = channel_sums(spectra.data, spectra.weights, np.zeros(stream.nchan), nthreads)
+            about[new] = (found[:, 1] / np.maximum(found[:, 0], 1))[new]
+        sums += channel_sums(spectra.data, spectra.weights, about, nthreads)
         if progress is not None:
             progress(first + spectra.nsamp, stream.nsamp)
+    count, total, squares = sums.T
     mean = total / np.maximum(count, 1)
     variance = squares / np.maximum(count, 1) - mean**2
     std = np.sqrt(np.where((count > 1) & (variance > 1e-12 * (mean**2 + about**2)), variance, 0))

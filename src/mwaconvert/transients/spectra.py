@@ -240,17 +240,19 @@ class Spectra:
 
         A channel without variation, or with fewer than two such samples, gets weight 0.
         """
-        good = _whole(self.weights, self.data.shape) > 0
-        count = good.sum(1)
-        x = np.where(good, self.data, np.float32(0)).astype(np.float64)
-        mean = x.sum(1) / np.maximum(count, 1)
-        x -= mean[:, None]
-        x[~good] = 0
-        std = np.sqrt((x**2).sum(1) / np.maximum(count, 1))
-        usable = (std > 0) & (count > 1)
-        x[usable] /= std[usable, None]
-        x[~usable] = 0
-        scaled = replace(self, data=x.astype(np.float32))
+        count, total, _ = channel_sums(self.data, self.weights, np.zeros(self.nchan)).T
+        mean = total / np.maximum(count, 1)
+        _, total, squares = channel_sums(self.data, self.weights, mean).T
+        if self.data.dtype == np.uint8:  # summed as they are
+            squares = squares - total * mean
+        usable = (count > 1) & (squares > 0)
+        std = np.sqrt(np.maximum(squares, 0) / np.maximum(count, 1))
+        scale = np.divide(1.0, std, out=np.zeros_like(std), where=usable)
+        data = np.empty(self.data.shape, np.float32)
+        _core.scale_channels(self.data, mean, scale, data)
+        if self.weights is not None:
+            data[np.broadcast_to(_by_sample(self.weights) <= 0, data.shape)] = 0
+        scaled = replace(self, data=data)
         return scaled if usable.all() else scaled.masked(~usable)
 
     def series(self, dms: npt.ArrayLike, reference: Reference = "top", nthreads: int = 0) -> Floats:
@@ -295,6 +297,35 @@ class Spectra:
     def search(self, dm_min: float, dm_max: float, **options: Any) -> Search:
         """Search for dispersed pulses; see `mwaconvert.transients.search.search`."""
         return search(self, dm_min, dm_max, **options)
+
+
+def channel_sums(
+    data: npt.NDArray[Any], weights: Floats | None, about: npt.NDArray[np.float64], nthreads: int = 0
+) -> npt.NDArray[np.float64]:
+    """Number, sum and sum of squares of the samples of each channel that have weight.
+
+    Parameters
+    ----------
+    data : (n_chan, n_samp) uint8 or float32
+    weights : None, (n_chan) or (n_chan, n_samp)
+    about : (n_chan) is taken off before, but not off bytes
+    nthreads : 0 for all cores
+
+    Returns
+    -------
+    (n_chan, 3)
+    """
+    sums = np.empty((len(data), 3))
+    by_sample = weights if weights is not None and weights.ndim > 1 else None
+    _core.channel_sums(data, by_sample, about, sums, nthreads)
+    if weights is not None and weights.ndim == 1:
+        sums[weights <= 0] = 0
+    return sums
+
+
+def _by_sample(weights: Floats) -> Floats:
+    """Of (n_chan, 1) or (n_chan, n_samp)."""
+    return weights if weights.ndim > 1 else weights[:, None]
 
 
 def _finite(dm: float) -> float:
