@@ -84,7 +84,7 @@ test-asan test-tsan: test-%: $(if $(filter $(BIN)/python,$(PY)),$(VENV)/build-in
 	$(SANITIZER_OPTIONS) PYTHONPATH=build/$*/package \
 	  LD_PRELOAD="$$($(CXX) -print-file-name=lib$*.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	  $(PY) -m pytest -q -s -p no:cacheprovider tests/kernels \
-	  tests/transients/test_kernels.py tests/transients/test_tree.py
+	  tests/transients/test_kernels.py tests/transients/test_tree.py tests/transients/test_voltages.py
 
 $(VENV)/build-installed: $(VENV)/test-installed
 	$(BIN)/python -m pip install -q 'pybind11>=3,<4' 'cython>=3.1,<4' ninja

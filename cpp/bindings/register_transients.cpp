@@ -2,6 +2,7 @@
 
 #include "arrays.hpp"
 #include "mwaconvert/boxcar.hpp"
+#include "mwaconvert/coherent.hpp"
 #include "mwaconvert/dedisperse.hpp"
 #include "mwaconvert/tree.hpp"
 #include "mwaconvert/unpack.hpp"
@@ -88,6 +89,20 @@ void register_transients(py::module_& m) {
       "Delays in samples of trials and channels; see cpp/include/mwaconvert/dedisperse.hpp.");
   define_dedisperse<uint8_t>(m);
   define_dedisperse<float>(m);
+  m.def(
+      "dedisperse_coherent",
+      [](const Array<std::complex<float>>& data, const Array<double>& freqs, double rate_mhz, double k_dm,
+         int sideband, int64_t n_fft, int64_t before, int64_t after, Array<std::complex<float>>& out,
+         int nthreads) {
+        const auto x = view<std::complex<float>, 3>(data, "data", {-1, -1, -1});
+        const auto f = view<double, 1>(freqs, "freqs", {x.shape[1]});
+        const auto o = mutable_view<std::complex<float>, 3>(out, "out", {x.shape[0], x.shape[1], -1});
+        py::gil_scoped_release release;
+        dedisperse_coherent(x, f, {rate_mhz, k_dm, sideband, n_fft, before, after}, o, nthreads);
+      },
+      "data"_a.noconvert(), "freqs"_a.noconvert(), "rate_mhz"_a, "k_dm"_a, "sideband"_a, "n_fft"_a,
+      "before"_a, "after"_a, "out"_a.noconvert(), "nthreads"_a = 0,
+      "Coherent dedispersion of voltages; see cpp/include/mwaconvert/coherent.hpp.");
   m.def(
       "unpack",
       [](const Array<uint8_t>& in, int64_t offset, int n_bits, bool first_high, bool reverse,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.transients.dispersion import K_DM
 from mwaconvert.transients.voltages import Voltages
@@ -60,6 +61,33 @@ def test_twin_of_one_transform():
     rest = want[first : first + got.nsamp] - got.data[0, 0]
     assert np.abs(rest[2000:-2000]).std() < 0.02
     assert v.dedisperse(0.0) is v
+
+
+@pytest.mark.parametrize("n_fft", [1 << 12, 1 << 15])
+@pytest.mark.parametrize("sideband", [1, -1])
+def test_segments_are_those_of_double_precision(n_fft, sideband):
+    """Every segment, the last one filled up with zeros."""
+    before, after, n = 300, 201, 40_000
+    data = np.array([noise(n, 5), noise(n, 6)]).reshape(2, 1, n).astype(np.complex64)
+    out = np.full((2, 1, n - before - after), np.nan, np.complex64)
+    _core.dedisperse_coherent(data, FREQS[:1], RATE / 1e6, 30 * K_DM, sideband, n_fft, before, after, out, 2)
+    f = sideband * np.fft.fftfreq(n_fft, 1e6 / RATE)
+    spectrum = np.exp(-2j * np.pi * sideband * K_DM * 30e6 * f**2 / ((FREQS[0] + f) * FREQS[0] ** 2))
+    step = n_fft - before - after
+    for begin in range(0, out.shape[2], step):
+        piece = data[:, 0, begin : begin + n_fft].astype(complex)
+        want = np.fft.ifft(np.fft.fft(piece, n_fft) * spectrum)[:, before : before + step]
+        got = out[:, 0, begin : begin + step]
+        assert np.abs(got - want[:, : got.shape[1]]).max() < 3e-6
+
+
+def test_segments_that_do_not_fit():
+    data = np.zeros((1, 1, 9000), np.complex64)
+    for n_fft, before, after, n_out in ((5000, 9, 9, 8982), (8192, 9, 9, 9000), (4096, 4000, 99, 4901)):
+        with pytest.raises(InputError):
+            _core.dedisperse_coherent(
+                data, FREQS[:1], 0.2, 1.0, 1, n_fft, before, after, np.empty((1, 1, n_out), np.complex64)
+            )
 
 
 def test_there_and_back():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,14 +9,12 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
-from mwaconvert.extras import need
 from mwaconvert.transients.dispersion import K_DM
 from mwaconvert.transients.spectra import Spectra
 
 Complex = npt.NDArray[np.complex64]
 
 _SHORTEST = 1 << 14  # transforms shorter than this spend their time elsewhere
-_COLUMNS = 64  # first of the two dimensions that a long transform is split into
 _MARGIN = 64  # samples by which the ends of segments overlap beyond the delays: edges of channels ring
 _BLOCK = 1 << 20  # voltages that are detected at a time
 
@@ -93,7 +90,7 @@ class Voltages:
 
         Raises
         ------
-        InputError : the data are shorter than the sweep within a channel, or not finite; scipy is not installed
+        InputError : the data are shorter than the sweep within a channel, or not finite
         """
         if not np.isfinite(dm):
             raise InputError(f"a DM of {dm}")
@@ -112,36 +109,13 @@ class Voltages:
         if n_fft // 2 >= max(_SHORTEST, self.nsamp):
             n_fft = 1 << (max(_SHORTEST, self.nsamp) - 1).bit_length()
         out = np.empty((*self.data.shape[:2], n_out), np.complex64)
-        convolution = _Convolution(n_fft)
-        step = n_fft - before - after
-
-        def work(source: int, channel: int, begin: int, spectrum: Complex) -> None:
-            piece = self.data[source, channel, begin : begin + n_fft]
-            if piece.size < n_fft:
-                piece = np.concatenate([piece, np.zeros(n_fft - piece.size, np.complex64)])
-            end = min(begin + step, n_out)
-            filtered = convolution(piece, spectrum)
-            if not np.isfinite(filtered[before]):  # a bad sample is in all samples of its transform
-                raise InputError("voltages that are not finite")
-            out[source, channel, begin:end] = filtered[before : before + end - begin]
-
-        with ThreadPoolExecutor(nthreads or _core.available_threads()) as pool:
-            for channel, f0 in enumerate(self.freqs):
-                spectrum = self._filter(float(f0), change, n_fft)
-                jobs = [
-                    pool.submit(work, source, channel, begin, spectrum)
-                    for source in range(self.data.shape[0])
-                    for begin in range(0, n_out, step)
-                ]
-                for job in jobs:
-                    job.result()
+        k_dm = self.k_dm * change
+        rate_mhz = self.rate_hz / 1e6
+        _core.dedisperse_coherent(
+            self.data, self.freqs, rate_mhz, k_dm, self.sideband, n_fft, before, after, out, nthreads
+        )
         start = None if self.start_mjd is None else self.start_mjd + before / self.rate_hz / 86400
         return replace(self, data=out, dm=dm, start_mjd=start)
-
-    def _filter(self, f0: float, dm: float, n_fft: int) -> Complex:
-        f = self.sideband * np.fft.fftfreq(n_fft, 1e6 / self.rate_hz)
-        turns = self.sideband * self.k_dm * 1e6 * dm * f**2 / ((f0 + f) * f0**2)
-        return np.ascontiguousarray(_turned(-turns).reshape(-1, _COLUMNS).T)
 
     def channelize(self, n: int) -> Voltages:
         """Split each channel into n, by Fourier transforms of n samples; what is left over at the end is dropped.
@@ -202,36 +176,3 @@ class Voltages:
             source=self.source,
             k_dm=self.k_dm,
         )
-
-
-def _turned(turns: npt.NDArray[np.float64]) -> Complex:
-    """exp(2 pi i turns)."""
-    angle = (2 * np.pi * (turns - np.rint(turns))).astype(np.float32)
-    out = np.empty(turns.shape, np.complex64)
-    out.real, out.imag = np.cos(angle), np.sin(angle)
-    return out
-
-
-class _Convolution:
-    """Circular convolution by a filter whose spectrum is given.
-
-    Transforms of n = 64 m samples in two steps, over 64 and over m samples with a twist between (Cooley & Tukey 1965):
-    many short transforms at once fill the processor's registers and caches, one long one does not. The spectrum stays
-    in the order this gives, since the filter can be in that order too.
-    """
-
-    def __init__(self, n: int) -> None:
-        self._fft = need("scipy.fft", "voltages", "coherent dedispersion")
-        self._shape = (_COLUMNS, n // _COLUMNS)
-        self._twist = _turned(np.outer(np.arange(self._shape[0]), np.arange(self._shape[1])) / -n)
-        self._back = self._twist.conj()
-
-    def __call__(self, x: Complex, spectrum: Complex) -> Complex:
-        y = self._fft.fft(x.reshape(self._shape), axis=0)
-        y *= self._twist
-        y = self._fft.fft(y, axis=1, overwrite_x=True)
-        y *= spectrum
-        y = self._fft.ifft(y, axis=1, overwrite_x=True)
-        y *= self._back
-        result: Complex = self._fft.ifft(y, axis=0, overwrite_x=True).reshape(-1)
-        return result
