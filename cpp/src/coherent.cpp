@@ -21,6 +21,7 @@
 namespace mwaconvert {
 namespace {
 
+constexpr int64_t kTwist = 16;     // columns whose twists are tabulated: no fewer than lanes
 constexpr int64_t kInCache = 256;  // points of all lanes that the first cache holds
 
 template <int kLanes>
@@ -243,17 +244,18 @@ class Convolution {
         first_(int64_t{1} << std::countr_zero(static_cast<uint64_t>(n)) / 2),
         second_(n / first_.n),
         stride_(second_.n * 2 * lanes + 32 * lanes) {
-    // w^(k j), k by place, of column j = block * lanes + lane: the product of that of block and that of lane
-    within_.resize(first_.n * 2 * lanes);
-    blocks_.resize(n / lanes * 2);
+    // w^(k j), k by place, of column j = 16 block + within: a product, the same for any number of lanes
+    within_.resize(kTwist * first_.n * 2);
+    blocks_.resize(n / kTwist * 2);
     std::vector<double> turns(first_.n);
-    for (int lane = 0; lane < lanes; ++lane) {
-      for (int64_t p = 0; p < first_.n; ++p) turns[p] = twist(first_.order[p], lane);
-      phasors(turns.data(), first_.n, 1.0, &within_[lane], lanes, 2 * lanes);
+    for (int64_t j = 0; j < kTwist; ++j) {
+      for (int64_t p = 0; p < first_.n; ++p) turns[p] = twist(first_.order[p], j);
+      phasors(turns.data(), first_.n, 1.0, &within_[j / lanes * first_.n * 2 * lanes + j % lanes], lanes,
+              2 * lanes);
     }
-    parallel_for(second_.n / lanes, nthreads, [&](int64_t b) {
+    parallel_for(second_.n / kTwist, nthreads, [&](int64_t b) {
       std::vector<double> here(first_.n);
-      for (int64_t p = 0; p < first_.n; ++p) here[p] = twist(first_.order[p], b * lanes_);
+      for (int64_t p = 0; p < first_.n; ++p) here[p] = twist(first_.order[p], b * kTwist);
       phasors(here.data(), first_.n, 1.0, &blocks_[b * first_.n * 2], 1, 2);
     });
     filter_.resize(n * 2);
@@ -340,10 +342,11 @@ class Convolution {
   }
   template <bool conjugate, int kLanes>
   MWACONVERT_INLINE void twist_columns(float* columns, int64_t j) const {
-    const float* block = &blocks_[j / kLanes * first_.n * 2];
+    const float* block = &blocks_[j / kTwist * first_.n * 2];
+    const float* within = &within_[j % kTwist * first_.n * 2];
     for (int64_t p = 0; p < first_.n; ++p) {
       float* z = columns + p * 2 * kLanes;
-      const auto w = times<false>(get<kLanes>(&within_[p * 2 * kLanes]), block + 2 * p);
+      const auto w = times<false>(get<kLanes>(within + p * 2 * kLanes), block + 2 * p);
       put(z, times<conjugate>(get<kLanes>(z), w));
     }
   }
