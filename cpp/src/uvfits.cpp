@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <mutex>
 #include <vector>
 
 #include "finish.hpp"
 #include "mwaconvert/file.hpp"
 #include "mwaconvert/parallel.hpp"
 #include "mwaconvert/simd.hpp"
+#include "mwaconvert/vector.hpp"
 
 namespace mwaconvert {
 namespace {
@@ -25,13 +27,13 @@ uint32_t to_big_endian(float x) {
 // One row: cells of (vis, weight) to XX, YY, XY, YX triples.
 MWACONVERT_CLONES
 void encode_cells(const float* vis, const float* weight, int64_t n, uint32_t* out) {
-  constexpr int order[4] = {0, 3, 1, 2};
-  for (int64_t k = 0; k < n; ++k, vis += 8, weight += 4, out += 12)
-    for (int p = 0; p < 4; ++p) {
-      out[3 * p] = to_big_endian(vis[2 * order[p]]);
-      out[3 * p + 1] = to_big_endian(vis[2 * order[p] + 1]);
-      out[3 * p + 2] = to_big_endian(weight[order[p]]);
-    }
+  for (int64_t k = 0; k < n; ++k, vis += 8, weight += 4, out += 12) {
+    const f8 v = load_big_endian(vis);
+    const f4 w = load4_big_endian(weight);
+    const f8 w8 = __builtin_shufflevector(w, w, 0, 1, 2, 3, 0, 1, 2, 3);
+    store(out, __builtin_shufflevector(v, w8, 0, 1, 8, 6, 7, 11, 2, 3));
+    store(out + 8, __builtin_shufflevector(v, w8, 9, 4, 5, 10));
+  }
 }
 
 MWACONVERT_CLONES
@@ -63,6 +65,8 @@ void write_groups(int fd, int64_t offset, View<const float, 2> parameters,
                 n_parameter = parameters.shape[1];
   const int64_t bytes = group_bytes(n_parameter, n_channel);
   const int64_t rows_at_once = std::max<int64_t>(1, kWriteBytes / bytes);
+  // the system lets one writer into a file at a time, and others spin where they could work on the next block
+  std::mutex writing;
   parallel_for((n_rows + rows_at_once - 1) / rows_at_once, nthreads, [&](int64_t item) {
     static thread_local Scratch<uint32_t> memory;
     const int64_t begin = item * rows_at_once, end = std::min(begin + rows_at_once, n_rows);
@@ -73,6 +77,7 @@ void write_groups(int fd, int64_t offset, View<const float, 2> parameters,
       encode_cells(reinterpret_cast<const float*>(&vis(row, channel_begin, 0)),
                    &weight(row, channel_begin, 0), n_channel, group + n_parameter);
     }
+    const std::lock_guard<std::mutex> lock(writing);
     write_exactly(fd, out, (end - begin) * bytes, offset + begin * bytes);
   });
 }

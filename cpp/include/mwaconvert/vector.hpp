@@ -13,9 +13,11 @@ typedef float f4 __attribute__((vector_size(16)));
 typedef int32_t i8 __attribute__((vector_size(32)));
 typedef int32_t i4 __attribute__((vector_size(16)));
 typedef uint8_t bytes32 __attribute__((vector_size(32)));
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
 typedef float f8_loose __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float f4_loose __attribute__((vector_size(16), aligned(4), may_alias));
 typedef uint8_t bytes32_loose __attribute__((vector_size(32), aligned(1), may_alias));
+typedef uint8_t bytes16_loose __attribute__((vector_size(16), aligned(1), may_alias));
 
 #define MWACONVERT_INLINE inline __attribute__((always_inline))
 
@@ -47,6 +49,12 @@ MWACONVERT_INLINE f8 load_big_endian(const void* p) {
   return reinterpret_cast<f8>(__builtin_shufflevector(b, b, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13,
                                                       12, 19, 18, 17, 16, 23, 22, 21, 20, 27, 26, 25, 24, 31,
                                                       30, 29, 28));
+}
+
+MWACONVERT_INLINE f4 load4_big_endian(const void* p) {
+  const bytes16 b = *static_cast<const bytes16_loose*>(p);
+  return reinterpret_cast<f4>(
+      __builtin_shufflevector(b, b, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12));
 }
 
 MWACONVERT_INLINE f8 real_parts(f8 v) {

@@ -98,8 +98,8 @@ class FoundFlags:
 class WriterThread:
     """Writes blocks while the next ones are being made."""
 
-    def __init__(self, sinks: list[Callable[[Block], None]], buffers: list[Buffers]) -> None:
-        self._sinks = sinks
+    def __init__(self, writers: list[Callable[[Block], None]], buffers: list[Buffers]) -> None:
+        self._writers = writers
         self._free: queue.SimpleQueue[Buffers] = queue.SimpleQueue()
         for buffer in buffers:
             self._free.put(buffer)
@@ -133,8 +133,8 @@ class WriterThread:
             block, buffers = item
             try:
                 if self._error is None:
-                    for sink in self._sinks:
-                        sink(block)
+                    for write in self._writers:
+                        write(block)
             except BaseException as error:  # handed to the main thread
                 self._error = error
             self._free.put(buffers)
@@ -151,7 +151,7 @@ def run(
     if flags_only:
         plan = without_conversion(plan)
     counts = FlagCounts(plan.header, plan.options.threads)
-    sinks: list[Callable[[Block], None]] = [counts.add]
+    observers: list[Callable[[Block], None]] = [counts.add]
     collector = None
     if qa is not None:
         from mwaconvert.qa import QaCollector
@@ -160,13 +160,13 @@ def run(
         collector = QaCollector(
             plan.header, qa, overwrite=plan.options.overwrite, static=channel_static(plan)
         )
-        sinks.append(collector.add)
+        observers.append(collector.add)
     statistics = None
     if plan.options.statistics:
         from mwaconvert.qa.statistics import QualityStatistics
 
         statistics = QualityStatistics.of_plan(plan)
-        sinks.append(statistics.add)
+        observers.append(statistics.add)
     input_bytes = plan.input_bytes()
     passes = int(plan.detection is not None) + int(not flags_only)
 
@@ -175,7 +175,6 @@ def run(
             progress(int(input_bytes * share), passes * input_bytes)
 
     writers = open_writers(plan, outputs)
-    sinks += [writer.write for writer in writers]
     try:
         found = find_flags(plan, tell)
         counts.file_cells, counts.rfi_cells = found.file_cells, found.rfi_cells
@@ -185,7 +184,13 @@ def run(
         if flags_only:
             counts.add_cells(plan, found.mask)
         else:
-            counts.bad_cells = _convert(plan, found.mask, sinks, lambda share: tell(passes - 1 + share))
+            counts.bad_cells = _convert(
+                plan,
+                found.mask,
+                observers,
+                [writer.write for writer in writers],
+                lambda share: tell(passes - 1 + share),
+            )
         for writer in writers:
             if statistics is not None:
                 writer.put_statistics(statistics)
@@ -209,15 +214,23 @@ def run(
 def _convert(
     plan: Plan,
     mask: FlagMask | None,
-    sinks: list[Callable[[Block], None]],
+    observers: list[Callable[[Block], None]],
+    writers: list[Callable[[Block], None]],
     progress: Callable[[float], None],
 ) -> npt.NDArray[np.int64]:
-    """Blocks into sinks; returns the number of cells of each row that were left out for NaN or infinity."""
+    """Blocks to observers, then to writers in a thread of their own.
+
+    Returns
+    -------
+    (n_bl,) cells of each row that were left out for NaN or infinity
+    """
     with Converter(plan, mask) as converter:
-        thread = WriterThread(sinks, [converter.make_buffers() for _ in range(2)])
+        thread = WriterThread(writers, [converter.make_buffers() for _ in range(2)])
         try:
             total = plan.n_times * plan.n_rows
             for block, buffers in converter.blocks(thread.next_buffers):
+                for observe in observers:  # while it is in the caches
+                    observe(block)
                 thread.put(block, buffers)
                 progress((block.time_index * plan.n_rows + block.rows.stop) / total)
         except BaseException:
