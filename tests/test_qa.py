@@ -12,7 +12,8 @@ import pytest
 import mwaconvert
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.visibility import Block, SpectralWindow, VisHeader
-from mwaconvert.qa import QaCollector, collector
+from mwaconvert.qa import collector
+from mwaconvert.qa.collector import QaCollector
 from mwaconvert.qa.drawing import FrequencyAxis, limits
 
 

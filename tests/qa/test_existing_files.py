@@ -9,7 +9,7 @@ import mwaconvert
 from mwaconvert.cli.main import main
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.formats.visfile import open_visibilities
-from mwaconvert.qa import QaCollector
+from mwaconvert.qa.collector import QaCollector
 from mwaconvert.qa.files import draw_file
 from mwaconvert.simulate import simulate
 

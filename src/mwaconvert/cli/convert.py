@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 import shutil
 import signal
 import sys
 import textwrap
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +95,9 @@ def convert(words: tuple[str, ...], **params: Any) -> None:
 
 
 def _run(request: Request) -> None:
+    from mwaconvert.observation.trial import begin_trial
+
+    begin_trial(request.metafits)  # what follows is loaded meanwhile
     import dataclasses
 
     import mwaconvert
@@ -109,8 +110,6 @@ def _run(request: Request) -> None:
     if request.report is not None:
         StagedPath(request.report, overwrite)  # better now than after the work
     _set_up_logging(request)
-    # what is needed later is loaded while the metafits is tried in a child process
-    threading.Thread(target=importlib.import_module, args=("mwaconvert.conversion.report",)).start()
     observation = mwaconvert.open(request.metafits, request.files or None)
     metadata = observation.metadata
     options = make_options(request.resolve(metadata, observation.provided_coarse))

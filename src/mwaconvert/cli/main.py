@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -11,14 +13,6 @@ from typing import Any, NoReturn
 import click
 
 from mwaconvert import __version__
-from mwaconvert.cli.convert import convert
-from mwaconvert.cli.dedisperse import dedisperse
-from mwaconvert.cli.fil_info import fil_info
-from mwaconvert.cli.info import info
-from mwaconvert.cli.qa import qa
-from mwaconvert.cli.search import search
-from mwaconvert.cli.simulate import simulate
-from mwaconvert.cli.waterfall import waterfall
 from mwaconvert.errors import Error, InputError
 
 #: exit codes
@@ -53,12 +47,26 @@ All options of a verb: mwaconvert convert --help
 """
 
 
+#: each is a command of the module of its name in mwaconvert.cli
+_VERBS = ("convert", "simulate", "info", "qa", "dedisperse", "search", "waterfall", "fil-info")
+
+
 class _Verbs(click.Group):
-    """A group whose default verb is convert and whose errors are one sentence."""
+    """A group whose default verb is convert and whose errors are one sentence; loads the verb in use only."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _VERBS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"mwaconvert.cli.{name}"), name)
+        return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         first = args[0]
-        if first not in self.commands and first not in ("-h", "--help", "-V", "--version"):
+        if first not in _VERBS and first not in ("-h", "--help", "-V", "--version"):
             if first.isalpha() and not Path(first).exists():
                 raise InputError(f"there is no verb or metafits file '{first}'; see mwaconvert --help")
             args = ["convert", *args]
@@ -66,6 +74,7 @@ class _Verbs(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
         words = list(sys.argv[1:] if args is None else args) or ["--help"]
+        gc.set_threshold(100_000)  # loading modules makes many objects and no garbage
         try:
             code = super().main(words, prog_name="mwaconvert", standalone_mode=False)
         except Exception as error:
@@ -113,7 +122,3 @@ def _explain(error: Exception, *, verbose: bool) -> int:
 @click.version_option(__version__, "-V", "--version", prog_name="mwaconvert")
 def main() -> None:
     """Entry point."""
-
-
-for verb in (convert, simulate, info, qa, dedisperse, search, waterfall, fil_info):
-    main.add_command(verb)

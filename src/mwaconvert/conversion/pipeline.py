@@ -22,13 +22,13 @@ from mwaconvert.conversion.flags_only import cells, without_conversion, writes_o
 from mwaconvert.conversion.outputs import open_writers, output_paths
 from mwaconvert.conversion.steps import ARRAY_RFI
 from mwaconvert.errors import Error, ResourceError
-from mwaconvert.formats.visfile import FileHeader
 from mwaconvert.formats.visibility import Block, VisHeader
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.array_rfi import ArrayRfi
     from mwaconvert.conversion.plan import Plan
     from mwaconvert.conversion.report import Report
+    from mwaconvert.formats.visfile import FileHeader
 
 #: called with input bytes done and in all
 Progress = Callable[[int, int], None]
@@ -154,7 +154,7 @@ def run(
     observers: list[Callable[[Block], None]] = [counts.add]
     collector = None
     if qa is not None:
-        from mwaconvert.qa import QaCollector
+        from mwaconvert.qa.collector import QaCollector
         from mwaconvert.qa.statistics import channel_static
 
         collector = QaCollector(

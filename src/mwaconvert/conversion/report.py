@@ -21,7 +21,6 @@ from mwaconvert.conversion.smearing import Smearing, estimate_smearing
 from mwaconvert.conversion.steps import Step
 from mwaconvert.errors import ResourceError
 from mwaconvert.formats.staging import StagedPath
-from mwaconvert.formats.visfile import FileHeader
 from mwaconvert.formats.visibility import VisHeader
 from mwaconvert.observation.model import FloatArray, Metadata, RawFile
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from mwaconvert.conversion.array_rfi import ArrayRfi
     from mwaconvert.conversion.pipeline import FlagCounts
     from mwaconvert.conversion.plan import Plan
+    from mwaconvert.formats.visfile import FileHeader
     from mwaconvert.qa.statistics import QualityStatistics
 
 #: version of the JSON layout; grows when a key changes its meaning or goes away
@@ -322,7 +322,7 @@ def make_report(
         ),
         array_rfi=array_rfi,
         quality=None if statistics is None else make_quality(statistics),
-        software=versions(*(["arcae"] if any(o.kind == "measurement set" for o in outputs) else [])),
+        software=versions(),
         notes=tuple(notes),
     )
 
@@ -459,18 +459,20 @@ def observation_facts(metadata: Metadata) -> dict[str, Any]:
     }
 
 
-def versions(*packages: str) -> dict[str, str]:
-    """Versions of mwaconvert, Python, numpy, astropy, mwalib and of further packages that are installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
+def versions() -> dict[str, str]:
+    """Versions of mwaconvert, Python, and of the packages that took part."""
     from mwaconvert import __version__
 
     found = {"mwaconvert": __version__, "python": ".".join(map(str, sys.version_info[:3]))}
-    for name in ("numpy", "astropy", "pyerfa", "mwalib", *packages):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+    for name, package in (
+        ("numpy", "numpy"),
+        ("astropy", "astropy"),
+        ("erfa", "pyerfa"),
+        ("mwalib", "mwalib"),
+        ("arcae", "arcae"),
+    ):
+        if name in sys.modules:
+            found[package] = sys.modules[name].__version__
     return found
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,21 +10,13 @@ import numpy as np
 
 from mwaconvert.errors import FormatError, InputError, MetadataError
 from mwaconvert.observation.model import Antenna, CoarseChannel, Correlator, FloatArray, Metadata
+from mwaconvert.observation.trial import fatal_failure
 
 if TYPE_CHECKING:
     import mwalib
 
 #: spacing and width of receiver channels; BANDWDTH of some metafits is that of the channels in use
 COARSE_WIDTH_HZ = 1.28e6
-
-#: reads a metafits and exits; a core dump would stay behind
-_PROBE = """
-import resource, sys
-resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-sys.path.append(sys.argv[1])
-import mwalib
-mwalib.MetafitsContext(sys.argv[2], None)
-"""
 
 
 def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
@@ -121,8 +109,7 @@ def channels_per_coarse(fine_width_hz: float, path: Path) -> int:
 def _open_context(path: Path, correlator: Correlator | None) -> mwalib.MetafitsContext:
     import mwalib
 
-    info = path.stat()
-    if failure := _fatal_failure(str(path.absolute()), info.st_mtime_ns, info.st_size):
+    if failure := fatal_failure(path):
         raise MetadataError(f"{path}: not a usable metafits file: {failure}")
     versions = {"legacy": mwalib.MWAVersion.CorrLegacy, "mwax": mwalib.MWAVersion.CorrMWAXv2}
     try:
@@ -130,29 +117,6 @@ def _open_context(path: Path, correlator: Correlator | None) -> mwalib.MetafitsC
     except Exception as error:  # the exceptions of mwalib have no base class of their own
         text = re.sub(r"^src/\S+ ", "", " ".join(str(error).split()))  # a line of its source says nothing
         raise MetadataError(f"{path}: not a usable metafits file: {text}") from error
-
-
-@functools.lru_cache(maxsize=64)
-def _fatal_failure(path: str, mtime_ns: int, size: int) -> str | None:  # noqa: ARG001 (part of the key)
-    """What mwalib says when a file makes it abort the process, which many damaged ones do.
-
-    Tried in a process of its own (0.05 s); `mtime_ns` and `size` make the result valid for this content only.
-    """
-    import mwalib
-
-    folder = str(Path(mwalib.__file__).parents[1])
-    if not sys.executable:
-        return None
-    command = [sys.executable, "-I", "-S", "-c", _PROBE, folder, path]
-    environment = os.environ | {"RUST_BACKTRACE": "0"}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, check=False, stdin=subprocess.DEVNULL
-    )
-    if done.returncode >= 0:
-        return None  # good, or a failure that can be caught
-    lines = done.stderr.decode(errors="replace").strip().splitlines()
-    said = [line for line in lines if line and "panicked at" not in line and not line.startswith("note:")]
-    return f"mwalib failed: {said[0] if said else f'signal {-done.returncode}'}"
 
 
 def _card(path: Path, key: str) -> str | None:

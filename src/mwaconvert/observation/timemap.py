@@ -57,8 +57,7 @@ def place(
     index : (n_t, n_coarse) index into `hdus`, -1 where there is none
     """
     start = hdus["unix_ms"]
-    phases, counts = np.unique(start % int_time_ms, return_counts=True)
-    phase = int(phases[np.argmax(counts)])
+    phase = int(np.argmax(np.bincount(start % int_time_ms)))
     step = (start - phase + int_time_ms // 2) // int_time_ms
     first, last = int(step.min()), int(step.max())
     if last - first >= MAX_TIMESTEPS:
@@ -73,8 +72,10 @@ def place(
     # of several HDUs for one place the first stays: later batches are written first, then overwritten
     order = np.arange(len(hdus))[::-1]
     index[step[order] - first, coarse[order]] = order
-    unused = np.setdiff1d(order, index)
-    for file in np.unique(hdus["file"][unused]):
+    used = np.zeros(len(hdus), bool)
+    used[index[index >= 0]] = True
+    unused = np.flatnonzero(~used)
+    for file in sorted(set(hdus["file"][unused].tolist())):
         numbers = hdus["hdu"][unused][hdus["file"][unused] == file]
         notes.append(
             f"{scans[file].name.path}: integrations that repeat times of an earlier batch are not used: "
@@ -91,7 +92,7 @@ def _note_shifted(
     scans: Sequence[RawScan],
     notes: list[str],
 ) -> None:
-    for file in np.unique(hdus["file"][shift_ms != 0]):
+    for file in sorted(set(hdus["file"][shift_ms != 0].tolist())):
         shifts = shift_ms[hdus["file"] == file]
         largest = shifts[np.argmax(np.abs(shifts))]
         side = "before" if largest < 0 else "after"
@@ -139,7 +140,7 @@ def note_missing(
     if holes:
         notes.append(f"Timesteps in no file: {holes} of {len(index)}.")
     missing = (index[:, provided] < 0).sum(axis=0) - holes
-    for count in np.unique(missing[missing > 0]):
+    for count in sorted(set(missing[missing > 0].tolist())):
         channels = [provided[k] for k in np.flatnonzero(missing == count)]
         notes.append(
             f"Timesteps missing for {_name_channels(channels, metadata)} that other channels have: "

@@ -1,5 +1,1 @@
-"""A picture of the converted data, gathered while they are written."""
-
-from mwaconvert.qa.collector import QaCollector
-
-__all__ = ["QaCollector"]
+"""A picture of the converted data, gathered while they are written, and statistics of them."""

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.formats.visfile import FileHeader
 from mwaconvert.formats.visibility import Block, VisHeader
 from mwaconvert.observation.model import FloatArray
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
+    from mwaconvert.formats.visfile import FileHeader
 
 #: places of the statistics in `Sums.sums` and `Sums.counts`
 SUM, SUM_SQUARES, DIFFERENCE, DIFFERENCE_SQUARES = range(4)
