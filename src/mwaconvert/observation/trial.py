@@ -9,6 +9,7 @@ import functools
 import os
 import subprocess
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,12 +26,14 @@ mwalib.MetafitsContext(sys.argv[2], None)
 def begin_trial(path: Path) -> None:
     """Start what `fatal_failure` will wait for."""
     if path.is_file():
-        _process(*_content(path))
+        _trial(*_content(path))
 
 
 def fatal_failure(path: Path) -> str | None:
     """What mwalib says when a file makes it abort the process; None if it does not."""
-    return _outcome(*_content(path))
+    trial = _trial(*_content(path))
+    trial.join()
+    return trial.failure
 
 
 def _content(path: Path) -> tuple[str, int, int]:
@@ -39,29 +42,34 @@ def _content(path: Path) -> tuple[str, int, int]:
     return str(path.absolute()), info.st_mtime_ns, info.st_size
 
 
-@functools.lru_cache(maxsize=64)
-def _process(path: str, mtime_ns: int, size: int) -> subprocess.Popen[bytes] | None:  # noqa: ARG001 (the key)
-    mwalib = find_spec("mwalib")
-    if not sys.executable or mwalib is None or mwalib.origin is None:
-        return None
-    folder = str(Path(mwalib.origin).parents[1])
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _TRIAL, folder, path],
-        env=os.environ | {"RUST_BACKTRACE": "0"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+class _Trial(threading.Thread):
+    """Waits for the process, so that none is left behind where nobody asks for the result."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(name="metafits trial")
+        self.failure: str | None = None
+        self._path = path
+
+    def run(self) -> None:
+        mwalib = find_spec("mwalib")
+        if not sys.executable or mwalib is None or mwalib.origin is None:
+            return
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _TRIAL, str(Path(mwalib.origin).parents[1]), self._path],
+            env=os.environ | {"RUST_BACKTRACE": "0"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode >= 0:
+            return  # good, or a failure that can be caught
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        said = [line for line in lines if line and "panicked at" not in line and not line.startswith("note:")]
+        self.failure = f"mwalib failed: {said[0] if said else f'signal {-done.returncode}'}"
 
 
 @functools.lru_cache(maxsize=64)
-def _outcome(path: str, mtime_ns: int, size: int) -> str | None:
-    process = _process(path, mtime_ns, size)
-    if process is None:
-        return None
-    _, said = process.communicate()
-    if process.returncode >= 0:
-        return None  # good, or a failure that can be caught
-    lines = said.decode(errors="replace").strip().splitlines()
-    lines = [line for line in lines if line and "panicked at" not in line and not line.startswith("note:")]
-    return f"mwalib failed: {lines[0] if lines else f'signal {-process.returncode}'}"
+def _trial(path: str, mtime_ns: int, size: int) -> _Trial:  # noqa: ARG001 (part of the key)
+    trial = _Trial(path)
+    trial.start()
+    return trial
