@@ -35,10 +35,15 @@ def options_page() -> str:
         cells = " | ".join(str(preset.get(field, "as ours")) for preset in PRESETS.values())
         parts.append(f"| `{field}` | {cells} |\n")
     parts.append("| `flag_autos` | as ours | in measurement sets, not in uvfits |\n")
+    parts.append("| flag files | none are read | where there are any, interference is not looked for |\n")
     parts.append("| coarse channels | from the first to the last that has files, gaps flagged | same |\n")
     parts.append("| output | as ours | `preprocessed.ms` |\n")
     parts.append("\n## Refused\n\n| option | why |\n|---|---|\n")
     parts += [f"| `{name}` | {why} |\n" for name, why in REFUSED.items()]
+    parts.append(
+        "\nCotter's `-h` (header file) prints help here; all metadata come from the metafits file.\n"
+        "Of hyperdrive's passbands, `empirical` and `levine` are refused: they are tables of 40 kHz channels.\n"
+    )
     parts.append(
         "\n# Options of the verbs for filterbanks\n\nFormats and examples: [transients.md](transients.md).\n"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
+import mwaconvert
 from mwaconvert.cli.arguments import prepare
 from mwaconvert.cli.convert import convert
 from mwaconvert.cli.options import REFUSED, TABLE, squeeze
@@ -349,6 +350,27 @@ def test_cotter_preset(ask):
     }
     assert request.coarse == "between"
     assert any("--like cotter set flag_edge_width_khz=80.0" in note for note in request.notes)
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        ([], True),
+        (["-norfi"], False),
+        (["-noprecomputedflags"], False),
+        (["-flagfiles", "x%%.mwaf"], True),
+        (["--precomputed-flags", "auto"], False),
+        (["--rfi-sensitivity", "2"], False),
+    ],
+)
+def test_flag_files_in_place_of_detection(ask, words, instead, small):
+    """cotter's -flagfiles turns its detection off, and so did flag files in the ASVO's jobs."""
+    request = ask("--like", "cotter", "-o", "a.ms", *words)
+    assert request.files_instead == instead
+    metadata = mwaconvert.open(small).metadata
+    only = request.resolve(metadata, [0]).get("precomputed_flags") == "only"
+    assert only == ("-flagfiles" in words)
+    assert not ask("--like", "birli").files_instead
 
 
 def test_cotter_autos_follow_the_output(ask):

@@ -246,6 +246,7 @@ _LATER = "is not available yet"
 _STATISTICS = "is not needed, quality statistics are in the measurement set and in --report FILE"
 _DYSCO = f"writing compressed measurement sets {_LATER}"
 _OBSOLETE = "is obsolete, all metadata come from the metafits file"
+_DELIVERY = "is about the delivery of a job, not about the conversion: leave it out"
 _ARGUMENTS = "is not needed, give the metafits and the raw files as arguments"
 _FINE = "is not supported, use --flag-coarse-chans and --flag-fine-chans"
 
@@ -264,6 +265,9 @@ REFUSED: dict[str, str] = {
     "-a": f"{_OBSOLETE} (cotter's antenna file)",
     "-i": f"{_OBSOLETE} (cotter's instr_config file)",
     "-d": _ARGUMENTS, "--data": _ARGUMENTS,
+    "--ms-data-column-name": "is not supported, raw files are read, not measurement sets",
+    "--delivery": _DELIVERY, "--delivery-format": _DELIVERY, "--expiry-days": _DELIVERY,
+    "--allow-resubmit": _DELIVERY,
 }
 # fmt: on
 

@@ -58,6 +58,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
+#: with one of these, `--like cotter` looks for interference also where there are flag files
+_DETECTION = frozenset({"precomputed_flags", "rfi", "rfi_strategy", "rfi_sensitivity"})
+
 #: settings of the run, as opposed to fields of `conversion.options.Options`
 RUN_SETTINGS = frozenset(
     {"metafits", "outputs", "report", "qa", "dry_run", "progress", "quiet", "verbose", "like"}
@@ -74,6 +77,7 @@ class Request:
     outputs : files to write; the bare names `uvfits` and `ms` stand for the default name of that kind
     coarse : take the coarse channels that have files, or also those between them; None: as `options` says
     boxes : first gpubox and number of gpuboxes, if chosen so
+    files_instead : flag files, where there are any, are taken instead of looking for interference
     notes : facts for the report
     """
 
@@ -89,6 +93,7 @@ class Request:
     verbose: bool = False
     coarse: Literal["provided", "between"] | None = None
     boxes: tuple[int, int] | None = None
+    files_instead: bool = False
     notes: tuple[str, ...] = ()
 
     def output_paths(self, obsid: int) -> list[Path]:
@@ -119,6 +124,11 @@ class Request:
             options["sel_chan_ranges"] = ((min(provided_coarse), max(provided_coarse)),)
         if self.boxes is not None:
             options["sel_chan_ranges"] = _as_ranges(_box_channels(self.boxes, metadata))
+        if self.files_instead:
+            from mwaconvert.formats.mwaf import find_flag_files
+
+            if "flag_files" in options or find_flag_files(metadata.path.parent, metadata.obsid):
+                options["precomputed_flags"] = "only"
         return options
 
 
@@ -166,6 +176,7 @@ def build(given: Mapping[Spec, Sequence[Any]], arguments: Sequence[str]) -> Requ
     for key in ("report", "qa"):
         if key in run:
             run[key] = Path(run[key])
+    run["files_instead"] = like == "cotter" and not _DETECTION.intersection(settings)
     return Request(metafits, files, outputs, settings, coarse=coarse, boxes=boxes, notes=notes, **run)
 
 
