@@ -26,18 +26,19 @@ def burst(dm: float, fwhm: float, snr: float = 30.0) -> Spectra:
 @pytest.mark.parametrize(
     ("name", "dm", "time_s", "snr"),
     [
-        ("frb/frb_dm475_28.fil", 475.284, 2.02888, (15.5, 17.2)),
-        ("fil/28.fits", 475.284, 2.02888, (15.5, 17.2)),
-        ("frb/tcand_2_dm_565.30000_snr_11.92560.fil", 565.3, 2.0, (11.9, 14.0)),
+        ("frb/frb_dm475_28.fil", 475.284, 2.02888, 17.04),
+        ("fil/28.fits", 475.284, 2.02888, 17.01),
+        ("frb/tcand_2_dm_565.30000_snr_11.92560.fil", 565.3, 2.0, 13.05),
     ],
 )
 def test_known_bursts(filterbanks, name, dm, time_s, snr):
+    """Why S/N is above that of others (16.8, 11.9): test_known_answers.py, and a width that fits better."""
     spectra = open(filterbanks / name)
     found = spectra.search(dm - 40, dm + 40, dms=np.arange(dm - 40, dm + 40, 0.5))
     best = found.candidates()[0]
     assert best.dm == pytest.approx(dm, abs=1.5)
     assert best.time_s == pytest.approx(time_s, abs=3e-3)
-    assert snr[0] < best.snr < snr[1]
+    assert best.snr == pytest.approx(snr, abs=0.05)
     assert found.candidates()[0].snr == found.best.snr
     assert found.k_dm == 1 / 2.41e-4
 
@@ -153,7 +154,10 @@ def test_search_within_the_bound(dm):
     exact = spectra.search(0, 400, dms=DMS, loss=0, width_min_s=3e-3)
     fast = spectra.search(0, 400, dms=DMS, loss=0.01, width_min_s=3e-3)
     assert (exact.loss, fast.loss > 0) == (0, True)
-    assert fast.best.snr == pytest.approx(exact.best.snr, rel=0.03)
+    # the loss is 1.386 (e / fwhm)^2 of delays that are off by e, and these exchange 2 e / width of the noise's variance
+    off_s = 3e-3 * np.sqrt(fast.loss / 1.386)
+    noise = 3 * np.sqrt(2 * off_s / exact.best.width_s) / exact.best.snr
+    assert fast.best.snr == pytest.approx(exact.best.snr, rel=fast.loss + noise)
     assert fast.best.time_s == pytest.approx(exact.best.time_s, abs=5 * DT)
 
 
