@@ -96,6 +96,25 @@ MWACONVERT_INLINE void unpack_row(const uint8_t* in, int64_t n_values, uint8_t* 
   }
 }
 
+// memcpy() past the caches: what is written is too much for them, and is not read before.
+MWACONVERT_INLINE void copy_past_cache(const uint8_t* from, int64_t n, uint8_t* to) {
+#ifdef __SSE2__
+  typedef long long words __attribute__((vector_size(16)));
+  const int64_t head = std::min<int64_t>(n, -reinterpret_cast<intptr_t>(to) & (kLine - 1));
+  std::memcpy(to, from, head);
+  int64_t k = head;
+  for (; k + kLine <= n; k += kLine)
+    for (int64_t j = 0; j < kLine; j += 16) {
+      words v;
+      std::memcpy(&v, from + k + j, 16);
+      __builtin_ia32_movntdq(reinterpret_cast<words*>(to + k + j), v);
+    }
+  std::memcpy(to + k, from + k, n - k);
+#else
+  std::memcpy(to, from, n);
+#endif
+}
+
 // (n_samp <= kSamples, n_chan) at `in` to (n_chan, n_samp) at `out`. Each cache line of a spectrum is read
 // once, the next one is asked for meanwhile (they are too far apart for the machine to guess), and rows of
 // out are written one after the other, as long as they are.
@@ -115,12 +134,15 @@ MWACONVERT_INLINE void transpose_tile(const uint8_t* in, int64_t in_stride, int6
     }
     for (int64_t k = 0; k < n; ++k) {
       uint8_t* row = out + (c + k) * out_stride;
-      std::memcpy(row, rows + k * row_length, whole);
+      copy_past_cache(rows + k * row_length, whole, row);
       for (int64_t t = whole; t < n_samp; ++t) row[t] = in[t * in_stride + c + k];
     }
   }
   for (c = n_chan / 16 * 16; c < n_chan; ++c)
     for (int64_t t = 0; t < n_samp; ++t) out[c * out_stride + t] = in[t * in_stride + c];
+#ifdef __SSE2__
+  __builtin_ia32_sfence();  // other threads may read it from here on
+#endif
 }
 
 template <int n_bits, bool first_high>
@@ -188,10 +210,12 @@ void unpack(View<const uint8_t, 2> in, int64_t offset, int n_bits, bool first_hi
   if (n_chan == 0 || n_samp == 0) return;
   uint8_t* base = reverse ? &out(n_chan - 1, 0) : out.data;
   const int64_t stride = reverse ? -out.stride[0] : out.stride[0];
-  parallel_for((n_samp + kSamples - 1) / kSamples, nthreads, [&](int64_t item) {
-    const int64_t t = item * kSamples;
-    unpack_spectra(&in(t, 0) + offset, in.stride[0], n_bits, first_high, std::min(kSamples, n_samp - t),
-                   n_chan, base + t, stride);
+  // items end where cache lines of the output do, if those of all channels end together
+  const int64_t early = reinterpret_cast<intptr_t>(out.data) & (kLine - 1);
+  parallel_for((n_samp + early + kSamples - 1) / kSamples, nthreads, [&](int64_t item) {
+    const int64_t t = std::max<int64_t>(item * kSamples - early, 0);
+    const int64_t end = std::min((item + 1) * kSamples - early, n_samp);
+    unpack_spectra(&in(t, 0) + offset, in.stride[0], n_bits, first_high, end - t, n_chan, base + t, stride);
   });
 }
 
