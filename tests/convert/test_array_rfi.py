@@ -156,6 +156,15 @@ def test_faint_burst_is_flagged(tmp_path):
     assert not blocks.flags[:8].all()
 
 
+@pytest.mark.parametrize(("freq_factor", "channels"), [(4, 2), (3, (120, 121, 130))])
+def test_picture_of_averaged_data(tmp_path, freq_factor, channels):
+    """The search looks at input channels, the rest of the picture at those written."""
+    metafits = make(tmp_path, coarse_channels=channels)
+    plan = mwaconvert.open(metafits).plan(rfi_array=True, rfi="none", time_factor=2, freq_factor=freq_factor)
+    plan.run(tmp_path / "a.ms", qa=tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 10000
+
+
 def test_too_short(tmp_path):
     plan = mwaconvert.open(make(tmp_path, duration_s=4)).plan(rfi_array=True)
     step = next(step for step in plan.steps if step.name == "array RFI")

@@ -196,7 +196,8 @@ def some(names: list[str], limit: int = 16) -> str:
 def _outputs(report: Report) -> list[str]:
     return [
         f"{output.path} ({size_text(output.bytes)}: {plural(output.times, 'time')} x"
-        f" {plural(output.baselines, 'baseline')} x {plural(output.channels, 'channel')} x 4 polarisations)"
+        f" {plural(output.baselines, 'baseline')} x {plural(output.channels, 'channel')}"
+        f"{'' if output.kind == 'flags' else ' x 4 polarisations'})"
         for output in report.outputs
     ]
 

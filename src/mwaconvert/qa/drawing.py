@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +53,22 @@ class FrequencyAxis:
         left = np.concatenate([[0.0], np.cumsum(width[:-1] + strip)])
         return cls(windows, left, left + width, False)
 
-    def image(self, ax: Axes, values: FloatArray, y: tuple[float, float], **style: Any) -> Any:
-        """Draw (n_y, n_pixel) values, y downwards; returns the last image."""
+    def image(
+        self,
+        ax: Axes,
+        values: FloatArray,
+        y: tuple[float, float],
+        pixels: Sequence[int] | None = None,
+        **style: Any,
+    ) -> Any:
+        """Draw (n_y, n_pixel) values, y downwards; returns the last image.
+
+        Parameters
+        ----------
+        pixels : of each window; None: channels, or as many of them together as fit
+        """
         pixel, drawn = 0, None
-        widths = self._pixels_per_window(values.shape[1])
+        widths = pixels or self._pixels_per_window(values.shape[1])
         for left, right, n in zip(self.left, self.right, widths, strict=True):
             drawn = ax.imshow(
                 values[:, pixel : pixel + n],

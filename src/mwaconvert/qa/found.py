@@ -69,11 +69,11 @@ def draw_array_rfi(ax: Axes, data: QaCollector, found: ArrayRfi) -> None:
     from matplotlib.patches import Rectangle
 
     windows = data.header.spectral_windows
-    z = _binned(found.significance, [len(w.coarse) for w in windows], MAX_CHANNELS)
+    z, pixels = _binned(found.significance, [len(w.coarse) for w in windows], MAX_CHANNELS)
     first, last = time_range(ax, data)
     axis = FrequencyAxis.of(windows)
     drawn = axis.image(
-        ax, z, (first, last), cmap=colormaps["RdBu_r"].with_extremes(bad=GREY), vmin=-8, vmax=8
+        ax, z, (first, last), pixels, cmap=colormaps["RdBu_r"].with_extremes(bad=GREY), vmin=-8, vmax=8
     )
     step = (last - first) / (len(z) + 1)
     for event in found.events[:BOXES]:
@@ -145,8 +145,8 @@ def _bars(ax: Axes, names: list[str], values: list[float], stressed: list[bool],
         ax.spines[side].set_visible(False)
 
 
-def _binned(values: npt.NDArray[np.float32], n_coarse: list[int], most: int) -> FloatArray:
-    """Largest of neighbouring channels, so that no window gets too wide to draw."""
+def _binned(values: npt.NDArray[np.float32], n_coarse: list[int], most: int) -> tuple[FloatArray, list[int]]:
+    """Largest of neighbouring input channels, so that no window gets too wide to draw; widths of the windows."""
     per_coarse = values.shape[1] // sum(n_coarse)
     factor = -(-values.shape[1] // most)
     parts, at = [], 0
@@ -156,4 +156,4 @@ def _binned(values: npt.NDArray[np.float32], n_coarse: list[int], most: int) -> 
         starts = np.arange(0, part.shape[1], factor)
         largest = np.fmax.reduceat(part, starts, axis=1)
         parts.append(largest)
-    return np.asarray(np.concatenate(parts, axis=1), np.float64)
+    return np.asarray(np.concatenate(parts, axis=1), np.float64), [part.shape[1] for part in parts]
