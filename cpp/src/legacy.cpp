@@ -69,7 +69,6 @@ void accumulate(const float* in, bool big_endian, const std::complex<float>* g, 
 // The four products of a row out of one channel in file order.
 struct Gather {
   int64_t row;
-  std::pair<int64_t, int64_t> block;  // of slots, eight by eight: a few cache lines of a channel
   int32_t index[4];
   float sign[8];  // -1 where an imaginary part is to be turned
 
@@ -173,23 +172,15 @@ class LegacyConverter {
         van_vleck_samples_(van_vleck_samples),
         n_product_(n_slot_antenna_ * (n_slot_antenna_ + 1) * 2),
         finisher_(in, out) {
-    gathers_.resize(product.shape[0]);
-    for (int64_t row = 0; row < product.shape[0]; ++row) {
-      gathers_[row].row = row;
+    for (int64_t row : rows_in_file_order(product)) {
+      Gather& gather = gathers_.emplace_back();
+      gather.row = row;
       for (int p = 0; p < 4; ++p) {
-        gathers_[row].index[p] = product(row, p);
-        gathers_[row].sign[2 * p] = 1;
-        gathers_[row].sign[2 * p + 1] = conjugated(row, p) ? -1.0f : 1.0f;
-        if (product(row, p) < 0 || product(row, p) >= n_product_)
-          throw InputError("product index " + std::to_string(product(row, p)) + " is outside the " +
-                           std::to_string(n_product_) + " products of the file");
+        gather.index[p] = product(row, p);
+        gather.sign[2 * p] = 1;
+        gather.sign[2 * p + 1] = conjugated(row, p) ? -1.0f : 1.0f;
       }
-      const auto [s, u] = slots_of(product(row, 0));
-      gathers_[row].block = {s / 8, u / 8};
     }
-    // rows that share cache lines of the input follow each other: a line holds products of eight rows
-    std::stable_sort(gathers_.begin(), gathers_.end(),
-                     [](const Gather& a, const Gather& b) { return a.block < b.block; });
     if (in.mask.data) prepare_mask();
     // whole averaging blocks, at least kGroupChannels input channels
     outputs_in_group_ = std::max<int64_t>(1, kGroupChannels / in.freq_factor);
@@ -246,6 +237,23 @@ class LegacyConverter {
     if (!finish_rows(finisher_, gathers_, coarse, out_begin, out_end, begin, n_product_, time, times.flagged,
                      sums, in_.mask.data ? &masked : nullptr, careful))
       convert_carefully(coarse, out_begin, out_end, begin, n, times, time, careful);
+  }
+
+  // Rows that share cache lines of a channel follow each other: a line holds products of eight rows.
+  std::vector<int64_t> rows_in_file_order(View<const int32_t, 2> product) const {
+    std::vector<std::array<int64_t, 3>> keys;  // blocks of slots, eight by eight, and the row
+    for (int64_t row = 0; row < product.shape[0]; ++row) {
+      for (int p = 0; p < 4; ++p)
+        if (product(row, p) < 0 || product(row, p) >= n_product_)
+          throw InputError("product index " + std::to_string(product(row, p)) + " is outside the " +
+                           std::to_string(n_product_) + " products of the file");
+      const auto [s, u] = slots_of(product(row, 0));
+      keys.push_back({s / 8, u / 8, row});
+    }
+    std::sort(keys.begin(), keys.end());
+    std::vector<int64_t> rows;
+    for (const auto& key : keys) rows.push_back(key[2]);
+    return rows;
   }
 
   // Cells of one row are taken out of the products without a look at the other rows.
