@@ -15,8 +15,8 @@ namespace mwaconvert {
 namespace {
 
 // At least so many input channels at a time: each row of output is far from the next, so it is visited seldom
-// and for several cache lines.
-constexpr int64_t kGroupChannels = 16;
+// and for several cache lines; and so few that the sums of 128 tiles stay in a second-level cache of 2 MB.
+constexpr int64_t kGroupChannels = 8;
 
 // Phasors of one channel, laid out for the inner loop: conj(g) of the second input (x, y, x, y) and i
 // conj(g).

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <mutex>
 
 #include "finish.hpp"
 #include "mwaconvert/file.hpp"
@@ -79,6 +80,8 @@ void write_ms_cells(const MsFiles& files, int64_t first_row, View<const std::com
   const int64_t data_bytes = n_chan * 32, spectrum_bytes = n_chan * 16;
   const int64_t rows_at_once = std::max<int64_t>(1, kWriteBytes / data_bytes);
   const bool whole = n_chan == vis.shape[1];
+  // the system lets one writer into a file at a time, and others spin where they could work on the next block
+  std::mutex writing;
   parallel_for((n_rows + rows_at_once - 1) / rows_at_once, nthreads, [&](int64_t task) {
     static thread_local Scratch<float> spectrum_memory;
     static thread_local Scratch<std::complex<float>> data_memory;
@@ -102,6 +105,7 @@ void write_ms_cells(const MsFiles& files, int64_t first_row, View<const std::com
       data = copy;
     }
     const int64_t row = first_row + begin;
+    const std::lock_guard<std::mutex> lock(writing);
     write_exactly(files.data, data, n * data_bytes, row * data_bytes);
     write_exactly(files.weight_spectrum, spectrum, n * spectrum_bytes, row * spectrum_bytes);
     write_exactly(files.flag, bits, n * n_flag, row * n_flag);
