@@ -19,8 +19,10 @@ test-external: $(VENV)/test-installed  ## tests that need a program pip does not
 	$(BIN)/python -m pytest -q -m external tests
 
 FUZZ_SECONDS ?= 60
-fuzz: $(VENV)/test-installed  ## damaged files through every reader, for FUZZ_SECONDS
-	$(BIN)/python tests/fuzz/fuzz_readers.py --seconds $(FUZZ_SECONDS)
+fuzz: $(VENV)/test-installed  ## damaged files through every reader, for FUZZ_SECONDS; guided by coverage with atheris, if installed
+	if $(BIN)/python -c 'import atheris' 2>/dev/null; \
+	  then $(BIN)/python tests/fuzz/fuzz_coverage.py --seconds $(FUZZ_SECONDS); \
+	  else $(BIN)/python tests/fuzz/fuzz_readers.py --seconds $(FUZZ_SECONDS); fi
 
 lint: $(VENV)/lint-installed
 	$(BIN)/ruff check .

@@ -96,7 +96,7 @@ def test_search_finds_the_burst(run):
     out = done(
         run("search", "a.fil", "--dm-range", 0, 600, "-o", "c.csv", "--plots", "figures", "--gulp", 77)
     )
-    assert "1 candidates above S/N 7" in out
+    assert "1 candidate above S/N 7" in out
     rows = list(csv.DictReader(line for line in Path("c.csv").read_text().splitlines() if line[0] != "#"))
     best = {key: float(value) for key, value in rows[0].items()}
     assert best["time_s"] == pytest.approx(WHEN, abs=3 * best["time_err_s"])
@@ -235,7 +235,7 @@ def test_a_waterfall_at_a_time_reads_what_is_about_it(run, monkeypatch):
 def test_a_series_is_drawn_and_searched(run):
     done(run("dedisperse", "a.fil", "--dm", DM, "-o", "s.dat"))
     done(run("waterfall", "s.dat", "-o", "s.png"))
-    assert "1 candidates" in done(run("search", "s.dat", "--dm-range", DM, DM))
+    assert "1 candidate " in done(run("search", "s.dat", "--dm-range", DM, DM))
     assert "that of the data, 300" in refused(run("search", "s.dat", "--dm-range", 0, 10))
 
 

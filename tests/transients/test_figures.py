@@ -38,7 +38,7 @@ def test_single_panel():
     assert (left, right) == pytest.approx((-25.5 * DT * 1e3, 25.5 * DT * 1e3))  # not 2 % short on the right
     assert (bottom, high) == pytest.approx((400.1953125, 800.1953125))
     assert main.get_xlim() == top.get_xlim() == pytest.approx((left, right))
-    assert [t.get_text() for t in main.get_xticklabels()] == ["-20", "0", "20"]
+    assert [t.get_text() for t in main.get_xticklabels()] == ["\u221220", "0", "20"]
     assert [t.get_text() for t in main.get_yticklabels()] == ["400", "500", "600", "700", "800"]
     assert np.ma.masked_invalid(image.get_array()).mask[30:40].all()
     profile = top.patches[0].get_data()

@@ -235,6 +235,39 @@ def test_vdif(tmp_path):
     assert open(path, band_mhz=BAND, average=2).nsamp == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "rate_mhz", "n_chan", "bits", "complex_data"),
+    [
+        ("SAMPLE_VLBI_VDIF", 32, 1, 2, False),  # eight threads of a VLBA station
+        ("SAMPLE_MWA_VDIF", 1.28, 2, 8, True),  # two polarisations of a coarse channel of the MWA
+        ("SAMPLE_BPS1_VDIF", 2, 16, 1, False),
+    ],
+)
+def test_vdif_of_observatories(name, rate_mhz, n_chan, bits, complex_data):
+    """Files that radio telescopes have written, as the package baseband brings them."""
+    import astropy.units as u
+    import baseband.data
+    from baseband import vdif
+
+    path = Path(getattr(baseband.data, name, ""))
+    if not path.is_file():
+        pytest.skip(f"this version of baseband has no {name}")
+    width = rate_mhz * n_chan / (1 if complex_data else 2)
+    stream = open_stream(path, band_mhz=(150.0, 150.0 + width))
+    assert (stream.nchan, stream.fields["bits"], stream.fields["complex"]) == (n_chan, bits, complex_data)
+    read = in_pieces(stream, 777)
+    start = stream.start_mjd
+    stream.close()
+    with vdif.open(str(path), "rs", sample_rate=rate_mhz * u.MHz, squeeze=False) as file:
+        volts = file.read()  # (time, thread, channel)
+        assert start == pytest.approx(file.start_time.mjd, abs=1e-9)
+    want = (np.abs(volts.astype(np.complex128)) ** 2).sum(1)
+    if not complex_data:
+        want = want[: len(want) // 2 * 2].reshape(-1, 2, n_chan).mean(1) * 2
+    np.testing.assert_allclose(read.data, want.T, rtol=1e-5)
+    assert read.dt == pytest.approx((1 if complex_data else 2) / (rate_mhz * 1e6))
+
+
 def test_vdif_tone(tmp_path):
     """A tone ends up in the channel of its frequency; real voltages of one channel, split into 16."""
     import astropy.units as u

@@ -128,6 +128,7 @@ def search(
       mwaconvert search wide.fil --dm-range 0 1000 --downsample
           longer samples and fewer DMs where a DM smears pulses within channels anyway
     """
+    from mwaconvert.conversion.report_text import plural
     from mwaconvert.formats.candidate_lists import SUFFIXES
     from mwaconvert.formats.staging import StagedPath
     from mwaconvert.transients import masking
@@ -189,8 +190,8 @@ def search(
         _draw(plan, rows[:max_plots], plots, overwrite=overwrite, quiet=quiet)
     if not quiet:
         click.echo(
-            f"{len(rows)} candidates above S/N {snr:g}; {found.dms.size} DMs from {found.dms[0]:g} to "
-            f"{found.dms[-1]:g}; loss against exact delays at most {100 * found.loss:.2g} %"
+            f"{plural(len(rows), 'candidate')} above S/N {snr:g}; {plural(found.dms.size, 'DM')} from "
+            f"{found.dms[0]:g} to {found.dms[-1]:g}; loss against exact delays at most {100 * found.loss:.2g} %"
         )
         _print(rows[:_SHOWN])
         if len(rows) > _SHOWN:

@@ -170,7 +170,7 @@ def draw_panel(top: Axes, main: Axes, panel: Panel, look: Look) -> None:
     for ax in (top, main):
         ax.set_xlim(-reach, reach)
     tick = _round_down(0.8 * look.window_s * 1e3)
-    main.set_xticks([-tick, 0, tick], [f"{-tick:g}", "0", f"{tick:g}"])
+    main.set_xticks([-tick, 0, tick], [f"\u2212{tick:g}", "0", f"{tick:g}"])
     top.set_xticks([])
     top.set_yticks([])
     main.set_xlabel("Time [ms]", fontsize=_FONT)
