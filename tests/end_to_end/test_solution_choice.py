@@ -166,14 +166,14 @@ def test_the_nearest_in_time_that_fits(mwax, tmp_path, jones, freq, tiles, meta)
     (tmp_path / f"{obsid}_solutions.png").write_text("hello")
     shutil.copy(mwax.raw[0], tmp_path)  # a raw file is no candidate
     assert "no solutions suit observation" in refuse(mwax, "--calibrate", tmp_path)
-    write_hyperdrive(tmp_path / f"{obsid + 7200}_solutions.fits", jones, freq, tiles=tiles)
+    write_hyperdrive(tmp_path / f"{obsid + 7200}_hyp_sols.fits", jones, freq, tiles=tiles)
     write_hyperdrive(tmp_path / f"{obsid - 3600}_solutions.fits", jones, freq + 1.28e6 * 30, tiles=tiles)
     write_hyperdrive(
         tmp_path / f"{obsid + 1000}_solutions.fits", jones, freq, tiles=[f"L{k}" for k in range(5)]
     )
     truncated(write_aocal(tmp_path / f"{obsid + 10}.bin", jones), 1000)
     reason = chosen(mwax, tmp_path)
-    assert reason.startswith(f"{obsid + 7200}_solutions.fits (hyperdrive, found in {tmp_path}, 2.0 h after)")
+    assert reason.startswith(f"{obsid + 7200}_hyp_sols.fits (hyperdrive, found in {tmp_path}, 2.0 h after)")
     write_aocal(tmp_path / f"{obsid}.bin", jones)
     assert chosen(mwax, tmp_path).startswith(f"{obsid}.bin (AOCal, found in {tmp_path}, of this observation)")
 

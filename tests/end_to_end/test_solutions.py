@@ -133,7 +133,7 @@ def test_missing_solutions_flag(mwax, tmp_path, freq_factor):
     assert np.isfinite(found.vis).all()
     assert plan.header.antenna_flagged[1]
     (step,) = (s for s in plan.steps if s.name == "calibration solutions")
-    assert f"flagged for want of a solution: 1 tiles ({meta.antennas[1].name}) and 3 channels" in step.reason
+    assert f"flagged for want of a solution: 1 tile ({meta.antennas[1].name}) and 3 channels" in step.reason
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "linear"])

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from mwaconvert.conversion import channels
 from mwaconvert.conversion.calibration import Between, BoolArray, Calibration, locate
 from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.report_text import plural
 from mwaconvert.conversion.steps import Step
 from mwaconvert.errors import Error, InputError
 from mwaconvert.formats.solutions import Solutions, obsid_of, read_solutions
@@ -74,9 +75,10 @@ def say_gaps(step: Step, meta: Metadata, antennas: BoolArray, without: BoolArray
     reason = step.reason
     if antennas.any():
         names = ", ".join(meta.antennas[k].name for k in np.flatnonzero(antennas))
-        reason += f"; flagged for want of a solution: {int(antennas.sum())} tiles ({names})"
+        reason += f"; flagged for want of a solution: {plural(int(antennas.sum()), 'tile')} ({names})"
     if without.any():
-        reason += f"{' and' if antennas.any() else '; flagged for want of a solution:'} {int(without.sum())} channels"
+        reason += " and" if antennas.any() else "; flagged for want of a solution:"
+        reason += f" {plural(int(without.sum()), 'channel')}"
     return Step(step.name, step.applied, reason)
 
 
@@ -243,7 +245,7 @@ def _search(folder: Path, observation: Observation, coarse: Sequence[int]) -> tu
         path
         for path in folder.iterdir()
         if obsid_of(path) is not None
-        and (path.suffix == ".bin" or (path.suffix == ".fits" and "solution" in path.name))
+        and (path.suffix == ".bin" or (path.suffix == ".fits" and "sol" in path.name.lower()))
     ]
     candidates.sort(key=lambda path: (abs((obsid_of(path) or 0) - obsid), path.name))
     reasons = []

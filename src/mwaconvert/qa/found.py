@@ -100,7 +100,7 @@ def draw_noise(ax: Axes, data: QaCollector, report: Report | FileReport) -> None
         for pol, colour, name in ((0, BLUE, "XX"), (1, ACCENT, "YY")):
             ax.plot(x, quality.channel_noise[:, pol], ".", color=colour, markersize=2, label=name)
         axis.frame(ax)
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, 1.1 * float(np.nanmax(quality.channel_noise)) or 1.0)
         ax.set_ylabel("Standard deviation")
         ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, markerscale=4)
     title(ax, "Noise of the cross-correlations", "")
