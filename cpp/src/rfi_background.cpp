@@ -19,6 +19,26 @@ void add(const float* v, int64_t n, bool first, float* sum) {
   for (int64_t k = 0; k < n; ++k) sum[k] = first ? v[k] : sum[k] + v[k];
 }
 
+// Means of `step` neighbours in a sum of n_rows rows.
+MWACONVERT_INLINE void means_of(const float* sum, int64_t n, int64_t step, int64_t n_rows, float* out) {
+  const int64_t n_whole = n / step;
+  const float size = static_cast<float>(n_rows * step);
+  for (int64_t j = 0; j < n_whole; ++j) {
+    float s = 0;
+    for (int64_t c = 0; c < step; ++c) s += sum[j * step + c];
+    out[j] = s / size;
+  }
+  if (n_whole * step == n) return;
+  float s = 0;
+  for (int64_t c = n_whole * step; c < n; ++c) s += sum[c];
+  out[n_whole] = s / static_cast<float>(n_rows * (n - n_whole * step));
+}
+
+MWACONVERT_CLONES
+void block_means(const float* sum, int64_t n, int64_t step, int64_t n_rows, float* out) {
+  step == 3 ? means_of(sum, n, 3, n_rows, out) : means_of(sum, n, step, n_rows, out);
+}
+
 // out[k] = sum of kernel[|j|] in[k + j]; in: kernel.size() - 1 and more zeros on either side.
 template <typename V>
 MWACONVERT_INLINE void smooth_row_of(const float* in, int64_t n, const float* kernel, int64_t n_kernel,
@@ -100,14 +120,7 @@ void RfiBackground::add_row(const float* amplitude, int64_t t, int64_t n_time, i
                             float* means) const {
   add(amplitude, n_chan, t % step_time_ == 0, sum);
   if (t % step_time_ != step_time_ - 1 && t != n_time - 1) return;
-  const int64_t rows = t % step_time_ + 1;
-  float* out = means + t / step_time_ * n_chan_;
-  for (int64_t j = 0; j < n_chan_; ++j) {
-    const int64_t begin = j * step_chan_, end = std::min(begin + step_chan_, n_chan);
-    float s = 0;
-    for (int64_t c = begin; c < end; ++c) s += sum[c];
-    out[j] = s / static_cast<float>(rows * (end - begin));
-  }
+  block_means(sum, n_chan, step_chan_, t % step_time_ + 1, means + t / step_time_ * n_chan_);
 }
 
 void RfiBackground::find_used(const RfiLayout& layout, const BitTable& excluded) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
+#include <cstring>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "mwaconvert/simd.hpp"
 #include "mwaconvert/van_vleck.hpp"
 #include "mwaconvert/vector.hpp"
+#include "mwaconvert/wide.hpp"
 
 namespace mwaconvert {
 namespace {
@@ -245,9 +248,15 @@ int64_t rfi_set_bits(View<const uint8_t, 3> found, View<const int64_t, 1> row, i
       for (int64_t coarse = 0; coarse < mask.shape[1]; ++coarse) {
         const uint8_t* cells = &found(k, t, coarse * n_fine);
         uint8_t* bits = &mask(t, coarse, row(k), 0);
-        for (int64_t f = 0; f < n_fine; ++f) {
-          bits[f >> 3] |= static_cast<uint8_t>((cells[f] == 1) << (f & 7));
-          count += cells[f] == 1;
+        for (int64_t f = 0; f < n_fine; f += 16) {
+          const int64_t n = std::min<int64_t>(16, n_fine - f);
+          bytes16 here{};
+          std::memcpy(&here, cells + f, n);
+          const uint32_t found_here = bits_of(reinterpret_cast<bytes16>(here == bytes16{} + uint8_t{1}));
+          if (found_here == 0) continue;
+          bits[f >> 3] |= static_cast<uint8_t>(found_here);
+          if (n > 8) bits[(f >> 3) + 1] |= static_cast<uint8_t>(found_here >> 8);
+          count += std::popcount(found_here);
         }
       }
     total += count;

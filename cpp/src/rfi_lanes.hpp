@@ -39,6 +39,7 @@ struct Narrow {
   static MWACONVERT_INLINE Ints larger(Ints x, Ints y) {
     return {x.a > y.a ? x.a : y.a, x.b > y.b ? x.b : y.b};
   }
+  static MWACONVERT_INLINE Floats larger(Floats x, Floats y) { return mwaconvert::larger(x, y); }
   static MWACONVERT_INLINE Floats clip(Floats v, Floats low, Floats high) {
     return smaller(mwaconvert::larger(v, low), high);
   }
@@ -115,6 +116,7 @@ struct Wide {
     return reinterpret_cast<Floats>(reinterpret_cast<Ints>(v) & 0x7fffffff);
   }
   static MWACONVERT_INLINE Ints larger(Ints x, Ints y) { return x > y ? x : y; }
+  static MWACONVERT_INLINE Floats larger(Floats x, Floats y) { return x < y ? y : x; }
   static MWACONVERT_INLINE Floats clip(Floats v, Floats low, Floats high) {
     const Floats x = v < low ? low : v;
     return x < high ? x : high;

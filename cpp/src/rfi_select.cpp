@@ -11,41 +11,38 @@ namespace mwaconvert {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr int64_t kFew = 128;
+constexpr int64_t kFew = 48;
 
-// Of n <= kFew values: pivots, each of which parts what is left.
+// Of n <= 16 kVectors values: the largest that has at most k smaller ones. No branches: they could not be foreseen.
+template <typename V, int kVectors>
+MWACONVERT_INLINE float select_by_rank(const float* v, int64_t n, int64_t k) {
+  typename V::Floats x[kVectors];
+  typename V::Ints smaller[kVectors];
+  for (int j = 0; j < kVectors; ++j) {
+    const int64_t here = n - j * kLanes;
+    const uint32_t inside = here >= kLanes ? 0xffff : (1u << here) - 1;
+    x[j] = V::choose(V::mask(inside), V::load(v + j * kLanes), V::same(kInfinity));
+    smaller[j] = V::zero();
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    const typename V::Floats other = V::same(v[i]);
+    for (int j = 0; j < kVectors; ++j) smaller[j] = V::increase(smaller[j], V::above(x[j], other));
+  }
+  typename V::Floats largest = V::same(-kInfinity);
+  for (int j = 0; j < kVectors; ++j) {
+    const typename V::Mask beyond = V::above(V::to_floats(smaller[j]), V::same(static_cast<float>(k)));
+    largest = V::larger(largest, V::choose(beyond, V::same(-kInfinity), x[j]));
+  }
+  float lane[kLanes];
+  V::store(lane, largest);
+  return *std::max_element(lane, lane + kLanes);
+}
+
 template <typename V>
 MWACONVERT_INLINE float select_few_of(const float* v, int64_t n, int64_t k) {
-  constexpr int64_t kVectors = kFew / kLanes;
-  uint16_t left[kVectors], below[kVectors], above[kVectors];
-  const int64_t n_vectors = (n + kLanes - 1) / kLanes;
-  std::fill_n(left, n_vectors, 0xffff);
-  if (n % kLanes) left[n_vectors - 1] = static_cast<uint16_t>((1 << n % kLanes) - 1);
-  for (int64_t n_left = n;;) {
-    int64_t first = 0;
-    while (left[first] == 0) ++first;
-    const float pivot = v[first * kLanes + std::countr_zero(static_cast<uint32_t>(left[first]))];
-    int64_t n_below = 0, n_above = 0;
-    for (int64_t j = 0; j < n_vectors; ++j) {
-      const typename V::Floats x = V::load(v + j * kLanes);
-      const uint32_t lower = V::bits(V::above(V::same(pivot), x)) & left[j];
-      const uint32_t higher = V::bits(V::above(x, V::same(pivot))) & left[j];
-      below[j] = static_cast<uint16_t>(lower);
-      above[j] = static_cast<uint16_t>(higher);
-      n_below += std::popcount(lower);
-      n_above += std::popcount(higher);
-    }
-    const int64_t up_to_pivot = n_left - n_above;
-    if (k >= n_below && k < up_to_pivot) return pivot;
-    if (k < n_below) {
-      std::copy_n(below, n_vectors, left);
-      n_left = n_below;
-    } else {
-      std::copy_n(above, n_vectors, left);
-      n_left = n_above;
-      k -= up_to_pivot;
-    }
-  }
+  if (n <= 16) return select_by_rank<V, 1>(v, n, k);
+  if (n <= 32) return select_by_rank<V, 2>(v, n, k);
+  return select_by_rank<V, 3>(v, n, k);
 }
 
 // Copies those of n values that lie in [low, high]; returns the number of values below low. out may be v.

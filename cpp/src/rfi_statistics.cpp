@@ -154,6 +154,31 @@ void distances(const float* v, int64_t n, double median, double& squares, double
   }
 }
 
+// Bits that are set among the first n.
+MWACONVERT_CLONES
+int64_t count_bits(const uint64_t* words, int64_t n) {
+  int64_t count = 0;
+  for (int64_t w = 0; 64 * w < n; ++w) {
+    const uint64_t inside = n - 64 * w >= 64 ? ~uint64_t{0} : (uint64_t{1} << (n - 64 * w)) - 1;
+    count += std::popcount(words[w] & inside);
+  }
+  return count;
+}
+
+// NaN where there are none.
+MWACONVERT_CLONES
+void root_means(const double* sum, const float* count, int64_t n, float* out) {
+  for (int64_t k = 0; k < n; ++k) out[k] = static_cast<float>(__builtin_sqrt(sum[k] / count[k]));
+}
+
+MWACONVERT_CLONES
+void add_up(float* part, int64_t n, double* sum) {
+  for (int64_t k = 0; k < n; ++k) {
+    sum[k] += part[k];
+    part[k] = 0;
+  }
+}
+
 MWACONVERT_CLONES
 void scale(const float* factor, int64_t n, float* v) {
   for (int64_t k = 0; k < n; ++k) v[k] *= factor[k];
@@ -164,15 +189,8 @@ void scale(const float* factor, int64_t n, float* v) {
 double RfiStatistics::mode(const RfiLayout& layout, RfiImage x, const BitTable& excluded) {
   const int64_t n = layout.n_good;
   int64_t total = 0;
-  for (int32_t t : layout.time) {
-    const uint64_t* bits = excluded.row(t);
-    int64_t used = n;
-    for (int64_t w = 0; w < excluded.words() && 64 * w < n; ++w) {
-      const uint64_t valid = n - 64 * w >= 64 ? ~uint64_t{0} : (uint64_t{1} << (n - 64 * w)) - 1;
-      used -= std::popcount(bits[w] & valid);
-    }
-    total += used;
-  }
+  for (int32_t t : layout.time)
+    total += n - count_bits(excluded.row(t), n);
   if (total == 0) return kInfinity;
 
   const int64_t n_rows = static_cast<int64_t>(layout.time.size());
@@ -290,14 +308,9 @@ void RfiStatistics::rms(const RfiLayout& layout, RfiImage x, const BitTable& fla
     const double sum = add_squares(x.row(t), bits, n, column_part_.data());
     of_time[t] = used > 0 ? static_cast<float>(std::sqrt(sum / used)) : kNan;
     if (t % kRows == kRows - 1 || t == layout.n_time - 1)
-      for (int64_t k = 0; k < n; ++k) {
-        column_sums_[k] += column_part_[k];
-        column_part_[k] = 0;
-      }
+      add_up(column_part_.data(), n, column_sums_.data());
   }
-  for (int64_t k = 0; k < n; ++k)
-    of_column[k] =
-        column_count_[k] > 0 ? static_cast<float>(std::sqrt(column_sums_[k] / column_count_[k])) : kNan;
+  root_means(column_sums_.data(), column_count_.data(), n, of_column.data());
 }
 
 const std::vector<int32_t>& RfiStatistics::outliers(const std::vector<float>& values, double threshold,
