@@ -106,7 +106,7 @@ class BaselineFlagger {
   void run(View<const float, 3> amplitude, View<const uint8_t, 2> missing, const RfiLayout& shared,
            View<uint8_t, 2> out) {
     const RfiLayout* layout = &shared;
-    if (!load(amplitude, shared)) {
+    if (!find(amplitude, shared)) {
       own_missing_.resize(shared.n_time * shared.n_chan);
       for (int64_t t = 0; t < shared.n_time; ++t)
         for (int64_t c = 0; c < shared.n_chan; ++c) {
@@ -117,12 +117,7 @@ class BaselineFlagger {
         }
       own_layout_.build({own_missing_.data(), {shared.n_time, shared.n_chan}, {shared.n_chan, 1}});
       layout = &own_layout_;
-      load(amplitude, own_layout_);
-    }
-    found_.reset(layout->n_time, layout->n_chan);
-    for (int p = 0; p < kProducts; ++p) {
-      image_.run(*layout, background_, means_[p].data(), planes_[p]);
-      found_.add(image_.found());
+      find(amplitude, own_layout_);
     }
     cells_ = layout->cells;
     for (int64_t t = 0; t < layout->n_time; ++t)
@@ -141,23 +136,31 @@ class BaselineFlagger {
 
  private:
   RfiImage plane(const RfiLayout& layout, int p) { return {planes_[p].data(), layout.stride}; }
-  // Amplitudes and block means of all products. False if a value is not finite.
-  bool load(View<const float, 3> amplitude, const RfiLayout& layout) {
+  // What is found in any of the products. Returns whether all values were finite; where they are to be is in
+  // the layout, so if not, the layout is to be made again.
+  bool find(View<const float, 3> amplitude, const RfiLayout& layout) {
     background_.prepare(layout, p_);
-    for (int p = 0; p < kProducts; ++p) {
-      planes_[p].resize(layout.n_time * layout.stride);
-      means_[p].resize(background_.n_time() * background_.n_chan());
-      row_[p].resize(layout.stride);
-      sums_[p].resize(layout.stride);
+    means_.resize(background_.n_time() * background_.n_chan());
+    row_.resize(layout.stride);
+    sums_.resize(layout.stride);
+    found_.reset(layout.n_time, layout.n_chan);
+    bool good = true;
+    for (int p = 0; p < kProducts && (good || &layout == &own_layout_); ++p) {
+      good = load(amplitude, p, layout) && good;
+      image_.run(layout, background_, means_.data(), planes_[p]);
+      found_.add(image_.found());
     }
+    return good;
+  }
+
+  // Amplitudes and block means of a product. False if a value is not finite.
+  bool load(View<const float, 3> amplitude, int p, const RfiLayout& layout) {
+    planes_[p].resize(layout.n_time * layout.stride);
     bool good = true;
     for (int64_t t = 0; t < layout.n_time; ++t) {
-      for (int p = 0; p < kProducts; ++p) {
-        float* row = row_[p].data();
-        good = copy_finite(&amplitude(p, t, 0), layout.n_chan, row) && good;
-        layout.pick(row, plane(layout, p).row(t));
-        background_.add_row(row, t, layout.n_time, layout.n_chan, sums_[p].data(), means_[p].data());
-      }
+      good = copy_finite(&amplitude(p, t, 0), layout.n_chan, row_.data()) && good;
+      layout.pick(row_.data(), plane(layout, p).row(t));
+      background_.add_row(row_.data(), t, layout.n_time, layout.n_chan, sums_.data(), means_.data());
     }
     return good;
   }
@@ -185,7 +188,7 @@ class BaselineFlagger {
   RfiLayout own_layout_;
   BitTable found_;
   std::vector<uint8_t> own_missing_, cells_, row_cells_;
-  std::vector<float> planes_[kProducts], means_[kProducts], row_[kProducts], sums_[kProducts], rms_;
+  std::vector<float> planes_[kProducts], means_, row_, sums_, rms_;
 };
 
 }  // namespace

@@ -65,7 +65,7 @@ void SumThreshold::Direction::reset(const RfiLevels& some, int64_t lines, int64_
 void SumThreshold::Direction::flag(int64_t line, int64_t j) {
   const int64_t g = line / kSixteen, lane = line % kSixteen;
   flags[g * n + j] = static_cast<uint16_t>(flags[g * n + j] | 1 << lane);
-  sample[g * n + j].line[lane] = 0;
+  if (group[g].ready) sample[g * n + j].line[lane] = 0;
   group[g].flagged = true;
   group[g].safe = 0;
 }
@@ -80,13 +80,21 @@ void SumThreshold::run(const RfiLayout& layout, RfiImage x, const RfiLevels& tim
   frequency_.reset(frequency, n_places, layout.n_good);
   if (layout.n_good == 0 || !std::isfinite(time.level[0] + frequency.level[0])) return;  // nothing exceeds it
   has_holes_ = layout.time.back() - layout.time.front() + 1 != n_places;
-  hit_.resize(std::max(n_places, layout.n_good));
+  hit_.resize(std::max(n_places, layout.n_good) + kSixteen);
   hit_work_.resize(hit_.size());
 
   find_irregular();
-  to_integers();
-  scan_groups(time_);
-  scan_groups(frequency_);
+  choose_scale();
+  scratch_.resize(std::max(n_places, layout.n_good) + kSixteen);
+  line_.resize(n_places);
+  for (int64_t g = 0; g < frequency_.n_groups; ++g) {
+    take_rows(g, scratch_.data(), true);
+    scan_group(frequency_, g);
+  }
+  for (int64_t g = 0; g < time_.n_groups; ++g) {
+    take_columns(g, scratch_.data(), true);
+    scan_group(time_, g);
+  }
   scan_irregular();
   for (int level = 1; level < time.count; ++level) {
     flag_groups(time_, level);
@@ -97,67 +105,94 @@ void SumThreshold::run(const RfiLayout& layout, RfiImage x, const RfiLevels& tim
   collect();
 }
 
-// Level 0, in both directions at once, and the samples of both.
-void SumThreshold::to_integers() {
-  const RfiLayout& layout = *layout_;
-  const float limit = std::min(time_.levels->level[0], frequency_.levels->level[0]);
+void SumThreshold::choose_scale() {
+  limit_ = std::min(time_.levels->level[0], frequency_.levels->level[0]);
   int64_t longest = 1;
   for (int k = 1; k < time_.levels->count && longest < std::max(time_.n, frequency_.n); ++k) longest *= 2;
-  scale_ = limit > 0 ? static_cast<float>((1 << 30) / static_cast<double>(longest) / limit) : 0;
+  scale_ = limit_ > 0 ? static_cast<float>((1 << 30) / static_cast<double>(longest) / limit_) : 0;
   if (!std::isfinite(scale_)) scale_ = 0;
-  Sixteen block[kSixteen];
-  std::memset(block, 0, sizeof block);
-  for (int64_t j0 = 0; j0 < time_.n; j0 += kSixteen) {
-    const int64_t n_rows = std::min<int64_t>(kSixteen, time_.n - j0);
-    std::fill(block + n_rows, block + kSixteen, Sixteen{});
-    for (int64_t c0 = 0; c0 < layout.n_good; c0 += kSixteen) {
-      const float* from[kSixteen];
-      for (int64_t r = 0; r < n_rows; ++r) from[r] = x_.row(layout.time[j0 + r]) + c0;
-      const int64_t n_columns = std::min<int64_t>(kSixteen, layout.n_good - c0);
-      uint16_t above[kSixteen];
-      const int64_t column = c0 / kSixteen * time_.n + j0, row = j0 / kSixteen * frequency_.n + c0;
-      const bool any = to_sixteens(from, n_rows, (1u << n_columns) - 1, limit, scale_, block, above) != 0;
-      std::copy_n(block, n_rows, &time_.sample[column]);
-      transpose(block, frequency_.sample[row].line,
-                kSixteen);  // columns beyond the last are overwritten by the next rows
-      if (!any) continue;
-      for (int64_t r = 0; r < n_rows; ++r) {
-        const int64_t t = layout.time[j0 + r];
-        if (layout.row_has_gaps[t])
-          above[r] = static_cast<uint16_t>(above[r] & ~(layout.missing_in_time.row(t)[c0 / 64] >> c0 % 64));
-        if (above[r] == 0) continue;
-        time_.flags[column + r] = above[r];
-        frequency_.group[j0 / kSixteen].flagged = time_.group[c0 / kSixteen].flagged = true;
-        for (uint32_t rest = above[r]; rest; rest &= rest - 1) {
-          uint16_t& bits = frequency_.flags[row + std::countr_zero(rest)];
-          bits = static_cast<uint16_t>(bits | 1 << r);
-        }
-      }
-    }
-  }
-  for (Direction* direction : {&time_, &frequency_})
-    for (int64_t line = 0; line < direction->n_lines; ++line)
-      if (direction->irregular[line])
-        for (int64_t j = 0; j < direction->n; ++j)
-          direction->sample[line / kSixteen * direction->n + j].line[line % kSixteen] = 0;
 }
 
-// Flagged samples count as zeros here: their windows come later.
-void SumThreshold::scan_groups(Direction& direction) {
-  const RfiLevels& levels = *direction.levels;
-  for (int64_t g = 0; g < direction.n_groups; ++g) {
-    Group& group = direction.group[g];
-    const Sixteen* sample = &direction.sample[g * direction.n];
-    float top = static_cast<float>(largest_sum(sample, direction.n, 1));
-    for (int k = 1; k < levels.count; ++k) {
-      const int64_t length = int64_t{1} << k;
-      if (length <= direction.n && top > levels.level[k] * scale_) {
-        top = static_cast<float>(largest_sum(sample, direction.n, length)) / static_cast<float>(length);
-        if (top > levels.level[k] * scale_) group.levels |= 1u << k;
+// Samples of sixteen timesteps; what exceeds the limit is 0. first: flags that, which is all there is to do for
+// windows of one sample, in both directions.
+void SumThreshold::take_rows(int64_t g, Sixteen* out, bool first) {
+  const RfiLayout& layout = *layout_;
+  const int64_t j0 = g * kSixteen, n_rows = std::min<int64_t>(kSixteen, time_.n - j0);
+  Sixteen block[kSixteen];
+  std::memset(block, 0, sizeof block);
+  for (int64_t c0 = 0; c0 < layout.n_good; c0 += kSixteen) {
+    const float* from[kSixteen];
+    for (int64_t r = 0; r < n_rows; ++r) from[r] = x_.row(layout.time[j0 + r]) + c0;
+    const int64_t n_columns = std::min<int64_t>(kSixteen, layout.n_good - c0);
+    uint16_t above[kSixteen];
+    const bool any = to_sixteens(from, n_rows, (1u << n_columns) - 1, limit_, scale_, block, above) != 0;
+    transpose(block, out[c0].line, kSixteen);
+    if (!any || !first) continue;
+    for (int64_t r = 0; r < n_rows; ++r) {
+      const int64_t t = layout.time[j0 + r];
+      if (layout.row_has_gaps[t])
+        above[r] = static_cast<uint16_t>(above[r] & ~(layout.missing_in_time.row(t)[c0 / 64] >> c0 % 64));
+      if (above[r] == 0) continue;
+      time_.flags[c0 / kSixteen * time_.n + j0 + r] = above[r];
+      time_.group[c0 / kSixteen].flagged = frequency_.group[g].flagged = true;
+      for (uint32_t rest = above[r]; rest; rest &= rest - 1) {
+        uint16_t& bits = frequency_.flags[g * frequency_.n + c0 + std::countr_zero(rest)];
+        bits = static_cast<uint16_t>(bits | 1 << r);
       }
-      group.top[k] = top;
     }
   }
+  leave_out(frequency_, g, first, out);
+}
+
+// The same of sixteen channels.
+void SumThreshold::take_columns(int64_t g, Sixteen* out, bool first) {
+  const int64_t n_columns = std::min<int64_t>(kSixteen, time_.n_lines - g * kSixteen);
+  for (int64_t j = 0; j < time_.n; ++j) line_[j] = x_.row(layout_->time[j]) + g * kSixteen;
+  to_sixteens(line_.data(), time_.n, (1u << n_columns) - 1, limit_, scale_, out, hit_.data());
+  leave_out(time_, g, first, out);
+}
+
+// 0 for what was flagged later than first of all, and for lines that are handled elsewhere.
+void SumThreshold::leave_out(const Direction& direction, int64_t g, bool first, Sixteen* out) const {
+  const uint16_t* flags = &direction.flags[g * direction.n];
+  if (direction.group[g].flagged && !first)
+    for (int64_t j = 0; j < direction.n; ++j)
+      for (uint32_t rest = flags[j]; rest; rest &= rest - 1) out[j].line[std::countr_zero(rest)] = 0;
+  for (int64_t line = g * kSixteen; line < std::min((g + 1) * kSixteen, direction.n_lines); ++line)
+    if (direction.irregular[line])
+      for (int64_t j = 0; j < direction.n; ++j) out[j].line[line % kSixteen] = 0;
+}
+
+// Those of a group, which are only kept where they may be needed again: most are not.
+Sixteen* SumThreshold::samples(Direction& direction, int64_t g) {
+  Sixteen* out = &direction.sample[g * direction.n];
+  Group& group = direction.group[g];
+  if (!group.ready) {
+    &direction == &time_ ? take_columns(g, scratch_.data(), false) : take_rows(g, scratch_.data(), false);
+    std::copy_n(scratch_.data(), direction.n, out);
+  }
+  group.ready = true;
+  return out;
+}
+
+// What windows without flags are found, of those in scratch_. Flagged samples count as zeros: their windows come
+// later.
+void SumThreshold::scan_group(Direction& direction, int64_t g) {
+  const RfiLevels& levels = *direction.levels;
+  const Sixteen* sample = scratch_.data();
+  Group& group = direction.group[g];
+  float top = static_cast<float>(largest_sum(sample, direction.n, 1));
+  for (int k = 1; k < levels.count; ++k) {
+    const int64_t length = int64_t{1} << k;
+    if (length <= direction.n && top > levels.level[k] * scale_) {
+      top = static_cast<float>(largest_sum(sample, direction.n, length)) / static_cast<float>(length);
+      if (top > levels.level[k] * scale_) group.levels |= 1u << k;
+    }
+    group.top[k] = top;
+  }
+  if (!group.flagged && group.levels == 0) return;
+  std::copy_n(sample, direction.n, &direction.sample[g * direction.n]);
+  group.ready = true;
 }
 
 void SumThreshold::flag_groups(Direction& direction, int level) {
@@ -173,7 +208,7 @@ bool SumThreshold::find_hits(Direction& direction, int64_t g, int level) {
   const bool all = group.levels >> level & 1;
   if (!all && (!group.flagged || level <= group.safe)) return false;
   const int64_t n = direction.n, length = int64_t{1} << level;
-  const Sixteen* sample = &direction.sample[g * n];
+  const Sixteen* sample = samples(direction, g);
   const uint16_t* flags = &direction.flags[g * n];
   const WindowLevels wanted{levels.level[level] * scale_, levels.lowest_from[level + 1] * scale_,
                             levels.lowest_from[level + 1] * scale_};
