@@ -165,8 +165,9 @@ class SumThreshold {
   struct Direction {
     const RfiLevels* levels;
     int64_t n_lines, n, n_groups;  // n: samples of a line
-    std::vector<Sixteen> sample;    // (n_groups, n) 0 where flagged, and in lines with gaps; if the group is ready
-    std::vector<uint16_t> flags;   // (n_groups, n) bit l: line 16 group + l
+    std::vector<Sixteen>
+        sample;  // (n_groups, n) 0 where flagged, and in lines with gaps; if the group is ready
+    std::vector<uint16_t> flags;  // (n_groups, n) bit l: line 16 group + l
     std::vector<Group> group;
     std::vector<uint8_t> irregular;  // (n_lines) lines with gaps: each on its own
 
@@ -188,7 +189,8 @@ class SumThreshold {
   void take_columns(int64_t g, Sixteen* out, bool first);
   void leave_out(const Direction& direction, int64_t g, bool first, Sixteen* out) const;
   Sixteen* samples(Direction& direction, int64_t g);
-  void scan_group(Direction& direction, int64_t g);
+  Sixteen* place_for(Direction& direction, int64_t g);
+  void scan_group(Direction& direction, int64_t g, const Sixteen* sample);
   bool find_hits(Direction& direction, int64_t g, int level);
   void flag_groups(Direction& direction, int level);
   void flag_hits(Direction& direction, int64_t g, int level);
@@ -213,11 +215,12 @@ class SumThreshold {
 
   const RfiLayout* layout_ = nullptr;
   RfiImage x_{};
-  Direction time_, frequency_;  // lines are channels, timesteps
-  float limit_ = 0, scale_ = 0;  // of single samples; to integers
+  Direction time_, frequency_;    // lines are channels, timesteps
+  float limit_ = 0, scale_ = 0;   // of single samples; to integers
   std::vector<Sixteen> scratch_;  // of a group
-  bool has_holes_ = false;      // timesteps without data between others
+  bool has_holes_ = false;        // timesteps without data between others
   std::vector<uint16_t> hit_, hit_work_;
+  std::vector<uint64_t> flagged_;
   std::vector<const float*> line_;
 
   std::vector<int32_t> irregular_rows_, irregular_columns_;

@@ -13,7 +13,8 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kFew = 48;
 
-// Of n <= 16 kVectors values: the largest that has at most k smaller ones. No branches: they could not be foreseen.
+// Of n <= 16 kVectors values: the largest that has at most k smaller ones. No branches: they could not be
+// foreseen.
 template <typename V, int kVectors>
 MWACONVERT_INLINE float select_by_rank(const float* v, int64_t n, int64_t k) {
   typename V::Floats x[kVectors];

@@ -189,8 +189,7 @@ void scale(const float* factor, int64_t n, float* v) {
 double RfiStatistics::mode(const RfiLayout& layout, RfiImage x, const BitTable& excluded) {
   const int64_t n = layout.n_good;
   int64_t total = 0;
-  for (int32_t t : layout.time)
-    total += n - count_bits(excluded.row(t), n);
+  for (int32_t t : layout.time) total += n - count_bits(excluded.row(t), n);
   if (total == 0) return kInfinity;
 
   const int64_t n_rows = static_cast<int64_t>(layout.time.size());
@@ -307,8 +306,7 @@ void RfiStatistics::rms(const RfiLayout& layout, RfiImage x, const BitTable& fla
     });
     const double sum = add_squares(x.row(t), bits, n, column_part_.data());
     of_time[t] = used > 0 ? static_cast<float>(std::sqrt(sum / used)) : kNan;
-    if (t % kRows == kRows - 1 || t == layout.n_time - 1)
-      add_up(column_part_.data(), n, column_sums_.data());
+    if (t % kRows == kRows - 1 || t == layout.n_time - 1) add_up(column_part_.data(), n, column_sums_.data());
   }
   root_means(column_sums_.data(), column_count_.data(), n, of_column.data());
 }

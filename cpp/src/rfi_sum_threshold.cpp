@@ -17,26 +17,19 @@ namespace {
 constexpr int kSixteen = 16;
 
 // Calls visit(begin, end) for ranges of window starts that hold all windows of `length` with a flag in them.
+// flagged: bits of the samples with flags.
 template <typename Visit>
-void for_each_run(const uint16_t* flags, int64_t n, int64_t length, Visit visit) {
+void for_each_run(const uint64_t* flagged, int64_t n, int64_t length, Visit visit) {
+  const int64_t last = n - length + 1;
   int64_t begin = 0, end = 0;
-  for (int64_t j = 0; j < n; ++j) {
-    if (j % 4 == 0) {  // four at a time; flags are padded
-      uint64_t four;
-      std::memcpy(&four, flags + j, sizeof four);
-      if (four == 0) {
-        j += 3;
-        continue;
-      }
-    }
-    if (flags[j] == 0) continue;
+  for_each_bit(flagged, (n + 63) / 64, [&](int64_t j) {
     const int64_t first = std::max<int64_t>(0, j - length + 1);
     if (first > end + length) {  // else going on is as fast as a new start
       if (end > begin) visit(begin, end);
       begin = first;
     }
-    end = std::min(j + 1, n - length + 1);
-  }
+    end = std::min(j + 1, last);
+  });
   if (end > begin) visit(begin, end);
 }
 
@@ -82,18 +75,21 @@ void SumThreshold::run(const RfiLayout& layout, RfiImage x, const RfiLevels& tim
   has_holes_ = layout.time.back() - layout.time.front() + 1 != n_places;
   hit_.resize(std::max(n_places, layout.n_good) + kSixteen);
   hit_work_.resize(hit_.size());
+  flagged_.resize(hit_.size() / 64 + 1);
 
   find_irregular();
   choose_scale();
   scratch_.resize(std::max(n_places, layout.n_good) + kSixteen);
   line_.resize(n_places);
   for (int64_t g = 0; g < frequency_.n_groups; ++g) {
-    take_rows(g, scratch_.data(), true);
-    scan_group(frequency_, g);
+    Sixteen* sample = place_for(frequency_, g);
+    take_rows(g, sample, true);
+    scan_group(frequency_, g, sample);
   }
   for (int64_t g = 0; g < time_.n_groups; ++g) {
-    take_columns(g, scratch_.data(), true);
-    scan_group(time_, g);
+    Sixteen* sample = place_for(time_, g);
+    take_columns(g, sample, true);
+    scan_group(time_, g, sample);
   }
   scan_irregular();
   for (int level = 1; level < time.count; ++level) {
@@ -113,8 +109,8 @@ void SumThreshold::choose_scale() {
   if (!std::isfinite(scale_)) scale_ = 0;
 }
 
-// Samples of sixteen timesteps; what exceeds the limit is 0. first: flags that, which is all there is to do for
-// windows of one sample, in both directions.
+// Samples of sixteen timesteps; what exceeds the limit is 0. first: flags that, which is all there is to do
+// for windows of one sample, in both directions.
 void SumThreshold::take_rows(int64_t g, Sixteen* out, bool first) {
   const RfiLayout& layout = *layout_;
   const int64_t j0 = g * kSixteen, n_rows = std::min<int64_t>(kSixteen, time_.n - j0);
@@ -175,11 +171,15 @@ Sixteen* SumThreshold::samples(Direction& direction, int64_t g) {
   return out;
 }
 
-// What windows without flags are found, of those in scratch_. Flagged samples count as zeros: their windows come
-// later.
-void SumThreshold::scan_group(Direction& direction, int64_t g) {
+// Where the samples are likely to stay: groups are like their neighbours.
+Sixteen* SumThreshold::place_for(Direction& direction, int64_t g) {
+  const bool kept = g > 0 && (direction.group[g - 1].flagged || direction.group[g - 1].levels);
+  return kept ? &direction.sample[g * direction.n] : scratch_.data();
+}
+
+// What windows without flags are found. Flagged samples count as zeros: their windows come later.
+void SumThreshold::scan_group(Direction& direction, int64_t g, const Sixteen* sample) {
   const RfiLevels& levels = *direction.levels;
-  const Sixteen* sample = scratch_.data();
   Group& group = direction.group[g];
   float top = static_cast<float>(largest_sum(sample, direction.n, 1));
   for (int k = 1; k < levels.count; ++k) {
@@ -190,8 +190,10 @@ void SumThreshold::scan_group(Direction& direction, int64_t g) {
     }
     group.top[k] = top;
   }
-  if (!group.flagged && group.levels == 0) return;
-  std::copy_n(sample, direction.n, &direction.sample[g * direction.n]);
+  Sixteen* kept = &direction.sample[g * direction.n];
+  group.ready = sample == kept;
+  if (group.ready || (!group.flagged && group.levels == 0)) return;
+  std::copy_n(sample, direction.n, kept);
   group.ready = true;
 }
 
@@ -222,10 +224,12 @@ bool SumThreshold::find_hits(Direction& direction, int64_t g, int level) {
     found.over_next |= here.over_next;
     found.over_lowest |= here.over_lowest;
   };
-  if (all)
+  if (all) {
     look(0, n - length + 1);
-  else
-    for_each_run(flags, n, length, look);
+  } else {
+    find_nonzero(flags, n, flagged_.data());
+    for_each_run(flagged_.data(), n, length, look);
+  }
   if (!found.over_lowest && group.top[level] <= wanted.lowest)
     group.safe = levels.count;
   else if (!found.over_next && group.top[level] <= next)

@@ -2,6 +2,7 @@
 #include "rfi_windows.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 #include "mwaconvert/simd.hpp"
 #include "rfi_lanes.hpp"
@@ -126,6 +127,19 @@ void dilate(uint16_t* bits, int64_t n, int64_t length, uint16_t* work) {
   for (int64_t s = 1; s < length; s *= 2) {
     for (int64_t j = 0; j < n; ++j) work[j] = bits[j];
     for (int64_t j = s; j < n; ++j) bits[j] = static_cast<uint16_t>(work[j] | work[j - s]);
+  }
+}
+
+MWACONVERT_CLONES
+void find_nonzero(const uint16_t* v, int64_t n, uint64_t* bits) {
+  typedef uint16_t Shorts __attribute__((vector_size(32)));
+  std::fill_n(bits, (n + 63) / 64, 0);
+  for (int64_t j = 0; j < n; j += 16) {
+    Shorts some;
+    std::memcpy(&some, v + j, sizeof some);
+    const bytes16 there = __builtin_convertvector(reinterpret_cast<Shorts>(some != Shorts{}), bytes16);
+    const uint64_t inside = n - j >= 16 ? 0xffff : (uint64_t{1} << (n - j)) - 1;
+    bits[j / 64] |= (bits_of(there) & inside) << j % 64;
   }
 }
 

@@ -38,4 +38,7 @@ WindowHits find_windows(const Sixteen* sample, const uint16_t* flags, int64_t be
 // bits[j] |= bits[j - 1], ... bits[j - length + 1]; length a power of two. work: room for n.
 void dilate(uint16_t* bits, int64_t n, int64_t length, uint16_t* work);
 
+// Bits of the values that are not 0; whole vectors of sixteen are read.
+void find_nonzero(const uint16_t* v, int64_t n, uint64_t* bits);
+
 }  // namespace mwaconvert
