@@ -26,8 +26,9 @@ struct Narrow {
     store16(reinterpret_cast<float*>(p), as_floats(v));
   }
   static MWACONVERT_INLINE void store(float* p, Floats v) { store16(p, v); }
-  static MWACONVERT_INLINE Ints zero() { return all(0); }
-  static MWACONVERT_INLINE Floats same(float v) { return all(v); }
+  static MWACONVERT_INLINE Ints zero() { return mwaconvert::all(0); }
+  static MWACONVERT_INLINE Ints all(int32_t v) { return mwaconvert::all(v); }
+  static MWACONVERT_INLINE Floats same(float v) { return mwaconvert::all(v); }
   static MWACONVERT_INLINE Ints add(Ints x, Ints y) { return {x.a + y.a, x.b + y.b}; }
   static MWACONVERT_INLINE Floats add(Floats x, Floats y) { return x + y; }
   static MWACONVERT_INLINE Ints subtract(Ints x, Ints y) { return x - y; }
@@ -50,7 +51,7 @@ struct Narrow {
     return {__builtin_convertvector(v.a, i8), __builtin_convertvector(v.b, i8)};
   }
 
-  static MWACONVERT_INLINE Mask none() { return all(0); }
+  static MWACONVERT_INLINE Mask none() { return mwaconvert::all(0); }
   static MWACONVERT_INLINE Mask mask(uint32_t bits) {
     const i8 low = {1, 2, 4, 8, 16, 32, 64, 128}, high = low * 256;
     const i8 v = i8{} + static_cast<int32_t>(bits);
@@ -104,6 +105,7 @@ struct Wide {
   static MWACONVERT_INLINE void store(int32_t* p, Ints v) { *reinterpret_cast<LooseInts*>(p) = v; }
   static MWACONVERT_INLINE void store(float* p, Floats v) { *reinterpret_cast<LooseFloats*>(p) = v; }
   static MWACONVERT_INLINE Ints zero() { return Ints{}; }
+  static MWACONVERT_INLINE Ints all(int32_t v) { return Ints{} + v; }
   static MWACONVERT_INLINE Floats same(float v) { return Floats{} + v; }
   static MWACONVERT_INLINE Ints add(Ints x, Ints y) { return x + y; }
   static MWACONVERT_INLINE Floats add(Floats x, Floats y) { return x + y; }

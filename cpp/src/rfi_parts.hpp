@@ -142,7 +142,6 @@ struct RfiLevels {
   int count;
   float level[kMost];
   float lowest;
-  float lowest_from[kMost + 1];  // of the lengths from 2^k on
 
   RfiLevels(double first, double ratio, int64_t longest_window);
 };

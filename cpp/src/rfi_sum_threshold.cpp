@@ -39,9 +39,7 @@ RfiLevels::RfiLevels(double first, double ratio, int64_t longest_window) {
   count = 0;
   for (int64_t length = 1; length <= longest_window && count < kMost; length *= 2, ++count)
     level[count] = static_cast<float>(first * std::pow(ratio, count) / static_cast<double>(length));
-  lowest_from[count] = std::numeric_limits<float>::infinity();
-  for (int k = count - 1; k >= 0; --k) lowest_from[k] = std::min(level[k], lowest_from[k + 1]);
-  lowest = lowest_from[0];
+  lowest = *std::min_element(level, level + count);
 }
 
 void SumThreshold::Direction::reset(const RfiLevels& some, int64_t lines, int64_t samples) {
@@ -212,17 +210,22 @@ bool SumThreshold::find_hits(Direction& direction, int64_t g, int level) {
   const int64_t n = direction.n, length = int64_t{1} << level;
   const Sixteen* sample = samples(direction, g);
   const uint16_t* flags = &direction.flags[g * n];
-  const WindowLevels wanted{levels.level[level] * scale_, levels.lowest_from[level + 1] * scale_,
-                            levels.lowest_from[level + 1] * scale_};
-  const float next = level + 1 < levels.count ? levels.level[level + 1] * scale_ : wanted.lowest;
+  // the highest length whose windows are ruled out if all of these stay below its level
+  int safe = level;
+  float bound = std::numeric_limits<float>::infinity();
+  for (int k = level + 1; k < levels.count; ++k) {
+    const float lower = std::min(bound, levels.level[k] * scale_);
+    if (group.top[level] > lower) break;
+    bound = lower;
+    safe = k;
+  }
+  const float limit = levels.level[level] * scale_;
   WindowHits found{};
   std::fill_n(hit_.data(), n, 0);
   const auto look = [&](int64_t begin, int64_t end) {
-    const WindowHits here =
-        find_windows(sample, flags, begin, end, length, {wanted.level, next, wanted.lowest}, hit_.data());
+    const WindowHits here = find_windows(sample, flags, begin, end, length, limit, bound, hit_.data());
     found.over |= here.over;
-    found.over_next |= here.over_next;
-    found.over_lowest |= here.over_lowest;
+    found.over_bound |= here.over_bound;
   };
   if (all) {
     look(0, n - length + 1);
@@ -230,10 +233,7 @@ bool SumThreshold::find_hits(Direction& direction, int64_t g, int level) {
     find_nonzero(flags, n, flagged_.data());
     for_each_run(flagged_.data(), n, length, look);
   }
-  if (!found.over_lowest && group.top[level] <= wanted.lowest)
-    group.safe = levels.count;
-  else if (!found.over_next && group.top[level] <= next)
-    group.safe = level + 1;
+  if (!found.over_bound) group.safe = safe;
   return found.over;
 }
 

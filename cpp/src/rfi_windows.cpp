@@ -49,33 +49,28 @@ MWACONVERT_INLINE int32_t largest_sum_of(const Sixteen* sample, int64_t n, int64
 
 template <typename V>
 MWACONVERT_INLINE WindowHits find_windows_of(const Sixteen* sample, const uint16_t* flags, int64_t begin,
-                                             int64_t end, int64_t length, const WindowLevels& levels,
+                                             int64_t end, int64_t length, float level, float bound,
                                              uint16_t* hit) {
-  const auto unflagged = [&](int64_t i) __attribute__((always_inline)) {
-    return V::mask(~static_cast<uint32_t>(flags[i]));
-  };
-  typename V::Ints sum = V::zero(), count = V::zero();
+  typename V::Ints sum = V::zero(), count = V::all(static_cast<int32_t>(length));
   for (int64_t i = begin; i < begin + length - 1; ++i) {
     sum = V::add(sum, V::load(sample[i].line));
-    count = V::increase(count, unflagged(i));
+    count = V::decrease(count, V::mask(flags[i]));
   }
-  const typename V::Floats level = V::same(levels.level), next = V::same(levels.next),
-                           lowest = V::same(levels.lowest);
+  const typename V::Floats levels = V::same(level), bounds = V::same(bound);
   uint32_t over = 0;
-  typename V::Mask over_next = V::none(), over_lowest = V::none();
+  typename V::Mask over_bound = V::none();
   for (int64_t i = begin; i < end; ++i) {
     sum = V::add(sum, V::load(sample[i + length - 1].line));
-    count = V::increase(count, unflagged(i + length - 1));
+    count = V::decrease(count, V::mask(flags[i + length - 1]));
     const typename V::Floats size = V::to_floats(V::size(sum)), n = V::to_floats(count);
-    const uint32_t here = V::bits(V::above(size, V::multiply(n, level)));
-    over_next = V::either(over_next, V::above(size, V::multiply(n, next)));
-    over_lowest = V::either(over_lowest, V::above(size, V::multiply(n, lowest)));
+    const uint32_t here = V::bits(V::above(size, V::multiply(n, levels)));
+    over_bound = V::either(over_bound, V::above(size, V::multiply(n, bounds)));
     hit[i] = static_cast<uint16_t>(here);
     over |= here;
     sum = V::subtract(sum, V::load(sample[i].line));
-    count = V::decrease(count, unflagged(i));
+    count = V::increase(count, V::mask(flags[i]));
   }
-  return {over != 0, V::bits(over_next) != 0, V::bits(over_lowest) != 0};
+  return {over != 0, V::bits(over_bound) != 0};
 }
 
 MWACONVERT_TWICE(uint32_t, to_sixteens_here, to_sixteens_of,
@@ -86,8 +81,8 @@ MWACONVERT_TWICE(int32_t, largest_sum_here, largest_sum_of,
                  (const Sixteen* sample, int64_t n, int64_t length), (sample, n, length))
 MWACONVERT_TWICE(WindowHits, find_windows_here, find_windows_of,
                  (const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end, int64_t length,
-                  const WindowLevels& levels, uint16_t* hit),
-                 (sample, flags, begin, end, length, levels, hit))
+                  float level, float bound, uint16_t* hit),
+                 (sample, flags, begin, end, length, level, bound, hit))
 
 }  // namespace
 
@@ -101,8 +96,8 @@ int32_t largest_sum(const Sixteen* sample, int64_t n, int64_t length) {
 }
 
 WindowHits find_windows(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end,
-                        int64_t length, const WindowLevels& levels, uint16_t* hit) {
-  return find_windows_here(sample, flags, begin, end, length, levels, hit);
+                        int64_t length, float level, float bound, uint16_t* hit) {
+  return find_windows_here(sample, flags, begin, end, length, level, bound, hit);
 }
 
 MWACONVERT_CLONES
