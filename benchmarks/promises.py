@@ -74,7 +74,7 @@ def number(value: float) -> str:
 
 def promises(scale: str) -> list[Row]:
     """All rows; the small data sets have fewer channels."""
-    few = {"full": (2, 12, 4, 2), "small": (1, 4, 4, 1)}[scale]
+    few = {"full": (2, 12, 4, 4), "small": (1, 4, 4, 1)}[scale]
     rows = []
     for name in ("mwax", "legacy"):
         for suffix in (".uvfits", ".ms"):
@@ -142,8 +142,10 @@ def promises(scale: str) -> list[Row]:
         text = f"RFI detection, 224 x 768 x 4, {words}, baseline and core / AOFlagger's MWA strategy"
         rows.append(Row("rfi", text, "mwax", "", (), 1 / 15, 1 / 40, extra=(kind,)))
     for name in ("mwax", "legacy"):
-        text = f"{name}, averaged, .uvfits: with RFI detection / without"
-        rows.append(Row("with", text, name, ".uvfits", FINE, 4.0, 2.0, rfi=True))
+        for options, kind in ((FINE, "averaged"), ((), "not averaged")):
+            text = f"{name}, {kind}, .uvfits: with RFI detection / without"
+            channels = None if options else 1
+            rows.append(Row("with", text, name, ".uvfits", options, 4.0, 2.0, channels=channels, rfi=True))
     text = "mwax, averaged, .uvfits, RFI / Birli without RFI + AOFlagger on all baselines and cores"
     rows.append(Row("birli_rfi", text, "mwax", ".uvfits", FINE, 1 / 10, 1 / 25, channels=few[0], rfi=True))
     for name, options in (("mwax", FINE), ("legacy", FINE), ("rice", COARSE)):

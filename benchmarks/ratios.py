@@ -150,7 +150,9 @@ class Bench:
         extra = [str(solutions) if word == SOLUTIONS else word for word in row.extra]
         ours = partial(self._convert, row, data, *extra)
         plain = partial(self._convert, replace(row, rfi=False), data)
-        memory_bytes = OURS_BYTES + (0 if row.options else 1.5 * self._visibility_bytes(row, data))
+        visibility_bytes = self._visibility_bytes(row, data)
+        amplitude_bytes = visibility_bytes / 2 if row.rfi and row.data == "legacy" else 0
+        memory_bytes = OURS_BYTES + amplitude_bytes + (0 if row.options else 1.5 * visibility_bytes)
         return self._compare(row, data, ours, plain, memory_bytes, self._rounds)
 
     def _rfi(self, row: Row, data: Dataset) -> Ratio:  # noqa: ARG002
