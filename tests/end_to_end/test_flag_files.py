@@ -185,6 +185,8 @@ def test_nothing_is_converted_for_flag_files_alone(kind, request, tmp_path, monk
     told = description_text(plan, [tmp_path / "b_%%%.mwaf"])
     assert "only flag files are written" in told
     assert "polarisations" not in told
+    drawn = description_text(plan, [tmp_path / "b_%%%.mwaf"], qa=tmp_path / "a.png")
+    assert "only flag files are written" not in drawn  # the picture wants the visibilities
 
 
 def test_flags_of_rules_alone_read_nothing(mwax, tmp_path, monkeypatch):

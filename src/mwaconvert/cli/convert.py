@@ -133,9 +133,11 @@ def _dry_run(request: Request, plan: Plan, outputs: list[Path]) -> None:
     from mwaconvert.conversion.describe import description_text
     from mwaconvert.conversion.outputs import check_outputs
 
-    text = description_text(plan, outputs, request.notes, text_width())
+    text = description_text(plan, outputs, request.notes, text_width(), request.qa)
     if request.report is not None:
-        request.report.write_text(json.dumps(plan.describe(outputs), indent=1, allow_nan=False) + "\n")
+        request.report.write_text(
+            json.dumps(plan.describe(outputs, request.qa), indent=1, allow_nan=False) + "\n"
+        )
     if not request.quiet:
         click.echo(text)
     check_outputs(plan, outputs)  # what would be refused is refused now

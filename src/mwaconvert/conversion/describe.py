@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
 
 
-def describe(plan: Plan, outputs: Sequence[Path]) -> dict[str, Any]:
+def describe(plan: Plan, outputs: Sequence[Path], qa: Path | None = None) -> dict[str, Any]:
     """What would be done, as dictionaries, lists, strings and numbers (layout: docs/report.md).
+
+    Parameters
+    ----------
+    outputs, qa : files that would be written, and the picture
 
     Raises
     ------
@@ -27,7 +31,7 @@ def describe(plan: Plan, outputs: Sequence[Path]) -> dict[str, Any]:
     from mwaconvert.conversion.outputs import output_bytes, output_paths
 
     memory = converter.memory_bytes
-    if flags_only.writes_only_flags(outputs):
+    if flags_only.writes_only_flags(outputs, qa):
         plan, memory = flags_only.without_conversion(plan), flags_only.memory_bytes
     observation, header, coarse = plan.observation, plan.header, list(plan.coarse)
     meta = plan.metadata
@@ -70,7 +74,11 @@ def describe(plan: Plan, outputs: Sequence[Path]) -> dict[str, Any]:
 
 
 def description_text(
-    plan: Plan, outputs: Sequence[Path], notes: Sequence[str] = (), width: int = WIDTH
+    plan: Plan,
+    outputs: Sequence[Path],
+    notes: Sequence[str] = (),
+    width: int = WIDTH,
+    qa: Path | None = None,
 ) -> str:
     """`describe` for people.
 
@@ -78,11 +86,12 @@ def description_text(
     ----------
     notes : to be added to those of the plan
     width : longest line
+    qa : picture that would be drawn
     """
     from mwaconvert.conversion.flags_only import without_conversion, writes_only_flags
 
-    facts = describe(plan, outputs)
-    flags_only = writes_only_flags(outputs)
+    facts = describe(plan, outputs, qa)
+    flags_only = writes_only_flags(outputs, qa)
     if flags_only:
         plan = without_conversion(plan)
     given, made = facts["input"], facts["output"]

@@ -149,16 +149,17 @@ class Plan:
         """Centroids of input integrations, UTC as MJD."""
         return axes.input_mjd(self.observation, steps)
 
-    def describe(self, outputs: Sequence[str | Path] = ()) -> dict[str, Any]:
+    def describe(self, outputs: Sequence[str | Path] = (), qa: str | Path | None = None) -> dict[str, Any]:
         """What would be done, as plain data (layout: docs/report.md).
 
         Parameters
         ----------
         outputs : files that would be written
+        qa : picture that would be drawn
         """
         from mwaconvert.conversion.describe import describe
 
-        return describe(self, [Path(p) for p in outputs])
+        return describe(self, [Path(p) for p in outputs], None if qa is None else Path(qa))
 
     def blocks(self) -> Iterator[Block]:
         """Stream the converted data: output timestep by output timestep, baselines in order.
