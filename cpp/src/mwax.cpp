@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -119,12 +120,7 @@ class MwaxConverter {
  public:
   MwaxConverter(const BlockInput& in, View<const std::complex<float>, 4> phasors,
                 View<const int64_t, 1> file_row, bool use_weights, const BlockOutput& out)
-      : in_(in),
-        phasors_(phasors),
-        file_row_(file_row),
-        use_weights_(use_weights),
-        mixed_(mixes_products(in.jones)),
-        finisher_(in, out) {
+      : in_(in), phasors_(phasors), file_row_(file_row), use_weights_(use_weights), finisher_(in, out) {
     const int64_t n_rows = file_row.shape[0];
     const int64_t most = std::max<int64_t>(1, kTileBytes / (in.n_fine * 32));
     for (int64_t begin = 0, end; begin < n_rows; begin = end) {
@@ -253,6 +249,12 @@ class MwaxConverter {
     finisher_.finish_carefully(row, coarse, 0, finisher_.plan().n_out, time, times.flagged, 0, sums);
   }
 
+  // Whether the matrices mix products: looked at only where that matters, as there are many.
+  bool mixes() const {
+    if (mixes_ < 0) mixes_ = mixes_products(in_.jones);
+    return mixes_ > 0;
+  }
+
   // Weights of n baselines, native order; what is not a weight counts as none.
   void read_weights(const Chunk& chunk, int64_t first_baseline, int64_t n, float* m) const {
     if (!use_weights_ || chunk.weight_offset < 0) {
@@ -268,14 +270,17 @@ class MwaxConverter {
       if (!(m[k] > 0 && std::isfinite(m[k]))) m[k] = 0;
     }
     // a product of four is worth no more than the least of them
-    for (int64_t k = 0; mixed_ && k < 4 * n; k += 4)
-      std::fill_n(m + k, 4, *std::min_element(m + k, m + k + 4));
+    for (int64_t k = 0; in_.jones.data && k < 4 * n; k += 4) {
+      const float least = *std::min_element(m + k, m + k + 4);
+      if (*std::max_element(m + k, m + k + 4) > least && mixes()) std::fill_n(m + k, 4, least);
+    }
   }
 
   const BlockInput& in_;
   const View<const std::complex<float>, 4> phasors_;
   const View<const int64_t, 1> file_row_;
-  const bool use_weights_, mixed_;
+  const bool use_weights_;
+  mutable std::atomic<int> mixes_ = -1;  // not known
   const Finisher finisher_;
   std::vector<std::pair<int64_t, int64_t>> row_ranges_;
 };
