@@ -180,7 +180,7 @@ def earth_orientation(mjd_utc: FloatArray) -> EarthOrientation:
 def choose_dut1(metadata: Metadata, options: Options, mjd_utc: float) -> tuple[float, str]:
     """UT1 - UTC in seconds for the run, and where it is from."""
     if options.ignore_dut1:
-        return 0.0, "0: --ignore-dut1"
+        return 0.0, "--ignore-dut1"
     if options.dut1_s is not None:
         return options.dut1_s, "given with --dut1"
     outside = ""
@@ -194,7 +194,7 @@ def choose_dut1(metadata: Metadata, options: Options, mjd_utc: float) -> tuple[f
         )
     if metadata.dut1_s is not None:
         return metadata.dut1_s, "DUT1 of the metafits" + outside
-    return 0.0, "0: the metafits has no DUT1" + outside
+    return 0.0, "the metafits has no DUT1" + outside
 
 
 def _standard_frames(
