@@ -286,7 +286,8 @@ def all_delays(threads: int) -> None:
     out = np.zeros((dms.size, n_out), np.float32)
     delays = delay_samples(dms[-1], per_dm)[0]
     numpy_rate = n_out * n / 1e9 / best(lambda: numpy_loop(data, delays, n_out), 2)
-    seconds = best(lambda: plan.run(data, out, threads), 2)
+    memory = _core.TreeMemory()
+    seconds = best(lambda: plan.run(data, out, threads, memory), 3)
     adds = n_out * n * dms.size / 1e9
     line("numpy float32 loop", numpy_rate, "Gadd/s")
     what = f"tree, {dms.size} delays, loss <= {plan.loss:.4f}"

@@ -42,7 +42,7 @@ void define_dedisperse(py::module_& m) {
   m.def(
       "dedisperse_tree",
       [](const Array<T>& data, const std::vector<std::array<Array<int32_t>, 4>>& levels, int kept,
-         Array<float>& out, int nthreads) {
+         Array<float>& out, int nthreads, TreeMemory* memory) {
         const auto x = view<T, 2>(data, "data", {-1, -1});
         const auto o = mutable_view<float, 2>(out, "out", {-1, -1});
         std::vector<TreeLevel> tree;
@@ -53,10 +53,11 @@ void define_dedisperse(py::module_& m) {
                           view<int32_t, 1>(blocks, "blocks", {-1})});
         }
         py::gil_scoped_release release;
-        dedisperse_tree(x, tree, kept, o, nthreads);
+        TreeMemory own;
+        dedisperse_tree(x, tree, kept, o, nthreads, memory ? *memory : own);
       },
       "data"_a.noconvert(), "levels"_a, "kept"_a, "out"_a.noconvert(), "nthreads"_a = 0,
-      "Sum channels by a tree; see cpp/include/mwaconvert/tree.hpp.");
+      "memory"_a = py::none(), "Sum channels by a tree; see cpp/include/mwaconvert/tree.hpp.");
 }
 
 template <typename T>
@@ -87,6 +88,7 @@ void register_transients(py::module_& m) {
       },
       "dm"_a.noconvert(), "per_dm"_a.noconvert(), "delays"_a.noconvert(),
       "Delays in samples of trials and channels; see cpp/include/mwaconvert/dedisperse.hpp.");
+  py::class_<TreeMemory>(m, "TreeMemory", "See cpp/include/mwaconvert/tree.hpp.").def(py::init<>());
   define_dedisperse<uint8_t>(m);
   define_dedisperse<float>(m);
   m.def(

@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <memory>
 #include <new>
 #include <string>
 #include <type_traits>
@@ -351,26 +349,9 @@ std::vector<Kind> check(const std::vector<TreeLevel>& levels, int64_t n_chan, in
   return kinds;
 }
 
-struct Free {
-  void operator()(std::byte* p) const { std::free(p); }
-};
-using Memory = std::unique_ptr<std::byte[], Free>;
-
-// In large pages where the system has them: with small ones, their first use takes as long as the sums.
-Memory large_memory(int64_t bytes) {
-  constexpr int64_t page = 2 << 20;
-  const int64_t whole = (bytes + page - 1) / page * page;
-  Memory memory(static_cast<std::byte*>(std::aligned_alloc(page, whole)));
-  if (!memory) throw std::bad_alloc();
-#ifdef MADV_HUGEPAGE
-  madvise(memory.get(), whole, MADV_HUGEPAGE);
-#endif
-  return memory;
-}
-
 template <typename T>
 void run(View<const T, 2> data, const std::vector<TreeLevel>& levels, int kept, View<float, 2> out,
-         int nthreads) {
+         int nthreads, TreeMemory& memory) {
   constexpr bool bytes = std::is_same_v<T, uint8_t>;
   const int64_t n_out = out.shape[1];
   const std::vector<Kind> kinds = check(levels, data.shape[0], data.shape[1], bytes, kept, out);
@@ -402,21 +383,37 @@ void run(View<const T, 2> data, const std::vector<TreeLevel>& levels, int kept, 
     origin[r] = size - wanted[r].low;
     size += (wanted[r].high - wanted[r].low + 15) / 16 * 16;
   }
-  const Memory memory = large_memory(size * size_of(kinds[kept]));
-  const Rows middle{kinds[kept], memory.get(), origin.data()};
+  const Rows middle{kinds[kept], memory.get(size * size_of(kinds[kept])), origin.data()};
   Pass(levels, kinds, 0, kept).run(source, middle, wanted, nthreads);
   Pass(levels, kinds, kept + 1, top).run(middle, target, whole, nthreads);
 }
 
 }  // namespace
 
+// In large pages where the system has them: with small ones, their first use takes as long as the sums.
+std::byte* TreeMemory::get(int64_t bytes) {
+  if (bytes > bytes_) {
+    constexpr int64_t page = 2 << 20;
+    bytes_ = 0;
+    memory_.reset();  // before there is more
+    const int64_t whole = (bytes + page - 1) / page * page;
+    memory_.reset(static_cast<std::byte*>(std::aligned_alloc(page, whole)));
+    if (!memory_) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+    madvise(memory_.get(), whole, MADV_HUGEPAGE);
+#endif
+    bytes_ = whole;
+  }
+  return memory_.get();
+}
+
 void dedisperse_tree(View<const uint8_t, 2> data, const std::vector<TreeLevel>& levels, int kept,
-                     View<float, 2> out, int nthreads) {
-  run(data, levels, kept, out, nthreads);
+                     View<float, 2> out, int nthreads, TreeMemory& memory) {
+  run(data, levels, kept, out, nthreads, memory);
 }
 void dedisperse_tree(View<const float, 2> data, const std::vector<TreeLevel>& levels, int kept,
-                     View<float, 2> out, int nthreads) {
-  run(data, levels, kept, out, nthreads);
+                     View<float, 2> out, int nthreads, TreeMemory& memory) {
+  run(data, levels, kept, out, nthreads, memory);
 }
 
 }  // namespace mwaconvert

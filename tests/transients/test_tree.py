@@ -43,9 +43,10 @@ def test_tree_is_the_sum_of_its_delays(dtype, nodes, quantum, phases, kept, n_tr
     if seed == 0 and is_bytes:
         data[:] = 255
     results = []
+    memory = _core.TreeMemory()
     for nthreads in (1, 3):
         results.append(np.full((n_trial, n_out), np.nan, np.float32))
-        plan.run(data, results[-1], nthreads)
+        plan.run(data, results[-1], nthreads, memory)
     np.testing.assert_array_equal(*results)
     some = np.array([0, n_trial // 2, n_trial - 1])
     delays = composite_delays(plan.levels, some)

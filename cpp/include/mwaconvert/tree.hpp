@@ -1,6 +1,9 @@
 // Dedispersion by a tree of sums that neighbouring trials share.
 #pragma once
 
+#include <cstddef>
+#include <cstdlib>
+#include <memory>
 #include <vector>
 
 #include "mwaconvert/view.hpp"
@@ -18,6 +21,20 @@ struct TreeLevel {
   int64_t rows() const { return first.shape[0] - 1; }
 };
 
+// Where kept rows are stored, for one run at a time. New memory costs as much as a part of the sums: whoever
+// runs trees again and again keeps this between them.
+class TreeMemory {
+ public:
+  std::byte* get(int64_t bytes);
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const { std::free(p); }
+  };
+  std::unique_ptr<std::byte[], Free> memory_;
+  int64_t bytes_ = 0;
+};
+
 // out(trial, i) = row(trial, i) of the highest level, for i of [0, n_out).
 // data (n_chan, n_samp) uint8 or float32; levels from the lowest to the highest, whose rows are those of out
 // kept: the rows of this level are stored as a whole, between two passes; -1: one pass, in which each block
@@ -26,8 +43,8 @@ struct TreeLevel {
 // float32 are added in the order of the tree. Throws InputError for children that are not there and for
 // offsets that leave the data.
 void dedisperse_tree(View<const uint8_t, 2> data, const std::vector<TreeLevel>& levels, int kept,
-                     View<float, 2> out, int nthreads);
+                     View<float, 2> out, int nthreads, TreeMemory& memory);
 void dedisperse_tree(View<const float, 2> data, const std::vector<TreeLevel>& levels, int kept,
-                     View<float, 2> out, int nthreads);
+                     View<float, 2> out, int nthreads, TreeMemory& memory);
 
 }  // namespace mwaconvert

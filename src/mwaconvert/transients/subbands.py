@@ -134,6 +134,8 @@ def equal_delays(per_dm: npt.NDArray[np.float64], n_sub: int, most: int) -> npt.
     """First channels of sub-bands that are equal in delay, none of more than `most` channels."""
     place = (per_dm - per_dm[0]) / (per_dm[-1] - per_dm[0]) * n_sub
     edges = np.unique(np.concatenate([[0], np.searchsorted(place, np.arange(1, n_sub)), [per_dm.size]]))
+    if np.diff(edges).max() <= most:
+        return edges.astype(np.int32)
     pieces = [np.linspace(a, b, -(-(b - a) // most) + 1)[:-1] for a, b in pairwise(edges)]
     return np.concatenate([*pieces, [per_dm.size]]).astype(np.int32)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -92,13 +93,14 @@ class Transform:
             yield Part(part, plan.lead, int(across.max()) + int(within.max()), fill)
 
     def _trees(self, per_call: int, width: float, loss: float, is_bytes: bool) -> Iterator[Part]:
+        memory = _core.TreeMemory()
         for first in range(0, self.dms.size, per_call):
             part = slice(first, min(first + per_call, self.dms.size))
             plan = plan_tree(self.dms[part], self.per_dm_samples, width, loss, is_bytes=is_bytes)
             if plan is None:
                 yield from self._exact(part.start, part.stop)
             else:
-                yield Part(part, plan.lead, plan.reach, plan.run)
+                yield Part(part, plan.lead, plan.reach, partial(plan.run, memory=memory))
 
 
 def plan_transform(
