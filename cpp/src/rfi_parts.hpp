@@ -127,7 +127,8 @@ class RfiStatistics {
   void percentiles(const float* values, int64_t length, int64_t n, float& low, float& high);
   double median_of_sample();
 
-  std::vector<float> sample_, bracket_, work_, columns_, factor_;
+  std::vector<float> sample_, bracket_, work_, factor_;
+  std::vector<float> columns_;  // an image by column; where a mode is sought, its values near a percentile
   std::vector<int32_t> column_used_, index_;
   std::vector<double> column_sums_;
   std::vector<float> column_part_, column_count_;

@@ -204,19 +204,19 @@ double RfiStatistics::mode(const RfiLayout& layout, RfiImage x, const BitTable& 
   const int64_t n_sample = static_cast<int64_t>(sample_.size());
   const int64_t wanted = static_cast<int64_t>(0.9 * total);
   sample_.resize(n_sample + kLanes);  // whole vectors are read
-  at_least(bracket_, total + kLanes);
-  at_least(work_, std::max(total, n_sample) + kLanes);
+  float* inside = at_least(columns_, total + kLanes);
+  at_least(work_, n_sample + kLanes);
   for (double margin = n_sample > 0 ? 3 * std::sqrt(0.09 / n_sample) : 1;; margin *= 4) {
     const int64_t below = static_cast<int64_t>((0.9 - margin) * n_sample);
     const int64_t above = static_cast<int64_t>((0.9 + margin) * n_sample) + 1;
     const float a = below > 0 ? select_kth(sample_.data(), n_sample, below, work_.data()) : -kInfinity;
     const float b = above < n_sample ? select_kth(sample_.data(), n_sample, above, work_.data()) : kInfinity;
     Partition p;
-    for (int32_t t : layout.time) partition_row(x.row(t), excluded.row(t), n, a, b, bracket_.data(), p);
+    for (int32_t t : layout.time) partition_row(x.row(t), excluded.row(t), n, a, b, inside, p);
     const bool all = a == -kInfinity && b == kInfinity;
     if (!all && (wanted < p.n_below || wanted >= p.n_below + p.n_inside)) continue;
-    const float q = select_kth(bracket_.data(), p.n_inside, wanted - p.n_below, work_.data());
-    double sum = p.sum_below + clipped_squares(bracket_.data(), p.n_inside, q);
+    const float q = select_kth(inside, p.n_inside, wanted - p.n_below, at_least(work_, p.n_inside + kLanes));
+    double sum = p.sum_below + clipped_squares(inside, p.n_inside, q);
     sum += static_cast<double>(total - p.n_below - p.n_inside) * q * q;
     return 1.0541 * std::sqrt(sum / (2.0 * total));
   }

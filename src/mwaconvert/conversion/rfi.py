@@ -180,4 +180,4 @@ def flag_baselines(
 
 def worker_bytes(n_time: int, n_chan: int) -> int:
     """Memory that `flag_baselines` takes for each thread, besides its arrays (rounded up)."""
-    return n_time * (n_chan + 32) * 40 + 1_000_000
+    return n_time * (n_chan + 32) * 56 + 1_000_000
