@@ -55,7 +55,7 @@ def main() -> int:
             (corpus / "sound").write_bytes(sound[name])
             options.keep.mkdir(exist_ok=True)
             words = [sys.executable, __file__, "--only", name, "--inside", folder]
-            limits = [f"-max_total_time={each}", "-timeout=10", "-rss_limit_mb=4096", "-max_len=300000"]
+            limits = [f"-max_total_time={each}", "-timeout=120", "-rss_limit_mb=4096", "-max_len=300000"]
             run = subprocess.run(
                 [*words, "--", *limits, f"-artifact_prefix={options.keep}/{name}-", str(corpus)],
                 capture_output=True,

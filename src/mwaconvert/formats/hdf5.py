@@ -51,7 +51,7 @@ def open_hdf5(path: Path) -> Stream:
         raise FormatError(f"{path}: not a sound HDF5 file: {' '.join(str(error).split())}") from error
     try:
         names = set(file)
-        if "data" in names and _text(file.attrs.get("CLASS")) == "FILTERBANK":
+        if "data" in names and _text(_attributes(file).get("CLASS")) == "FILTERBANK":
             return _FilterbankH5(path, file)
         if {"intensity", "index_map"} <= names:
             return _ChimeIntensity(path, file)
@@ -74,7 +74,7 @@ class _FilterbankH5(Stream):
 
     def __init__(self, path: Path, file: Any) -> None:
         data = file["data"]
-        head = {key: _plain(value) for key, value in data.attrs.items()}
+        head = _attributes(data)
         if data.ndim != 3 or 0 in data.shape or data.dtype.kind not in "uif":
             raise FormatError(
                 f"{path}: data: expected (time, feed, frequency), found {data.dtype} of the shape {data.shape}"
@@ -119,7 +119,8 @@ class _ChimeIntensity(Stream):
                 f"{path}: expected intensity and weight of (frequency, pol, time), found the shapes {intensity.shape} "
                 f"and {weight.shape}"
             )
-        freqs, times = np.asarray(index["freq"], np.float64) / 1e6, np.asarray(index["time"], np.float64)
+        freqs = np.asarray(_numbers(path, index["freq"]), np.float64) / 1e6
+        times = np.asarray(_numbers(path, index["time"]), np.float64)
         if freqs.shape != intensity.shape[:1] or times.shape != intensity.shape[2:]:
             raise FormatError(
                 f"{path}: index_map: {freqs.size} frequencies and {times.size} times for an intensity of the shape "
@@ -142,7 +143,7 @@ class _ChimeIntensity(Stream):
             weighted=True,
             start_mjd=UNIX_EPOCH_MJD + times[0] / 86400 if _UNIX[0] < times[0] < _UNIX[1] else None,
             notes=tuple(notes),
-            fields={key: _plain(value) for key, value in file.attrs.items()},
+            fields=_attributes(file),
         )
 
     def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
@@ -244,8 +245,12 @@ class Fbh5Writer:
 def _catalogue(path: Path, file: Any) -> ArrayStream:
     """A waterfall of the first CHIME/FRB catalogue: rows from the highest frequency, plot_freq from the lowest."""
     group = file["frb"]
-    data = np.asarray(group["wfall"], np.float32)[::-1]
-    freqs, times = np.asarray(group["plot_freq"], np.float64), np.asarray(group["plot_time"], np.float64)
+    fields = _attributes(group)
+    if "dm" not in fields:
+        raise FormatError(f"{path}: frb: the attribute dm is missing or not a number")
+    data = np.asarray(_numbers(path, group["wfall"]), np.float32)[::-1]
+    freqs = np.asarray(_numbers(path, group["plot_freq"]), np.float64)
+    times = np.asarray(_numbers(path, group["plot_time"]), np.float64)
     if data.ndim != 2 or times.size < 2:
         raise FormatError(f"{path}: wfall of the shape {data.shape} with {times.size} times")
     if freqs.size != len(data):  # the spectrum may be coarser than the waterfall
@@ -257,10 +262,9 @@ def _catalogue(path: Path, file: Any) -> ArrayStream:
         freqs,
         dt,
         weights=(np.isfinite(data) & (data != 0)).astype(np.float32),
-        dm=float(np.ravel(group.attrs["dm"])[0]),
-        source=_text(group.attrs.get("tns_name", "")),
+        dm=float(np.ravel(fields["dm"])[0]),
+        source=_text(fields.get("tns_name", "")),
     )
-    fields = {key: _plain(value) for key, value in group.attrs.items()}
     file.close()
     return ArrayStream(spectra, path, "CHIME/FRB waterfall", fields)
 
@@ -305,9 +309,24 @@ def _places(path: Path, times: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.
     return at.astype(np.int64), dt
 
 
+def _attributes(held: Any) -> dict[str, Any]:
+    """Attributes that are numbers or text; in a damaged file others lead the HDF5 library out of its memory."""
+    h5t = need("h5py", "hdf5", "HDF5").h5t
+    plain = (h5t.TypeIntegerID, h5t.TypeFloatID, h5t.TypeEnumID, h5t.TypeStringID)
+    names = [name for name in held.attrs if isinstance(held.attrs.get_id(name).get_type(), plain)]
+    return {name: _plain(held.attrs[name]) for name in names}
+
+
+def _numbers(path: Path, dataset: Any) -> Any:
+    """A dataset, if it holds numbers: what was said of attributes."""
+    if dataset.dtype.kind not in "uif":
+        raise FormatError(f"{path}: {dataset.name}: expected numbers, found {dataset.dtype}")
+    return dataset
+
+
 def _read(path: Path, dataset: Any, part: Any) -> npt.NDArray[Any]:
     try:
-        return np.asarray(dataset[part])
+        return np.asarray(_numbers(path, dataset)[part])
     except _DAMAGED as error:
         raise FormatError(f"{path}: {dataset.name} cannot be read: {' '.join(str(error).split())}") from error
 
