@@ -295,3 +295,32 @@ def test_noise_and_boxcars_at_once():
         _core.search_series(series, 7, 1024, *got, nthreads)
         for a, b in zip(got, (mean, sigma, *want), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("n_fine", "n_spectrum"), [(1, 17), (128, 16), (100, 33), (6, 5), (64, 1)])
+def test_power_of_channels(n_fine, n_spectrum):
+    """Any length, any number of spectra, and a choice of inputs."""
+    volts = np.random.default_rng(3).integers(-128, 128, (5, n_spectrum * n_fine, 2)).astype(np.int8)
+    used = np.array([0, 3], np.int32)
+    found = [np.empty((n_spectrum, n_fine), np.float32) for _ in range(2)]
+    for nthreads, power in enumerate(found, 1):
+        _core.detect_channels(volts, used, power, nthreads)
+    np.testing.assert_array_equal(*found)
+    complex_volts = (volts[..., 0] + 1j * volts[..., 1])[used].reshape(2, n_spectrum, n_fine)
+    want = (np.abs(np.fft.fft(complex_volts, axis=2)) ** 2).sum(0)
+    np.testing.assert_allclose(found[0], want, atol=1e-6 * want.max())
+    for bad in (np.array([5], np.int32), np.array([-1], np.int32)):
+        with pytest.raises(InputError, match="not there"):
+            _core.detect_channels(volts, bad, found[0])
+    with pytest.raises(InputError, match="as many samples"):
+        _core.detect_channels(volts[:, 1:].copy(), used, found[0])
+
+
+def test_power_of_nibbles():
+    rng = np.random.default_rng(4)
+    volts = rng.integers(0, 256, (300, 77), dtype=np.uint8)
+    used = np.where(rng.random(77) > 0.3, 255, 0).astype(np.uint8)
+    power = np.empty(300, np.uint32)
+    _core.detect_nibbles(volts, used, power)
+    real, imaginary = (volts.view(np.int8) >> 4).astype(int), ((volts << 4).view(np.int8) >> 4).astype(int)
+    np.testing.assert_array_equal(power, ((real**2 + imaginary**2) * (used > 0)).sum(1))

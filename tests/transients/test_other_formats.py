@@ -363,7 +363,7 @@ def test_mwax_voltages(array, tmp_path):
     assert read.freqs[40] == pytest.approx(120 * 1.28 + 8 * 1.28 / 64)
     assert read.data[40, 0] == pytest.approx(14 * 20**2 * 64, rel=0.02)
     assert (read.weights[64:, :32].max(), read.weights[64:, 32:].min()) == (0, 1)
-    assert "1 files are missing" in read.notes[0]
+    assert "1 missing file" in read.notes[0]
     for options, message in [
         ({"channels": 7}, "7 fine channels"),
         ({"average": 3, "channels": 64}, "averages of 3"),
@@ -462,3 +462,23 @@ def test_every_kind_of_rubbish(tmp_path):
         path.write_bytes(magic + b"rubbish" * 30 * bool(magic))
         with pytest.raises(Error):
             open(path)
+
+
+def test_attributes_of_hdf5_that_are_no_text(tmp_path):
+    """In a damaged file sequences of any length led the HDF5 library out of its memory: they are not looked at."""
+    import h5py
+
+    odd = np.empty(1, object)
+    odd[0] = np.array([1, 2], np.uint8)
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs.create("CLASS", odd, dtype=h5py.vlen_dtype(np.uint8))
+        file["data"] = np.zeros((20, 1, 8), np.uint8)
+    with pytest.raises(FormatError, match="expected a filterbank"):
+        open(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["CLASS"] = "FILTERBANK"
+        file["data"].attrs.update({"fch1": 1400.0, "foff": -1.0, "tsamp": 1e-3})
+        file["data"].attrs.create("odd", odd, dtype=h5py.vlen_dtype(np.uint8))
+    assert open(path).nsamp == 20
+    assert "odd" not in open_stream(path).fields

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
+from mwaconvert.conversion.report_text import plural
 from mwaconvert.errors import FormatError, InputError, MetadataError
 from mwaconvert.observation.metafits import read_metadata
 from mwaconvert.transients.stream import Data, Stream, Weights
@@ -27,14 +27,6 @@ _LEGACY_FINE, _LEGACY_RATE = 128, 10000  # channels, samples a second
 _LEGACY_STEP = 1000  # samples detected at a time
 _NAME = re.compile(r"(\d{10})_(\d{10})_(?:ch)?(\d{1,3})\.(dat|sub)")
 _HEADER_BYTES = 4096
-_INPUTS = 4  # transformed at a time: they stay in the cache
-
-
-def _squares() -> npt.NDArray[np.uint8]:
-    """Power of a byte that holds the real and the imaginary part in 4 bits each, as two's complements."""
-    part = np.arange(16)
-    part = np.where(part < 8, part, part - 16) ** 2
-    return (part[:, None] + part[None, :]).astype(np.uint8).ravel()
 
 
 @dataclass(frozen=True)
@@ -109,7 +101,6 @@ class VcsStream(Stream):
         place = width * np.arange(layout.fine, dtype=np.float64) - _COARSE_MHZ / 2
         freqs = [number * _COARSE_MHZ + place for number in self._numbers]
         self._last: dict[int, tuple[tuple[int, int], npt.NDArray[np.float32] | None]] = {}
-        self._power = _squares()
         start = UNIX_EPOCH_MJD + (metadata.sched_start_unix_s + times[0] - metadata.obsid) / 86400
         super().__init__(
             path=metafits,
@@ -121,7 +112,7 @@ class VcsStream(Stream):
             weighted=missing > 0,
             start_mjd=start,
             source=metadata.name,
-            notes=(f"{missing} files are missing, their samples have weight 0",) if missing else (),
+            notes=(f"{plural(missing, 'missing file')}: the samples have weight 0",) if missing else (),
             fields={
                 "obsid": metadata.obsid,
                 "files": len(found),
@@ -156,43 +147,32 @@ class VcsStream(Stream):
         if kept is None or kept[0] != (k, within):
             power = None
             if path is not None:
-                power = (
-                    self._legacy(path, within) if self._kind == "dat" else self._mwax(path, within, nthreads)
-                )
+                detect = self._legacy if self._kind == "dat" else self._mwax
+                power = detect(path, within, nthreads)
             kept = self._last[number] = ((k, within), power)
         return kept[1]
 
-    def _legacy(self, path: Path, block: int) -> npt.NDArray[np.float32]:
+    def _legacy(self, path: Path, block: int, nthreads: int) -> npt.NDArray[np.float32]:
         n = self._layout.samples * _LEGACY_FINE * self._good.size
-        raw = _bytes(path, block * n, n).reshape(self._layout.samples, _LEGACY_FINE, self._good.size)
-        power = self._power[raw[:, :, self._good]].sum(2, dtype=np.uint32)
+        raw = _bytes(path, block * n, n).reshape(-1, self._good.size)
+        power = np.empty(len(raw), np.uint32)
+        _core.detect_nibbles(raw, self._good.astype(np.uint8) * np.uint8(255), power, nthreads)
         mean = power.reshape(self._per_block, self._average, _LEGACY_FINE).mean(1, dtype=np.float64)
         return np.ascontiguousarray(mean.T, np.float32)
 
     def _mwax(self, path: Path, block: int, nthreads: int) -> npt.NDArray[np.float32]:
         layout = self._layout
         n = layout.n_input * layout.samples * 2
-        raw = (
-            _bytes(path, layout.begin + block * n, n).view(np.int8).reshape(layout.n_input, layout.samples, 2)
+        raw = _bytes(path, layout.begin + block * n, n).view(np.int8)
+        power = np.empty((layout.samples // layout.fine, layout.fine), np.float32)
+        _core.detect_channels(
+            raw.reshape(layout.n_input, layout.samples, 2),
+            np.flatnonzero(self._good).astype(np.int32),
+            power,
+            nthreads,
         )
-        used = np.flatnonzero(self._good)
-        shape = (self._per_block, self._average, layout.fine)
-
-        def power(at: int) -> npt.NDArray[np.float32]:
-            volts = raw[used[at : at + _INPUTS]].astype(np.float32).view(np.complex64)
-            parts = np.fft.fft(volts.reshape(-1, *shape), axis=3).view(np.float32)
-            np.multiply(parts, parts, out=parts)
-            squares: npt.NDArray[np.float32] = parts.reshape(-1, *shape, 2).sum((0, 2))
-            return squares[..., 0] + squares[..., 1]
-
-        total = np.zeros((self._per_block, layout.fine))
-        with ThreadPoolExecutor(nthreads or _core.available_threads()) as pool:
-            for part in pool.map(
-                power, range(0, used.size, _INPUTS)
-            ):  # in their order, so the sum is always the same
-                total += part
-        mean = np.fft.fftshift(total, axes=1) / (self._average * layout.fine)
-        return np.ascontiguousarray(mean.T, np.float32)
+        mean = power.reshape(self._per_block, self._average, layout.fine).mean(1, dtype=np.float64)
+        return np.ascontiguousarray(np.fft.fftshift(mean / layout.fine, axes=1).T, np.float32)
 
 
 def _find(metafits: Path, files: Sequence[Path], obsid: int) -> tuple[list[_File], str]:
