@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,49 +95,78 @@ class FoundFlags:
     array_rfi: ArrayRfi | None
 
 
-class WriterThread:
-    """Writes blocks while the next ones are being made."""
+@dataclass
+class _Shared:
+    """A block on its way through several threads."""
 
-    def __init__(self, writers: list[Callable[[Block], None]], buffers: list[Buffers]) -> None:
-        self._writers = writers
+    block: Block
+    buffers: Buffers
+    users: int
+
+
+class BlockThreads:
+    """Threads that look at each block, side by side, while the next one is being made.
+
+    Parameters
+    ----------
+    tasks : what each of the threads calls with every block
+    buffers : memory of the blocks that are under way
+    """
+
+    def __init__(
+        self, tasks: Sequence[Sequence[Callable[[Block], None]]], buffers: Sequence[Buffers]
+    ) -> None:
         self._free: queue.SimpleQueue[Buffers] = queue.SimpleQueue()
         for buffer in buffers:
             self._free.put(buffer)
-        self._full: queue.SimpleQueue[tuple[Block, Buffers] | None] = queue.SimpleQueue()
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._serve, name="writer")
-        self._thread.start()
+        self._lock = threading.Lock()  # guards the users of blocks
+        self._queues: list[queue.SimpleQueue[_Shared | None]] = [queue.SimpleQueue() for _ in tasks]
+        self._threads = [
+            threading.Thread(target=self._serve, args=pair) for pair in zip(self._queues, tasks, strict=True)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def next_buffers(self) -> Buffers:
-        """Buffers that the writer is done with; raises what the writer raised."""
+        """Buffers that all threads are done with; raises what one of them raised."""
         buffers = self._free.get()
         if self._error is not None:
             raise self._error
         return buffers
 
     def put(self, block: Block, buffers: Buffers) -> None:
-        self._full.put((block, buffers))
+        shared = _Shared(block, buffers, len(self._queues))
+        for blocks in self._queues:
+            blocks.put(shared)
 
     def finish(self) -> None:
-        """Wait until all is written."""
+        """Wait until all is done."""
         self.stop()
         if self._error is not None:
             raise self._error
 
     def stop(self) -> None:
-        self._full.put(None)
-        self._thread.join()
+        for blocks in self._queues:
+            blocks.put(None)
+        for thread in self._threads:
+            thread.join()
 
-    def _serve(self) -> None:
-        while (item := self._full.get()) is not None:
-            block, buffers = item
+    def _serve(
+        self, blocks: queue.SimpleQueue[_Shared | None], calls: Sequence[Callable[[Block], None]]
+    ) -> None:
+        while (shared := blocks.get()) is not None:
             try:
                 if self._error is None:
-                    for write in self._writers:
-                        write(block)
+                    for call in calls:
+                        call(shared.block)
             except BaseException as error:  # handed to the main thread
                 self._error = error
-            self._free.put(buffers)
+            with self._lock:
+                shared.users -= 1
+                free = shared.users == 0
+            if free:
+                self._free.put(shared.buffers)
 
 
 def run(
@@ -218,25 +247,23 @@ def _convert(
     writers: list[Callable[[Block], None]],
     progress: Callable[[float], None],
 ) -> npt.NDArray[np.int64]:
-    """Blocks to observers, then to writers in a thread of their own.
+    """Blocks to observers and to writers, each in a thread of their own.
 
     Returns
     -------
     (n_bl,) cells of each row that were left out for NaN or infinity
     """
     with Converter(plan, mask) as converter:
-        thread = WriterThread(writers, [converter.make_buffers() for _ in range(2)])
+        threads = BlockThreads([observers, writers], [converter.make_buffers() for _ in range(2)])
         try:
             total = plan.n_times * plan.n_rows
-            for block, buffers in converter.blocks(thread.next_buffers):
-                for observe in observers:  # while it is in the caches
-                    observe(block)
-                thread.put(block, buffers)
+            for block, buffers in converter.blocks(threads.next_buffers):
+                threads.put(block, buffers)
                 progress((block.time_index * plan.n_rows + block.rows.stop) / total)
         except BaseException:
-            thread.stop()
+            threads.stop()
             raise
-        thread.finish()
+        threads.finish()
         return converter.bad_cells
 
 
