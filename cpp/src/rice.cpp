@@ -43,7 +43,7 @@ namespace {
 void rice_decode(std::span<const RiceRow> rows, int64_t n, int block) {
   if (n <= 0) return;
   size_t r = 0;
-#ifdef MWACONVERT_HAS_WIDE
+#if MWACONVERT_HAS_WIDE
   if (wide_registers())
     for (; r + rice::kWideRows <= rows.size(); r += rice::kWideRows) rice::decode_wide(&rows[r], n, block);
 #endif

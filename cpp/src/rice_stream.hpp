@@ -221,7 +221,7 @@ inline void check_end(const Stream& stream) {
   if (stream.reader.past_end()) corrupt("it ends too early");
 }
 
-#ifdef MWACONVERT_HAS_WIDE
+#if MWACONVERT_HAS_WIDE
 constexpr int kWideRows = 8;
 
 // kWideRows rows side by side, one in each lane of a register; only where wide_registers().

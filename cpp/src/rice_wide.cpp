@@ -1,7 +1,7 @@
 // Eight Rice streams in the lanes of a 64-byte register.
 #include "mwaconvert/simd.hpp"
 
-#ifdef MWACONVERT_HAS_WIDE
+#if MWACONVERT_HAS_WIDE
 
 // gcc 12 warns of the undefined operands that its own intrinsics are made of
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
