@@ -374,7 +374,8 @@ void dedisperse_coherent(View<const std::complex<float>, 3> data, View<const dou
   const int64_t n_samp = data.shape[2], n_out = out.shape[2], step = chirp.n_fft - chirp.before - chirp.after;
   if (chirp.n_fft < 1 << 12 || chirp.n_fft > 1 << 30 ||
       !std::has_single_bit(static_cast<uint64_t>(chirp.n_fft)))
-    throw InputError("segments of " + std::to_string(chirp.n_fft) + " samples: expected a power of two");
+    throw InputError("segments of " + std::to_string(chirp.n_fft) +
+                     " samples: expected a power of two from 2^12 to 2^30");
   if (chirp.before < 0 || chirp.after < 0 || step < 1 || n_out < 1 ||
       n_out != n_samp - chirp.before - chirp.after)
     throw InputError("segments, data and result do not fit");

@@ -105,6 +105,12 @@ def test_threads_do_not_matter():
     np.testing.assert_array_equal(v.dedisperse(3.0, 1).data, v.dedisperse(3.0, 3).data)
 
 
+def test_frequencies_may_be_a_view():
+    data = np.stack([noise(1 << 15), noise(1 << 15, 1)])[None]
+    view = Voltages(data, FREQS[::-1].copy()[::-1], RATE).dedisperse(2.0)
+    np.testing.assert_array_equal(view.data, Voltages(data, FREQS, RATE).dedisperse(2.0).data)
+
+
 @pytest.mark.parametrize("sideband", [1, -1])
 def test_channelize_finds_tones(sideband):
     n, t = 16, np.arange(4096) / RATE

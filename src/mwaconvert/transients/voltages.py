@@ -49,7 +49,8 @@ class Voltages:
     k_dm: float = K_DM
 
     def __post_init__(self) -> None:
-        data, freqs = np.ascontiguousarray(self.data, np.complex64), np.asarray(self.freqs, np.float64)
+        data = np.ascontiguousarray(self.data, np.complex64)
+        freqs = np.ascontiguousarray(self.freqs, np.float64)
         if data.ndim != 3 or 0 in data.shape or freqs.shape != data.shape[1:2]:
             raise InputError(
                 f"voltages: expected (inputs, channels, samples) and a frequency for each channel, found "
