@@ -128,16 +128,14 @@ def _run(request: Request) -> None:
 
 
 def _dry_run(request: Request, plan: Plan, outputs: list[Path]) -> None:
-    import json
-
     from mwaconvert.conversion.describe import description_text
     from mwaconvert.conversion.outputs import check_outputs
+    from mwaconvert.conversion.report import write_json
 
     text = description_text(plan, outputs, request.notes, text_width(), request.qa)
     if request.report is not None:
-        request.report.write_text(
-            json.dumps(plan.describe(outputs, request.qa), indent=1, allow_nan=False) + "\n"
-        )
+        facts = plan.describe(outputs, request.qa)
+        write_json(request.report, facts, overwrite=plan.options.overwrite)
     if not request.quiet:
         click.echo(text)
     check_outputs(plan, outputs)  # what would be refused is refused now

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mwaconvert.conversion.report import observation_facts, plain, plan_smearing
+from mwaconvert.conversion.report import observation_facts, plain
+from mwaconvert.conversion.report_numbers import plan_smearing
 from mwaconvert.conversion.report_text import WIDTH, observation_line, plural, sections, size_text, step_lines
 
 if TYPE_CHECKING:

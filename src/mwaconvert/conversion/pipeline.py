@@ -173,7 +173,7 @@ def run(
     plan: Plan, outputs: list[Path], *, qa: Path | None = None, progress: Progress | None = None
 ) -> Report:
     """Convert, write and report; see `Plan.run`."""
-    from mwaconvert.conversion.report import make_report
+    from mwaconvert.conversion.report_numbers import make_report
 
     started = time.perf_counter()
     flags_only = writes_only_flags(outputs, qa)

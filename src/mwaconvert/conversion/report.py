@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import resource
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.report_text import WIDTH, report_text, utc_text
-from mwaconvert.conversion.smearing import Smearing, estimate_smearing
+from mwaconvert.conversion.smearing import Smearing
 from mwaconvert.conversion.steps import Step
 from mwaconvert.errors import ResourceError
 from mwaconvert.formats.staging import StagedPath
@@ -26,14 +23,9 @@ from mwaconvert.observation.model import FloatArray, Metadata, RawFile
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.array_rfi import ArrayRfi
-    from mwaconvert.conversion.pipeline import FlagCounts
-    from mwaconvert.conversion.plan import Plan
-    from mwaconvert.formats.visfile import FileHeader
-    from mwaconvert.qa.statistics import QualityStatistics
 
 #: version of the JSON layout; grows when a key changes its meaning or goes away
 LAYOUT = 1
-OUTPUT_KINDS = {".uvfits": "uvfits", ".ms": "measurement set", ".mwaf": "flags"}
 
 
 @dataclass(frozen=True)
@@ -230,7 +222,7 @@ class Report:
 
     def to_json(self) -> str:
         """`to_dict` as strict JSON."""
-        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+        return json_text(self.to_dict())
 
     def write_json(self, path: str | Path, *, overwrite: bool = True) -> None:
         """Write `to_json` under a temporary name, then give it its own.
@@ -239,108 +231,11 @@ class Report:
         ------
         InputError, ResourceError : the file cannot be written
         """
-        staged = StagedPath(Path(path), overwrite)
-        try:
-            staged.temporary.write_text(self.to_json() + "\n", encoding="utf-8")
-            staged.commit()
-        except OSError as error:
-            staged.discard()
-            raise ResourceError(f"{path}: the report could not be written: {error.strerror}") from error
-        except BaseException:
-            staged.discard()
-            raise
+        write_json(Path(path), self.to_dict(), overwrite=overwrite)
 
     def to_text(self, width: int = WIDTH) -> str:
         """A summary of a screenful, in lines of at most `width` characters."""
         return report_text(self, width)
-
-
-def make_report(
-    plan: Plan,
-    targets: Sequence[tuple[Path, tuple[int, ...]]],
-    counts: FlagCounts,
-    statistics: QualityStatistics | None,
-    array_rfi: ArrayRfi | None,
-    input_bytes: int,
-    wall_s: float,
-) -> Report:
-    """The report of a plan that was carried out.
-
-    Parameters
-    ----------
-    targets : each output file and the spectral windows that it holds
-    counts : of flagged output values
-    statistics : of the output, if they were gathered
-    array_rfi : what `--rfi-array` found
-    """
-    from mwaconvert import _core
-
-    header, observation = plan.header, plan.observation
-    steps, coarse = plan.timesteps, list(plan.coarse)
-    missing = observation.hdu_index[steps.start : steps.stop][:, coarse] < 0
-    outputs = tuple(
-        OutputFile(
-            path=path,
-            kind=OUTPUT_KINDS[path.suffix.lower()],
-            bytes=_tree_bytes(path),
-            times=plan.n_times,
-            baselines=plan.n_rows,
-            channels=sum(header.spectral_windows[k].n_chan for k in windows),
-        )
-        if path.suffix.lower() != ".mwaf"
-        else OutputFile(
-            path=path,
-            kind=OUTPUT_KINDS[".mwaf"],
-            bytes=_tree_bytes(path),
-            times=len(steps),
-            baselines=plan.metadata.n_antennas * (plan.metadata.n_antennas + 1) // 2,
-            channels=plan.metadata.n_fine,
-        )
-        for path, windows in targets
-    )
-    notes = list(plan.notes)
-    n_bad = int(counts.bad_cells.sum())
-    if n_bad:
-        notes.append(f"{n_bad} cells of the raw data are NaN or infinite; they were left out and flagged")
-    return Report(
-        header=header,
-        options=plan.options,
-        steps=plan.steps,
-        files=tuple(f for f in observation.files if f.coarse in coarse),
-        missing_hdus=tuple((coarse[c], steps[t]) for t, c in np.argwhere(missing).tolist()),
-        input_cells=len(steps) * len(plan.freqs_hz) * plan.n_rows,
-        flag_counts=_flag_counts(plan, missing, n_bad, counts, array_rfi),
-        occupancy=make_occupancy(header, counts),
-        outputs=outputs,
-        smearing=plan_smearing(plan),
-        performance=Performance(
-            wall_s=wall_s,
-            bytes_read=input_bytes,
-            bytes_written=sum(output.bytes for output in outputs),
-            peak_memory_bytes=peak_memory_bytes(),
-            threads=plan.options.threads or _core.available_threads(),
-        ),
-        array_rfi=array_rfi,
-        quality=None if statistics is None else make_quality(statistics),
-        software=versions(),
-        notes=tuple(notes),
-    )
-
-
-def make_quality(statistics: QualityStatistics) -> Quality:
-    """What statistics say."""
-    antennas, channels, total = statistics.antennas(), statistics.paired_channels(), statistics.total()
-    times = statistics.times.over_windows()
-    return Quality(
-        noise=total.noise(),
-        antenna_noise=antennas.noise(),
-        channel_noise=channels.noise(),
-        timestep_noise=times.noise(),
-        interference=float(total.interference()),
-        antenna_interference=antennas.interference(),
-        channel_interference=channels.interference(),
-        timestep_interference=times.interference(),
-    )
 
 
 def _quality_facts(quality: Quality, header: VisHeader) -> dict[str, Any]:
@@ -364,74 +259,6 @@ def _quality_facts(quality: Quality, header: VisHeader) -> dict[str, Any]:
             "interference": quality.timestep_interference,
         },
     }
-
-
-def plan_smearing(plan: Plan) -> Smearing:
-    """Smearing of the outputs of a plan."""
-    header = plan.header
-    good = (
-        ~header.antenna_flagged if not header.antenna_flagged.all() else np.ones_like(header.antenna_flagged)
-    )
-    return estimate_smearing(
-        header.antenna_xyz_m[good],
-        freq_hz=max(float(w.freq_hz.max()) for w in header.spectral_windows),
-        width_hz=max(float(w.width_hz.max()) for w in header.spectral_windows),
-        interval_s=float(header.interval_s.max()),
-    )
-
-
-def _flag_counts(
-    plan: Plan, missing: npt.NDArray[np.bool_], n_bad: int, counts: FlagCounts, array_rfi: ArrayRfi | None
-) -> tuple[FlagCount, ...]:
-    n_times, n_coarse = missing.shape
-    n_fine = plan.metadata.n_fine
-    n_rows = plan.n_rows
-    everything = n_times * n_coarse * n_fine * n_rows
-    autos = plan.header.antenna1 == plan.header.antenna2
-    by_antenna = (
-        plan.header.antenna_flagged[plan.header.antenna1] | plan.header.antenna_flagged[plan.header.antenna2]
-    )
-    return (
-        FlagCount("timesteps", int(plan.time_flagged.sum()) * everything // max(1, n_times)),
-        FlagCount("channels", int(plan.channel_flagged.sum()) * n_times * n_rows),
-        FlagCount("antennas", int(by_antenna.sum()) * everything // max(1, n_rows)),
-        FlagCount(
-            "autocorrelations", int(autos.sum()) * everything // n_rows if plan.options.flag_autos else 0
-        ),
-        FlagCount("missing data", int(missing.sum()) * n_fine * n_rows),
-        FlagCount("array RFI", int(array_rfi.flags.sum()) * n_rows if array_rfi else 0),
-        FlagCount("NaN or infinity", n_bad),
-        FlagCount("flag files", counts.file_cells),
-        FlagCount("RFI", counts.rfi_cells),
-    )
-
-
-def make_occupancy(header: VisHeader | FileHeader, counts: FlagCounts) -> Occupancy:
-    """What the counts of flags say."""
-    a, b = header.antenna1, header.antenna2
-    n_antennas, n_times = header.metadata.n_antennas, len(header.time_mjd)
-    n_channels = len(counts.by_channel)
-    cross = a != b
-
-    def by_antenna(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        sums = np.bincount(a, values, n_antennas) + np.bincount(b[cross], values[cross], n_antennas)
-        return sums.astype(np.float64)
-
-    rows = by_antenna(np.ones(len(a)))
-    with np.errstate(invalid="ignore"):
-        antenna = by_antenna(counts.by_row) / (rows * counts.values_per_row)
-    return Occupancy(
-        total=float(counts.by_row.sum() / (len(a) * counts.values_per_row)),
-        antenna=antenna,
-        channel=counts.by_channel / (n_times * len(a) * 4),
-        timestep=counts.by_time / (n_channels * len(a) * 4),
-    )
-
-
-def _tree_bytes(path: Path) -> int:
-    if path.is_dir():
-        return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
-    return path.stat().st_size
 
 
 def observation_facts(metadata: Metadata) -> dict[str, Any]:
@@ -459,32 +286,28 @@ def observation_facts(metadata: Metadata) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Versions of mwaconvert, Python, and of the packages that took part."""
-    from mwaconvert import __version__
-
-    found = {"mwaconvert": __version__, "python": ".".join(map(str, sys.version_info[:3]))}
-    for name, package in (
-        ("numpy", "numpy"),
-        ("astropy", "astropy"),
-        ("erfa", "pyerfa"),
-        ("mwalib", "mwalib"),
-        ("arcae", "arcae"),
-    ):
-        if name in sys.modules:
-            found[package] = sys.modules[name].__version__
-    return found
+def json_text(facts: Mapping[str, Any]) -> str:
+    """Strict JSON of what `plain` made."""
+    return json.dumps(facts, indent=1, allow_nan=False)
 
 
-def peak_memory_bytes() -> int:
-    """Largest resident size of this process so far."""
+def write_json(path: Path, facts: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Write `json_text` under a temporary name, then give it its own.
+
+    Raises
+    ------
+    InputError, ResourceError : the file cannot be written
+    """
+    staged = StagedPath(path, overwrite)
     try:
-        # what getrusage says starts, after a fork and exec, from the size of the parent
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
-    except (OSError, IndexError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        staged.temporary.write_text(json_text(facts) + "\n", encoding="utf-8")
+        staged.commit()
+    except OSError as error:
+        staged.discard()
+        raise ResourceError(f"{path}: the report could not be written: {error.strerror}") from error
+    except BaseException:
+        staged.discard()
+        raise
 
 
 def plain(value: Any) -> Any:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mwaconvert.conversion.report import Occupancy, Quality, make_occupancy, make_quality
+from mwaconvert.conversion.report import Occupancy, Quality
+from mwaconvert.conversion.report_numbers import make_occupancy, make_quality
 from mwaconvert.conversion.report_text import WIDTH, noise_lines, plural, sections, size_text, some
 from mwaconvert.formats.visfile import FileHeader, open_visibilities
 from mwaconvert.qa.statistics import GOOD, QualityStatistics, Sums
