@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,13 +37,20 @@ def find_bad_tiles(plan: Plan) -> dict[int, str]:
     Looks at the autocorrelations of a few good integrations, with the digital gains taken out.
     """
     tiles = np.flatnonzero(~plan.header.antenna_flagged)
-    if len(tiles) < LEAST_TILES or not _something_unflagged(plan):
+    if len(tiles) < LEAST_TILES or nothing_unflagged(plan.channel_flagged, plan.chunk_state()):
         return {}
     return judge(tiles, auto_spectra(plan, tiles))
 
 
-def _something_unflagged(plan: Plan) -> bool:
-    return not plan.channel_flagged.all() and bool((plan.chunk_state() == _core.CHUNK_GOOD).any())
+def nothing_unflagged(channel_flagged: npt.NDArray[Any], state: npt.NDArray[np.int32]) -> bool:
+    """Whether rules and gaps leave nothing to compare.
+
+    Parameters
+    ----------
+    channel_flagged : (n_coarse * n_fine,)
+    state : (n_times, n_coarse) good, flagged or missing (`_core.CHUNK_*`)
+    """
+    return bool(channel_flagged.all()) or not (state == _core.CHUNK_GOOD).any()
 
 
 def auto_spectra(plan: Plan, tiles: IntArray) -> FloatArray:
@@ -153,7 +160,7 @@ def bad_tile_step(
     ----------
     flagged : (n_antenna,) by other rules
     bad : None: it was not looked for
-    nothing : whether all timesteps or all channels are flagged, so that nothing was there to compare
+    nothing : there was nothing to compare: see `nothing_unflagged`
     """
     if bad is None:
         return Step("bad tile flags", False, "not asked for")

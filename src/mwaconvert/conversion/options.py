@@ -1,10 +1,13 @@
-"""What the user may ask for: one frozen dataclass. Names and help texts of the command line: cli/options.py."""
+"""What the user may ask for, and what of it contradicts itself. Names on the command line: cli/options.py."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from mwaconvert.errors import InputError
 
 Passband = Literal["auto", "none", "jake", "jake_oversampled", "cotter"]
 Rfi = Literal["builtin", "aoflagger", "none"]
@@ -97,3 +100,48 @@ class Options:
     # resources
     threads: int = 0  #: 0: all cores this process may use
     max_memory_gib: float | None = None
+
+
+def check_options(options: Options) -> None:
+    """Refuse options that contradict each other or cannot mean anything.
+
+    Raises
+    ------
+    InputError
+    """
+    pairs = (
+        ("time averaging", "time_res_s", "time_factor"),
+        ("frequency averaging", "freq_res_khz", "freq_factor"),
+        ("quack flags", "flag_init_s", "flag_init_steps"),
+        ("end flags", "flag_end_s", "flag_end_steps"),
+        ("edge flags", "flag_edge_width_khz", "flag_edge_chans"),
+        ("the phase centre", "phase_centre_deg", "pointing_centre"),
+        ("UT1-UTC", "dut1_s", "ignore_dut1"),
+    )
+    for what, first, second in pairs:
+        if getattr(options, first) is not None and getattr(options, second) not in (None, False):
+            raise InputError(f"{what}: {first} and {second} were both given; give one of them")
+        for name in (first, second):
+            value = getattr(options, name)
+            if (
+                isinstance(value, int | float)
+                and name != "dut1_s"
+                and (value < 0 or not math.isfinite(value))
+            ):
+                raise InputError(f"{what}: {name} is {value}, but must not be negative")
+    if options.phase_centre_deg is not None:
+        ra, dec = options.phase_centre_deg
+        if not (-360 <= ra <= 360 and -90 <= dec <= 90):  # also refuses NaN
+            raise InputError(
+                f"phase centre: RA {ra:g}, Dec {dec:g} deg is out of range; "
+                "RA goes from 0 to 360 and Dec from -90 to 90 degrees"
+            )
+    if options.rfi not in ("builtin", "aoflagger", "none"):
+        raise InputError(f"RFI: rfi is {options.rfi!r}; choose builtin, aoflagger or none")
+    for name in ("rfi_strategy", "rfi_sensitivity"):
+        if options.rfi == "none" and getattr(options, name) is not None:
+            raise InputError(f"RFI: {name} was given, but RFI is not looked for (--no-rfi)")
+    if options.rfi == "aoflagger" and options.rfi_sensitivity is not None:
+        raise InputError("RFI: rfi_sensitivity is a setting of the built-in detection, not of AOFlagger")
+    if options.threads < 0:
+        raise InputError(f"threads: {options.threads} is negative; 0 takes all cores")

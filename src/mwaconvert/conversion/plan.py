@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,15 +14,14 @@ import numpy.typing as npt
 from mwaconvert import _core
 from mwaconvert.conversion import axes, channels, corrections, flags, geometry, selection, solution_choice
 from mwaconvert.conversion.array_rfi import array_rfi_step
-from mwaconvert.conversion.bad_tiles import bad_tile_step, find_bad_tiles
+from mwaconvert.conversion.bad_tiles import bad_tile_step, find_bad_tiles, nothing_unflagged
 from mwaconvert.conversion.calibration import Calibration
 from mwaconvert.conversion.detection import DetectionPlan, plan_detection, rfi_step
 from mwaconvert.conversion.flag_files import PlacedFlags, load_flag_files
-from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.options import Options, check_options
 from mwaconvert.conversion.passband import choose_passband
 from mwaconvert.conversion.steps import Step
 from mwaconvert.conversion.van_vleck import decide_van_vleck
-from mwaconvert.errors import InputError
 from mwaconvert.formats.visibility import Block, VisHeader
 from mwaconvert.observation.model import COTTER_POSITION, MWA_POSITION, FloatArray, IntArray, Metadata
 
@@ -288,6 +286,7 @@ def _make_plan(
     position = COTTER_POSITION if options.emulate_cotter else MWA_POSITION
     weight_step = _weight_step(observation, options)
     averaging = _averaging_step(meta, time_factor, freq_factor)
+    state = axes.chunk_state(observation, timesteps, coarse, time_flagged, coarse_flagged)
     steps = (
         van_vleck_step,
         *steps,
@@ -298,7 +297,7 @@ def _make_plan(
             meta,
             static.antennas,
             bad_tiles,
-            nothing=bool(time_flagged.all() or channel_flagged.all()),
+            nothing=nothing_unflagged(channel_flagged, state),
         ),
         flag_file_step,
         rfi_step(options),
@@ -307,7 +306,6 @@ def _make_plan(
         averaging,
     )
 
-    state = axes.chunk_state(observation, timesteps, coarse, time_flagged, coarse_flagged)
     times = axes.output_times(input_mjd, meta.int_time_s, time_factor, state)
     header = VisHeader(
         metadata=meta,
@@ -350,51 +348,6 @@ def _make_plan(
         file_rows=file_rows,
         row_flagged=row_flagged.astype(np.uint8),
     )
-
-
-def check_options(options: Options) -> None:
-    """Refuse options that contradict each other or cannot mean anything.
-
-    Raises
-    ------
-    InputError
-    """
-    pairs = (
-        ("time averaging", "time_res_s", "time_factor"),
-        ("frequency averaging", "freq_res_khz", "freq_factor"),
-        ("quack flags", "flag_init_s", "flag_init_steps"),
-        ("end flags", "flag_end_s", "flag_end_steps"),
-        ("edge flags", "flag_edge_width_khz", "flag_edge_chans"),
-        ("the phase centre", "phase_centre_deg", "pointing_centre"),
-        ("UT1-UTC", "dut1_s", "ignore_dut1"),
-    )
-    for what, first, second in pairs:
-        if getattr(options, first) is not None and getattr(options, second) not in (None, False):
-            raise InputError(f"{what}: {first} and {second} were both given; give one of them")
-        for name in (first, second):
-            value = getattr(options, name)
-            if (
-                isinstance(value, int | float)
-                and name != "dut1_s"
-                and (value < 0 or not math.isfinite(value))
-            ):
-                raise InputError(f"{what}: {name} is {value}, but must not be negative")
-    if options.phase_centre_deg is not None:
-        ra, dec = options.phase_centre_deg
-        if not (-360 <= ra <= 360 and -90 <= dec <= 90):  # also refuses NaN
-            raise InputError(
-                f"phase centre: RA {ra:g}, Dec {dec:g} deg is out of range; "
-                "RA goes from 0 to 360 and Dec from -90 to 90 degrees"
-            )
-    if options.rfi not in ("builtin", "aoflagger", "none"):
-        raise InputError(f"RFI: rfi is {options.rfi!r}; choose builtin, aoflagger or none")
-    for name in ("rfi_strategy", "rfi_sensitivity"):
-        if options.rfi == "none" and getattr(options, name) is not None:
-            raise InputError(f"RFI: {name} was given, but RFI is not looked for (--no-rfi)")
-    if options.rfi == "aoflagger" and options.rfi_sensitivity is not None:
-        raise InputError("RFI: rfi_sensitivity is a setting of the built-in detection, not of AOFlagger")
-    if options.threads < 0:
-        raise InputError(f"threads: {options.threads} is negative; 0 takes all cores")
 
 
 def _gps_s(meta: Metadata, mjd: FloatArray) -> FloatArray:

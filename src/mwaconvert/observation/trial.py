@@ -54,13 +54,16 @@ class _Trial(threading.Thread):
         mwalib = find_spec("mwalib")
         if not sys.executable or mwalib is None or mwalib.origin is None:
             return
-        done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", _TRIAL, str(Path(mwalib.origin).parents[1]), self._path],
-            env=os.environ | {"RUST_BACKTRACE": "0"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-I", "-S", "-c", _TRIAL, str(Path(mwalib.origin).parents[1]), self._path],
+                env=os.environ | {"RUST_BACKTRACE": "0"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            )
+        except OSError:
+            return  # no process to be had: mwalib reads the file untried
         if done.returncode >= 0:
             return  # good, or a failure that can be caught
         lines = done.stderr.decode(errors="replace").strip().splitlines()
