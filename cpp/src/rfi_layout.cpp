@@ -1,4 +1,3 @@
-#include <algorithm>
 
 #include "rfi_parts.hpp"
 

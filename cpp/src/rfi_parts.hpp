@@ -53,12 +53,6 @@ inline void for_each_bit(const uint64_t* words, int64_t n_words, Visit visit) {
     for (uint64_t rest = words[w]; rest; rest &= rest - 1) visit(64 * w + std::countr_zero(rest));
 }
 
-inline bool any_bit(const uint64_t* words, int64_t n_words) {
-  uint64_t all = 0;
-  for (int64_t w = 0; w < n_words; ++w) all |= words[w];
-  return all != 0;
-}
-
 enum RfiCell : uint8_t { kClear = 0, kFound = 1, kMissingCell = 2 };
 
 // Which cells of a baseline hold data.

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <bit>
-#include <string>
 
 #include "mwaconvert/rice.hpp"
 #include "rice_stream.hpp"

@@ -1,6 +1,5 @@
 #include "van_vleck_strong.hpp"
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The only place that knows about instruction sets.
+// Which copies of a kernel are compiled. Instructions by name are in rfi_lanes.hpp, rice_wide.cpp and unpack.cpp only.
 #pragma once
 
 // MWACONVERT_CLONES before a function compiles it for several x86 levels; the loader picks one at start-up.

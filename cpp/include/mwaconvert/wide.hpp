@@ -87,11 +87,6 @@ MWACONVERT_INLINE f16 larger(f16 x, f16 y) {
 MWACONVERT_INLINE f16 absolute(f16 v) {
   return as_floats(as_bits(v) & all(0x7fffffff));
 }
-// The larger of two absolute values, as bits: those of floats that are not negative ascend like integers.
-MWACONVERT_INLINE i16 larger_size(i16 most, f16 v) {
-  const i16 size = as_bits(v) & all(0x7fffffff);
-  return {size.a > most.a ? size.a : most.a, size.b > most.b ? size.b : most.b};
-}
 MWACONVERT_INLINE i16 widen(bytes16 v) {
   const bytes8 low = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7);
   const bytes8 high = __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);

@@ -62,11 +62,6 @@ class TreePlan:
     loss_ideal: float  #: the same against unrounded delays, of a matched filter: holds for every trial
     cost: float  #: additions per output sample
 
-    @property
-    def radix(self) -> list[float]:
-        """Mean number of children of a row, by level."""
-        return [level.child.size / (level.first.size - 1) for level in self.levels]
-
     def run(
         self,
         data: npt.NDArray[np.uint8] | npt.NDArray[np.float32],
