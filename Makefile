@@ -63,7 +63,7 @@ $(VENV)/bench-installed: $(VENV)/bin/python $(SOURCES)
 	touch $@
 
 # Development build of the extension modules in src/mwaconvert: make dev PY=/path/to/python
-PY ?= $(BIN)/python
+PY ?= $(abspath $(BIN))/python
 dev:
 	cmake -S . -B build/dev -G Ninja -DPython_EXECUTABLE=$(PY) -DMWACONVERT_INPLACE=ON \
 	  -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir) > /dev/null
@@ -75,7 +75,7 @@ dev:
 .PHONY: test-asan test-tsan
 test-asan: SANITIZER_OPTIONS = ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 test-tsan: SANITIZER_OPTIONS = TSAN_OPTIONS=halt_on_error=1:die_after_fork=0:suppressions=cpp/tsan.supp
-test-asan test-tsan: test-%: $(if $(filter $(BIN)/python,$(PY)),$(VENV)/build-installed)
+test-asan test-tsan: test-%: $(if $(filter $(abspath $(BIN))/python,$(PY)),$(VENV)/build-installed)
 	cmake --preset $* -DPython_EXECUTABLE=$(PY) -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir) > /dev/null
 	cmake --build --preset $* -j 2
 	rm -rf build/$*/package
