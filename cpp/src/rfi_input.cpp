@@ -57,6 +57,50 @@ void split(const float* in, bool big_endian, int64_t n, float* const* planes) {
   big_endian ? split_cells<true>(in, n, planes) : split_cells<false>(in, n, planes);
 }
 
+// Squares of the amplitudes of n cells (n, 4 products): powers[p] of product p.
+template <bool kBigEndian>
+MWACONVERT_INLINE void split_powers_of(const float* in, int64_t n, float* const* powers) {
+  const auto cell = [in](int64_t c) __attribute__((always_inline)) {
+    return kBigEndian ? load_big_endian(in + 8 * c) : load(in + 8 * c);
+  };
+  const auto two_cells = [&](int64_t c) __attribute__((always_inline)) {  // products 0, 1 of both, 2, 3 of both
+    const f8 v = cell(c), w = cell(c + 1), a = v * v, b = w * w;
+    return __builtin_shufflevector(a, b, 0, 2, 8, 10, 4, 6, 12, 14) +
+           __builtin_shufflevector(a, b, 1, 3, 9, 11, 5, 7, 13, 15);
+  };
+  int64_t c = 0;
+  for (; c + 8 <= n; c += 8) {
+    const f8 q0 = two_cells(c), q1 = two_cells(c + 2), q2 = two_cells(c + 4), q3 = two_cells(c + 6);
+    const f8 even0 = __builtin_shufflevector(q0, q1, 0, 2, 8, 10, 4, 6, 12, 14),  // of products 0 and 2
+        odd0 = __builtin_shufflevector(q0, q1, 1, 3, 9, 11, 5, 7, 13, 15);        // of 1 and 3
+    const f8 even1 = __builtin_shufflevector(q2, q3, 0, 2, 8, 10, 4, 6, 12, 14),
+             odd1 = __builtin_shufflevector(q2, q3, 1, 3, 9, 11, 5, 7, 13, 15);
+    store(powers[0] + c, __builtin_shufflevector(even0, even1, 0, 1, 2, 3, 8, 9, 10, 11));
+    store(powers[1] + c, __builtin_shufflevector(odd0, odd1, 0, 1, 2, 3, 8, 9, 10, 11));
+    store(powers[2] + c, __builtin_shufflevector(even0, even1, 4, 5, 6, 7, 12, 13, 14, 15));
+    store(powers[3] + c, __builtin_shufflevector(odd0, odd1, 4, 5, 6, 7, 12, 13, 14, 15));
+  }
+  for (; c < n; ++c) {
+    const f8 v = cell(c), a = v * v;
+    for (int p = 0; p < kProducts; ++p) powers[p][c] = a[2 * p] + a[2 * p + 1];
+  }
+}
+
+MWACONVERT_CLONES
+void split_powers(const float* in, bool big_endian, int64_t n, float* const* powers) {
+  big_endian ? split_powers_of<true>(in, n, powers) : split_powers_of<false>(in, n, powers);
+}
+
+MWACONVERT_CLONES
+void roots(const float* power, int64_t n, float* out) {
+  for (int64_t k = 0; k < n; ++k) out[k] = __builtin_sqrtf(power[k]);
+}
+
+MWACONVERT_CLONES
+void scaled_roots(const float* power, const float* a, const float* b, int64_t n, float* out) {
+  for (int64_t k = 0; k < n; ++k) out[k] = __builtin_sqrtf(power[k]) * (a[k] * b[k]);
+}
+
 // Big-endian floats to native ones in place; n is a multiple of 8.
 MWACONVERT_CLONES
 void swap(float* v, int64_t n) {
@@ -124,6 +168,18 @@ class Output {
     }
   }
 
+  // powers: of the products, of n channels; for planes of amplitudes.
+  void write_roots(int64_t row, int64_t t, int64_t channel, int64_t n, const float* const* powers) const {
+    for (int p = 0; p < kProducts; ++p) {
+      float* out = &out_(row, p, t, channel);
+      if (sizes_.empty())
+        roots(powers[p], n, out);
+      else
+        scaled_roots(powers[p], size(in_.antenna1(row), p / 2, channel),
+                     size(in_.antenna2(row), p % 2, channel), n, out);
+    }
+  }
+
   void clear(int64_t t, int64_t channel, int64_t n) const {
     for (int64_t row = 0; row < out_.shape[0]; ++row)
       for (int64_t p = 0; p < out_.shape[1]; ++p) std::fill_n(&out_(row, p, t, channel), n, 0.0f);
@@ -168,9 +224,14 @@ void rfi_read_mwax(const RfiInput& in, View<const int64_t, 1> file_row, View<flo
       input.resize(n * row_length);
       read_rows(chunk, first, n, row_length, input.data());
       for (int64_t row = begin; row < end; ++row) {
-        split(input.data() + (file_row(row) - first) * row_length, reads_big_endian(chunk), in.n_fine,
-              planes.plane.data());
-        output.write(row, t, coarse * in.n_fine, in.n_fine, planes.plane.data());
+        const float* cells = input.data() + (file_row(row) - first) * row_length;
+        if (out.shape[1] == kProducts) {
+          split_powers(cells, reads_big_endian(chunk), in.n_fine, planes.plane.data());
+          output.write_roots(row, t, coarse * in.n_fine, in.n_fine, planes.plane.data());
+        } else {
+          split(cells, reads_big_endian(chunk), in.n_fine, planes.plane.data());
+          output.write(row, t, coarse * in.n_fine, in.n_fine, planes.plane.data());
+        }
       }
     }
   });
