@@ -153,6 +153,7 @@ class SumThreshold {
     uint32_t levels;              // bit k: without the flags, a window of length 2^k exceeds its level
     float top[RfiLevels::kMost];  // what none of these windows exceeds, by k
     bool flagged;                 // has flags
+    int most_flags, most_later;   // of a line; later: than the first ones
     bool ready;                   // its samples are kept
     int safe;                     // windows up to 2^safe with flags in them were looked at
   };
@@ -163,11 +164,13 @@ class SumThreshold {
         sample;  // (n_groups, n) 0 where flagged, and in lines with gaps; if the group is ready
     std::vector<uint16_t> flags;  // (n_groups, n) bit l: line 16 group + l
     std::vector<Group> group;
-    std::vector<uint8_t> irregular;  // (n_lines) lines with gaps: each on its own
+    std::vector<int32_t> n_flags, n_later;  // (n_lines)
+    std::vector<uint8_t> irregular;         // (n_lines) lines with gaps: each on its own
 
     void reset(const RfiLevels& levels, int64_t n_lines, int64_t n);
     bool flagged(int64_t line, int64_t j) const { return flags[line / 16 * n + j] >> (line % 16) & 1; }
     void flag(int64_t line, int64_t j);
+    void count_flag(int64_t line, bool later);
   };
 
   // A line with gaps, without its missing cells (rfi_gaps.cpp).
@@ -185,6 +188,7 @@ class SumThreshold {
   Sixteen* samples(Direction& direction, int64_t g);
   Sixteen* place_for(Direction& direction, int64_t g);
   void scan_group(Direction& direction, int64_t g, const Sixteen* sample);
+  bool ruled_out(const Direction& direction, const Group& group, int level) const;
   bool find_hits(Direction& direction, int64_t g, int level);
   void flag_groups(Direction& direction, int level);
   void flag_hits(Direction& direction, int64_t g, int level);

@@ -50,6 +50,8 @@ void SumThreshold::Direction::reset(const RfiLevels& some, int64_t lines, int64_
   sample.resize(n_groups * n + kSixteen);
   flags.assign(n_groups * n + kSixteen, 0);
   group.assign(n_groups, {});
+  n_flags.assign(lines, 0);
+  n_later.assign(lines, 0);
   irregular.assign(lines, 0);
 }
 
@@ -57,8 +59,16 @@ void SumThreshold::Direction::flag(int64_t line, int64_t j) {
   const int64_t g = line / kSixteen, lane = line % kSixteen;
   flags[g * n + j] = static_cast<uint16_t>(flags[g * n + j] | 1 << lane);
   if (group[g].ready) sample[g * n + j].line[lane] = 0;
-  group[g].flagged = true;
   group[g].safe = 0;
+  count_flag(line, true);
+}
+
+void SumThreshold::Direction::count_flag(int64_t line, bool later) {
+  Group& its = group[line / kSixteen];
+  its.flagged = true;
+  if (irregular[line]) return;
+  its.most_flags = std::max(its.most_flags, ++n_flags[line]);
+  if (later) its.most_later = std::max(its.most_later, ++n_later[line]);
 }
 
 void SumThreshold::run(const RfiLayout& layout, RfiImage x, const RfiLevels& time,
@@ -128,10 +138,12 @@ void SumThreshold::take_rows(int64_t g, Sixteen* out, bool first) {
         above[r] = static_cast<uint16_t>(above[r] & ~(layout.missing_in_time.row(t)[c0 / 64] >> c0 % 64));
       if (above[r] == 0) continue;
       time_.flags[c0 / kSixteen * time_.n + j0 + r] = above[r];
-      time_.group[c0 / kSixteen].flagged = frequency_.group[g].flagged = true;
       for (uint32_t rest = above[r]; rest; rest &= rest - 1) {
-        uint16_t& bits = frequency_.flags[g * frequency_.n + c0 + std::countr_zero(rest)];
+        const int64_t c = c0 + std::countr_zero(rest);
+        uint16_t& bits = frequency_.flags[g * frequency_.n + c];
         bits = static_cast<uint16_t>(bits | 1 << r);
+        time_.count_flag(c, false);
+        frequency_.count_flag(j0 + r, false);
       }
     }
   }
@@ -201,12 +213,23 @@ void SumThreshold::flag_groups(Direction& direction, int level) {
     if (find_hits(direction, g, level)) flag_hits(direction, g, level);
 }
 
+// Whether no window with flags can exceed its level: when the group was looked through these were zeros, and
+// those flagged since have changed a sum by their limit at most.
+bool SumThreshold::ruled_out(const Direction& direction, const Group& group, int level) const {
+  constexpr float kRounding = 1.0001f;
+  const int64_t length = int64_t{1} << level;
+  const float sum = group.top[level] * static_cast<float>(length) +
+                    static_cast<float>(group.most_later) * limit_ * scale_;
+  return length > group.most_flags &&
+         sum * kRounding <= direction.levels->level[level] * scale_ * static_cast<float>(length - group.most_flags);
+}
+
 // Whether a window exceeds its level, and which (hit_).
 bool SumThreshold::find_hits(Direction& direction, int64_t g, int level) {
   const RfiLevels& levels = *direction.levels;
   Group& group = direction.group[g];
   const bool all = group.levels >> level & 1;
-  if (!all && (!group.flagged || level <= group.safe)) return false;
+  if (!all && (!group.flagged || level <= group.safe || ruled_out(direction, group, level))) return false;
   const int64_t n = direction.n, length = int64_t{1} << level;
   const Sixteen* sample = samples(direction, g);
   const uint16_t* flags = &direction.flags[g * n];
@@ -268,11 +291,11 @@ void SumThreshold::flag_cell(int64_t place, int64_t column) {
 }
 
 void SumThreshold::collect() {
-  for (int64_t j = 0; j < time_.n; ++j) {
-    uint64_t* row = rows.row(layout_->time[j]);
-    for (int64_t g = 0; g < time_.n_groups; ++g)
-      if (time_.group[g].flagged)
-        row[g / 4] |= static_cast<uint64_t>(time_.flags[g * time_.n + j]) << 16 * (g % 4);
+  for (int64_t g = 0; g < time_.n_groups; ++g) {
+    if (!time_.group[g].flagged) continue;
+    const uint16_t* flags = &time_.flags[g * time_.n];
+    for (int64_t j = 0; j < time_.n; ++j)
+      rows.row(layout_->time[j])[g / 4] |= static_cast<uint64_t>(flags[j]) << 16 * (g % 4);
   }
 }
 
