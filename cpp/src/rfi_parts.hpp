@@ -155,7 +155,6 @@ class SumThreshold {
     bool flagged;                 // has flags
     int most_flags, most_later;   // of a line; later: than the first ones
     bool ready;                   // its samples are kept
-    int safe;                     // windows up to 2^safe with flags in them were looked at
   };
   struct Direction {
     const RfiLevels* levels;

@@ -59,7 +59,6 @@ void SumThreshold::Direction::flag(int64_t line, int64_t j) {
   const int64_t g = line / kSixteen, lane = line % kSixteen;
   flags[g * n + j] = static_cast<uint16_t>(flags[g * n + j] | 1 << lane);
   if (group[g].ready) sample[g * n + j].line[lane] = 0;
-  group[g].safe = 0;
   count_flag(line, true);
 }
 
@@ -229,26 +228,15 @@ bool SumThreshold::find_hits(Direction& direction, int64_t g, int level) {
   const RfiLevels& levels = *direction.levels;
   Group& group = direction.group[g];
   const bool all = group.levels >> level & 1;
-  if (!all && (!group.flagged || level <= group.safe || ruled_out(direction, group, level))) return false;
+  if (!all && (!group.flagged || ruled_out(direction, group, level))) return false;
   const int64_t n = direction.n, length = int64_t{1} << level;
   const Sixteen* sample = samples(direction, g);
   const uint16_t* flags = &direction.flags[g * n];
-  // the highest length whose windows are ruled out if all of these stay below its level
-  int safe = level;
-  float bound = std::numeric_limits<float>::infinity();
-  for (int k = level + 1; k < levels.count; ++k) {
-    const float lower = std::min(bound, levels.level[k] * scale_);
-    if (group.top[level] > lower) break;
-    bound = lower;
-    safe = k;
-  }
   const float limit = levels.level[level] * scale_;
-  WindowHits found{};
+  bool found = false;
   std::fill_n(hit_.data(), n, 0);
   const auto look = [&](int64_t begin, int64_t end) {
-    const WindowHits here = find_windows(sample, flags, begin, end, length, limit, bound, hit_.data());
-    found.over |= here.over;
-    found.over_bound |= here.over_bound;
+    found |= find_windows(sample, flags, begin, end, length, limit, hit_.data());
   };
   if (all) {
     look(0, n - length + 1);
@@ -256,8 +244,7 @@ bool SumThreshold::find_hits(Direction& direction, int64_t g, int level) {
     find_nonzero(flags, n, flagged_.data());
     for_each_run(flagged_.data(), n, length, look);
   }
-  if (!found.over_bound) group.safe = safe;
-  return found.over;
+  return found;
 }
 
 void SumThreshold::flag_hits(Direction& direction, int64_t g, int level) {

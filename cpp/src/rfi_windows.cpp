@@ -48,29 +48,27 @@ MWACONVERT_INLINE int32_t largest_sum_of(const Sixteen* sample, int64_t n, int64
 }
 
 template <typename V>
-MWACONVERT_INLINE WindowHits find_windows_of(const Sixteen* sample, const uint16_t* flags, int64_t begin,
-                                             int64_t end, int64_t length, float level, float bound,
+MWACONVERT_INLINE bool find_windows_of(const Sixteen* sample, const uint16_t* flags, int64_t begin,
+                                             int64_t end, int64_t length, float level,
                                              uint16_t* hit) {
   typename V::Ints sum = V::zero(), count = V::all(static_cast<int32_t>(length));
   for (int64_t i = begin; i < begin + length - 1; ++i) {
     sum = V::add(sum, V::load(sample[i].line));
     count = V::decrease(count, V::mask(flags[i]));
   }
-  const typename V::Floats levels = V::same(level), bounds = V::same(bound);
+  const typename V::Floats levels = V::same(level);
   uint32_t over = 0;
-  typename V::Mask over_bound = V::none();
   for (int64_t i = begin; i < end; ++i) {
     sum = V::add(sum, V::load(sample[i + length - 1].line));
     count = V::decrease(count, V::mask(flags[i + length - 1]));
     const typename V::Floats size = V::to_floats(V::size(sum)), n = V::to_floats(count);
     const uint32_t here = V::bits(V::above(size, V::multiply(n, levels)));
-    over_bound = V::either(over_bound, V::above(size, V::multiply(n, bounds)));
     hit[i] = static_cast<uint16_t>(here);
     over |= here;
     sum = V::subtract(sum, V::load(sample[i].line));
     count = V::increase(count, V::mask(flags[i]));
   }
-  return {over != 0, V::bits(over_bound) != 0};
+  return over != 0;
 }
 
 MWACONVERT_TWICE(uint32_t, to_sixteens_here, to_sixteens_of,
@@ -79,10 +77,10 @@ MWACONVERT_TWICE(uint32_t, to_sixteens_here, to_sixteens_of,
                  (rows, n_rows, lanes, limit, scale, out, above))
 MWACONVERT_TWICE(int32_t, largest_sum_here, largest_sum_of,
                  (const Sixteen* sample, int64_t n, int64_t length), (sample, n, length))
-MWACONVERT_TWICE(WindowHits, find_windows_here, find_windows_of,
+MWACONVERT_TWICE(bool, find_windows_here, find_windows_of,
                  (const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end, int64_t length,
-                  float level, float bound, uint16_t* hit),
-                 (sample, flags, begin, end, length, level, bound, hit))
+                  float level, uint16_t* hit),
+                 (sample, flags, begin, end, length, level, hit))
 
 }  // namespace
 
@@ -95,9 +93,9 @@ int32_t largest_sum(const Sixteen* sample, int64_t n, int64_t length) {
   return largest_sum_here(sample, n, length);
 }
 
-WindowHits find_windows(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end,
-                        int64_t length, float level, float bound, uint16_t* hit) {
-  return find_windows_here(sample, flags, begin, end, length, level, bound, hit);
+bool find_windows(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end,
+                        int64_t length, float level, uint16_t* hit) {
+  return find_windows_here(sample, flags, begin, end, length, level, hit);
 }
 
 MWACONVERT_CLONES

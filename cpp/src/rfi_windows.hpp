@@ -22,15 +22,11 @@ void transpose(const Sixteen* in, int32_t* out, int64_t stride);
 // Largest absolute value of the sums of `length` of n samples, in any line; length <= n.
 int32_t largest_sum(const Sixteen* sample, int64_t n, int64_t length);
 
-struct WindowHits {
-  bool over, over_bound;  // the mean of some window exceeds the level, the bound
-};
-
 // Windows of `length` samples that start at [begin, end): bit l of hit[start] where the mean over samples
 // that are not flagged exceeds the level in line l. flags[j]: bit l where sample j of line l is flagged, and
 // 0.
-WindowHits find_windows(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end,
-                        int64_t length, float level, float bound, uint16_t* hit);
+bool find_windows(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end, int64_t length,
+                  float level, uint16_t* hit);
 
 // bits[j] |= bits[j - 1], ... bits[j - length + 1]; length a power of two. work: room for n.
 void dilate(uint16_t* bits, int64_t n, int64_t length, uint16_t* work);
