@@ -63,11 +63,12 @@ MWACONVERT_INLINE void split_powers_of(const float* in, int64_t n, float* const*
   const auto cell = [in](int64_t c) __attribute__((always_inline)) {
     return kBigEndian ? load_big_endian(in + 8 * c) : load(in + 8 * c);
   };
-  const auto two_cells = [&](int64_t c) __attribute__((always_inline)) {  // products 0, 1 of both, 2, 3 of both
-    const f8 v = cell(c), w = cell(c + 1), a = v * v, b = w * w;
-    return __builtin_shufflevector(a, b, 0, 2, 8, 10, 4, 6, 12, 14) +
-           __builtin_shufflevector(a, b, 1, 3, 9, 11, 5, 7, 13, 15);
-  };
+  const auto two_cells = [&](int64_t c)
+                             __attribute__((always_inline)) {  // products 0, 1 of both, 2, 3 of both
+                               const f8 v = cell(c), w = cell(c + 1), a = v * v, b = w * w;
+                               return __builtin_shufflevector(a, b, 0, 2, 8, 10, 4, 6, 12, 14) +
+                                      __builtin_shufflevector(a, b, 1, 3, 9, 11, 5, 7, 13, 15);
+                             };
   int64_t c = 0;
   for (; c + 8 <= n; c += 8) {
     const f8 q0 = two_cells(c), q1 = two_cells(c + 2), q2 = two_cells(c + 4), q3 = two_cells(c + 6);

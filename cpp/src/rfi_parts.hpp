@@ -154,14 +154,12 @@ class SumThreshold {
     float top[RfiLevels::kMost];  // what none of these windows exceeds, by k
     bool flagged;                 // has flags
     int most_flags, most_later;   // of a line; later: than the first ones
-    bool ready;                   // its samples are kept
   };
   struct Direction {
     const RfiLevels* levels;
     int64_t n_lines, n, n_groups;  // n: samples of a line
-    std::vector<Sixteen>
-        sample;  // (n_groups, n) 0 where flagged, and in lines with gaps; if the group is ready
-    std::vector<uint16_t> flags;  // (n_groups, n) bit l: line 16 group + l
+    std::vector<Sixteen> sample;   // (n_groups, n) 0 where flagged, and in lines with gaps
+    std::vector<uint16_t> flags;   // (n_groups, n) bit l: line 16 group + l
     std::vector<Group> group;
     std::vector<int32_t> n_flags, n_later;  // (n_lines)
     std::vector<uint8_t> irregular;         // (n_lines) lines with gaps: each on its own
@@ -181,12 +179,9 @@ class SumThreshold {
   };
 
   void choose_scale();
-  void take_rows(int64_t g, Sixteen* out, bool first);
-  void take_columns(int64_t g, Sixteen* out, bool first);
-  void leave_out(const Direction& direction, int64_t g, bool first, Sixteen* out) const;
-  Sixteen* samples(Direction& direction, int64_t g);
-  Sixteen* place_for(Direction& direction, int64_t g);
-  void scan_group(Direction& direction, int64_t g, const Sixteen* sample);
+  void take_rows(int64_t g);
+  void leave_out_irregular(Direction& direction, int64_t g) const;
+  void scan_group(Direction& direction, int64_t g);
   bool ruled_out(const Direction& direction, const Group& group, int level) const;
   bool find_hits(Direction& direction, int64_t g, int level);
   void flag_groups(Direction& direction, int level);
@@ -212,13 +207,11 @@ class SumThreshold {
 
   const RfiLayout* layout_ = nullptr;
   RfiImage x_{};
-  Direction time_, frequency_;    // lines are channels, timesteps
-  float limit_ = 0, scale_ = 0;   // of single samples; to integers
-  std::vector<Sixteen> scratch_;  // of a group
-  bool has_holes_ = false;        // timesteps without data between others
+  Direction time_, frequency_;   // lines are channels, timesteps
+  float limit_ = 0, scale_ = 0;  // of single samples; to integers
+  bool has_holes_ = false;       // timesteps without data between others
   std::vector<uint16_t> hit_, hit_work_;
   std::vector<uint64_t> flagged_;
-  std::vector<const float*> line_;
 
   std::vector<int32_t> irregular_rows_, irregular_columns_;
   std::vector<uint32_t> row_levels_, column_levels_;   // of these: bit k as above

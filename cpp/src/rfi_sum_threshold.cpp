@@ -58,7 +58,7 @@ void SumThreshold::Direction::reset(const RfiLevels& some, int64_t lines, int64_
 void SumThreshold::Direction::flag(int64_t line, int64_t j) {
   const int64_t g = line / kSixteen, lane = line % kSixteen;
   flags[g * n + j] = static_cast<uint16_t>(flags[g * n + j] | 1 << lane);
-  if (group[g].ready) sample[g * n + j].line[lane] = 0;
+  sample[g * n + j].line[lane] = 0;
   count_flag(line, true);
 }
 
@@ -86,18 +86,11 @@ void SumThreshold::run(const RfiLayout& layout, RfiImage x, const RfiLevels& tim
 
   find_irregular();
   choose_scale();
-  scratch_.resize(std::max(n_places, layout.n_good) + kSixteen);
-  line_.resize(n_places);
   for (int64_t g = 0; g < frequency_.n_groups; ++g) {
-    Sixteen* sample = place_for(frequency_, g);
-    take_rows(g, sample, true);
-    scan_group(frequency_, g, sample);
+    take_rows(g);
+    scan_group(frequency_, g);
   }
-  for (int64_t g = 0; g < time_.n_groups; ++g) {
-    Sixteen* sample = place_for(time_, g);
-    take_columns(g, sample, true);
-    scan_group(time_, g, sample);
-  }
+  for (int64_t g = 0; g < time_.n_groups; ++g) scan_group(time_, g);
   scan_irregular();
   for (int level = 1; level < time.count; ++level) {
     flag_groups(time_, level);
@@ -116,21 +109,22 @@ void SumThreshold::choose_scale() {
   if (!std::isfinite(scale_)) scale_ = 0;
 }
 
-// Samples of sixteen timesteps; what exceeds the limit is 0. first: flags that, which is all there is to do
-// for windows of one sample, in both directions.
-void SumThreshold::take_rows(int64_t g, Sixteen* out, bool first) {
+// Samples of sixteen timesteps, for both directions. What exceeds the limit is 0 and flagged, which is all
+// there is to do for windows of one sample.
+void SumThreshold::take_rows(int64_t g) {
   const RfiLayout& layout = *layout_;
   const int64_t j0 = g * kSixteen, n_rows = std::min<int64_t>(kSixteen, time_.n - j0);
-  Sixteen block[kSixteen];
-  std::memset(block, 0, sizeof block);
+  Sixteen few[kSixteen] = {};  // the last timesteps may not be sixteen
   for (int64_t c0 = 0; c0 < layout.n_good; c0 += kSixteen) {
     const float* from[kSixteen];
     for (int64_t r = 0; r < n_rows; ++r) from[r] = x_.row(layout.time[j0 + r]) + c0;
     const int64_t n_columns = std::min<int64_t>(kSixteen, layout.n_good - c0);
+    Sixteen* block = &time_.sample[c0 / kSixteen * time_.n + j0];
     uint16_t above[kSixteen];
     const bool any = to_sixteens(from, n_rows, (1u << n_columns) - 1, limit_, scale_, block, above) != 0;
-    transpose(block, out[c0].line, kSixteen);
-    if (!any || !first) continue;
+    if (n_rows < kSixteen) block = std::copy_n(block, n_rows, few) - n_rows;
+    transpose(block, frequency_.sample[g * frequency_.n + c0].line, kSixteen);
+    if (!any) continue;
     for (int64_t r = 0; r < n_rows; ++r) {
       const int64_t t = layout.time[j0 + r];
       if (layout.row_has_gaps[t])
@@ -146,48 +140,20 @@ void SumThreshold::take_rows(int64_t g, Sixteen* out, bool first) {
       }
     }
   }
-  leave_out(frequency_, g, first, out);
 }
 
-// The same of sixteen channels.
-void SumThreshold::take_columns(int64_t g, Sixteen* out, bool first) {
-  const int64_t n_columns = std::min<int64_t>(kSixteen, time_.n_lines - g * kSixteen);
-  for (int64_t j = 0; j < time_.n; ++j) line_[j] = x_.row(layout_->time[j]) + g * kSixteen;
-  to_sixteens(line_.data(), time_.n, (1u << n_columns) - 1, limit_, scale_, out, hit_.data());
-  leave_out(time_, g, first, out);
-}
-
-// 0 for what was flagged later than first of all, and for lines that are handled elsewhere.
-void SumThreshold::leave_out(const Direction& direction, int64_t g, bool first, Sixteen* out) const {
-  const uint16_t* flags = &direction.flags[g * direction.n];
-  if (direction.group[g].flagged && !first)
-    for (int64_t j = 0; j < direction.n; ++j)
-      for (uint32_t rest = flags[j]; rest; rest &= rest - 1) out[j].line[std::countr_zero(rest)] = 0;
+// Lines with gaps are handled elsewhere.
+void SumThreshold::leave_out_irregular(Direction& direction, int64_t g) const {
+  Sixteen* sample = &direction.sample[g * direction.n];
   for (int64_t line = g * kSixteen; line < std::min((g + 1) * kSixteen, direction.n_lines); ++line)
     if (direction.irregular[line])
-      for (int64_t j = 0; j < direction.n; ++j) out[j].line[line % kSixteen] = 0;
-}
-
-// Those of a group, which are only kept where they may be needed again: most are not.
-Sixteen* SumThreshold::samples(Direction& direction, int64_t g) {
-  Sixteen* out = &direction.sample[g * direction.n];
-  Group& group = direction.group[g];
-  if (!group.ready) {
-    &direction == &time_ ? take_columns(g, scratch_.data(), false) : take_rows(g, scratch_.data(), false);
-    std::copy_n(scratch_.data(), direction.n, out);
-  }
-  group.ready = true;
-  return out;
-}
-
-// Where the samples are likely to stay: groups are like their neighbours.
-Sixteen* SumThreshold::place_for(Direction& direction, int64_t g) {
-  const bool kept = g > 0 && (direction.group[g - 1].flagged || direction.group[g - 1].levels);
-  return kept ? &direction.sample[g * direction.n] : scratch_.data();
+      for (int64_t j = 0; j < direction.n; ++j) sample[j].line[line % kSixteen] = 0;
 }
 
 // What windows without flags are found. Flagged samples count as zeros: their windows come later.
-void SumThreshold::scan_group(Direction& direction, int64_t g, const Sixteen* sample) {
+void SumThreshold::scan_group(Direction& direction, int64_t g) {
+  leave_out_irregular(direction, g);
+  const Sixteen* sample = &direction.sample[g * direction.n];
   const RfiLevels& levels = *direction.levels;
   Group& group = direction.group[g];
   float top = static_cast<float>(largest_sum(sample, direction.n, 1));
@@ -199,11 +165,6 @@ void SumThreshold::scan_group(Direction& direction, int64_t g, const Sixteen* sa
     }
     group.top[k] = top;
   }
-  Sixteen* kept = &direction.sample[g * direction.n];
-  group.ready = sample == kept;
-  if (group.ready || (!group.flagged && group.levels == 0)) return;
-  std::copy_n(sample, direction.n, kept);
-  group.ready = true;
 }
 
 void SumThreshold::flag_groups(Direction& direction, int level) {
@@ -217,10 +178,10 @@ void SumThreshold::flag_groups(Direction& direction, int level) {
 bool SumThreshold::ruled_out(const Direction& direction, const Group& group, int level) const {
   constexpr float kRounding = 1.0001f;
   const int64_t length = int64_t{1} << level;
-  const float sum = group.top[level] * static_cast<float>(length) +
-                    static_cast<float>(group.most_later) * limit_ * scale_;
-  return length > group.most_flags &&
-         sum * kRounding <= direction.levels->level[level] * scale_ * static_cast<float>(length - group.most_flags);
+  const float sum =
+      group.top[level] * static_cast<float>(length) + static_cast<float>(group.most_later) * limit_ * scale_;
+  return length > group.most_flags && sum * kRounding <= direction.levels->level[level] * scale_ *
+                                                             static_cast<float>(length - group.most_flags);
 }
 
 // Whether a window exceeds its level, and which (hit_).
@@ -230,7 +191,7 @@ bool SumThreshold::find_hits(Direction& direction, int64_t g, int level) {
   const bool all = group.levels >> level & 1;
   if (!all && (!group.flagged || ruled_out(direction, group, level))) return false;
   const int64_t n = direction.n, length = int64_t{1} << level;
-  const Sixteen* sample = samples(direction, g);
+  const Sixteen* sample = &direction.sample[g * n];
   const uint16_t* flags = &direction.flags[g * n];
   const float limit = levels.level[level] * scale_;
   bool found = false;

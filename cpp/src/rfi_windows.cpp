@@ -49,8 +49,7 @@ MWACONVERT_INLINE int32_t largest_sum_of(const Sixteen* sample, int64_t n, int64
 
 template <typename V>
 MWACONVERT_INLINE bool find_windows_of(const Sixteen* sample, const uint16_t* flags, int64_t begin,
-                                             int64_t end, int64_t length, float level,
-                                             uint16_t* hit) {
+                                       int64_t end, int64_t length, float level, uint16_t* hit) {
   typename V::Ints sum = V::zero(), count = V::all(static_cast<int32_t>(length));
   for (int64_t i = begin; i < begin + length - 1; ++i) {
     sum = V::add(sum, V::load(sample[i].line));
@@ -93,8 +92,8 @@ int32_t largest_sum(const Sixteen* sample, int64_t n, int64_t length) {
   return largest_sum_here(sample, n, length);
 }
 
-bool find_windows(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end,
-                        int64_t length, float level, uint16_t* hit) {
+bool find_windows(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end, int64_t length,
+                  float level, uint16_t* hit) {
   return find_windows_here(sample, flags, begin, end, length, level, hit);
 }
 
