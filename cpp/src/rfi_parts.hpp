@@ -158,6 +158,7 @@ class SumThreshold {
   struct Direction {
     const RfiLevels* levels;
     int64_t n_lines, n, n_groups;  // n: samples of a line
+    std::vector<Sixteen> largest;  // (n_groups) absolute values of samples, in any order of lanes
     std::vector<Sixteen> sample;   // (n_groups, n) 0 where flagged, and in lines with gaps
     std::vector<uint16_t> flags;   // (n_groups, n) bit l: line 16 group + l
     std::vector<Group> group;

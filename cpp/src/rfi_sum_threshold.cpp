@@ -50,6 +50,7 @@ void SumThreshold::Direction::reset(const RfiLevels& some, int64_t lines, int64_
   sample.resize(n_groups * n + kSixteen);
   flags.assign(n_groups * n + kSixteen, 0);
   group.assign(n_groups, {});
+  largest.assign(n_groups, {});
   n_flags.assign(lines, 0);
   n_later.assign(lines, 0);
   irregular.assign(lines, 0);
@@ -121,7 +122,8 @@ void SumThreshold::take_rows(int64_t g) {
     const int64_t n_columns = std::min<int64_t>(kSixteen, layout.n_good - c0);
     Sixteen* block = &time_.sample[c0 / kSixteen * time_.n + j0];
     uint16_t above[kSixteen];
-    const bool any = to_sixteens(from, n_rows, (1u << n_columns) - 1, limit_, scale_, block, above) != 0;
+    const bool any = to_sixteens(from, n_rows, (1u << n_columns) - 1, limit_, scale_, block, above,
+                                 time_.largest[c0 / kSixteen].line, frequency_.largest[g].line) != 0;
     if (n_rows < kSixteen) block = std::copy_n(block, n_rows, few) - n_rows;
     transpose(block, frequency_.sample[g * frequency_.n + c0].line, kSixteen);
     if (!any) continue;
@@ -156,7 +158,9 @@ void SumThreshold::scan_group(Direction& direction, int64_t g) {
   const Sixteen* sample = &direction.sample[g * direction.n];
   const RfiLevels& levels = *direction.levels;
   Group& group = direction.group[g];
-  float top = static_cast<float>(largest_sum(sample, direction.n, 1));
+  const int32_t* largest = direction.largest[g].line;
+  float top = static_cast<float>(*std::max_element(largest, largest + kSixteen));
+  group.top[0] = top;
   for (int k = 1; k < levels.count; ++k) {
     const int64_t length = int64_t{1} << k;
     if (length <= direction.n && top > levels.level[k] * scale_) {

@@ -19,17 +19,23 @@ MWACONVERT_INLINE void store_four(int32_t* p, i4 v) {
 
 template <typename V>
 MWACONVERT_INLINE uint32_t to_sixteens_of(const float* const* rows, int64_t n_rows, uint32_t lanes,
-                                          float limit, float scale, Sixteen* out, uint16_t* above) {
+                                          float limit, float scale, Sixteen* out, uint16_t* above,
+                                          int32_t* top, int32_t* also_top) {
   const typename V::Mask there = V::mask(lanes);
   typename V::Mask any = V::none();
+  typename V::Ints largest = V::zero();
   for (int64_t r = 0; r < n_rows; ++r) {
     const typename V::Floats x = V::load(rows[r]);
     const typename V::Mask high = V::both(V::above(V::size(x), V::same(limit)), there);
-    const typename V::Ints sample = V::to_ints(V::multiply(x, V::same(scale)));
-    V::store(out[r].line, V::only(V::without(there, high), sample));
+    const typename V::Ints sample =
+        V::only(V::without(there, high), V::to_ints(V::multiply(x, V::same(scale))));
+    V::store(out[r].line, sample);
+    largest = V::larger(largest, V::size(sample));
     above[r] = static_cast<uint16_t>(V::bits(high));
     any = V::either(any, high);
   }
+  V::store(top, V::larger(V::load(top), largest));
+  V::store(also_top, V::larger(V::load(also_top), largest));
   return V::bits(any);
 }
 
@@ -72,8 +78,8 @@ MWACONVERT_INLINE bool find_windows_of(const Sixteen* sample, const uint16_t* fl
 
 MWACONVERT_TWICE(uint32_t, to_sixteens_here, to_sixteens_of,
                  (const float* const* rows, int64_t n_rows, uint32_t lanes, float limit, float scale,
-                  Sixteen* out, uint16_t* above),
-                 (rows, n_rows, lanes, limit, scale, out, above))
+                  Sixteen* out, uint16_t* above, int32_t* top, int32_t* also_top),
+                 (rows, n_rows, lanes, limit, scale, out, above, top, also_top))
 MWACONVERT_TWICE(int32_t, largest_sum_here, largest_sum_of,
                  (const Sixteen* sample, int64_t n, int64_t length), (sample, n, length))
 MWACONVERT_TWICE(bool, find_windows_here, find_windows_of,
@@ -84,8 +90,8 @@ MWACONVERT_TWICE(bool, find_windows_here, find_windows_of,
 }  // namespace
 
 uint32_t to_sixteens(const float* const* rows, int64_t n_rows, uint32_t lanes, float limit, float scale,
-                     Sixteen* out, uint16_t* above) {
-  return to_sixteens_here(rows, n_rows, lanes, limit, scale, out, above);
+                     Sixteen* out, uint16_t* above, int32_t* top, int32_t* also_top) {
+  return to_sixteens_here(rows, n_rows, lanes, limit, scale, out, above, top, also_top);
 }
 
 int32_t largest_sum(const Sixteen* sample, int64_t n, int64_t length) {
