@@ -1,27 +1,21 @@
 #include "mwaconvert/rfi_input.hpp"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <bit>
 #include <cstring>
-#include <numeric>
-#include <string>
 #include <vector>
 
-#include "mwaconvert/error.hpp"
 #include "mwaconvert/parallel.hpp"
 #include "mwaconvert/simd.hpp"
-#include "mwaconvert/van_vleck.hpp"
 #include "mwaconvert/vector.hpp"
 #include "mwaconvert/wide.hpp"
+#include "rfi_input_output.hpp"
 
 namespace mwaconvert {
 namespace {
 
 constexpr int64_t kTileBytes = 256 << 10;  // read at a time: fits into a second-level cache
-constexpr int64_t kProducts = 4;
-constexpr int64_t kGroupChannels = 32;  // of a legacy file at a time
 
 // Real and imaginary parts of n cells (n, 4 products): planes[2 p] and planes[2 p + 1] of product p.
 template <bool kBigEndian>
@@ -92,120 +86,6 @@ void split_powers(const float* in, bool big_endian, int64_t n, float* const* pow
   big_endian ? split_powers_of<true>(in, n, powers) : split_powers_of<false>(in, n, powers);
 }
 
-MWACONVERT_CLONES
-void roots(const float* power, int64_t n, float* out) {
-  for (int64_t k = 0; k < n; ++k) out[k] = __builtin_sqrtf(power[k]);
-}
-
-MWACONVERT_CLONES
-void scaled_roots(const float* power, const float* a, const float* b, int64_t n, float* out) {
-  for (int64_t k = 0; k < n; ++k) out[k] = __builtin_sqrtf(power[k]) * (a[k] * b[k]);
-}
-
-// Big-endian floats to native ones in place; n is a multiple of 8.
-MWACONVERT_CLONES
-void swap(float* v, int64_t n) {
-  for (int64_t k = 0; k < n; k += 8) store(v + k, load_big_endian(v + k));
-}
-
-MWACONVERT_CLONES
-void amplitudes(const float* re, const float* im, int64_t n, float* out) {
-  for (int64_t k = 0; k < n; ++k) out[k] = __builtin_sqrtf(re[k] * re[k] + im[k] * im[k]);
-}
-
-MWACONVERT_CLONES
-void amplitudes_of(const std::complex<float>* v, int64_t n, float* out) {
-  const float* parts = reinterpret_cast<const float*>(v);
-  for (int64_t k = 0; k < n; ++k)
-    out[k] = __builtin_sqrtf(parts[2 * k] * parts[2 * k] + parts[2 * k + 1] * parts[2 * k + 1]);
-}
-
-MWACONVERT_CLONES
-void multiply_sizes(const float* a, const float* b, int64_t n, float* out) {
-  for (int64_t k = 0; k < n; ++k) out[k] *= a[k] * b[k];
-}
-
-// out = s conj(u) (re + i im)
-MWACONVERT_CLONES
-void multiply_planes(const std::complex<float>* s, const std::complex<float>* u, const float* re,
-                     const float* im, int64_t n, float* out_re, float* out_im) {
-  const float *a = reinterpret_cast<const float*>(s), *b = reinterpret_cast<const float*>(u);
-  for (int64_t k = 0; k < n; ++k) {
-    const float x = a[2 * k] * b[2 * k] + a[2 * k + 1] * b[2 * k + 1];
-    const float y = a[2 * k + 1] * b[2 * k] - a[2 * k] * b[2 * k + 1];
-    out_re[k] = x * re[k] - y * im[k];
-    out_im[k] = x * im[k] + y * re[k];
-  }
-}
-
-// Turns planes of real and imaginary parts into what is asked for.
-class Output {
- public:
-  Output(const RfiInput& in, View<float, 4> out) : in_(in), out_(out) {
-    if (!in.factors.data || out.shape[1] != kProducts) return;
-    const auto& s = in.factors;
-    sizes_.resize(s.size());
-    amplitudes_of(s.data, s.size(), sizes_.data());  // contiguous
-  }
-
-  // planes: 2 * kProducts of n channels, from `channel` on; the first kProducts pairs (re, im).
-  void write(int64_t row, int64_t t, int64_t channel, int64_t n, const float* const* planes) const {
-    for (int p = 0; p < kProducts; ++p) {
-      const float *re = planes[2 * p], *im = planes[2 * p + 1];
-      if (out_.shape[1] == kProducts) {
-        float* out = &out_(row, p, t, channel);
-        amplitudes(re, im, n, out);
-        if (!sizes_.empty())
-          multiply_sizes(size(in_.antenna1(row), p / 2, channel), size(in_.antenna2(row), p % 2, channel), n,
-                         out);
-      } else if (in_.factors.data) {
-        multiply_planes(&in_.factors(in_.antenna1(row), p / 2, channel),
-                        &in_.factors(in_.antenna2(row), p % 2, channel), re, im, n,
-                        &out_(row, 2 * p, t, channel), &out_(row, 2 * p + 1, t, channel));
-      } else {
-        std::copy_n(re, n, &out_(row, 2 * p, t, channel));
-        std::copy_n(im, n, &out_(row, 2 * p + 1, t, channel));
-      }
-    }
-  }
-
-  // powers: of the products, of n channels; for planes of amplitudes.
-  void write_roots(int64_t row, int64_t t, int64_t channel, int64_t n, const float* const* powers) const {
-    for (int p = 0; p < kProducts; ++p) {
-      float* out = &out_(row, p, t, channel);
-      if (sizes_.empty())
-        roots(powers[p], n, out);
-      else
-        scaled_roots(powers[p], size(in_.antenna1(row), p / 2, channel),
-                     size(in_.antenna2(row), p % 2, channel), n, out);
-    }
-  }
-
-  void clear(int64_t t, int64_t channel, int64_t n) const {
-    for (int64_t row = 0; row < out_.shape[0]; ++row)
-      for (int64_t p = 0; p < out_.shape[1]; ++p) std::fill_n(&out_(row, p, t, channel), n, 0.0f);
-  }
-
- private:
-  const float* size(int64_t antenna, int pol, int64_t channel) const {
-    return sizes_.data() + (2 * antenna + pol) * in_.factors.shape[2] + channel;
-  }
-
-  const RfiInput& in_;
-  const View<float, 4> out_;
-  std::vector<float> sizes_;
-};
-
-struct Planes {
-  std::vector<float> memory;
-  std::array<float*, 2 * kProducts> plane;
-
-  void reset(int64_t n) {
-    memory.resize(2 * kProducts * n);
-    for (int64_t k = 0; k < 2 * kProducts; ++k) plane[k] = memory.data() + k * n;
-  }
-};
-
 }  // namespace
 
 void rfi_read_mwax(const RfiInput& in, View<const int64_t, 1> file_row, View<float, 4> out, int nthreads) {
@@ -234,55 +114,6 @@ void rfi_read_mwax(const RfiInput& in, View<const int64_t, 1> file_row, View<flo
           output.write(row, t, coarse * in.n_fine, in.n_fine, planes.plane.data());
         }
       }
-    }
-  });
-}
-
-void rfi_read_legacy(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> product,
-                     View<const uint8_t, 2> conjugated, double van_vleck_samples, View<float, 4> out,
-                     int nthreads) {
-  const Output output(in, out);
-  const int64_t n_product = n_slot / 2 * (n_slot / 2 + 1) * 2;
-  const int64_t n_rows = product.shape[0], n_coarse = in.chunks.shape[1];
-  for (int64_t k = 0; k < product.size(); ++k)
-    if (product.data[k] < 0 || product.data[k] >= n_product)
-      throw InputError("product index " + std::to_string(product.data[k]) + " is outside the " +
-                       std::to_string(n_product) + " products of the file");
-  // rows that share cache lines of the input follow each other
-  std::vector<int64_t> order(n_rows);
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return product(a, 0) < product(b, 0); });
-  const int64_t n_groups = (in.n_fine + kGroupChannels - 1) / kGroupChannels;
-  parallel_for(in.chunks.size() * n_groups, nthreads, [&](int64_t item) {
-    static thread_local std::vector<float> input;
-    static thread_local Planes planes;
-    const int64_t t = item / n_groups / n_coarse, coarse = item / n_groups % n_coarse;
-    const int64_t begin = item % n_groups * kGroupChannels, n = std::min(kGroupChannels, in.n_fine - begin);
-    const Chunk& chunk = in.chunks(t, coarse);
-    const int64_t channel = coarse * in.n_fine + begin;
-    if (chunk.state == kMissing) return output.clear(t, channel, n);
-    planes.reset(kGroupChannels);
-    input.resize(n * 2 * n_product);
-    read_rows(chunk, begin, n, 2 * n_product, input.data());
-    for (int64_t k = 0; k < n; ++k) {
-      float* products = input.data() + k * 2 * n_product;
-      if (van_vleck_samples > 0)
-        van_vleck_channel(products, reads_big_endian(chunk), n_slot / 2, van_vleck_samples);
-      else if (reads_big_endian(chunk))
-        swap(products, 2 * n_product);
-    }
-    const std::complex<float>* cells = reinterpret_cast<const std::complex<float>*>(input.data());
-    for (int64_t row : order) {
-      for (int p = 0; p < kProducts; ++p) {
-        const std::complex<float>* v = cells + product(row, p);
-        const float sign = conjugated(row, p) ? -1.0f : 1.0f;
-        float *re = planes.plane[2 * p], *im = planes.plane[2 * p + 1];
-        for (int64_t k = 0; k < n; ++k) {
-          re[k] = v[k * n_product].real();
-          im[k] = sign * v[k * n_product].imag();
-        }
-      }
-      output.write(row, t, channel, n, planes.plane.data());
     }
   });
 }

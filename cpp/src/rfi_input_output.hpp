@@ -1,0 +1,51 @@
+// What the readers of the two correlators share: images out of planes of real and imaginary parts.
+#pragma once
+
+#include <array>
+#include <complex>
+#include <cstdint>
+#include <vector>
+
+#include "mwaconvert/rfi_input.hpp"
+
+namespace mwaconvert {
+
+constexpr int64_t kProducts = 4;
+
+// out = |v|, of n contiguous values.
+void amplitudes_of(const std::complex<float>* v, int64_t n, float* out);
+
+// Turns planes of real and imaginary parts into what is asked for.
+class Output {
+ public:
+  Output(const RfiInput& in, View<float, 4> out);
+
+  // planes: 2 * kProducts of n channels, from `channel` on; the first kProducts pairs (re, im).
+  void write(int64_t row, int64_t t, int64_t channel, int64_t n, const float* const* planes) const;
+
+  // powers: of the products, of n channels; for planes of amplitudes.
+  void write_roots(int64_t row, int64_t t, int64_t channel, int64_t n, const float* const* powers) const;
+
+  void clear(int64_t t, int64_t channel, int64_t n) const;
+
+ private:
+  const float* size(int64_t antenna, int pol, int64_t channel) const {
+    return sizes_.data() + (2 * antenna + pol) * in_.factors.shape[2] + channel;
+  }
+
+  const RfiInput& in_;
+  const View<float, 4> out_;
+  std::vector<float> sizes_;
+};
+
+struct Planes {
+  std::vector<float> memory;
+  std::array<float*, 2 * kProducts> plane;
+
+  void reset(int64_t n) {
+    memory.resize(2 * kProducts * n);
+    for (int64_t k = 0; k < 2 * kProducts; ++k) plane[k] = memory.data() + k * n;
+  }
+};
+
+}  // namespace mwaconvert
