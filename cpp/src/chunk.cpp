@@ -101,11 +101,15 @@ void integers_to_floats(void* words, int64_t n, bool from_big_endian, double bsc
     scale_in_double(w, n, bscale, bzero);
 }
 
+void read_values(const Chunk& chunk, int64_t first, int64_t n, float* out) {
+  constexpr int64_t kBytes = sizeof(float);
+  read_exactly(chunk.fd, out, n * kBytes, chunk.data_offset + first * kBytes);
+  if (chunk.kind == kInt32) integers_to_floats(out, n, true, chunk.bscale, chunk.bzero);
+}
+
 void read_rows(const Chunk& chunk, int64_t row0, int64_t n_rows, int64_t row_length, float* out) {
   if (chunk.kind == kRice) return read_rice_rows(chunk, row0, n_rows, row_length, out);
-  const int64_t bytes = row_length * static_cast<int64_t>(sizeof(float));
-  read_exactly(chunk.fd, out, n_rows * bytes, chunk.data_offset + row0 * bytes);
-  if (chunk.kind == kInt32) integers_to_floats(out, n_rows * row_length, true, chunk.bscale, chunk.bzero);
+  read_values(chunk, row0 * row_length, n_rows * row_length, out);
 }
 
 }  // namespace mwaconvert

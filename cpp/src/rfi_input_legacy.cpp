@@ -1,10 +1,8 @@
 #include <algorithm>
 #include <complex>
 #include <numeric>
-#include <string>
 #include <vector>
 
-#include "mwaconvert/error.hpp"
 #include "mwaconvert/parallel.hpp"
 #include "mwaconvert/rfi_input.hpp"
 #include "mwaconvert/simd.hpp"
@@ -29,12 +27,9 @@ void rfi_read_legacy(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> 
                      View<const uint8_t, 2> conjugated, double van_vleck_samples, View<float, 4> out,
                      int nthreads) {
   const Output output(in, out);
-  const int64_t n_product = n_slot / 2 * (n_slot / 2 + 1) * 2;
+  const int64_t n_product = products_of(n_slot);
   const int64_t n_rows = product.shape[0], n_coarse = in.chunks.shape[1];
-  for (int64_t k = 0; k < product.size(); ++k)
-    if (product.data[k] < 0 || product.data[k] >= n_product)
-      throw InputError("product index " + std::to_string(product.data[k]) + " is outside the " +
-                       std::to_string(n_product) + " products of the file");
+  check_products(product, n_product);
   // rows that share cache lines of the input follow each other
   std::vector<int64_t> order(n_rows);
   std::iota(order.begin(), order.end(), 0);

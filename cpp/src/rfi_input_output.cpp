@@ -1,7 +1,9 @@
 #include "rfi_input_output.hpp"
 
 #include <algorithm>
+#include <string>
 
+#include "mwaconvert/error.hpp"
 #include "mwaconvert/simd.hpp"
 
 namespace mwaconvert {
@@ -42,11 +44,23 @@ void multiply_planes(const std::complex<float>* s, const std::complex<float>* u,
 
 }  // namespace
 
+void check_products(View<const int32_t, 2> product, int64_t n_product) {
+  for (int64_t k = 0; k < product.size(); ++k)
+    if (product.data[k] < 0 || product.data[k] >= n_product)
+      throw InputError("product index " + std::to_string(product.data[k]) + " is outside the " +
+                       std::to_string(n_product) + " products of the file");
+}
+
 MWACONVERT_CLONES
 void amplitudes_of(const std::complex<float>* v, int64_t n, float* out) {
   const float* parts = reinterpret_cast<const float*>(v);
   for (int64_t k = 0; k < n; ++k)
     out[k] = __builtin_sqrtf(parts[2 * k] * parts[2 * k] + parts[2 * k + 1] * parts[2 * k + 1]);
+}
+
+void clear(View<float, 4> out, int64_t t, int64_t channel, int64_t n) {
+  for (int64_t row = 0; row < out.shape[0]; ++row)
+    for (int64_t p = 0; p < out.shape[1]; ++p) std::fill_n(&out(row, p, t, channel), n, 0.0f);
 }
 
 Output::Output(const RfiInput& in, View<float, 4> out) : in_(in), out_(out) {
@@ -86,11 +100,6 @@ void Output::write_roots(int64_t row, int64_t t, int64_t channel, int64_t n,
       scaled_roots(powers[p], size(in_.antenna1(row), p / 2, channel), size(in_.antenna2(row), p % 2, channel),
                    n, out);
   }
-}
-
-void Output::clear(int64_t t, int64_t channel, int64_t n) const {
-  for (int64_t row = 0; row < out_.shape[0]; ++row)
-    for (int64_t p = 0; p < out_.shape[1]; ++p) std::fill_n(&out_(row, p, t, channel), n, 0.0f);
 }
 
 }  // namespace mwaconvert

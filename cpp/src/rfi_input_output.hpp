@@ -12,8 +12,19 @@ namespace mwaconvert {
 
 constexpr int64_t kProducts = 4;
 
+// Complex numbers of a channel of a legacy file.
+inline int64_t products_of(int64_t n_slot) {
+  return n_slot / 2 * (n_slot / 2 + 1) * 2;
+}
+
+// InputError for a product that such a channel does not hold.
+void check_products(View<const int32_t, 2> product, int64_t n_product);
+
 // out = |v|, of n contiguous values.
 void amplitudes_of(const std::complex<float>* v, int64_t n, float* out);
+
+// Zeros in all images of n channels of a timestep.
+void clear(View<float, 4> out, int64_t t, int64_t channel, int64_t n);
 
 // Turns planes of real and imaginary parts into what is asked for.
 class Output {
@@ -26,7 +37,7 @@ class Output {
   // powers: of the products, of n channels; for planes of amplitudes.
   void write_roots(int64_t row, int64_t t, int64_t channel, int64_t n, const float* const* powers) const;
 
-  void clear(int64_t t, int64_t channel, int64_t n) const;
+  void clear(int64_t t, int64_t channel, int64_t n) const { mwaconvert::clear(out_, t, channel, n); }
 
  private:
   const float* size(int64_t antenna, int pol, int64_t channel) const {

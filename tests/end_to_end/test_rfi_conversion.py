@@ -12,18 +12,33 @@ from mwaconvert.conversion import detection, flagmask, images
 from mwaconvert.conversion.pipeline import find_flags, stream_blocks
 from mwaconvert.conversion.rfi import RfiStrategy, flag_baselines
 from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.observation.legacy import product_table
+from mwaconvert.observation.rawfiles import KIND_RICE
 
 KINDS = {
     "mwax": {
-        "like": "mwax-128", "n_tiles": 6, "fine_khz": 80.0, "duration_s": 60.0, "coarse_channels": (120, 121, 123),
-        "missing": ("ch=1,t=3", "ch=2,t=8"), "flagged_tiles": (4,), "rfi_fraction": 0.03,
-        "noise_jy": 3.0, "quack_s": 4.0,
+        "like": "mwax-128",
+        "n_tiles": 6,
+        "fine_khz": 80.0,
+        "duration_s": 60.0,
+        "coarse_channels": (120, 121, 123),
+        "missing": ("ch=1,t=3", "ch=2,t=8"),
+        "flagged_tiles": (4,),
+        "rfi_fraction": 0.03,
+        "noise_jy": 3.0,
+        "quack_s": 4.0,
     },
     "legacy": {
-        "like": "legacy-128", "fine_khz": 80.0, "duration_s": 16.0, "coarse_channels": (109, 110, 130),
-        "missing": ("ch=1,t=2",), "rfi_fraction": 0.03, "noise_jy": 3.0,
+        "like": "legacy-128",
+        "fine_khz": 80.0,
+        "duration_s": 16.0,
+        "coarse_channels": (109, 110, 130),
+        "missing": ("ch=1,t=2",),
+        "rfi_fraction": 0.03,
+        "noise_jy": 3.0,
     },
-}  # fmt: skip
+}
+KINDS["compressed"] = KINDS["legacy"] | {"compress": True}  # fmt: skip
 
 
 #: of the 128 that legacy data have
@@ -89,7 +104,9 @@ def test_everything_on_request(simulated):
     assert cells[:, dead[a]].any()
 
 
-@pytest.mark.parametrize("way", ["one thread", "three threads", "little memory", "small pieces", "few files"])
+@pytest.mark.parametrize(
+    "way", ["one thread", "three threads", "little memory", "small pieces", "few files", "kept"]
+)
 def test_ways_to_hold_the_data_change_no_bit(noisy, way, monkeypatch):
     expected, _ = found_by(noisy)
     options = {"one thread": {"threads": 1}, "three threads": {"threads": 3}}.get(way, {})
@@ -98,12 +115,17 @@ def test_ways_to_hold_the_data_change_no_bit(noisy, way, monkeypatch):
     if way == "small pieces":
         monkeypatch.setattr(detection, "worker_bytes", lambda *_: 0)
         monkeypatch.setattr(detection, "memory_room", lambda _: 2 << 20)
+        monkeypatch.setattr(detection, "BLOCK_BYTES", 0)
+        monkeypatch.setattr(detection, "BLOCK_ROWS", 1)
         monkeypatch.setattr(images, "READ_BYTES", 1 << 16)
+        options = {"threads": 1}
     if way == "few files":
         monkeypatch.setattr(images, "MOST_FILES", 1)
+    if way == "kept":
+        monkeypatch.setattr(images.LegacyImages, "suits", lambda *_: False)
     cells, plan = found_by(noisy, **options)
-    if way == "small pieces" and plan.metadata.correlator == "legacy":
-        assert plan.detection.spill_in_file
+    if way == "small pieces":
+        assert plan.detection.spill_in_file == (plan.observation.hdus["kind"] == KIND_RICE).any()
         assert plan.detection.rows_at_once < len(plan.detection.rows)
     np.testing.assert_array_equal(cells, expected)
 
@@ -227,7 +249,30 @@ def test_no_room_for_the_temporary_file(simulated, monkeypatch):
     with pytest.raises(
         ResourceError, match=r"GiB are needed for a temporary file of amplitudes, .* set TMPDIR"
     ):
-        found_by(simulated(**KINDS["legacy"]))
+        found_by(simulated(**KINDS["compressed"]))
+
+
+def test_files_larger_than_memory_are_read_once(simulated, monkeypatch):
+    raw = mwaconvert.open(simulated(**KINDS["legacy"]).metafits)
+    assert raw.plan().detection.spill_bytes == 0
+    monkeypatch.setattr(images, "free_bytes", lambda: raw.plan().input_bytes())
+    assert raw.plan().detection.spill_bytes > 0
+
+
+def test_blocks_of_legacy_files_end_where_groups_of_products_do(simulated):
+    """So that what a block needs of a channel is one piece of the file."""
+    plan = mwaconvert.open(simulated(**KINDS["legacy"]).metafits).plan()
+    rows, blocks = images.LegacyImages.blocks(plan, plan.detection.rows, 700)
+    np.testing.assert_array_equal(np.sort(rows), np.sort(plan.detection.rows))
+    product, _ = product_table(plan.metadata)
+    before = 0
+    for block in blocks:
+        assert (np.diff(rows[block]) > 0).all()
+        assert len(rows[block]) <= 700
+        here = product[plan.file_rows[rows[block]]]
+        assert here.min() >= before
+        before = here.max() + 1
+    assert len(blocks) < 20
 
 
 def test_progress_covers_both_passes(simulated, tmp_path):
@@ -243,7 +288,8 @@ def test_progress_covers_both_passes(simulated, tmp_path):
 
 
 def test_dry_run_says_what_it_takes(simulated):
-    plan = mwaconvert.open(simulated(**KINDS["legacy"]).metafits).plan()
+    plan = mwaconvert.open(simulated(**KINDS["compressed"]).metafits).plan()
+    assert plan.detection.spill_bytes > 0
     facts = plan.describe(["a.uvfits"])
     json.dumps(facts)
     assert facts["rfi"] == {

@@ -13,7 +13,7 @@ from conversions import NOTHING, UNFLAGGED, collect, read_with_mwalib
 import mwaconvert
 from mwaconvert import _core
 from mwaconvert.cli.main import main
-from mwaconvert.conversion.images import LegacyImages
+from mwaconvert.conversion.images import KeptImages
 from mwaconvert.conversion.pipeline import find_flags
 from mwaconvert.conversion.rfi import RfiStrategy, flag_baselines
 from mwaconvert.errors import InputError
@@ -155,7 +155,7 @@ def test_detection_sees_corrected_amplitudes(simulated, tmp_path):
     pairs = [(int(corrected.header.antenna1[r]), int(corrected.header.antenna2[r])) for r in detection.rows]
     assert len(pairs) == 10
     expected = slowly_corrected(read_with_mwalib(metafits).vis[:, 0], antennas, pairs)
-    with LegacyImages(corrected, detection) as images:
+    with KeptImages(corrected, detection) as images:
         images.prepare(lambda _: None)
         seen = images.read(slice(0, 10), slice(0, 1))
     np.testing.assert_allclose(seen, np.abs(expected).transpose(1, 3, 0, 2), rtol=3e-6)

@@ -43,7 +43,11 @@ void integers_to_floats(void* words, int64_t n, bool big_endian, double bscale, 
 // Big-endian float images are NOT swapped (see reads_big_endian). `scratch` grows as needed by kRice.
 void read_rows(const Chunk& chunk, int64_t row0, int64_t n_rows, int64_t row_length, float* out);
 
-// Whether read_rows leaves the words of this chunk in file order.
+// Reads n consecutive values of an image that is not compressed, from value `first` on; otherwise as
+// read_rows.
+void read_values(const Chunk& chunk, int64_t first, int64_t n, float* out);
+
+// Whether these leave the words of this chunk in file order.
 inline bool reads_big_endian(const Chunk& chunk) {
   return chunk.kind == kFloat32;
 }

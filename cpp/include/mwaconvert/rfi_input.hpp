@@ -29,6 +29,11 @@ void rfi_read_legacy(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> 
                      View<const uint8_t, 2> conjugated, double van_vleck_samples, View<float, 4> out,
                      int nthreads);
 
+// The 4 planes, from files that are not compressed: of each channel only the stretches with these products
+// are read.
+void rfi_read_products(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> product, View<float, 4> out,
+                       int nthreads);
+
 // The 4 planes of visibilities in memory, vis (n_rows, n_time, n_chan, 4).
 void rfi_amplitudes(View<const std::complex<float>, 4> vis, View<float, 4> out, int nthreads);
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.conversion.flagmask import BASE_BYTES, FlagMask, mask_bytes, mask_in_file, memory_room
-from mwaconvert.conversion.images import LegacyImages, MwaxImages
+from mwaconvert.conversion.images import KeptImages, LegacyImages, MwaxImages
 from mwaconvert.conversion.rfi import RfiStrategy, worker_bytes
 from mwaconvert.conversion.steps import Step
 from mwaconvert.errors import InputError
@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 #: called with the share of the work that is done
 Share = Callable[[float], None]
 
-#: aimed at for the images of a block of baselines, where nothing limits memory
-BLOCK_BYTES = 1 << 30
+#: aimed at for the images of a block of baselines: they stay in the last cache
+BLOCK_BYTES = 16 << 20
+#: baselines of a block at least, where memory allows, so that work comes in pieces worth their while
+BLOCK_ROWS = 16
+#: the same of legacy files, whose channels are read in pieces that grow with the block
+LEGACY_BLOCK_BYTES = 256 << 20
+LEGACY_BLOCK_ROWS = 256
+#: baselines of a block at most: of legacy files a group of channels with these is worked on in a cache
+MOST_BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -36,24 +43,29 @@ class DetectionPlan:
 
     Attributes
     ----------
-    rows : rows of the plan that are looked at
+    rows : rows of the plan that are looked at, in the order of the blocks, ascending within each
+    blocks : which of these are read together
     bands : contiguous ranges of coarse channels, each an image of its own; indices into `Plan.coarse`
     planes : images of a baseline: 4 amplitudes, or 8 real and imaginary parts
-    rows_at_once : rows in a block
-    spill_bytes : images that have to be kept until all is read (legacy files are ordered by channel)
+    spill_bytes : images that have to be kept until all is read (of legacy files that cannot be read in parts)
     spill_in_file : whether they are kept in a temporary file
     room_bytes : memory for images
     peak_bytes : memory at most, flags included
     """
 
     rows: IntArray
+    blocks: tuple[slice, ...]
     bands: tuple[slice, ...]
     planes: int
-    rows_at_once: int
     spill_bytes: int
     spill_in_file: bool
     room_bytes: int
     peak_bytes: int
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows of the largest block."""
+        return max(len(self.rows[block]) for block in self.blocks)
 
     def describe(self) -> dict[str, Any]:
         """The facts that matter to users (layout: docs/report.md)."""
@@ -147,10 +159,12 @@ def plan_detection(plan: Plan) -> DetectionPlan | None:
     row_bytes = n_times * n_chan * (4 * planes + 2)  # images, what is missing, what is found
     least = row_bytes
     spill_bytes, spill_in_file = 0, False
-    if plan.metadata.correlator == "legacy":
+    legacy = plan.metadata.correlator == "legacy"
+    in_parts = legacy and LegacyImages.suits(plan, planes)
+    if legacy and not in_parts:
         spill_bytes = len(rows) * n_times * len(plan.freqs_hz) * 4 * planes
         spill_in_file = spill_bytes + row_bytes > room
-        least = max(least, LegacyImages.least_bytes(len(rows), planes, n_fine)) if spill_in_file else least
+        least = max(least, KeptImages.least_bytes(len(rows), planes, n_fine)) if spill_in_file else least
     if least > room:
         raise InputError(
             f"--max-memory {(BASE_BYTES + room + used) / 2**30:.3g} GiB is too little: RFI detection needs at "
@@ -159,17 +173,21 @@ def plan_detection(plan: Plan) -> DetectionPlan | None:
     kept = spill_bytes if not spill_in_file else 0
     if kept:
         row_bytes = 2 * n_times * n_chan
-    if options.max_memory_gib is None:
-        room = min(room, kept + BLOCK_BYTES)
-    at_once = int(np.clip((room - kept) // row_bytes, 1, min(len(rows), max(256, 16 * threads))))
-    buffers = at_once * row_bytes
+    aim_bytes, aim_rows = (LEGACY_BLOCK_BYTES, LEGACY_BLOCK_ROWS) if legacy else (BLOCK_BYTES, BLOCK_ROWS)
+    aim = max(aim_bytes // row_bytes, aim_rows, 8 * threads)
+    most = max(1, min((room - kept) // row_bytes, aim, MOST_BLOCK_ROWS))
+    if in_parts:
+        rows, blocks = LegacyImages.blocks(plan, rows, most)
+    else:
+        blocks = tuple(slice(k, min(k + most, len(rows))) for k in range(0, len(rows), most))
+    buffers = min(most, len(rows)) * row_bytes
     if spill_in_file:
-        buffers = max(buffers, min(room, LegacyImages.PIECE_BYTES))
+        buffers = max(buffers, min(room, KeptImages.PIECE_BYTES))
     return DetectionPlan(
         rows=rows,
+        blocks=blocks,
         bands=tuple(bands),
         planes=planes,
-        rows_at_once=at_once,
         spill_bytes=spill_bytes,
         spill_in_file=spill_in_file,
         room_bytes=room - kept,
@@ -194,7 +212,7 @@ def detect_rfi(plan: Plan, detection: DetectionPlan, mask: FlagMask, progress: S
     missing = np.repeat(plan.chunk_state() != _core.CHUNK_GOOD, n_fine, axis=1) | (plan.channel_flagged != 0)
     known = bool(mask.bits.any())
     flag = _flagger(plan)
-    images = (LegacyImages if plan.metadata.correlator == "legacy" else MwaxImages)(plan, detection)
+    images = _images(plan, detection)
     read_share = images.READ_SHARE
     found_cells = 0
     with images, flag:
@@ -202,14 +220,13 @@ def detect_rfi(plan: Plan, detection: DetectionPlan, mask: FlagMask, progress: S
         for number, band in enumerate(detection.bands):
             channels = slice(band.start * n_fine, band.stop * n_fine)
             gone = np.ascontiguousarray(missing[None, :, channels])
-            for first in range(0, len(detection.rows), detection.rows_at_once):
-                rows = detection.rows[first : first + detection.rows_at_once]
+            for block in detection.blocks:
+                rows = detection.rows[block]
                 if known:
                     gone = missing[None, :, channels] | _known(mask, rows, band)
-                data = images.read(slice(first, first + len(rows)), band)
-                found = flag(data, gone.view(np.uint8))
+                found = flag(images.read(block, band), gone.view(np.uint8))
                 found_cells += _core.rfi_set_bits(found, rows, n_fine, mask.bits[:, band], options.threads)
-                share = (number + (first + len(rows)) / len(detection.rows)) / len(detection.bands)
+                share = (number + block.stop / len(detection.rows)) / len(detection.bands)
                 progress(read_share + (1 - read_share) * share)
     return found_cells
 
@@ -239,6 +256,12 @@ class BuiltIn:
         found = self._found[:size].reshape(shape)
         _core.rfi_flag(images, missing, self._parameters, found, self._threads)
         return found
+
+
+def _images(plan: Plan, detection: DetectionPlan) -> MwaxImages | LegacyImages | KeptImages:
+    if plan.metadata.correlator == "mwax":
+        return MwaxImages(plan, detection)
+    return KeptImages(plan, detection) if detection.spill_bytes else LegacyImages(plan, detection)
 
 
 def _flagger(plan: Plan) -> BuiltIn | AOFlagger:

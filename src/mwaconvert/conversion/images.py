@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.conversion.flagmask import check_room
+from mwaconvert.conversion.flagmask import check_room, free_bytes
 from mwaconvert.conversion.rawinput import RawInput
 from mwaconvert.errors import ResourceError
-from mwaconvert.observation.legacy import product_table, slot_inputs
+from mwaconvert.observation.legacy import N_PRODUCTS, product_table, slot_inputs
+from mwaconvert.observation.model import IntArray
+from mwaconvert.observation.rawfiles import KIND_RICE
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.detection import DetectionPlan
@@ -43,6 +45,9 @@ class _Images:
         self._antenna1 = plan.header.antenna1[detection.rows].astype(np.int32)
         self._antenna2 = plan.header.antenna2[detection.rows].astype(np.int32)
         self._factors: dict[tuple[int, int], npt.NDArray[np.complex64]] = {}
+        self._groups = _groups_of_steps(plan)
+        self._chunks: tuple[range, npt.NDArray[np.void]] | None = None
+        self._buffer = np.empty(0, np.float32)
 
     def __enter__(self) -> _Images:
         return self
@@ -58,6 +63,30 @@ class _Images:
         """Images (n_rows, planes, n_times, n_chan) of some of the detection's rows; valid until the next call."""
         raise NotImplementedError
 
+    def _chunks_of(self, steps: range, band: slice) -> npt.NDArray[np.void]:
+        """Where the data of some timesteps and coarse channels lie."""
+        if (
+            self._chunks is None or self._chunks[0] != steps
+        ):  # files are open, and spooled, for one table at a time
+            self._chunks = (steps, self._raw.chunks(steps))
+        return np.ascontiguousarray(self._chunks[1][:, band])
+
+    def _empty(self, rows: slice, band: slice) -> Images:
+        """Room for the images of some rows."""
+        plan = self._plan
+        shape = (
+            len(self._antenna1[rows]),
+            self._detection.planes,
+            len(plan.timesteps),
+            (band.stop - band.start) * plan.metadata.n_fine,
+        )
+        if not self._buffer.size:
+            widest = max(b.stop - b.start for b in self._detection.bands) * plan.metadata.n_fine
+            self._buffer = np.empty(
+                self._detection.rows_at_once * int(np.prod(shape[1:3])) * widest, np.float32
+            )
+        return self._buffer[: int(np.prod(shape))].reshape(shape)
+
     def _factors_of(self, band: slice) -> npt.NDArray[np.complex64] | None:
         """(n_antenna, 2, n_chan) corrections of the inputs."""
         if self._plan.factors is None:
@@ -70,44 +99,105 @@ class _Images:
         return self._factors[key]
 
 
-class MwaxImages(_Images):
-    """MWAX files are ordered by baseline: each block of baselines is read from all timesteps."""
+class _BlockImages(_Images):
+    """Each block of baselines is read from all timesteps."""
 
     READ_SHARE = 0.0
+
+    def read(self, rows: slice, band: slice) -> Images:
+        out = self._empty(rows, band)
+        for steps in self._groups:
+            chunks = self._chunks_of(steps, band)
+            first = steps.start - self._plan.timesteps.start
+            with self._raw.naming_files(chunks):
+                self._read(chunks, rows, band, out[:, :, first : first + len(steps)])
+        return out
+
+    def _read(self, chunks: npt.NDArray[np.void], rows: slice, band: slice, out: Images) -> None:
+        raise NotImplementedError
+
+
+class MwaxImages(_BlockImages):
+    """MWAX files are ordered by baseline."""
 
     def __init__(self, plan: Plan, detection: DetectionPlan) -> None:
         super().__init__(plan, detection)
         self._file_rows = plan.file_rows[detection.rows]
-        self._groups = _groups_of_steps(plan)
-        self._buffer = np.empty(0, np.float32)
 
-    def read(self, rows: slice, band: slice) -> Images:
-        plan, n_fine = self._plan, self._plan.metadata.n_fine
-        shape = (
-            len(self._file_rows[rows]),
-            self._detection.planes,
-            len(plan.timesteps),
-            (band.stop - band.start) * n_fine,
+    def _read(self, chunks: npt.NDArray[np.void], rows: slice, band: slice, out: Images) -> None:
+        _core.rfi_read_mwax(
+            chunks,
+            self._plan.metadata.n_fine,
+            self._antenna1[rows],
+            self._antenna2[rows],
+            self._factors_of(band),
+            self._file_rows[rows],
+            out,
+            self._plan.options.threads,
         )
-        size = int(np.prod(shape))
-        if size > self._buffer.size:
-            self._buffer = np.empty(size, np.float32)
-        out = self._buffer[:size].reshape(shape)
+
+
+class LegacyImages(_BlockImages):
+    """Legacy files are ordered by channel: of each, the stretches that hold a block of baselines are read."""
+
+    def __init__(self, plan: Plan, detection: DetectionPlan) -> None:
+        super().__init__(plan, detection)
+        self._product = _products(plan, detection.rows)
+        self._n_slot = len(slot_inputs(plan.metadata))
+
+    @staticmethod
+    def suits(plan: Plan, planes: int) -> bool:
+        """Whether the files can be read in parts, and stay in memory while that is done."""
+        index = plan.observation.hdu_index[plan.timesteps.start : plan.timesteps.stop][:, list(plan.coarse)]
+        plain = bool((plan.observation.hdus["kind"][index[index >= 0]] < KIND_RICE).all())
+        return (
+            plain and planes == 4 and plan.van_vleck_samples == 0 and 2 * plan.input_bytes() <= free_bytes()
+        )
+
+    @staticmethod
+    def blocks(plan: Plan, rows: IntArray, most: int) -> tuple[IntArray, tuple[slice, ...]]:
+        """Blocks of at most `most` rows that lie together in the files.
+
+        Returns
+        -------
+        rows in another order, ascending within each block; the blocks
+        """
+        product = _products(plan, rows)
+        order = np.argsort(product.min(axis=1), kind="stable")
+        first, last = product.min(axis=1)[order], product.max(axis=1)[order]
+        # where everything before lies before everything after
+        cuts = np.flatnonzero(first[1:] > np.maximum.accumulate(last)[:-1]) + 1
+        blocks, begin = [], 0
+        while begin < len(rows):
+            end = min(begin + most, len(rows))
+            inside = cuts[(cuts > begin) & (cuts <= end)]
+            if end < len(rows) and len(inside):
+                end = int(inside[-1])
+            blocks.append(slice(begin, end))
+            begin = end
+        return np.concatenate([np.sort(rows[order[block]]) for block in blocks]), tuple(blocks)
+
+    def prepare(self, progress: Callable[[float], None]) -> None:
+        """Let the system read ahead: the stretches of a block are far apart, which disks do not like."""
         for steps in self._groups:
-            chunks = np.ascontiguousarray(self._raw.chunks(steps)[:, band])
-            first = steps.start - plan.timesteps.start
-            with self._raw.naming_files(chunks):
-                _core.rfi_read_mwax(
-                    chunks,
-                    n_fine,
-                    self._antenna1[rows],
-                    self._antenna2[rows],
-                    self._factors_of(band),
-                    self._file_rows[rows],
-                    out[:, :, first : first + len(steps)],
-                    plan.options.threads,
-                )
-        return out
+            chunks = self._chunks_of(steps, slice(None))
+            n_bytes = self._plan.metadata.n_fine * N_PRODUCTS * 8
+            for chunk in chunks[chunks["state"] != _core.CHUNK_MISSING]:
+                os.posix_fadvise(chunk["fd"], chunk["data_offset"], n_bytes, os.POSIX_FADV_WILLNEED)
+        progress(1.0)
+
+    def _read(self, chunks: npt.NDArray[np.void], rows: slice, band: slice, out: Images) -> None:
+        _core.rfi_read_products(
+            chunks,
+            self._plan.metadata.n_fine,
+            self._antenna1[rows],
+            self._antenna2[rows],
+            self._factors_of(band),
+            self._n_slot,
+            self._product[rows],
+            out,
+            self._plan.options.threads,
+        )
 
 
 @dataclass(frozen=True)
@@ -119,8 +209,8 @@ class _Piece:
     offset: int
 
 
-class LegacyImages(_Images):
-    """Legacy files are ordered by channel: all is read once, and kept in memory or in a temporary file.
+class KeptImages(_Images):
+    """Legacy files that cannot be read in parts: all is read once, and kept in memory or in a temporary file.
 
     The file holds one piece after the other, each all rows of as many timesteps as the buffer takes (of some
     of the coarse channels, where not even one timestep fits).
@@ -133,15 +223,13 @@ class LegacyImages(_Images):
     def __init__(self, plan: Plan, detection: DetectionPlan) -> None:
         super().__init__(plan, detection)
         meta = plan.metadata
-        product, conjugated = product_table(meta)
-        rows = plan.file_rows[detection.rows]
-        self._product = np.ascontiguousarray(product[rows], np.int32)
-        self._conjugated = np.ascontiguousarray(conjugated[rows], np.uint8)
+        _, conjugated = product_table(meta)
+        self._product = _products(plan, detection.rows)
+        self._conjugated = np.ascontiguousarray(conjugated[plan.file_rows[detection.rows]], np.uint8)
         self._n_slot = len(slot_inputs(meta))
         self._file: IO[bytes] | None = None
         self._memory: Images | None = None
         self._pieces: list[_Piece] = []
-        self._buffer = np.empty(0, np.float32)
 
     @staticmethod
     def least_bytes(n_rows: int, planes: int, n_fine: int) -> int:
@@ -216,12 +304,8 @@ class LegacyImages(_Images):
         if self._memory is not None:
             return self._memory[rows, :, :, band.start * n_fine : band.stop * n_fine]
         assert self._file is not None
-        n, planes = len(self._product[rows]), self._detection.planes
-        shape = (n, planes, len(self._plan.timesteps), (band.stop - band.start) * n_fine)
-        size = int(np.prod(shape))
-        if size > self._buffer.size:
-            self._buffer = np.empty(size, np.float32)
-        out = self._buffer[:size].reshape(shape)
+        out = self._empty(rows, band)
+        n, planes = out.shape[:2]
         for piece in self._pieces:
             low, high = max(piece.coarse.start, band.start), min(piece.coarse.stop, band.stop)
             if low >= high:
@@ -239,6 +323,12 @@ class LegacyImages(_Images):
                 part = np.frombuffer(data, np.float32).reshape(-1, planes, n_times, width)
                 out[some, :, piece.steps, to] = part[..., inside]
         return out
+
+
+def _products(plan: Plan, rows: IntArray) -> npt.NDArray[np.int32]:
+    """(n_rows, 4) where in a channel of a legacy file the products of rows of the plan are."""
+    product, _ = product_table(plan.metadata)
+    return np.ascontiguousarray(product[plan.file_rows[rows]], np.int32)
 
 
 def _groups_of_steps(plan: Plan) -> list[range]:
