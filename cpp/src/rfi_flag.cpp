@@ -53,7 +53,7 @@ class ImageFlagger {
   ImageFlagger(const RfiParameters& p) : p_(p) {}
 
   // Finds RFI in an image of amplitudes and leaves the normalised residual there, and the flags in found().
-  void run(const RfiLayout& layout, RfiBackground& background, const float* means, std::vector<float>& data) {
+  void run(const RfiLayout& layout, RfiBackground& background, const float* means, AlignedFloats& data) {
     residual_.resize(data.size());
     const RfiImage amplitude{data.data(), layout.stride}, residual{residual_.data(), layout.stride};
     excluded_ = layout.missing_in_time;
@@ -96,7 +96,7 @@ class ImageFlagger {
   RfiStatistics statistics_;
   SumThreshold sum_threshold_;
   BitTable excluded_;  // cells left out of noise and background
-  std::vector<float> residual_;
+  AlignedFloats residual_;
 };
 
 // All of a baseline.
@@ -189,7 +189,8 @@ class BaselineFlagger {
   RfiLayout own_layout_;
   BitTable found_;
   std::vector<uint8_t> own_missing_, cells_, row_cells_;
-  std::vector<float> planes_[kProducts], means_, row_, sums_, rms_;
+  AlignedFloats planes_[kProducts], row_, sums_;
+  std::vector<float> means_, rms_;
 };
 
 }  // namespace

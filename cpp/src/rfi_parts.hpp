@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <vector>
 
 #include "mwaconvert/rfi.hpp"
@@ -20,11 +21,25 @@ inline int64_t padded(int64_t n) {
 }
 
 // Scratch memory that only grows: what is taken again is not cleared.
-template <typename T>
-inline T* at_least(std::vector<T>& memory, int64_t n) {
+template <typename T, typename A>
+inline T* at_least(std::vector<T, A>& memory, int64_t n) {
   if (static_cast<int64_t>(memory.size()) < n) memory.resize(n);
   return memory.data();
 }
+
+// Memory for vectors of 64 bytes: a load that crosses a line of the cache costs two.
+template <typename T>
+struct Aligned {
+  using value_type = T;
+  static constexpr std::align_val_t kAlignment{64};
+  Aligned() = default;
+  template <typename U>
+  Aligned(const Aligned<U>&) {}
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), kAlignment)); }
+  void deallocate(T* p, size_t) { ::operator delete(p, kAlignment); }
+  bool operator==(const Aligned&) const { return true; }
+};
+using AlignedFloats = std::vector<float, Aligned<float>>;
 
 // Rows of bits.
 class BitTable {
@@ -121,11 +136,11 @@ class RfiStatistics {
   void percentiles(const float* values, int64_t length, int64_t n, float& low, float& high);
   double median_of_sample();
 
-  std::vector<float> sample_, bracket_, work_, factor_;
-  std::vector<float> columns_;  // an image by column; where a mode is sought, its values near a percentile
+  AlignedFloats sample_, bracket_, work_, factor_;
+  AlignedFloats columns_;  // an image by column; where a mode is sought, its values near a percentile
   std::vector<int32_t> column_used_, index_;
   std::vector<double> column_sums_;
-  std::vector<float> column_part_, column_count_;
+  AlignedFloats column_part_, column_count_;
   std::vector<int32_t> outliers_;
 };
 
@@ -249,7 +264,7 @@ class RfiBackground {
   std::vector<float> kernel_time_, kernel_chan_;  // from the centre outwards
   std::vector<uint8_t> used_, used_before_;       // blocks with weight, now and when weight_ was computed
   std::vector<uint64_t> block_bits_;
-  std::vector<float> padded_, sum_, weight_, result_, row_;
+  AlignedFloats padded_, sum_, weight_, result_, row_;
   std::vector<int32_t> block_of_column_;
 };
 
@@ -263,7 +278,7 @@ class RankOperator {
 
  private:
   std::vector<uint8_t> turned_;
-  std::vector<float> sums_;
+  AlignedFloats sums_;
 };
 
 }  // namespace mwaconvert
