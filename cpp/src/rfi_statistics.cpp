@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "rfi_lanes.hpp"
 #include "rfi_parts.hpp"
@@ -10,12 +11,11 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr int64_t kSample = 1000;    // values that bracket a percentile,
-constexpr int64_t kSampleRows = 32;  // out of so many rows
+constexpr int64_t kSample = 32;  // vectors whose percentiles bracket one of all values
 
 struct Partition {
   int64_t n_below = 0, n_inside = 0;
-  double sum_below = 0;  // of squares
+  double below[kLanes] = {};  // sums of squares
 };
 
 // Of the values of a row whose bit in `excluded` is off: counts and sums those below a, copies those in [a,
@@ -25,15 +25,27 @@ MWACONVERT_INLINE void partition_row_of(const float* v, const uint64_t* excluded
                                         float* inside, Partition& p) {
   typename V::Floats squares = V::same(0.0f);
   const typename V::Floats low = V::same(a), high = V::same(b);
+  int64_t n_below = 0, n_inside = p.n_inside;
   for (int64_t k = 0; k < n; k += kLanes) {
     const typename V::Floats x = V::load(v + k);
     const typename V::Mask used = V::mask(unset_bits(excluded, k, n)),
                            below = V::both(V::above(low, x), used);
     squares = V::add(squares, V::only(below, V::multiply(x, x)));
-    p.n_below += std::popcount(V::bits(below));
-    p.n_inside += V::append(V::without(V::both(V::above(high, x), used), below), x, inside + p.n_inside);
+    n_below += std::popcount(V::bits(below));
+    n_inside += V::append(V::without(V::both(V::above(high, x), used), below), x, inside + n_inside);
   }
-  p.sum_below += sum_of_lanes<V>(squares);
+  p.n_below += n_below;
+  p.n_inside = n_inside;
+  float lane[kLanes];
+  V::store(lane, squares);
+  for (int64_t k = 0; k < kLanes; ++k) p.below[k] += lane[k];
+}
+
+// Appends the values of columns [k, k + 16) of n whose bit in `excluded` is off; returns their number.
+template <typename V>
+MWACONVERT_INLINE int64_t take_used_of(const float* v, const uint64_t* excluded, int64_t k, int64_t n,
+                                       float* out) {
+  return V::append(V::mask(unset_bits(excluded, k, n)), V::load(v + k), out);
 }
 
 // A percentile, thought to lie in [low, high): how many values lie below that, and those inside.
@@ -110,6 +122,9 @@ MWACONVERT_TWICE(void, partition_row, partition_row_of,
                  (const float* v, const uint64_t* excluded, int64_t n, float a, float b, float* inside,
                   Partition& p),
                  (v, excluded, n, a, b, inside, p))
+MWACONVERT_TWICE(int64_t, take_used, take_used_of,
+                 (const float* v, const uint64_t* excluded, int64_t k, int64_t n, float* out),
+                 (v, excluded, k, n, out))
 MWACONVERT_TWICE(void, partition_twice, partition_twice_of,
                  (const float* v, int64_t n, Bracket& first, Bracket& second), (v, n, first, second))
 MWACONVERT_TWICE(double, clipped_variance, clipped_variance_of,
@@ -191,31 +206,29 @@ double RfiStatistics::mode(const RfiLayout& layout, RfiImage x, const BitTable& 
   for (int32_t t : layout.time) total += n - count_bits(excluded.row(t), n);
   if (total == 0) return kInfinity;
 
-  const int64_t n_rows = static_cast<int64_t>(layout.time.size());
-  const int64_t row_step = std::max<int64_t>(1, n_rows / kSampleRows);
-  const int64_t step = std::max<int64_t>(1, n_rows / row_step * n / kSample);
-  sample_.clear();
-  for (int64_t r = row_step / 2; r < n_rows; r += row_step) {
-    const int32_t t = layout.time[r];
-    for (int64_t k = r % step; k < n; k += step)
-      if (!excluded.get(t, k)) sample_.push_back(x.row(t)[k]);
+  // vectors of rows far and wide: neighbours are alike
+  const uint64_t n_rows = layout.time.size(), n_vectors = static_cast<uint64_t>(n + kLanes - 1) / kLanes;
+  float* sample = at_least(sample_, (kSample + 1) * kLanes);
+  int64_t n_sample = 0;
+  for (uint32_t j = 0; j < kSample; ++j) {
+    const int32_t t = layout.time[j * n_rows / kSample];
+    const uint64_t k = (j * 0x9e3779b9u) * n_vectors >> 32;
+    n_sample += take_used(x.row(t), excluded.row(t), static_cast<int64_t>(k) * kLanes, n, sample + n_sample);
   }
-  const int64_t n_sample = static_cast<int64_t>(sample_.size());
   const int64_t wanted = static_cast<int64_t>(0.9 * total);
-  sample_.resize(n_sample + kLanes);  // whole vectors are read
   float* inside = at_least(columns_, total + kLanes);
   at_least(work_, n_sample + kLanes);
   for (double margin = n_sample > 0 ? 3 * std::sqrt(0.09 / n_sample) : 1;; margin *= 4) {
     const int64_t below = static_cast<int64_t>((0.9 - margin) * n_sample);
     const int64_t above = static_cast<int64_t>((0.9 + margin) * n_sample) + 1;
-    const float a = below > 0 ? select_kth(sample_.data(), n_sample, below, work_.data()) : -kInfinity;
-    const float b = above < n_sample ? select_kth(sample_.data(), n_sample, above, work_.data()) : kInfinity;
+    const float a = below > 0 ? select_kth(sample, n_sample, below, work_.data()) : -kInfinity;
+    const float b = above < n_sample ? select_kth(sample, n_sample, above, work_.data()) : kInfinity;
     Partition p;
     for (int32_t t : layout.time) partition_row(x.row(t), excluded.row(t), n, a, b, inside, p);
     const bool all = a == -kInfinity && b == kInfinity;
     if (!all && (wanted < p.n_below || wanted >= p.n_below + p.n_inside)) continue;
     const float q = select_kth(inside, p.n_inside, wanted - p.n_below, at_least(work_, p.n_inside + kLanes));
-    double sum = p.sum_below + clipped_squares(inside, p.n_inside, q);
+    double sum = std::accumulate(p.below, p.below + kLanes, clipped_squares(inside, p.n_inside, q));
     sum += static_cast<double>(total - p.n_below - p.n_inside) * q * q;
     return 1.0541 * std::sqrt(sum / (2.0 * total));
   }
