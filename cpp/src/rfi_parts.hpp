@@ -132,13 +132,15 @@ class RfiStatistics {
   const std::vector<int32_t>& outliers(const std::vector<float>& values, double threshold, bool moving);
 
  private:
-  int64_t take_columns(const RfiLayout& layout, RfiImage x, const BitTable& excluded);
-  void percentiles(const float* values, int64_t length, int64_t n, float& low, float& high);
+  struct Percentiles {
+    float low, high;
+  };
+  Percentiles percentiles(const float* values, int64_t n, Percentiles guess);
   double median_of_sample();
 
-  AlignedFloats sample_, bracket_, work_, factor_;
-  AlignedFloats columns_;  // an image by column; where a mode is sought, its values near a percentile
-  std::vector<int32_t> column_used_, index_;
+  AlignedFloats sample_, bracket_, band_, work_, factor_;
+  AlignedFloats inside_;  // where a mode is sought: values near a percentile
+  std::vector<int32_t> index_;
   std::vector<double> column_sums_;
   AlignedFloats column_part_, column_count_;
   std::vector<int32_t> outliers_;

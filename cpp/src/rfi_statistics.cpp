@@ -41,11 +41,23 @@ MWACONVERT_INLINE void partition_row_of(const float* v, const uint64_t* excluded
   for (int64_t k = 0; k < kLanes; ++k) p.below[k] += lane[k];
 }
 
-// Appends the values of columns [k, k + 16) of n whose bit in `excluded` is off; returns their number.
+// Values of columns [begin, end) at the given timesteps whose bit in `excluded` is off; returns their number.
 template <typename V>
-MWACONVERT_INLINE int64_t take_used_of(const float* v, const uint64_t* excluded, int64_t k, int64_t n,
-                                       float* out) {
-  return V::append(V::mask(unset_bits(excluded, k, n)), V::load(v + k), out);
+MWACONVERT_INLINE int64_t take_used_of(RfiImage x, const BitTable& excluded, const int32_t* time,
+                                       int64_t n_times, int64_t begin, int64_t end, float* out) {
+  int64_t n_out = 0;
+  for (int64_t k = begin; k < end; k += kLanes) {
+    const int64_t word = k >> 6, shift = k & 63;
+    const bool two = shift > 64 - kLanes && word + 1 < excluded.words();
+    const uint32_t inside = end - k >= kLanes ? 0xffff : (1u << (end - k)) - 1;
+    for (int64_t j = 0; j < n_times; ++j) {
+      const uint64_t* row = excluded.row(time[j]) + word;
+      const uint64_t bits = row[0] >> shift | (two ? row[1] << (64 - shift) : 0);
+      const uint32_t used = ~static_cast<uint32_t>(bits) & inside;
+      n_out += V::append(V::mask(used), V::load(x.row(time[j]) + k), out + n_out);
+    }
+  }
+  return n_out;
 }
 
 // A percentile, thought to lie in [low, high): how many values lie below that, and those inside.
@@ -55,7 +67,7 @@ struct Bracket {
   float* inside;
 };
 
-// NaNs are passed over; n a multiple of 16.
+// NaNs are passed over, also those that follow the n values.
 template <typename V>
 MWACONVERT_INLINE void partition_twice_of(const float* v, int64_t n, Bracket& first, Bracket& second) {
   Bracket one = first, two = second;
@@ -73,10 +85,9 @@ MWACONVERT_INLINE void partition_twice_of(const float* v, int64_t n, Bracket& fi
   second = two;
 }
 
-// Variance of n_used values drawn in to [low, high]; NaNs among the n, a multiple of 16, are passed over.
+// Variance of n values drawn in to [low, high]; NaNs follow them, to the end of a vector.
 template <typename V>
-MWACONVERT_INLINE double clipped_variance_of(const float* v, int64_t n, int64_t n_used, float low,
-                                             float high) {
+MWACONVERT_INLINE double clipped_variance_of(const float* v, int64_t n, float low, float high) {
   const typename V::Floats least = V::same(low), most = V::same(high), centre = V::same(0.5f * (low + high));
   typename V::Floats sum = V::same(0.0f), squares = V::same(0.0f);
   for (int64_t k = 0; k < n; k += kLanes) {
@@ -86,8 +97,8 @@ MWACONVERT_INLINE double clipped_variance_of(const float* v, int64_t n, int64_t 
     sum = V::add(sum, d);
     squares = V::add(squares, V::multiply(d, d));
   }
-  const double shift = sum_of_lanes<V>(sum) / n_used;
-  return std::max(0.0, sum_of_lanes<V>(squares) / n_used - shift * shift);
+  const double shift = sum_of_lanes<V>(sum) / n;
+  return std::max(0.0, sum_of_lanes<V>(squares) / n - shift * shift);
 }
 
 // Adds the squares of a row whose bit in `flags` is off, and to the columns'.
@@ -103,39 +114,20 @@ MWACONVERT_INLINE double add_squares_of(const float* v, const uint64_t* flags, i
   return sum_of_lanes<V>(s);
 }
 
-// Sixteen columns of sixteen rows, NaN where a bit of `excluded` is set; adds to counts of the others.
-template <typename V>
-MWACONVERT_INLINE void take_sixteen_of(const float* const* rows, const uint64_t* const* excluded,
-                                       int64_t n_rows, int64_t column, int64_t n_columns, Sixteen* out,
-                                       int32_t* counts) {
-  typename V::Ints count = V::load(counts);
-  for (int64_t r = 0; r < n_rows; ++r) {
-    const typename V::Mask used = V::mask(unset_bits(excluded[r], column, n_columns));
-    count = V::increase(count, used);
-    V::store(reinterpret_cast<float*>(out[r].line),
-             V::choose(used, V::load(rows[r] + column), V::same(kNan)));
-  }
-  V::store(counts, count);
-}
-
 MWACONVERT_TWICE(void, partition_row, partition_row_of,
                  (const float* v, const uint64_t* excluded, int64_t n, float a, float b, float* inside,
                   Partition& p),
                  (v, excluded, n, a, b, inside, p))
 MWACONVERT_TWICE(int64_t, take_used, take_used_of,
-                 (const float* v, const uint64_t* excluded, int64_t k, int64_t n, float* out),
-                 (v, excluded, k, n, out))
+                 (RfiImage x, const BitTable& excluded, const int32_t* time, int64_t n_times, int64_t begin,
+                  int64_t end, float* out),
+                 (x, excluded, time, n_times, begin, end, out))
 MWACONVERT_TWICE(void, partition_twice, partition_twice_of,
                  (const float* v, int64_t n, Bracket& first, Bracket& second), (v, n, first, second))
 MWACONVERT_TWICE(double, clipped_variance, clipped_variance_of,
-                 (const float* v, int64_t n, int64_t n_used, float low, float high),
-                 (v, n, n_used, low, high))
+                 (const float* v, int64_t n, float low, float high), (v, n, low, high))
 MWACONVERT_TWICE(double, add_squares, add_squares_of,
                  (const float* v, const uint64_t* flags, int64_t n, float* columns), (v, flags, n, columns))
-MWACONVERT_TWICE(void, take_sixteen, take_sixteen_of,
-                 (const float* const* rows, const uint64_t* const* excluded, int64_t n_rows, int64_t column,
-                  int64_t n_columns, Sixteen* out, int32_t* counts),
-                 (rows, excluded, n_rows, column, n_columns, out, counts))
 
 // Sum of the squares of values drawn in to q.
 MWACONVERT_CLONES
@@ -211,12 +203,12 @@ double RfiStatistics::mode(const RfiLayout& layout, RfiImage x, const BitTable& 
   float* sample = at_least(sample_, (kSample + 1) * kLanes);
   int64_t n_sample = 0;
   for (uint32_t j = 0; j < kSample; ++j) {
-    const int32_t t = layout.time[j * n_rows / kSample];
-    const uint64_t k = (j * 0x9e3779b9u) * n_vectors >> 32;
-    n_sample += take_used(x.row(t), excluded.row(t), static_cast<int64_t>(k) * kLanes, n, sample + n_sample);
+    const int32_t* t = &layout.time[j * n_rows / kSample];
+    const int64_t k = static_cast<int64_t>((j * 0x9e3779b9u) * n_vectors >> 32) * kLanes;
+    n_sample += take_used(x, excluded, t, 1, k, std::min(n, k + kLanes), sample + n_sample);
   }
   const int64_t wanted = static_cast<int64_t>(0.9 * total);
-  float* inside = at_least(columns_, total + kLanes);
+  float* inside = at_least(inside_, total + kLanes);
   at_least(work_, n_sample + kLanes);
   for (double margin = n_sample > 0 ? 3 * std::sqrt(0.09 / n_sample) : 1;; margin *= 4) {
     const int64_t below = static_cast<int64_t>((0.9 - margin) * n_sample);
@@ -236,69 +228,44 @@ double RfiStatistics::mode(const RfiLayout& layout, RfiImage x, const BitTable& 
 
 void RfiStatistics::normalize_bands(const RfiLayout& layout, RfiImage x, const BitTable& excluded,
                                     int64_t n_bands) {
-  const int64_t stride = take_columns(layout, x, excluded);
+  const int64_t n_times = static_cast<int64_t>(layout.time.size());
   factor_.assign(padded(layout.n_chan), 0);
   int64_t column = 0;
-  float low = 0, high = 0;  // percentiles of the last band: those of the next are not far
+  Percentiles typical{0, 0};  // of the bands before
   for (int64_t band = 0; band < n_bands; ++band) {
     const int64_t first = column, end = (band + 1) * layout.n_chan / n_bands;
-    int64_t n = 0;
-    for (; column < layout.n_good && layout.channel[column] < end; ++column) n += column_used_[column];
+    while (column < layout.n_good && layout.channel[column] < end) ++column;
+    float* values = at_least(band_, (column - first) * n_times + kLanes);
+    const int64_t n = take_used(x, excluded, layout.time.data(), n_times, first, column, values);
     if (n == 0) continue;
-    const float* values = &columns_[first * stride];
-    const int64_t length = (column - first) * stride;
-    percentiles(values, length, n, low, high);
-    const double variance = clipped_variance(values, length, n, low, high);
+    std::fill_n(values + n, kLanes, kNan);
+    const Percentiles found = percentiles(values, n, typical);
+    const double variance = clipped_variance(values, n, found.low, found.high);
     if (variance > 0)
       std::fill(&factor_[first], &factor_[column], static_cast<float>(1 / std::sqrt(1.54 * variance)));
+    const float share = typical.low < typical.high ? 0.25f : 1.0f;
+    typical.low += share * (found.low - typical.low);
+    typical.high += share * (found.high - typical.high);
   }
   // missing cells too: SumThreshold looks at some (odd levels)
   for (int64_t t = 0; t < layout.n_time; ++t) scale(factor_.data(), layout.n_good, x.row(t));
 }
 
-// The image column by column, NaN where excluded, and the number of the other cells of each; returns the
-// floats from column to column.
-int64_t RfiStatistics::take_columns(const RfiLayout& layout, RfiImage x, const BitTable& excluded) {
-  const int64_t n_places = static_cast<int64_t>(layout.time.size()), n = layout.n_good;
-  const int64_t stride = (n_places + kLanes - 1) / kLanes * kLanes;
-  at_least(columns_, padded(n) * stride);
-  column_used_.assign(padded(n), 0);
-  Sixteen block[kLanes];
-  for (int64_t j = 0; j < n_places; j += kLanes) {
-    const int64_t n_rows = std::min(kLanes, n_places - j);
-    const float* rows[kLanes];
-    const uint64_t* bits[kLanes];
-    for (int64_t r = 0; r < n_rows; ++r) {
-      rows[r] = x.row(layout.time[j + r]);
-      bits[r] = excluded.row(layout.time[j + r]);
-    }
-    std::fill_n(reinterpret_cast<float*>(block), kLanes * kLanes, kNan);
-    for (int64_t c = 0; c < n; c += kLanes) {
-      take_sixteen(rows, bits, n_rows, c, n, block, &column_used_[c]);
-      transpose(block, reinterpret_cast<int32_t*>(&columns_[c * stride + j]), stride);
-    }
-  }
-  return stride;
-}
-
-// The percentiles between which lie 80 % of n values among the `length` (others are NaN); low, high: guesses.
-void RfiStatistics::percentiles(const float* values, int64_t length, int64_t n, float& low, float& high) {
+// Those between which lie 80 % of n values, to the end of a vector followed by NaNs.
+RfiStatistics::Percentiles RfiStatistics::percentiles(const float* values, int64_t n, Percentiles guess) {
   const int64_t tail = static_cast<int64_t>(0.1 * n);
-  const float margin = static_cast<float>(0.6 * (high - low) / std::sqrt(0.1 * n));  // 3 or 4 standard errors
-  at_least(bracket_, length + kLanes);
-  sample_.resize(length + kLanes);
-  at_least(work_, length + kLanes);
-  Bracket lower{low - margin, low + margin, 0, 0, bracket_.data()};
-  Bracket upper{high - margin, high + margin, 0, 0, sample_.data()};
-  partition_twice(values, length, lower, upper);
+  const float margin = static_cast<float>(0.6 * (guess.high - guess.low) / std::sqrt(0.1 * n));  // 3 standard errors
+  Bracket lower{guess.low - margin, guess.low + margin, 0, 0, at_least(bracket_, n + kLanes)};
+  Bracket upper{guess.high - margin, guess.high + margin, 0, 0, at_least(sample_, n + kLanes)};
+  at_least(work_, n + kLanes);
+  partition_twice(values, n, lower, upper);
   const auto select = [&](const Bracket& near, int64_t k) {
     const int64_t rest = k - near.n_below;
-    if (rest >= 0 && rest < near.n_inside) return select_kth(near.inside, near.n_inside, rest, work_.data());
-    std::copy_if(values, values + length, near.inside, [](float v) { return v == v; });
-    return select_kth(near.inside, n, k, work_.data());
+    const bool there = rest >= 0 && rest < near.n_inside;
+    return there ? select_kth(near.inside, near.n_inside, rest, work_.data())
+                 : select_kth(values, n, k, work_.data());
   };
-  low = select(lower, tail);
-  high = select(upper, n - 1 - tail);
+  return {select(lower, tail), select(upper, n - 1 - tail)};
 }
 
 void RfiStatistics::rms(const RfiLayout& layout, RfiImage x, const BitTable& flags) {
