@@ -51,28 +51,36 @@ MWACONVERT_INLINE void smooth_row_of(const float* in, int64_t n, const float* ke
   }
 }
 
-// The same across rows for row t, then the quotient of the two: 0 where there is no weight.
+// The same across rows for row t, then the quotient of the two: 0 where there is no weight. Sums of four
+// vectors grow side by side, as none of them waits for another.
 template <typename V>
 MWACONVERT_INLINE void smooth_column_of(const float* sum, const float* weight, int64_t stride, int64_t t,
                                         int64_t n_rows, int64_t n, const float* kernel, int64_t n_kernel,
                                         float* out) {
+  using Floats = typename V::Floats;
   const int64_t above = std::min(n_kernel - 1, t), below = std::min(n_kernel - 1, n_rows - 1 - t);
   const int64_t both = std::min(above, below), side = above > below ? -stride : stride;
-  const auto smooth = [&](const float* v) __attribute__((always_inline)) {
-    typename V::Floats s = V::multiply(V::load(v), V::same(kernel[0]));
+  for (int64_t k = 0; k < n; k += 2 * kLanes) {
+    const float* from[4] = {sum, sum + kLanes, weight, weight + kLanes};
+    Floats s[4];
+    for (int64_t i = 0; i < 4; ++i) {
+      from[i] += t * stride + k;
+      s[i] = V::multiply(V::load(from[i]), V::same(kernel[0]));
+    }
     int64_t j = 1;
     for (; j <= both; ++j)
-      s = V::add(s,
-                 V::multiply(V::add(V::load(v - j * stride), V::load(v + j * stride)), V::same(kernel[j])));
+      for (int64_t i = 0; i < 4; ++i) {
+        const Floats pair = V::add(V::load(from[i] - j * stride), V::load(from[i] + j * stride));
+        s[i] = V::add(s[i], V::multiply(pair, V::same(kernel[j])));
+      }
     for (; j <= std::max(above, below); ++j)
-      s = V::add(s, V::multiply(V::load(v + j * side), V::same(kernel[j])));
-    return s;
-  };
-  for (int64_t k = 0; k < n; k += kLanes) {
-    const typename V::Floats total = smooth(sum + t * stride + k),
-                             total_weight = smooth(weight + t * stride + k);
-    const typename V::Mask there = V::above(total_weight, V::same(0.0f));
-    V::store(out + k, V::only(there, V::divide(total, V::choose(there, total_weight, V::same(1.0f)))));
+      for (int64_t i = 0; i < 4; ++i)
+        s[i] = V::add(s[i], V::multiply(V::load(from[i] + j * side), V::same(kernel[j])));
+    for (int64_t i = 0; i < 2; ++i) {
+      const typename V::Mask there = V::above(s[2 + i], V::same(0.0f));
+      const Floats divisor = V::choose(there, s[2 + i], V::same(1.0f));
+      V::store(out + k + i * kLanes, V::only(there, V::divide(s[i], divisor)));
+    }
   }
 }
 
@@ -101,7 +109,7 @@ void RfiBackground::prepare(const RfiLayout& layout, const RfiParameters& p) {
   step_chan_ = p.block_freq;
   n_time_ = (layout.n_time + step_time_ - 1) / step_time_;
   n_chan_ = (layout.n_chan + step_chan_ - 1) / step_chan_;
-  stride_ = padded(n_chan_);
+  stride_ = padded(n_chan_);  // an even number of vectors is read
   kernel_time_ = half_kernel(p.window_time, p.variance_time);
   kernel_chan_ = half_kernel(p.window_freq, p.variance_freq);
   used_.resize(n_time_ * n_chan_);

@@ -13,10 +13,22 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kFew = 48;
 
-// Of n <= 16 kVectors values: the largest that has at most k smaller ones. No branches: they could not be
-// foreseen.
+struct Pair {
+  float first, second;
+};
+
+MWACONVERT_INLINE float largest_of_16(const float* lane) {
+  const f8 a = load(lane), b = load(lane + 8), x = a < b ? b : a;
+  const f4 c = __builtin_shufflevector(x, x, 0, 1, 2, 3), d = __builtin_shufflevector(x, x, 4, 5, 6, 7);
+  const f4 y = c < d ? d : c, turned = __builtin_shufflevector(y, y, 2, 3, 0, 1);
+  const f4 z = y < turned ? turned : y;
+  return std::max(z[0], z[1]);
+}
+
+// Of n <= 16 kVectors values: the largest that has at most `first` smaller ones, and `second`. No branches:
+// they could not be foreseen.
 template <typename V, int kVectors>
-MWACONVERT_INLINE float select_by_rank(const float* v, int64_t n, int64_t k) {
+MWACONVERT_INLINE Pair select_by_rank(const float* v, int64_t n, int64_t first, int64_t second) {
   typename V::Floats x[kVectors];
   typename V::Ints smaller[kVectors];
   for (int j = 0; j < kVectors; ++j) {
@@ -29,21 +41,24 @@ MWACONVERT_INLINE float select_by_rank(const float* v, int64_t n, int64_t k) {
     const typename V::Floats other = V::same(v[i]);
     for (int j = 0; j < kVectors; ++j) smaller[j] = V::increase(smaller[j], V::above(x[j], other));
   }
-  typename V::Floats largest = V::same(-kInfinity);
-  for (int j = 0; j < kVectors; ++j) {
-    const typename V::Mask beyond = V::above(V::to_floats(smaller[j]), V::same(static_cast<float>(k)));
-    largest = V::larger(largest, V::choose(beyond, V::same(-kInfinity), x[j]));
-  }
-  float lane[kLanes];
-  V::store(lane, largest);
-  return *std::max_element(lane, lane + kLanes);
+  const auto largest = [&](int64_t k) __attribute__((always_inline)) {
+    typename V::Floats most = V::same(-kInfinity);
+    for (int j = 0; j < kVectors; ++j) {
+      const typename V::Mask beyond = V::above(V::to_floats(smaller[j]), V::same(static_cast<float>(k)));
+      most = V::larger(most, V::choose(beyond, V::same(-kInfinity), x[j]));
+    }
+    float lane[kLanes];
+    V::store(lane, most);
+    return largest_of_16(lane);
+  };
+  return {largest(first), largest(second)};
 }
 
 template <typename V>
-MWACONVERT_INLINE float select_few_of(const float* v, int64_t n, int64_t k) {
-  if (n <= 16) return select_by_rank<V, 1>(v, n, k);
-  if (n <= 32) return select_by_rank<V, 2>(v, n, k);
-  return select_by_rank<V, 3>(v, n, k);
+MWACONVERT_INLINE Pair select_few_of(const float* v, int64_t n, int64_t first, int64_t second) {
+  if (n <= 16) return select_by_rank<V, 1>(v, n, first, second);
+  if (n <= 32) return select_by_rank<V, 2>(v, n, first, second);
+  return select_by_rank<V, 3>(v, n, first, second);
 }
 
 // Copies those of n values that lie in [low, high]; returns the number of values below low. out may be v.
@@ -62,7 +77,8 @@ MWACONVERT_INLINE int64_t take_between_of(const float* v, int64_t n, float low, 
   return n_below;
 }
 
-MWACONVERT_TWICE(float, select_few, select_few_of, (const float* v, int64_t n, int64_t k), (v, n, k))
+MWACONVERT_TWICE(Pair, select_few, select_few_of, (const float* v, int64_t n, int64_t first, int64_t second),
+                 (v, n, first, second))
 MWACONVERT_TWICE(int64_t, take_between, take_between_of,
                  (const float* v, int64_t n, float low, float high, float* out, int64_t& n_taken),
                  (v, n, low, high, out, n_taken))
@@ -72,7 +88,7 @@ MWACONVERT_TWICE(int64_t, take_between, take_between_of,
 float select_kth(const float* v, int64_t n, int64_t k, float* work) {
   const float* rest = v;
   for (int64_t n_rest = n, k_rest = k; n_rest > 0;) {
-    if (n_rest <= kFew) return select_few(rest, n_rest, k_rest);
+    if (n_rest <= kFew) return select_few(rest, n_rest, k_rest, k_rest).first;
     // two values of a sample, between which it lies almost certainly
     float sample[kFew];
     const int64_t step = (n_rest + kFew - 1) / kFew, n_sample = (n_rest + step - 1) / step;
@@ -82,8 +98,9 @@ float select_kth(const float* v, int64_t n, int64_t k, float* work) {
     const double margin = 2.5 * std::sqrt(place * (1 - share)) + 1;
     const int64_t below = static_cast<int64_t>(std::floor(place - margin));
     const int64_t above = static_cast<int64_t>(std::ceil(place + margin));
-    const float low = below >= 0 ? select_few(sample, n_sample, below) : -kInfinity;
-    const float high = above < n_sample ? select_few(sample, n_sample, above) : kInfinity;
+    const Pair near = select_few(sample, n_sample, below, above);
+    const float low = below >= 0 ? near.first : -kInfinity;
+    const float high = above < n_sample ? near.second : kInfinity;
     int64_t n_taken;
     const int64_t n_below = take_between(rest, n_rest, low, high, work, n_taken);
     if (k_rest < n_below || k_rest >= n_below + n_taken || n_taken == n_rest) break;

@@ -11,6 +11,8 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr double kMargin = 0.42;  // around percentiles of a sub-band: 2 standard errors of a Gaussian's, in
+                                  // distances of the two over the root of the values beyond
 constexpr int64_t kSample = 32;  // vectors whose percentiles bracket one of all values
 
 struct Partition {
@@ -254,7 +256,7 @@ void RfiStatistics::normalize_bands(const RfiLayout& layout, RfiImage x, const B
 // Those between which lie 80 % of n values, to the end of a vector followed by NaNs.
 RfiStatistics::Percentiles RfiStatistics::percentiles(const float* values, int64_t n, Percentiles guess) {
   const int64_t tail = static_cast<int64_t>(0.1 * n);
-  const float margin = static_cast<float>(0.6 * (guess.high - guess.low) / std::sqrt(0.1 * n));  // 3 standard errors
+  const float margin = static_cast<float>(kMargin * (guess.high - guess.low) / std::sqrt(0.1 * n));
   Bracket lower{guess.low - margin, guess.low + margin, 0, 0, at_least(bracket_, n + kLanes)};
   Bracket upper{guess.high - margin, guess.high + margin, 0, 0, at_least(sample_, n + kLanes)};
   at_least(work_, n + kLanes);
