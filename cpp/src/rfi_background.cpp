@@ -92,9 +92,21 @@ MWACONVERT_TWICE(void, smooth_column, smooth_column_of,
                   const float* kernel, int64_t n_kernel, float* out),
                  (sum, weight, stride, t, n_rows, n, kernel, n_kernel, out))
 
+// Means of the blocks with weight, 0 elsewhere.
 MWACONVERT_CLONES
-void spread(const float* blocks, const int32_t* block_of_column, int64_t n, float* row) {
-  for (int64_t k = 0; k < n; ++k) row[k] = blocks[block_of_column[k]];
+void only_used(const float* mean, const float* used, int64_t n, float* out) {
+  for (int64_t j = 0; j < n; ++j) out[j] = used[j] > 0 ? mean[j] : 0;
+}
+
+MWACONVERT_INLINE void repeat_each(const float* block, int64_t n, int64_t step, float* out) {
+  for (int64_t j = 0; j < n; ++j)
+    for (int64_t c = 0; c < step; ++c) out[j * step + c] = block[j];
+}
+
+// The value of each channel's block.
+MWACONVERT_CLONES
+void to_channels(const float* block, int64_t n_blocks, int64_t step, float* out) {
+  step == 3 ? repeat_each(block, n_blocks, 3, out) : repeat_each(block, n_blocks, step, out);
 }
 
 MWACONVERT_CLONES
@@ -112,16 +124,21 @@ void RfiBackground::prepare(const RfiLayout& layout, const RfiParameters& p) {
   stride_ = padded(n_chan_);  // an even number of vectors is read
   kernel_time_ = half_kernel(p.window_time, p.variance_time);
   kernel_chan_ = half_kernel(p.window_freq, p.variance_freq);
-  used_.resize(n_time_ * n_chan_);
-  used_before_.assign(n_time_ * n_chan_, 2);  // unlike any
-  padded_.assign(stride_ + 2 * kernel_chan_.size(), 0);
+  const int64_t n_kernel = static_cast<int64_t>(kernel_chan_.size());
+  used_stride_ = stride_ + 2 * n_kernel;
+  used_.assign(n_time_ * used_stride_, 0);
+  used_before_.assign(n_time_ * used_stride_, 2);  // unlike any
+  means_.assign(used_stride_, 0);
   sum_.resize(n_time_ * stride_);
   weight_.resize(n_time_ * stride_);
   result_.resize(stride_);
+  by_channel_.resize(padded(n_chan_ * step_chan_));
   row_.resize(padded(layout.n_chan));
   block_of_column_.resize(layout.n_chan);
   for (int64_t k = 0; k < layout.n_chan; ++k)
     block_of_column_[k] = static_cast<int32_t>(layout.channel[k] / step_chan_);
+  complete_.assign(n_chan_, 1);
+  for (int64_t k = layout.n_good; k < layout.n_chan; ++k) complete_[block_of_column_[k]] = 0;
 }
 
 void RfiBackground::add_row(const float* amplitude, int64_t t, int64_t n_time, int64_t n_chan, float* sum,
@@ -131,15 +148,17 @@ void RfiBackground::add_row(const float* amplitude, int64_t t, int64_t n_time, i
   block_means(sum, n_chan, step_chan_, t % step_time_ + 1, means + t / step_time_ * n_chan_);
 }
 
+// Weights of blocks, 0 or 1; what is excluded includes the channels without data.
 void RfiBackground::find_used(const RfiLayout& layout, const BitTable& excluded) {
-  std::fill(used_.begin(), used_.end(), 1);
-  block_bits_.resize(excluded.words());
+  const int64_t words = (layout.n_good + 63) / 64;
+  block_bits_.resize(words);
   for (int64_t b = 0; b < n_time_; ++b) {
     std::fill(block_bits_.begin(), block_bits_.end(), 0);
     for (int64_t t = b * step_time_; t < std::min((b + 1) * step_time_, layout.n_time); ++t)
-      for (int64_t w = 0; w < excluded.words(); ++w) block_bits_[w] |= excluded.row(t)[w];
-    uint8_t* used = &used_[b * n_chan_];
-    for_each_bit(block_bits_.data(), excluded.words(), [&](int64_t k) { used[block_of_column_[k]] = 0; });
+      for (int64_t w = 0; w < words; ++w) block_bits_[w] |= excluded.row(t)[w];
+    float* used = used_row(used_, b);
+    std::copy(complete_.begin(), complete_.end(), used);
+    for_each_bit(block_bits_.data(), words, [&](int64_t k) { used[block_of_column_[k]] = 0; });
   }
 }
 
@@ -147,22 +166,21 @@ void RfiBackground::subtract(const RfiLayout& layout, const float* means, const 
                              RfiImage amplitude, RfiImage residual) {
   const int64_t n_kernel = static_cast<int64_t>(kernel_chan_.size());
   find_used(layout, excluded);
-  float* in = padded_.data() + n_kernel;
   for (int64_t b = 0; b < n_time_; ++b) {
-    const uint8_t* used = &used_[b * n_chan_];
-    const float* mean = means + b * n_chan_;
-    for (int64_t j = 0; j < n_chan_; ++j) in[j] = used[j] ? mean[j] : 0;
+    const float* used = used_row(used_, b);
+    float* in = used_row(means_, 0);
+    only_used(means + b * n_chan_, used, n_chan_, in);
     smooth_row(in, n_chan_, kernel_chan_.data(), n_kernel, &sum_[b * stride_]);
-    uint8_t* before = &used_before_[b * n_chan_];
+    float* before = used_row(used_before_, b);
     if (std::equal(used, used + n_chan_, before)) continue;
     std::copy_n(used, n_chan_, before);
-    for (int64_t j = 0; j < n_chan_; ++j) in[j] = used[j];
-    smooth_row(in, n_chan_, kernel_chan_.data(), n_kernel, &weight_[b * stride_]);
+    smooth_row(used, n_chan_, kernel_chan_.data(), n_kernel, &weight_[b * stride_]);
   }
   for (int64_t b = 0; b < n_time_; ++b) {
     smooth_column(sum_.data(), weight_.data(), stride_, b, n_time_, n_chan_, kernel_time_.data(),
                   static_cast<int64_t>(kernel_time_.size()), result_.data());
-    spread(result_.data(), block_of_column_.data(), layout.n_chan, row_.data());
+    to_channels(result_.data(), n_chan_, step_chan_, by_channel_.data());
+    layout.pick(by_channel_.data(), row_.data());
     for (int64_t t = b * step_time_; t < std::min((b + 1) * step_time_, layout.n_time); ++t)
       subtract_row(amplitude.row(t), row_.data(), layout.n_chan, residual.row(t));
   }

@@ -262,11 +262,18 @@ class RfiBackground {
  private:
   void find_used(const RfiLayout& layout, const BitTable& excluded);
 
-  int64_t step_time_ = 1, step_chan_ = 1, n_time_ = 0, n_chan_ = 0, stride_ = 0;
+  // A row of blocks, with as many zeros on either side as the kernel needs.
+  float* used_row(AlignedFloats& rows, int64_t b) const {
+    return rows.data() + b * used_stride_ + static_cast<int64_t>(kernel_chan_.size());
+  }
+
+  int64_t step_time_ = 1, step_chan_ = 1, n_time_ = 0, n_chan_ = 0, stride_ = 0, used_stride_ = 0;
   std::vector<float> kernel_time_, kernel_chan_;  // from the centre outwards
-  std::vector<uint8_t> used_, used_before_;       // blocks with weight, now and when weight_ was computed
+  AlignedFloats used_, used_before_;  // blocks with weight, now and when weight_ was computed
+  AlignedFloats means_;               // of blocks with weight, a row
+  AlignedFloats sum_, weight_, result_, by_channel_, row_;
+  std::vector<float> complete_;  // blocks in which no channel is without data
   std::vector<uint64_t> block_bits_;
-  AlignedFloats padded_, sum_, weight_, result_, row_;
   std::vector<int32_t> block_of_column_;
 };
 
