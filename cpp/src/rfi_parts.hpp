@@ -269,8 +269,8 @@ class RfiBackground {
 
   int64_t step_time_ = 1, step_chan_ = 1, n_time_ = 0, n_chan_ = 0, stride_ = 0, used_stride_ = 0;
   std::vector<float> kernel_time_, kernel_chan_;  // from the centre outwards
-  AlignedFloats used_, used_before_;  // blocks with weight, now and when weight_ was computed
-  AlignedFloats means_;               // of blocks with weight, a row
+  AlignedFloats used_, used_before_;              // blocks with weight, now and when weight_ was computed
+  AlignedFloats means_;                           // of blocks with weight, a row
   AlignedFloats sum_, weight_, result_, by_channel_, row_;
   std::vector<float> complete_;  // blocks in which no channel is without data
   std::vector<uint64_t> block_bits_;

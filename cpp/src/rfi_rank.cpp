@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "mwaconvert/simd.hpp"
@@ -7,18 +8,35 @@
 namespace mwaconvert {
 namespace {
 
+// Whether any of sixteen lines has so many flags, up to 255.
+MWACONVERT_INLINE bool has_flags(const uint8_t* cells, int64_t n, int64_t stride, uint8_t count) {
+  bytes16 found{};
+  for (int64_t k = 0; k < n; ++k) {
+    bytes16 block;
+    std::memcpy(&block, cells + k * stride, kLanes);
+    const bytes16 more = reinterpret_cast<bytes16>(block == bytes16{} + uint8_t{kFound}) &
+                         reinterpret_cast<bytes16>(found < count);
+    found -= more;  // 255, that is -1
+  }
+  return bits_of(reinterpret_cast<bytes16>(found >= count)) != 0;
+}
+
 // A cell is flagged if it lies in a stretch over which the sum of omega is not negative: omega = eta where
 // flagged, eta - 1 where not, and a share of that where missing. S the sums of omega from the start, that is
 // if the largest S behind the cell is not below the smallest S before it. Ties are common (eta = 1/5: four
 // flags and a gap) and decided by the rounding of S in single precision, as in AOFlagger.
-// cells (n, stride), whole vectors of sixteen lines; sums: room for 2 * 16 * (n + 1).
+// cells (n, stride), n_lines of them in use, whole vectors of sixteen; sums: room for 2 * 16 * (n + 1).
 MWACONVERT_CLONES
-void rank_lines(uint8_t* cells, int64_t n, int64_t stride, double eta, double missing, float* sums) {
+void rank_lines(uint8_t* cells, int64_t n, int64_t stride, int64_t n_lines, double eta, double missing,
+                float* sums) {
   const float found = static_cast<float>(eta), clear = found - 1;
   const float gap = static_cast<float>(missing * (eta - 1));
   const bytes16 one = bytes16{} + uint8_t{kFound};
   float* smallest = sums + kLanes * (n + 1);
-  for (int64_t line = 0; line < stride; line += kLanes) {
+  // as many flags as make up for one cell; fewer in a line add none
+  const uint8_t enough = static_cast<uint8_t>(std::min(255.0, std::ceil(0.999 * (1 - eta) / eta)));
+  for (int64_t line = 0; line < n_lines; line += kLanes) {
+    if (!has_flags(cells + line, n, stride, enough)) continue;
     f16 s = all(0.0f), least = all(0.0f);
     for (int64_t k = 0; k < n; ++k) {
       bytes16 block;
@@ -73,11 +91,11 @@ void turn(const uint8_t* in, int64_t n_rows, int64_t n_columns, int64_t in_strid
 void RankOperator::run(uint8_t* cells, int64_t n_time, int64_t n_chan, int64_t stride, double eta_time,
                        double eta_freq, double missing) {
   sums_.resize(2 * kLanes * (std::max(n_time, n_chan) + 1));
-  rank_lines(cells, n_time, stride, eta_time, missing, sums_.data());
+  rank_lines(cells, n_time, stride, n_chan, eta_time, missing, sums_.data());
   const int64_t turned_stride = padded(n_time);
   turned_.resize(n_chan * turned_stride);
   turn(cells, n_time, n_chan, stride, turned_.data(), turned_stride);
-  rank_lines(turned_.data(), n_chan, turned_stride, eta_freq, missing, sums_.data());
+  rank_lines(turned_.data(), n_chan, turned_stride, n_time, eta_freq, missing, sums_.data());
   turn(turned_.data(), n_chan, n_time, turned_stride, cells, stride);
 }
 

@@ -13,7 +13,7 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr double kMargin = 0.42;  // around percentiles of a sub-band: 2 standard errors of a Gaussian's, in
                                   // distances of the two over the root of the values beyond
-constexpr int64_t kSample = 32;  // vectors whose percentiles bracket one of all values
+constexpr int64_t kSample = 32;   // vectors whose percentiles bracket one of all values
 
 struct Partition {
   int64_t n_below = 0, n_inside = 0;
