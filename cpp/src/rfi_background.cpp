@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "rfi_lanes.hpp"
 #include "rfi_parts.hpp"
@@ -172,7 +173,7 @@ void RfiBackground::subtract(const RfiLayout& layout, const float* means, const 
     only_used(means + b * n_chan_, used, n_chan_, in);
     smooth_row(in, n_chan_, kernel_chan_.data(), n_kernel, &sum_[b * stride_]);
     float* before = used_row(used_before_, b);
-    if (std::equal(used, used + n_chan_, before)) continue;
+    if (std::memcmp(used, before, n_chan_ * sizeof(float)) == 0) continue;
     std::copy_n(used, n_chan_, before);
     smooth_row(used, n_chan_, kernel_chan_.data(), n_kernel, &weight_[b * stride_]);
   }

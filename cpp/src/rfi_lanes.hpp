@@ -2,6 +2,7 @@
 // and comparisons to bits. Kernels are templates over these; integers are exact, so both decide the same.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 
@@ -192,10 +193,15 @@ MWACONVERT_INLINE double sum_of_lanes(typename V::Floats v) {
   return s;
 }
 
-// Bits of columns [k, k + 16) of n, k a multiple of 16, that are not set in a row of bits.
-MWACONVERT_INLINE uint32_t unset_bits(const uint64_t* row, int64_t k, int64_t n) {
-  const uint32_t inside = n - k >= 16 ? 0xffff : (1u << (n - k)) - 1;
-  return ~static_cast<uint32_t>(row[k >> 6] >> (k & 63)) & inside;
+// Calls visit(k, bits of columns [k, k + 16) of n that are not set in a row of bits), k = 0, 16, ...
+template <typename Visit>
+MWACONVERT_INLINE void for_each_unset(const uint64_t* row, int64_t n, Visit visit) {
+  for (int64_t k = 0; k < n;) {
+    uint64_t unset = ~row[k >> 6];
+    if (n - k < 64) unset &= (uint64_t{1} << (n - k)) - 1;
+    for (const int64_t end = std::min(n, k + 64); k < end; k += 16, unset >>= 16)
+      visit(k, static_cast<uint32_t>(unset & 0xffff));
+  }
 }
 
 }  // namespace mwaconvert

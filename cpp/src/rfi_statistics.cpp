@@ -28,14 +28,13 @@ MWACONVERT_INLINE void partition_row_of(const float* v, const uint64_t* excluded
   typename V::Floats squares = V::same(0.0f);
   const typename V::Floats low = V::same(a), high = V::same(b);
   int64_t n_below = 0, n_inside = p.n_inside;
-  for (int64_t k = 0; k < n; k += kLanes) {
+  for_each_unset(excluded, n, [&](int64_t k, uint32_t unset) __attribute__((always_inline)) {
     const typename V::Floats x = V::load(v + k);
-    const typename V::Mask used = V::mask(unset_bits(excluded, k, n)),
-                           below = V::both(V::above(low, x), used);
+    const typename V::Mask used = V::mask(unset), below = V::both(V::above(low, x), used);
     squares = V::add(squares, V::only(below, V::multiply(x, x)));
     n_below += std::popcount(V::bits(below));
     n_inside += V::append(V::without(V::both(V::above(high, x), used), below), x, inside + n_inside);
-  }
+  });
   p.n_below += n_below;
   p.n_inside = n_inside;
   float lane[kLanes];
@@ -107,12 +106,11 @@ MWACONVERT_INLINE double clipped_variance_of(const float* v, int64_t n, float lo
 template <typename V>
 MWACONVERT_INLINE double add_squares_of(const float* v, const uint64_t* flags, int64_t n, float* columns) {
   typename V::Floats s = V::same(0.0f);
-  for (int64_t k = 0; k < n; k += kLanes) {
-    const typename V::Floats x = V::load(v + k),
-                             q = V::only(V::mask(unset_bits(flags, k, n)), V::multiply(x, x));
+  for_each_unset(flags, n, [&](int64_t k, uint32_t unset) __attribute__((always_inline)) {
+    const typename V::Floats x = V::load(v + k), q = V::only(V::mask(unset), V::multiply(x, x));
     V::store(columns + k, V::add(V::load(columns + k), q));
     s = V::add(s, q);
-  }
+  });
   return sum_of_lanes<V>(s);
 }
 
