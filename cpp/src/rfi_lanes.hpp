@@ -188,9 +188,11 @@ template <typename V>
 MWACONVERT_INLINE double sum_of_lanes(typename V::Floats v) {
   float lane[16];
   V::store(lane, v);
-  double s = 0;
-  for (int k = 0; k < 8; ++k) s += lane[k] + lane[k + 8];
-  return s;
+  double s[8];
+  for (int k = 0; k < 8; ++k) s[k] = lane[k] + lane[k + 8];
+  for (int half = 4; half > 0; half /= 2)
+    for (int k = 0; k < half; ++k) s[k] += s[k + half];
+  return s[0];
 }
 
 // Calls visit(k, bits of columns [k, k + 16) of n that are not set in a row of bits), k = 0, 16, ...

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "mwaconvert/simd.hpp"
+#include "rfi_lanes.hpp"
 #include "rfi_parts.hpp"
 
 namespace mwaconvert {
@@ -25,40 +25,49 @@ MWACONVERT_INLINE bool has_flags(const uint8_t* cells, int64_t n, int64_t stride
 // flagged, eta - 1 where not, and a share of that where missing. S the sums of omega from the start, that is
 // if the largest S behind the cell is not below the smallest S before it. Ties are common (eta = 1/5: four
 // flags and a gap) and decided by the rounding of S in single precision, as in AOFlagger.
-// cells (n, stride), n_lines of them in use, whole vectors of sixteen; sums: room for 2 * 16 * (n + 1).
-MWACONVERT_CLONES
-void rank_lines(uint8_t* cells, int64_t n, int64_t stride, int64_t n_lines, double eta, double missing,
-                float* sums) {
-  const float found = static_cast<float>(eta), clear = found - 1;
-  const float gap = static_cast<float>(missing * (eta - 1));
-  const bytes16 one = bytes16{} + uint8_t{kFound};
-  float* smallest = sums + kLanes * (n + 1);
+// cells (n, stride), n_lines of them in use, whole vectors of sixteen; sums: room for 2 * 16 * n.
+template <typename V>
+MWACONVERT_INLINE void rank_lines_of(uint8_t* cells, int64_t n, int64_t stride, int64_t n_lines, double eta,
+                                     double missing, float* sums) {
+  using Floats = typename V::Floats;
+  const Floats found = V::same(static_cast<float>(eta)), clear = V::same(static_cast<float>(eta) - 1),
+               gap = V::same(static_cast<float>(missing * (eta - 1)));
+  const auto where = [](bytes16 block, uint8_t cell) __attribute__((always_inline)) {
+    return bits_of(reinterpret_cast<bytes16>(block == bytes16{} + cell));
+  };
+  float* smallest = sums + kLanes * n;
   // as many flags as make up for one cell; fewer in a line add none
   const uint8_t enough = static_cast<uint8_t>(std::min(255.0, std::ceil(0.999 * (1 - eta) / eta)));
   for (int64_t line = 0; line < n_lines; line += kLanes) {
     if (!has_flags(cells + line, n, stride, enough)) continue;
-    f16 s = all(0.0f), least = all(0.0f);
+    Floats s = V::same(0.0f), least = V::same(0.0f);
     for (int64_t k = 0; k < n; ++k) {
       bytes16 block;
       std::memcpy(&block, cells + k * stride + line, kLanes);
-      const i16 cell = widen(block);
-      s = s + select(cell == all(int32_t{kClear}), all(clear),
-                     select(cell == all(int32_t{kFound}), all(found), all(gap)));
-      store16(sums + kLanes * k, s);
-      store16(smallest + kLanes * k, least);
-      least = smaller(s, least);
+      const typename V::Mask is_found = V::mask(where(block, kFound)),
+                             is_clear = V::mask(where(block, kClear));
+      s = V::add(s, V::choose(is_clear, clear, V::choose(is_found, found, gap)));
+      V::store(sums + kLanes * k, s);
+      V::store(smallest + kLanes * k, least);
+      least = V::choose(V::above(least, s), s, least);
     }
-    f16 most = all(-3e38f);
+    Floats most = V::same(-3e38f);
     for (int64_t k = n - 1; k >= 0; --k) {
-      most = larger(load16(sums + kLanes * k), most);
-      const bytes16 in = narrow(load16(smallest + kLanes * k) <= most);
+      uint8_t* cell = cells + k * stride + line;
       bytes16 block;
-      std::memcpy(&block, cells + k * stride + line, kLanes);
-      block |= in & one & reinterpret_cast<bytes16>(block == bytes16{});
-      std::memcpy(cells + k * stride + line, &block, kLanes);
+      std::memcpy(&block, cell, kLanes);
+      most = V::larger(V::load(sums + kLanes * k), most);
+      const uint32_t outside = V::bits(V::above(V::load(smallest + kLanes * k), most));
+      for (uint32_t more = where(block, kClear) & ~outside; more; more &= more - 1)  // few
+        cell[std::countr_zero(more)] = kFound;
     }
   }
 }
+
+MWACONVERT_TWICE(void, rank_lines, rank_lines_of,
+                 (uint8_t* cells, int64_t n, int64_t stride, int64_t n_lines, double eta, double missing,
+                  float* sums),
+                 (cells, n, stride, n_lines, eta, missing, sums))
 
 // out (n_columns, out_stride) = in (n_rows, in_stride) transposed; whole blocks of sixteen by sixteen.
 MWACONVERT_CLONES
@@ -90,7 +99,7 @@ void turn(const uint8_t* in, int64_t n_rows, int64_t n_columns, int64_t in_strid
 
 void RankOperator::run(uint8_t* cells, int64_t n_time, int64_t n_chan, int64_t stride, double eta_time,
                        double eta_freq, double missing) {
-  sums_.resize(2 * kLanes * (std::max(n_time, n_chan) + 1));
+  sums_.resize(2 * kLanes * std::max(n_time, n_chan));
   rank_lines(cells, n_time, stride, n_chan, eta_time, missing, sums_.data());
   const int64_t turned_stride = padded(n_time);
   turned_.resize(n_chan * turned_stride);
