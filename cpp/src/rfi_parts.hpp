@@ -108,8 +108,15 @@ struct RfiImage {
 
 // ---- statistics (rfi_statistics.cpp) ----
 
-// The k-th smallest of n values, k from 0. Whole vectors are read; work: room for n, padded.
-float select_kth(const float* values, int64_t n, int64_t k, float* work);
+// The k-th smallest of n values, k from 0: one, or that and the next. Whole vectors are read; work: room for
+// n, padded.
+struct RankPair {
+  float first, second;
+};
+RankPair select_pair(const float* values, int64_t n, int64_t first, int64_t second, float* work);
+inline float select_kth(const float* values, int64_t n, int64_t k, float* work) {
+  return select_pair(values, n, k, k, work).first;
+}
 
 class RfiStatistics {
  public:

@@ -13,10 +13,6 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kFew = 48;
 
-struct Pair {
-  float first, second;
-};
-
 MWACONVERT_INLINE float largest_of_16(const float* lane) {
   const f8 a = load(lane), b = load(lane + 8), x = a < b ? b : a;
   const f4 c = __builtin_shufflevector(x, x, 0, 1, 2, 3), d = __builtin_shufflevector(x, x, 4, 5, 6, 7);
@@ -28,7 +24,7 @@ MWACONVERT_INLINE float largest_of_16(const float* lane) {
 // Of n <= 16 kVectors values: the largest that has at most `first` smaller ones, and `second`. No branches:
 // they could not be foreseen.
 template <typename V, int kVectors>
-MWACONVERT_INLINE Pair select_by_rank(const float* v, int64_t n, int64_t first, int64_t second) {
+MWACONVERT_INLINE RankPair select_by_rank(const float* v, int64_t n, int64_t first, int64_t second) {
   typename V::Floats x[kVectors];
   typename V::Ints smaller[kVectors];
   for (int j = 0; j < kVectors; ++j) {
@@ -55,7 +51,7 @@ MWACONVERT_INLINE Pair select_by_rank(const float* v, int64_t n, int64_t first, 
 }
 
 template <typename V>
-MWACONVERT_INLINE Pair select_few_of(const float* v, int64_t n, int64_t first, int64_t second) {
+MWACONVERT_INLINE RankPair select_few_of(const float* v, int64_t n, int64_t first, int64_t second) {
   if (n <= 16) return select_by_rank<V, 1>(v, n, first, second);
   if (n <= 32) return select_by_rank<V, 2>(v, n, first, second);
   return select_by_rank<V, 3>(v, n, first, second);
@@ -77,40 +73,41 @@ MWACONVERT_INLINE int64_t take_between_of(const float* v, int64_t n, float low, 
   return n_below;
 }
 
-MWACONVERT_TWICE(Pair, select_few, select_few_of, (const float* v, int64_t n, int64_t first, int64_t second),
-                 (v, n, first, second))
+MWACONVERT_TWICE(RankPair, select_few, select_few_of,
+                 (const float* v, int64_t n, int64_t first, int64_t second), (v, n, first, second))
 MWACONVERT_TWICE(int64_t, take_between, take_between_of,
                  (const float* v, int64_t n, float low, float high, float* out, int64_t& n_taken),
                  (v, n, low, high, out, n_taken))
 
 }  // namespace
 
-float select_kth(const float* v, int64_t n, int64_t k, float* work) {
+RankPair select_pair(const float* v, int64_t n, int64_t first, int64_t second, float* work) {
   const float* rest = v;
-  for (int64_t n_rest = n, k_rest = k; n_rest > 0;) {
-    if (n_rest <= kFew) return select_few(rest, n_rest, k_rest, k_rest).first;
-    // two values of a sample, between which it lies almost certainly
+  for (int64_t n_rest = n, n_before = 0; n_rest > 0;) {
+    if (n_rest <= kFew) return select_few(rest, n_rest, first - n_before, second - n_before);
+    // two values of a sample, between which they lie almost certainly
     float sample[kFew];
     const int64_t step = (n_rest + kFew - 1) / kFew, n_sample = (n_rest + step - 1) / step;
     for (int64_t j = 0; j < n_sample; ++j) sample[j] = rest[j * step];
-    const double share = (static_cast<double>(k_rest) + 0.5) / static_cast<double>(n_rest);
+    const double share = (static_cast<double>(first - n_before) + 0.5) / static_cast<double>(n_rest);
     const double place = share * static_cast<double>(n_sample);
     const double margin = 2.5 * std::sqrt(place * (1 - share)) + 1;
     const int64_t below = static_cast<int64_t>(std::floor(place - margin));
     const int64_t above = static_cast<int64_t>(std::ceil(place + margin));
-    const Pair near = select_few(sample, n_sample, below, above);
+    const RankPair near = select_few(sample, n_sample, below, above);
     const float low = below >= 0 ? near.first : -kInfinity;
     const float high = above < n_sample ? near.second : kInfinity;
     int64_t n_taken;
-    const int64_t n_below = take_between(rest, n_rest, low, high, work, n_taken);
-    if (k_rest < n_below || k_rest >= n_below + n_taken || n_taken == n_rest) break;
+    n_before += take_between(rest, n_rest, low, high, work, n_taken);
+    if (first < n_before || second >= n_before + n_taken || n_taken == n_rest) break;
     rest = work;
     n_rest = n_taken;
-    k_rest -= n_below;
   }
   std::copy_n(v, n, work);
-  std::nth_element(work, work + k, work + n);
-  return work[k];
+  std::nth_element(work, work + second, work + n);
+  const float larger = work[second];
+  std::nth_element(work, work + first, work + n);
+  return {work[first], larger};
 }
 
 }  // namespace mwaconvert

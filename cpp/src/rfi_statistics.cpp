@@ -327,10 +327,8 @@ double RfiStatistics::median_of_sample() {
   const int64_t n = static_cast<int64_t>(sample_.size());
   sample_.reserve(n + kLanes);  // whole vectors are read
   at_least(work_, n + kLanes);
-  const auto select = [&](int64_t k) {
-    return static_cast<double>(select_kth(sample_.data(), n, k, work_.data()));
-  };
-  return n % 2 ? select(n / 2) : 0.5 * (select(n / 2 - 1) + select(n / 2));
+  const RankPair middle = select_pair(sample_.data(), n, (n - 1) / 2, n / 2, work_.data());
+  return 0.5 * (static_cast<double>(middle.first) + middle.second);
 }
 
 }  // namespace mwaconvert
