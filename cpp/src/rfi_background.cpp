@@ -52,46 +52,45 @@ MWACONVERT_INLINE void smooth_row_of(const float* in, int64_t n, const float* ke
   }
 }
 
-// The same across rows for row t, then the quotient of the two: 0 where there is no weight. Sums of four
-// vectors grow side by side, as none of them waits for another.
+// The same across rows, then the quotients of the two: 0 where there is no weight. Sums of four vectors grow
+// side by side, as none of them waits for another; all rows of these, while they are at hand.
 template <typename V>
-MWACONVERT_INLINE void smooth_column_of(const float* sum, const float* weight, int64_t stride, int64_t t,
-                                        int64_t n_rows, int64_t n, const float* kernel, int64_t n_kernel,
-                                        float* out) {
+MWACONVERT_INLINE void smooth_columns_of(const float* sum, const float* weight, int64_t stride,
+                                         int64_t n_rows, int64_t n, const float* kernel, int64_t n_kernel,
+                                         float* out) {
   using Floats = typename V::Floats;
-  const int64_t above = std::min(n_kernel - 1, t), below = std::min(n_kernel - 1, n_rows - 1 - t);
-  const int64_t both = std::min(above, below), side = above > below ? -stride : stride;
-  for (int64_t k = 0; k < n; k += 2 * kLanes) {
-    const float* from[4] = {sum, sum + kLanes, weight, weight + kLanes};
-    Floats s[4];
-    for (int64_t i = 0; i < 4; ++i) {
-      from[i] += t * stride + k;
-      s[i] = V::multiply(V::load(from[i]), V::same(kernel[0]));
-    }
-    int64_t j = 1;
-    for (; j <= both; ++j)
-      for (int64_t i = 0; i < 4; ++i) {
-        const Floats pair = V::add(V::load(from[i] - j * stride), V::load(from[i] + j * stride));
-        s[i] = V::add(s[i], V::multiply(pair, V::same(kernel[j])));
+  for (int64_t k = 0; k < n; k += 2 * kLanes)
+    for (int64_t t = 0; t < n_rows; ++t) {
+      const int64_t above = std::min(n_kernel - 1, t), below = std::min(n_kernel - 1, n_rows - 1 - t);
+      const int64_t both = std::min(above, below), side = above > below ? -stride : stride;
+      const int64_t first = t * stride + k, second = first + kLanes;
+      const float* from[4] = {sum + first, sum + second, weight + first, weight + second};
+      Floats s[4];
+      for (int64_t i = 0; i < 4; ++i) s[i] = V::multiply(V::load(from[i]), V::same(kernel[0]));
+      int64_t j = 1;
+      for (; j <= both; ++j)
+        for (int64_t i = 0; i < 4; ++i) {
+          const Floats pair = V::add(V::load(from[i] - j * stride), V::load(from[i] + j * stride));
+          s[i] = V::add(s[i], V::multiply(pair, V::same(kernel[j])));
+        }
+      for (; j <= std::max(above, below); ++j)
+        for (int64_t i = 0; i < 4; ++i)
+          s[i] = V::add(s[i], V::multiply(V::load(from[i] + j * side), V::same(kernel[j])));
+      for (int64_t i = 0; i < 2; ++i) {
+        const typename V::Mask there = V::above(s[2 + i], V::same(0.0f));
+        const Floats divisor = V::choose(there, s[2 + i], V::same(1.0f));
+        V::store(out + first + i * kLanes, V::only(there, V::divide(s[i], divisor)));
       }
-    for (; j <= std::max(above, below); ++j)
-      for (int64_t i = 0; i < 4; ++i)
-        s[i] = V::add(s[i], V::multiply(V::load(from[i] + j * side), V::same(kernel[j])));
-    for (int64_t i = 0; i < 2; ++i) {
-      const typename V::Mask there = V::above(s[2 + i], V::same(0.0f));
-      const Floats divisor = V::choose(there, s[2 + i], V::same(1.0f));
-      V::store(out + k + i * kLanes, V::only(there, V::divide(s[i], divisor)));
     }
-  }
 }
 
 MWACONVERT_TWICE(void, smooth_row, smooth_row_of,
                  (const float* in, int64_t n, const float* kernel, int64_t n_kernel, float* out),
                  (in, n, kernel, n_kernel, out))
-MWACONVERT_TWICE(void, smooth_column, smooth_column_of,
-                 (const float* sum, const float* weight, int64_t stride, int64_t t, int64_t n_rows, int64_t n,
+MWACONVERT_TWICE(void, smooth_columns, smooth_columns_of,
+                 (const float* sum, const float* weight, int64_t stride, int64_t n_rows, int64_t n,
                   const float* kernel, int64_t n_kernel, float* out),
-                 (sum, weight, stride, t, n_rows, n, kernel, n_kernel, out))
+                 (sum, weight, stride, n_rows, n, kernel, n_kernel, out))
 
 // Means of the blocks with weight, 0 elsewhere.
 MWACONVERT_CLONES
@@ -132,7 +131,7 @@ void RfiBackground::prepare(const RfiLayout& layout, const RfiParameters& p) {
   means_.assign(used_stride_, 0);
   sum_.resize(n_time_ * stride_);
   weight_.resize(n_time_ * stride_);
-  result_.resize(stride_);
+  result_.resize(n_time_ * stride_);
   by_channel_.resize(padded(n_chan_ * step_chan_));
   row_.resize(padded(layout.n_chan));
   block_of_column_.resize(layout.n_chan);
@@ -177,10 +176,10 @@ void RfiBackground::subtract(const RfiLayout& layout, const float* means, const 
     std::copy_n(used, n_chan_, before);
     smooth_row(used, n_chan_, kernel_chan_.data(), n_kernel, &weight_[b * stride_]);
   }
+  smooth_columns(sum_.data(), weight_.data(), stride_, n_time_, n_chan_, kernel_time_.data(),
+                 static_cast<int64_t>(kernel_time_.size()), result_.data());
   for (int64_t b = 0; b < n_time_; ++b) {
-    smooth_column(sum_.data(), weight_.data(), stride_, b, n_time_, n_chan_, kernel_time_.data(),
-                  static_cast<int64_t>(kernel_time_.size()), result_.data());
-    to_channels(result_.data(), n_chan_, step_chan_, by_channel_.data());
+    to_channels(&result_[b * stride_], n_chan_, step_chan_, by_channel_.data());
     layout.pick(by_channel_.data(), row_.data());
     for (int64_t t = b * step_time_; t < std::min((b + 1) * step_time_, layout.n_time); ++t)
       subtract_row(amplitude.row(t), row_.data(), layout.n_chan, residual.row(t));

@@ -1,7 +1,34 @@
 
+#include "mwaconvert/simd.hpp"
 #include "rfi_parts.hpp"
 
 namespace mwaconvert {
+namespace {
+
+template <typename T>
+MWACONVERT_INLINE void pick_runs(const std::vector<RfiLayout::Run>& runs, const T* by_channel, T* by_column) {
+  constexpr int64_t kAtOnce = 16;
+  typedef T Vector __attribute__((vector_size(kAtOnce * sizeof(T)), aligned(sizeof(T)), may_alias));
+  for (const RfiLayout::Run& run : runs)
+    for (int64_t k = 0; k < run.length; k += kAtOnce)
+      *reinterpret_cast<Vector*>(by_column + run.column + k) =
+          *reinterpret_cast<const Vector*>(by_channel + run.channel + k);
+}
+
+MWACONVERT_CLONES
+void pick_floats(const std::vector<RfiLayout::Run>& runs, const float* by_channel, float* by_column) {
+  pick_runs(runs, by_channel, by_column);
+}
+
+}  // namespace
+
+void RfiLayout::pick(const float* by_channel, float* by_column) const {
+  pick_floats(runs, by_channel, by_column);
+}
+
+void RfiLayout::pick(const uint8_t* by_channel, uint8_t* by_column) const {
+  pick_runs(runs, by_channel, by_column);
+}
 
 void RfiLayout::build(View<const uint8_t, 2> missing) {
   n_time = missing.shape[0];

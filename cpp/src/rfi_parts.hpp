@@ -91,13 +91,8 @@ struct RfiLayout {
 
   // From the order of channels to that of columns. Both are rows of `stride` values: whole vectors are
   // copied.
-  template <typename T>
-  void pick(const T* by_channel, T* by_column) const {
-    constexpr int64_t kAtOnce = 16;
-    for (const Run& run : runs)
-      for (int64_t k = 0; k < run.length; k += kAtOnce)
-        std::memcpy(by_column + run.column + k, by_channel + run.channel + k, kAtOnce * sizeof(T));
-  }
+  void pick(const float* by_channel, float* by_column) const;
+  void pick(const uint8_t* by_channel, uint8_t* by_column) const;
 };
 
 struct RfiImage {
