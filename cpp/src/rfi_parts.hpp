@@ -138,7 +138,7 @@ class RfiStatistics {
     float low, high;
   };
   Percentiles percentiles(const float* values, int64_t n, Percentiles guess);
-  double median_of_sample();
+  double median_of_sample(int64_t n);
 
   AlignedFloats sample_, bracket_, band_, work_, factor_;
   AlignedFloats inside_;  // where a mode is sought: values near a percentile

@@ -293,39 +293,35 @@ void RfiStatistics::rms(const RfiLayout& layout, RfiImage x, const BitTable& fla
 const std::vector<int32_t>& RfiStatistics::outliers(const std::vector<float>& values, double threshold,
                                                     bool moving) {
   outliers_.clear();
-  sample_.clear();
-  index_.clear();
-  for (size_t k = 0; k < values.size(); ++k)
-    if (!std::isnan(values[k])) {
-      sample_.push_back(values[k]);
-      index_.push_back(static_cast<int32_t>(k));
-    }
+  int64_t n = 0;
+  float* sample = at_least(sample_, static_cast<int64_t>(values.size()) + kLanes);  // whole vectors are read
+  int32_t* index = at_least(index_, static_cast<int64_t>(values.size()));
+  for (size_t k = 0; k < values.size(); ++k) {
+    sample[n] = values[k];
+    index[n] = static_cast<int32_t>(k);
+    n += !std::isnan(values[k]);
+  }
   double median = 0;
-  for (bool first = true; !sample_.empty(); first = false) {
-    if (first || moving) median = median_of_sample();
-    const int64_t n = static_cast<int64_t>(sample_.size());
+  for (bool first = true; n > 0; first = false) {
+    if (first || moving) median = median_of_sample(n);
     double variance = 0, furthest = 0;
-    distances(sample_.data(), n, median, variance, furthest);
+    distances(sample, n, median, variance, furthest);
     const double limit = threshold * std::sqrt(variance / static_cast<double>(n));
     if (!(furthest > limit)) break;
-    size_t kept = 0;
-    for (size_t k = 0; k < sample_.size(); ++k) {
-      if (std::abs(sample_[k] - median) > limit) {
-        outliers_.push_back(index_[k]);
-      } else {
-        sample_[kept] = sample_[k];
-        index_[kept++] = index_[k];
-      }
+    int64_t kept = 0;
+    for (int64_t k = 0; k < n; ++k) {
+      const bool far = std::abs(sample[k] - median) > limit;
+      if (far) outliers_.push_back(index[k]);
+      sample[kept] = sample[k];
+      index[kept] = index[k];
+      kept += !far;
     }
-    sample_.resize(kept);
-    index_.resize(kept);
+    n = kept;
   }
   return outliers_;
 }
 
-double RfiStatistics::median_of_sample() {
-  const int64_t n = static_cast<int64_t>(sample_.size());
-  sample_.reserve(n + kLanes);  // whole vectors are read
+double RfiStatistics::median_of_sample(int64_t n) {
   at_least(work_, n + kLanes);
   const RankPair middle = select_pair(sample_.data(), n, (n - 1) / 2, n / 2, work_.data());
   return 0.5 * (static_cast<double>(middle.first) + middle.second);
