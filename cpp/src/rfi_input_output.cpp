@@ -97,8 +97,8 @@ void Output::write_roots(int64_t row, int64_t t, int64_t channel, int64_t n,
     if (sizes_.empty())
       roots(powers[p], n, out);
     else
-      scaled_roots(powers[p], size(in_.antenna1(row), p / 2, channel), size(in_.antenna2(row), p % 2, channel),
-                   n, out);
+      scaled_roots(powers[p], size(in_.antenna1(row), p / 2, channel),
+                   size(in_.antenna2(row), p % 2, channel), n, out);
   }
 }
 

@@ -161,10 +161,14 @@ void SumThreshold::scan_group(Direction& direction, int64_t g) {
   const int32_t* largest = direction.largest[g].line;
   float top = static_cast<float>(*std::max_element(largest, largest + kSixteen));
   group.top[0] = top;
+  // where windows of 2 have to be looked at, so have those of 4 and 8
+  const bool low = levels.count > 1 && top > levels.level[1] * scale_;
+  const ShortSums sums = low ? largest_short_sums(sample, direction.n) : ShortSums{};
   for (int k = 1; k < levels.count; ++k) {
     const int64_t length = int64_t{1} << k;
     if (length <= direction.n && top > levels.level[k] * scale_) {
-      top = static_cast<float>(largest_sum(sample, direction.n, length)) / static_cast<float>(length);
+      const int32_t sum = low && k <= 3 ? sums.of[k - 1] : largest_sum(sample, direction.n, length);
+      top = static_cast<float>(sum) / static_cast<float>(length);
       if (top > levels.level[k] * scale_) group.levels |= 1u << k;
     }
     group.top[k] = top;

@@ -54,6 +54,35 @@ MWACONVERT_INLINE int32_t largest_sum_of(const Sixteen* sample, int64_t n, int64
 }
 
 template <typename V>
+MWACONVERT_INLINE ShortSums largest_short_sums_of(const Sixteen* sample, int64_t n) {
+  typename V::Ints last = V::zero(), two[2] = {last, last}, four[4] = {last, last, last, last};
+  typename V::Ints most[3] = {last, last, last};
+  const auto take = [&](const Sixteen& next, int place) __attribute__((always_inline)) {
+    const typename V::Ints x = V::load(next.line), sum2 = V::add(x, last),
+                           sum4 = V::add(sum2, two[place % 2]), sum8 = V::add(sum4, four[place]);
+    last = x;
+    two[place % 2] = sum2;
+    four[place] = sum4;
+    most[0] = V::larger(most[0], V::size(sum2));
+    most[1] = V::larger(most[1], V::size(sum4));
+    most[2] = V::larger(most[2], V::size(sum8));
+  };
+  int64_t i = 0;
+  for (; i + 4 <= n; i += 4)
+    for (int k = 0; k < 4; ++k) take(sample[i + k], k);
+  if (i < n) take(sample[i], 0);
+  if (i + 1 < n) take(sample[i + 1], 1);
+  if (i + 2 < n) take(sample[i + 2], 2);
+  ShortSums result;
+  for (int k = 0; k < 3; ++k) {
+    int32_t line[16];
+    V::store(line, most[k]);
+    result.of[k] = *std::max_element(line, line + 16);
+  }
+  return result;
+}
+
+template <typename V>
 MWACONVERT_INLINE bool find_windows_of(const Sixteen* sample, const uint16_t* flags, int64_t begin,
                                        int64_t end, int64_t length, float level, uint16_t* hit) {
   typename V::Ints sum = V::zero(), count = V::all(static_cast<int32_t>(length));
@@ -82,6 +111,8 @@ MWACONVERT_TWICE(uint32_t, to_sixteens_here, to_sixteens_of,
                  (rows, n_rows, lanes, limit, scale, out, above, top, also_top))
 MWACONVERT_TWICE(int32_t, largest_sum_here, largest_sum_of,
                  (const Sixteen* sample, int64_t n, int64_t length), (sample, n, length))
+MWACONVERT_TWICE(ShortSums, largest_short_sums_here, largest_short_sums_of,
+                 (const Sixteen* sample, int64_t n), (sample, n))
 MWACONVERT_TWICE(bool, find_windows_here, find_windows_of,
                  (const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end, int64_t length,
                   float level, uint16_t* hit),
@@ -96,6 +127,10 @@ uint32_t to_sixteens(const float* const* rows, int64_t n_rows, uint32_t lanes, f
 
 int32_t largest_sum(const Sixteen* sample, int64_t n, int64_t length) {
   return largest_sum_here(sample, n, length);
+}
+
+ShortSums largest_short_sums(const Sixteen* sample, int64_t n) {
+  return largest_short_sums_here(sample, n);
 }
 
 bool find_windows(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end, int64_t length,

@@ -23,6 +23,12 @@ void transpose(const Sixteen* in, int32_t* out, int64_t stride);
 // Largest absolute value of the sums of `length` of n samples, in any line; length <= n.
 int32_t largest_sum(const Sixteen* sample, int64_t n, int64_t length);
 
+// The same of 2, 4 and 8 samples at once; the windows at the beginning may hold fewer.
+struct ShortSums {
+  int32_t of[3];
+};
+ShortSums largest_short_sums(const Sixteen* sample, int64_t n);
+
 // Windows of `length` samples that start at [begin, end): bit l of hit[start] where the mean over samples
 // that are not flagged exceeds the level in line l. flags[j]: bit l where sample j of line l is flagged, and
 // 0.
