@@ -159,26 +159,6 @@ amplitude (n_baselines, 4, n_time, n_chan) float32, missing (1 or n_baselines, n
       "Read images of baselines from legacy files; see cpp/include/mwaconvert/rfi_input.hpp.");
 
   m.def(
-      "rfi_read_products",
-      [](const Array<Chunk>& chunks, int64_t n_fine, const Array<int32_t>& antenna1,
-         const Array<int32_t>& antenna2, const std::optional<Array<Complex>>& factors, int64_t n_slot,
-         const Array<int32_t>& product, Strided<float>& out, int nthreads) {
-        const Arguments a(chunks, n_fine, antenna1, antenna2, factors, out);
-        for (int64_t k = 0; k < a.in.chunks.size(); ++k)
-          if (a.in.chunks.data[k].state != kMissing && a.in.chunks.data[k].kind == kRice)
-            throw InputError("compressed chunks cannot be read in part");
-        if (n_slot < 2 || n_slot % 2 != 0) throw InputError("n_slot must be even and at least 2");
-        if (a.out.shape[1] != 4) throw InputError("array 'out' must hold 4 planes");
-        const auto index = view<int32_t, 2>(product, "product", {a.in.antenna1.shape[0], 4});
-        if (a.out.size() == 0) return;
-        py::gil_scoped_release release;
-        rfi_read_products(a.in, n_slot, index, a.out, nthreads);
-      },
-      "chunks"_a.noconvert(), "n_fine"_a, "antenna1"_a.noconvert(), "antenna2"_a.noconvert(),
-      "factors"_a.noconvert(), "n_slot"_a, "product"_a.noconvert(), "out"_a.noconvert(), "nthreads"_a = 0,
-      "Read amplitudes of some baselines from plain legacy files; see cpp/include/mwaconvert/rfi_input.hpp.");
-
-  m.def(
       "rfi_set_bits",
       [](const Array<uint8_t>& found, const Array<int64_t>& row, int64_t n_fine, Strided<uint8_t>& mask,
          int nthreads) {

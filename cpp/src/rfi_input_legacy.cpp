@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <complex>
 #include <numeric>
+#include <string>
 #include <vector>
 
+#include "mwaconvert/error.hpp"
 #include "mwaconvert/parallel.hpp"
 #include "mwaconvert/rfi_input.hpp"
 #include "mwaconvert/simd.hpp"
@@ -21,15 +23,13 @@ void swap(float* v, int64_t n) {
   for (int64_t k = 0; k < n; k += 8) store(v + k, load_big_endian(v + k));
 }
 
-}  // namespace
-
-void rfi_read_legacy(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> product,
-                     View<const uint8_t, 2> conjugated, double van_vleck_samples, View<float, 4> out,
-                     int nthreads) {
+// Real and imaginary parts.
+void read_parts(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> product,
+                View<const uint8_t, 2> conjugated, double van_vleck_samples, View<float, 4> out,
+                int nthreads) {
   const Output output(in, out);
   const int64_t n_product = products_of(n_slot);
   const int64_t n_rows = product.shape[0], n_coarse = in.chunks.shape[1];
-  check_products(product, n_product);
   // rows that share cache lines of the input follow each other
   std::vector<int64_t> order(n_rows);
   std::iota(order.begin(), order.end(), 0);
@@ -67,6 +67,21 @@ void rfi_read_legacy(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> 
       output.write(row, t, channel, n, planes.plane.data());
     }
   });
+}
+
+}  // namespace
+
+void rfi_read_legacy(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> product,
+                     View<const uint8_t, 2> conjugated, double van_vleck_samples, View<float, 4> out,
+                     int nthreads) {
+  for (int64_t k = 0; k < product.size(); ++k)
+    if (product.data[k] < 0 || product.data[k] >= products_of(n_slot))
+      throw InputError("product index " + std::to_string(product.data[k]) + " is outside the " +
+                       std::to_string(products_of(n_slot)) + " products of the file");
+  if (out.shape[1] == kProducts)
+    read_legacy_amplitudes(in, n_slot, product, van_vleck_samples, out, nthreads);
+  else
+    read_parts(in, n_slot, product, conjugated, van_vleck_samples, out, nthreads);
 }
 
 }  // namespace mwaconvert

@@ -1,9 +1,7 @@
 #include "rfi_input_output.hpp"
 
 #include <algorithm>
-#include <string>
 
-#include "mwaconvert/error.hpp"
 #include "mwaconvert/simd.hpp"
 
 namespace mwaconvert {
@@ -43,13 +41,6 @@ void multiply_planes(const std::complex<float>* s, const std::complex<float>* u,
 }
 
 }  // namespace
-
-void check_products(View<const int32_t, 2> product, int64_t n_product) {
-  for (int64_t k = 0; k < product.size(); ++k)
-    if (product.data[k] < 0 || product.data[k] >= n_product)
-      throw InputError("product index " + std::to_string(product.data[k]) + " is outside the " +
-                       std::to_string(n_product) + " products of the file");
-}
 
 MWACONVERT_CLONES
 void amplitudes_of(const std::complex<float>* v, int64_t n, float* out) {

@@ -17,11 +17,12 @@ inline int64_t products_of(int64_t n_slot) {
   return n_slot / 2 * (n_slot / 2 + 1) * 2;
 }
 
-// InputError for a product that such a channel does not hold.
-void check_products(View<const int32_t, 2> product, int64_t n_product);
-
 // out = |v|, of n contiguous values.
 void amplitudes_of(const std::complex<float>* v, int64_t n, float* out);
+
+// rfi_read_legacy with 4 planes.
+void read_legacy_amplitudes(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> product,
+                            double van_vleck_samples, View<float, 4> out, int nthreads);
 
 // Zeros in all images of n channels of a timestep.
 void clear(View<float, 4> out, int64_t t, int64_t channel, int64_t n);

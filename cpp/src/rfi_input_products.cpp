@@ -1,4 +1,5 @@
-// Amplitudes of some baselines from legacy files, which are ordered by channel.
+// Amplitudes of some baselines from legacy files, which are ordered by channel: of each channel only the
+// stretches that hold their products are read, where the file allows.
 #include <algorithm>
 #include <complex>
 #include <vector>
@@ -6,15 +7,18 @@
 #include "mwaconvert/parallel.hpp"
 #include "mwaconvert/rfi_input.hpp"
 #include "mwaconvert/simd.hpp"
+#include "mwaconvert/van_vleck.hpp"
 #include "mwaconvert/vector.hpp"
 #include "rfi_input_output.hpp"
 
 namespace mwaconvert {
 namespace {
 
-constexpr int64_t kGroupChannels = 32;  // at a time: lines of the output are filled whole, two by two
+// at a time: what is written to each image is then long enough for the memory
+constexpr int64_t kGroupChannels = 64;
+constexpr int64_t kWholeChannels = 16;  // of these at a time, where channels are read whole
 constexpr int64_t kGapProducts = 128;   // a read takes as long as this many products more of a longer one
-constexpr int64_t kTile = 8;            // products that are transposed together
+constexpr int64_t kVector = 8;          // products that are worked on together
 
 // Consecutive products of a channel, all of them wanted but for small gaps.
 struct Stretch {
@@ -54,10 +58,11 @@ struct Selection {
 };
 
 // Factors' sizes as the groups of channels need them: [group][input][kGroupChannels].
-std::vector<float> sizes_by_group(const RfiInput& in, int64_t n_groups) {
+std::vector<float> sizes_by_group(const RfiInput& in) {
   const auto& s = in.factors;
   if (!s.data) return {};
   const int64_t n_coarse = in.chunks.shape[1];
+  const int64_t n_groups = (in.n_fine + kGroupChannels - 1) / kGroupChannels;
   std::vector<float> sizes(n_coarse * n_groups * s.shape[0] * 2 * kGroupChannels);
   float* out = sizes.data();
   for (int64_t coarse = 0; coarse < n_coarse; ++coarse)
@@ -69,7 +74,7 @@ std::vector<float> sizes_by_group(const RfiInput& in, int64_t n_groups) {
   return sizes;
 }
 
-// n a multiple of kTile
+// Whole vectors are read and written, up to seven products beyond the n.
 MWACONVERT_CLONES
 void amplitudes_of_products(const float* in, bool big_endian, int64_t n, float* out) {
   for (int64_t k = 0; k < n; k += 8) {
@@ -80,7 +85,8 @@ void amplitudes_of_products(const float* in, bool big_endian, int64_t n, float* 
     store(out + k, __builtin_shufflevector(x, y, 0, 2, 4, 6, 8, 10, 12, 14) +
                        __builtin_shufflevector(x, y, 1, 3, 5, 7, 9, 11, 13, 15));
   }
-  for (int64_t k = 0; k < n; ++k) out[k] = __builtin_sqrtf(out[k]);
+  const int64_t whole = (n + 7) / 8 * 8;
+  for (int64_t k = 0; k < whole; ++k) out[k] = __builtin_sqrtf(out[k]);
 }
 
 // Eight by eight.
@@ -115,14 +121,15 @@ MWACONVERT_INLINE void put(const float* in, const float* a, const float* b, int6
 MWACONVERT_CLONES
 void put_targets(const float* amplitude, int64_t stride, int64_t n, const std::vector<Target>& targets,
                  const float* sizes, int64_t t, int64_t channel, View<float, 4> out) {
-  float lines[kTile * kGroupChannels];
+  float lines[kVector * kGroupChannels];
   int64_t tile = -1;
   for (const Target& target : targets) {
-    if (const int64_t here = target.at / kTile; here != tile) {
+    if (const int64_t here = target.at / kVector; here != tile) {
       tile = here;
-      for (int64_t c = 0; c < n; c += 8) transpose8(amplitude + c * stride + tile * kTile, stride, lines + c);
+      for (int64_t c = 0; c < n; c += 8)
+        transpose8(amplitude + c * stride + tile * kVector, stride, lines + c);
     }
-    const float* line = lines + target.at % kTile * kGroupChannels;
+    const float* line = lines + target.at % kVector * kGroupChannels;
     const float* a = sizes ? sizes + target.input1 * kGroupChannels : nullptr;
     const float* b = sizes ? sizes + target.input2 * kGroupChannels : nullptr;
     float* to = &out(target.row, target.plane, t, channel);
@@ -130,37 +137,75 @@ void put_targets(const float* amplitude, int64_t stride, int64_t n, const std::v
   }
 }
 
+// Reads amplitudes of groups of channels, [channel][stride].
+class ChannelReader {
+ public:
+  ChannelReader(const Selection& selection, int64_t n_slot, double van_vleck_samples, int64_t stride)
+      : selection_(selection), n_slot_(n_slot), van_vleck_samples_(van_vleck_samples), stride_(stride) {}
+
+  void read(const Chunk& chunk, int64_t begin, int64_t n, float* amplitude) const {
+    if (chunk.kind != kRice && van_vleck_samples_ == 0) return read_stretches(chunk, begin, n, amplitude);
+    for (int64_t k = 0; k < n; k += kWholeChannels)
+      read_whole(chunk, begin + k, std::min(kWholeChannels, n - k), amplitude + k * stride_);
+  }
+
+ private:
+  void read_stretches(const Chunk& chunk, int64_t begin, int64_t n, float* amplitude) const {
+    static thread_local std::vector<float> input;
+    input.resize(2 * (selection_.length + kVector));
+    for (int64_t k = 0; k < n; ++k) {
+      for (const Stretch& s : selection_.stretches)
+        read_values(chunk, 2 * ((begin + k) * products_of(n_slot_) + s.first), 2 * s.n,
+                    input.data() + 2 * s.at);
+      amplitudes_of_products(input.data(), reads_big_endian(chunk), selection_.length,
+                             amplitude + k * stride_);
+    }
+  }
+
+  void read_whole(const Chunk& chunk, int64_t begin, int64_t n, float* amplitude) const {
+    static thread_local std::vector<float> input;
+    const int64_t row_length = 2 * products_of(n_slot_);
+    input.resize(n * row_length + 2 * kVector);
+    read_rows(chunk, begin, n, row_length, input.data());
+    for (int64_t k = 0; k < n; ++k) {
+      float* products = input.data() + k * row_length;
+      if (van_vleck_samples_ > 0)
+        van_vleck_channel(products, reads_big_endian(chunk), n_slot_ / 2, van_vleck_samples_);
+      const bool big_endian = van_vleck_samples_ == 0 && reads_big_endian(chunk);
+      for (const Stretch& s : selection_.stretches)
+        amplitudes_of_products(products + 2 * s.first, big_endian, s.n, amplitude + k * stride_ + s.at);
+    }
+  }
+
+  const Selection& selection_;
+  const int64_t n_slot_;
+  const double van_vleck_samples_;
+  const int64_t stride_;
+};
+
 }  // namespace
 
-void rfi_read_products(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> product, View<float, 4> out,
-                       int nthreads) {
-  const int64_t n_product = products_of(n_slot), n_coarse = in.chunks.shape[1];
-  check_products(product, n_product);
+void read_legacy_amplitudes(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> product,
+                            double van_vleck_samples, View<float, 4> out, int nthreads) {
   const Selection selection(in, product);
+  // rows of an odd number of cache lines do not get in each other's way
+  const int64_t stride = (selection.length + kVector) | 16;
+  const ChannelReader reader(selection, n_slot, van_vleck_samples, stride);
+  const int64_t n_coarse = in.chunks.shape[1];
   const int64_t n_groups = (in.n_fine + kGroupChannels - 1) / kGroupChannels;
-  const std::vector<float> sizes = sizes_by_group(in, n_groups);
-  const int64_t n_inputs = 2 * in.factors.shape[0];
-  const int64_t length = (selection.length + kTile - 1) / kTile * kTile;
-  const int64_t stride = length | 16;  // rows of an odd number of cache lines do not get in each other's way
+  const std::vector<float> sizes = sizes_by_group(in);
+  const int64_t group_size = 2 * in.factors.shape[0] * kGroupChannels;
   parallel_for(in.chunks.size() * n_groups, nthreads, [&](int64_t item) {
-    static thread_local std::vector<float> input, amplitude;
-    const int64_t t = item / n_groups / n_coarse, coarse = item / n_groups % n_coarse;
-    const int64_t begin = item % n_groups * kGroupChannels, n = std::min(kGroupChannels, in.n_fine - begin);
+    static thread_local std::vector<float> amplitude;
+    const int64_t t = item / n_groups / n_coarse, group = item % (n_groups * n_coarse);
+    const int64_t coarse = group / n_groups, begin = group % n_groups * kGroupChannels;
+    const int64_t channel = coarse * in.n_fine + begin, n = std::min(kGroupChannels, in.n_fine - begin);
     const Chunk& chunk = in.chunks(t, coarse);
-    const int64_t channel = coarse * in.n_fine + begin;
     if (chunk.state == kMissing) return clear(out, t, channel, n);
-    input.resize(2 * length);
     amplitude.resize(kGroupChannels * stride);
-    for (int64_t c = 0; c < n; ++c) {
-      for (const Stretch& s : selection.stretches)
-        read_values(chunk, 2 * ((begin + c) * n_product + s.first), 2 * s.n, input.data() + 2 * s.at);
-      amplitudes_of_products(input.data(), reads_big_endian(chunk), length, amplitude.data() + c * stride);
-    }
+    reader.read(chunk, begin, n, amplitude.data());
     put_targets(amplitude.data(), stride, n, selection.targets,
-                sizes.empty()
-                    ? nullptr
-                    : sizes.data() + (coarse * n_groups + item % n_groups) * n_inputs * kGroupChannels,
-                t, channel, out);
+                sizes.empty() ? nullptr : sizes.data() + group * group_size, t, channel, out);
   });
 }
 

@@ -243,13 +243,14 @@ def test_too_little_memory(simulated, monkeypatch):
 
 
 def test_no_room_for_the_temporary_file(simulated, monkeypatch):
+    sim = simulated(**KINDS["compressed"])
     monkeypatch.setattr(detection, "memory_room", lambda _: 2 << 20)
     monkeypatch.setattr(detection, "worker_bytes", lambda *_: 0)
     monkeypatch.setattr(flagmask.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(
         ResourceError, match=r"GiB are needed for a temporary file of amplitudes, .* set TMPDIR"
     ):
-        found_by(simulated(**KINDS["compressed"]))
+        found_by(sim)
 
 
 def test_files_larger_than_memory_are_read_once(simulated, monkeypatch):

@@ -24,15 +24,11 @@ struct RfiInput {
 void rfi_read_mwax(const RfiInput& in, View<const int64_t, 1> file_row, View<float, 4> out, int nthreads);
 
 // product, conjugated (n_rows, 4): which complex number of a channel of n_slot inputs, and whether to
-// conjugate it; van_vleck_samples: of a visibility, 0: no Van Vleck correction.
+// conjugate it; van_vleck_samples: of a visibility, 0: no Van Vleck correction. With 4 planes, without this
+// correction and from files that are not compressed, of each channel only what holds the products is read.
 void rfi_read_legacy(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> product,
                      View<const uint8_t, 2> conjugated, double van_vleck_samples, View<float, 4> out,
                      int nthreads);
-
-// The 4 planes, from files that are not compressed: of each channel only the stretches with these products
-// are read.
-void rfi_read_products(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> product, View<float, 4> out,
-                       int nthreads);
 
 // The 4 planes of visibilities in memory, vis (n_rows, n_time, n_chan, 4).
 void rfi_amplitudes(View<const std::complex<float>, 4> vis, View<float, 4> out, int nthreads);

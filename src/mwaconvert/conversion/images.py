@@ -36,7 +36,7 @@ class _Images:
     """What both correlators share: tables of the kernels, errors with file names."""
 
     #: share of the time of a detection that `prepare` takes
-    READ_SHARE: ClassVar[float]
+    READ_SHARE: ClassVar[float] = 0.0
 
     def __init__(self, plan: Plan, detection: DetectionPlan) -> None:
         self._plan = plan
@@ -61,6 +61,18 @@ class _Images:
 
     def read(self, rows: slice, band: slice) -> Images:
         """Images (n_rows, planes, n_times, n_chan) of some of the detection's rows; valid until the next call."""
+        out = self._empty(rows, band)
+        for steps in self._groups:
+            first = steps.start - self._plan.timesteps.start
+            self._read_steps(steps, rows, band, out[:, :, first : first + len(steps)])
+        return out
+
+    def _read_steps(self, steps: range, rows: slice, band: slice, out: Images) -> None:
+        chunks = self._chunks_of(steps, band)
+        with self._raw.naming_files(chunks):
+            self._read_chunks(chunks, rows, band, out)
+
+    def _read_chunks(self, chunks: npt.NDArray[np.void], rows: slice, band: slice, out: Images) -> None:
         raise NotImplementedError
 
     def _chunks_of(self, steps: range, band: slice) -> npt.NDArray[np.void]:
@@ -99,32 +111,14 @@ class _Images:
         return self._factors[key]
 
 
-class _BlockImages(_Images):
-    """Each block of baselines is read from all timesteps."""
-
-    READ_SHARE = 0.0
-
-    def read(self, rows: slice, band: slice) -> Images:
-        out = self._empty(rows, band)
-        for steps in self._groups:
-            chunks = self._chunks_of(steps, band)
-            first = steps.start - self._plan.timesteps.start
-            with self._raw.naming_files(chunks):
-                self._read(chunks, rows, band, out[:, :, first : first + len(steps)])
-        return out
-
-    def _read(self, chunks: npt.NDArray[np.void], rows: slice, band: slice, out: Images) -> None:
-        raise NotImplementedError
-
-
-class MwaxImages(_BlockImages):
+class MwaxImages(_Images):
     """MWAX files are ordered by baseline."""
 
     def __init__(self, plan: Plan, detection: DetectionPlan) -> None:
         super().__init__(plan, detection)
         self._file_rows = plan.file_rows[detection.rows]
 
-    def _read(self, chunks: npt.NDArray[np.void], rows: slice, band: slice, out: Images) -> None:
+    def _read_chunks(self, chunks: npt.NDArray[np.void], rows: slice, band: slice, out: Images) -> None:
         _core.rfi_read_mwax(
             chunks,
             self._plan.metadata.n_fine,
@@ -137,13 +131,33 @@ class MwaxImages(_BlockImages):
         )
 
 
-class LegacyImages(_BlockImages):
-    """Legacy files are ordered by channel: of each, the stretches that hold a block of baselines are read."""
+class _LegacyImages(_Images):
+    """Legacy files are ordered by channel."""
 
     def __init__(self, plan: Plan, detection: DetectionPlan) -> None:
         super().__init__(plan, detection)
-        self._product = _products(plan, detection.rows)
+        self._product, conjugated = _products(plan, detection.rows)
+        self._conjugated = conjugated.astype(np.uint8)
         self._n_slot = len(slot_inputs(plan.metadata))
+
+    def _read_chunks(self, chunks: npt.NDArray[np.void], rows: slice, band: slice, out: Images) -> None:
+        _core.rfi_read_legacy(
+            chunks,
+            self._plan.metadata.n_fine,
+            self._antenna1[rows],
+            self._antenna2[rows],
+            self._factors_of(band),
+            self._n_slot,
+            self._product[rows],
+            self._conjugated[rows],
+            self._plan.van_vleck_samples,
+            out,
+            self._plan.options.threads,
+        )
+
+
+class LegacyImages(_LegacyImages):
+    """Of each channel the stretches that hold a block of baselines are read."""
 
     @staticmethod
     def suits(plan: Plan, planes: int) -> bool:
@@ -162,7 +176,7 @@ class LegacyImages(_BlockImages):
         -------
         rows in another order, ascending within each block; the blocks
         """
-        product = _products(plan, rows)
+        product, _ = _products(plan, rows)
         order = np.argsort(product.min(axis=1), kind="stable")
         first, last = product.min(axis=1)[order], product.max(axis=1)[order]
         # where everything before lies before everything after
@@ -186,19 +200,6 @@ class LegacyImages(_BlockImages):
                 os.posix_fadvise(chunk["fd"], chunk["data_offset"], n_bytes, os.POSIX_FADV_WILLNEED)
         progress(1.0)
 
-    def _read(self, chunks: npt.NDArray[np.void], rows: slice, band: slice, out: Images) -> None:
-        _core.rfi_read_products(
-            chunks,
-            self._plan.metadata.n_fine,
-            self._antenna1[rows],
-            self._antenna2[rows],
-            self._factors_of(band),
-            self._n_slot,
-            self._product[rows],
-            out,
-            self._plan.options.threads,
-        )
-
 
 @dataclass(frozen=True)
 class _Piece:
@@ -209,8 +210,8 @@ class _Piece:
     offset: int
 
 
-class KeptImages(_Images):
-    """Legacy files that cannot be read in parts: all is read once, and kept in memory or in a temporary file.
+class KeptImages(_LegacyImages):
+    """Where files cannot be read in parts: all is read once, and kept in memory or in a temporary file.
 
     The file holds one piece after the other, each all rows of as many timesteps as the buffer takes (of some
     of the coarse channels, where not even one timestep fits).
@@ -222,11 +223,6 @@ class KeptImages(_Images):
 
     def __init__(self, plan: Plan, detection: DetectionPlan) -> None:
         super().__init__(plan, detection)
-        meta = plan.metadata
-        _, conjugated = product_table(meta)
-        self._product = _products(plan, detection.rows)
-        self._conjugated = np.ascontiguousarray(conjugated[plan.file_rows[detection.rows]], np.uint8)
-        self._n_slot = len(slot_inputs(meta))
         self._file: IO[bytes] | None = None
         self._memory: Images | None = None
         self._pieces: list[_Piece] = []
@@ -249,7 +245,7 @@ class KeptImages(_Images):
         if not self._detection.spill_in_file:
             self._memory = np.empty((n_rows, planes, n_times, n_coarse * n_fine), np.float32)
             for t in range(n_times):
-                self._read(slice(t, t + 1), slice(0, n_coarse), self._memory[:, :, t : t + 1])
+                self._read_all(slice(t, t + 1), slice(0, n_coarse), self._memory[:, :, t : t + 1])
                 progress((t + 1) / n_times)
             return
         check_room(self._detection.spill_bytes, "amplitudes")
@@ -266,7 +262,7 @@ class KeptImages(_Images):
                 coarse = slice(c, min(c + coarse_at_once, n_coarse))
                 shape = (n_rows, planes, steps.stop - t, (coarse.stop - c) * n_fine)
                 piece = buffer[: int(np.prod(shape))].reshape(shape)
-                self._read(steps, coarse, piece)
+                self._read_all(steps, coarse, piece)
                 self._pieces.append(_Piece(steps, coarse, offset))
                 try:
                     self._file.write(piece.data.cast("B"))
@@ -279,25 +275,9 @@ class KeptImages(_Images):
             progress(steps.stop / n_times)
         self._file.flush()
 
-    def _read(self, steps: slice, coarse: slice, out: Images) -> None:
-        plan = self._plan
-        first = plan.timesteps.start
-        chunks = self._raw.chunks(range(first + steps.start, first + steps.stop))
-        chunks = np.ascontiguousarray(chunks[:, coarse])
-        with self._raw.naming_files(chunks):
-            _core.rfi_read_legacy(
-                chunks,
-                plan.metadata.n_fine,
-                self._antenna1,
-                self._antenna2,
-                self._factors_of(coarse),
-                self._n_slot,
-                self._product,
-                self._conjugated,
-                plan.van_vleck_samples,
-                out,
-                plan.options.threads,
-            )
+    def _read_all(self, steps: slice, coarse: slice, out: Images) -> None:
+        first = self._plan.timesteps.start
+        self._read_steps(range(first + steps.start, first + steps.stop), slice(None), coarse, out)
 
     def read(self, rows: slice, band: slice) -> Images:
         n_fine = self._plan.metadata.n_fine
@@ -325,10 +305,10 @@ class KeptImages(_Images):
         return out
 
 
-def _products(plan: Plan, rows: IntArray) -> npt.NDArray[np.int32]:
-    """(n_rows, 4) where in a channel of a legacy file the products of rows of the plan are."""
-    product, _ = product_table(plan.metadata)
-    return np.ascontiguousarray(product[plan.file_rows[rows]], np.int32)
+def _products(plan: Plan, rows: IntArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """(n_rows, 4) where in a channel of a legacy file the products of rows of the plan are; whether conjugated."""
+    product, conjugated = product_table(plan.metadata)
+    return product[plan.file_rows[rows]], conjugated[plan.file_rows[rows]]
 
 
 def _groups_of_steps(plan: Plan) -> list[range]:
