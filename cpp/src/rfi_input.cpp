@@ -86,6 +86,23 @@ void split_powers(const float* in, bool big_endian, int64_t n, float* const* pow
   big_endian ? split_powers_of<true>(in, n, powers) : split_powers_of<false>(in, n, powers);
 }
 
+// Sets the bits of n cells that are 1; returns how many are.
+MWACONVERT_CLONES
+int64_t set_bits(const uint8_t* cells, int64_t n, uint8_t* bits) {
+  int64_t count = 0;
+  for (int64_t f = 0; f < n; f += 16) {
+    const int64_t here = std::min<int64_t>(16, n - f);
+    bytes16 cell{};
+    here == 16 ? std::memcpy(&cell, cells + f, 16) : std::memcpy(&cell, cells + f, here);
+    const uint32_t found = bits_of(reinterpret_cast<bytes16>(cell == bytes16{} + uint8_t{1}));
+    if (found == 0) continue;
+    bits[f >> 3] |= static_cast<uint8_t>(found);
+    if (here > 8) bits[(f >> 3) + 1] |= static_cast<uint8_t>(found >> 8);
+    count += std::popcount(found);
+  }
+  return count;
+}
+
 }  // namespace
 
 void rfi_read_mwax(const RfiInput& in, View<const int64_t, 1> file_row, View<float, 4> out, int nthreads) {
@@ -135,23 +152,11 @@ void rfi_amplitudes(View<const std::complex<float>, 4> vis, View<float, 4> out, 
 int64_t rfi_set_bits(View<const uint8_t, 3> found, View<const int64_t, 1> row, int64_t n_fine,
                      View<uint8_t, 4> mask, int nthreads) {
   std::atomic<int64_t> total = 0;
-  parallel_for(found.shape[0], nthreads, [&](int64_t k) {
+  parallel_for(found.shape[1], nthreads, [&](int64_t t) {
     int64_t count = 0;
-    for (int64_t t = 0; t < found.shape[1]; ++t)
-      for (int64_t coarse = 0; coarse < mask.shape[1]; ++coarse) {
-        const uint8_t* cells = &found(k, t, coarse * n_fine);
-        uint8_t* bits = &mask(t, coarse, row(k), 0);
-        for (int64_t f = 0; f < n_fine; f += 16) {
-          const int64_t n = std::min<int64_t>(16, n_fine - f);
-          bytes16 here{};
-          std::memcpy(&here, cells + f, n);
-          const uint32_t found_here = bits_of(reinterpret_cast<bytes16>(here == bytes16{} + uint8_t{1}));
-          if (found_here == 0) continue;
-          bits[f >> 3] |= static_cast<uint8_t>(found_here);
-          if (n > 8) bits[(f >> 3) + 1] |= static_cast<uint8_t>(found_here >> 8);
-          count += std::popcount(found_here);
-        }
-      }
+    for (int64_t coarse = 0; coarse < mask.shape[1]; ++coarse)
+      for (int64_t k = 0; k < found.shape[0]; ++k)
+        count += set_bits(&found(k, t, coarse * n_fine), n_fine, &mask(t, coarse, row(k), 0));
     total += count;
   });
   return total;
