@@ -263,3 +263,21 @@ def test_a_failed_run_leaves_no_flag_files(mwax, folder, meta, tmp_path, monkeyp
     with pytest.raises(mwaconvert.Error):
         observation.plan().run([tmp_path / "a.uvfits", tmp_path / "b%%%.mwaf"])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["obs", "whole"]
+
+
+@pytest.mark.parametrize("rfi", ["builtin", "aoflagger"])
+def test_flags_of_our_own_change_nothing(simulated, link_files, tmp_path, rfi):
+    """The detection looks at the same data as without flag files, so it finds what they hold."""
+    if rfi == "aoflagger":
+        pytest.importorskip("aoflagger", reason="optional: pip install mwaconvert[aoflagger]")
+    sim = simulated(like="mwax-128", n_tiles=4, fine_khz=80.0, duration_s=60.0, coarse_channels=(120, 121),
+                    rfi_fraction=0.03, noise_jy=3.0, quack_s=4.0)  # fmt: skip
+    plain = mwaconvert.open(sim.metafits).plan(rfi=rfi)
+    first = find_flags(plain, lambda _: None)
+    metafits = link_files(sim, tmp_path / "obs")
+    plain.run(metafits.parent / f"{plain.metadata.obsid}_ch%%%.mwaf")
+    plan = mwaconvert.open(metafits).plan(rfi=rfi)
+    again = find_flags(plan, lambda _: None)
+    assert again.rfi_cells == first.rfi_cells > 0
+    assert again.file_cells > again.rfi_cells  # of rules too
+    np.testing.assert_array_equal(collect(plan).flags, collect(plain).flags)

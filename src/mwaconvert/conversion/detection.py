@@ -156,7 +156,7 @@ def plan_detection(plan: Plan) -> DetectionPlan | None:
 
     used = (0 if mask_in_file(plan) else mask_bytes(plan)) + threads * worker_bytes(n_times, n_chan)
     room = memory_room(plan) - used
-    row_bytes = n_times * n_chan * (4 * planes + 2)  # images, what is missing, what is found
+    row_bytes = n_times * n_chan * (4 * planes + 1)  # images, and what is found
     least = row_bytes
     spill_bytes, spill_in_file = 0, False
     legacy = plan.metadata.correlator == "legacy"
@@ -172,7 +172,7 @@ def plan_detection(plan: Plan) -> DetectionPlan | None:
         )
     kept = spill_bytes if not spill_in_file else 0
     if kept:
-        row_bytes = 2 * n_times * n_chan
+        row_bytes = n_times * n_chan
     aim_bytes, aim_rows = (LEGACY_BLOCK_BYTES, LEGACY_BLOCK_ROWS) if legacy else (BLOCK_BYTES, BLOCK_ROWS)
     aim = max(aim_bytes // row_bytes, aim_rows, 8 * threads)
     most = max(1, min((room - kept) // row_bytes, aim, MOST_BLOCK_ROWS))
@@ -198,7 +198,7 @@ def plan_detection(plan: Plan) -> DetectionPlan | None:
 def detect_rfi(plan: Plan, detection: DetectionPlan, mask: FlagMask, progress: Share) -> int:
     """Look for RFI in all baselines that are to be looked at; OR what is found into `mask`.
 
-    Cells that are flagged already, by rules or in `mask`, are left out of the detection.
+    Cells that rules flag are left out of the detection. What `mask` holds already has no say: see docs/rfi.md.
 
     Returns
     -------
@@ -210,7 +210,6 @@ def detect_rfi(plan: Plan, detection: DetectionPlan, mask: FlagMask, progress: S
     """
     options, n_fine = plan.options, plan.metadata.n_fine
     missing = np.repeat(plan.chunk_state() != _core.CHUNK_GOOD, n_fine, axis=1) | (plan.channel_flagged != 0)
-    known = bool(mask.bits.any())
     flag = _flagger(plan)
     images = _images(plan, detection)
     read_share = images.READ_SHARE
@@ -219,12 +218,10 @@ def detect_rfi(plan: Plan, detection: DetectionPlan, mask: FlagMask, progress: S
         images.prepare(lambda share: progress(read_share * share))
         for number, band in enumerate(detection.bands):
             channels = slice(band.start * n_fine, band.stop * n_fine)
-            gone = np.ascontiguousarray(missing[None, :, channels])
+            gone = np.ascontiguousarray(missing[None, :, channels]).view(np.uint8)
             for block in detection.blocks:
                 rows = detection.rows[block]
-                if known:
-                    gone = missing[None, :, channels] | _known(mask, rows, band)
-                found = flag(images.read(block, band), gone.view(np.uint8))
+                found = flag(images.read(block, band), gone)
                 found_cells += _core.rfi_set_bits(found, rows, n_fine, mask.bits[:, band], options.threads)
                 share = (number + block.stop / len(detection.rows)) / len(detection.bands)
                 progress(read_share + (1 - read_share) * share)
@@ -270,10 +267,3 @@ def _flagger(plan: Plan) -> BuiltIn | AOFlagger:
 
         return AOFlagger(plan)
     return BuiltIn(plan)
-
-
-def _known(mask: FlagMask, rows: IntArray, band: slice) -> npt.NDArray[np.bool_]:
-    """(n_rows, n_times, n_chan) what is flagged already."""
-    bits = mask.bits[:, band][:, :, rows]
-    flags = np.unpackbits(bits, axis=-1, count=mask.n_fine, bitorder="little").view(np.bool_)
-    return np.ascontiguousarray(flags.transpose(2, 0, 1, 3)).reshape(len(rows), len(bits), -1)
