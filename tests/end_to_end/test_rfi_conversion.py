@@ -184,6 +184,26 @@ def test_aoflagger_finds_the_same(noisy):
     assert "with its strategy for the MWA" in next(s.reason for s in plan.steps if s.name == "RFI detection")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_aoflagger_leaves_out_what_is_not_finite(simulated, monkeypatch, value):
+    """A few such cells cost no good ones, as in the built-in detection."""
+    pytest.importorskip("aoflagger", reason="optional: pip install mwaconvert[aoflagger]")
+    sim = simulated(**KINDS["mwax"])
+    read = images.MwaxImages.read
+
+    def spoiled(self, rows, band):
+        block = np.array(read(self, rows, band))
+        block[:, 0, 10::40, 5::7] = value  # amplitude of XX, or its real part
+        return block
+
+    monkeypatch.setattr(images.MwaxImages, "read", spoiled)
+    ours, _ = found_by(sim)
+    theirs, _ = found_by(sim, rfi="aoflagger", threads=2)
+    assert ours.any()
+    assert np.mean(ours == theirs) >= 0.999
+    assert not theirs[10::40, :, 5:16:7].any()
+
+
 def test_aoflagger_strategy_that_fails(simulated, tmp_path):
     pytest.importorskip("aoflagger", reason="optional: pip install mwaconvert[aoflagger]")
     lua = tmp_path / "bad.lua"

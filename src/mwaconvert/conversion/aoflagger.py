@@ -81,11 +81,14 @@ class AOFlagger:
     def __call__(
         self, images: npt.NDArray[np.float32], missing: npt.NDArray[np.uint8]
     ) -> npt.NDArray[np.uint8]:
-        """(n_rows, n_times, n_chan) 1 where RFI was found, of images (n_rows, 8, n_times, n_chan)."""
+        """(n_rows, n_times, n_chan) 1 where RFI was found, of images (n_rows, 8, n_times, n_chan).
+
+        missing : (1, n_times, n_chan) the same cells of all rows
+        """
         folder = Path(self._folder.name)
         found = np.zeros((len(images), *images.shape[2:]), np.uint8)
         try:
-            for name, array in (("images", images), ("missing", missing), ("found", found)):
+            for name, array in (("images", images), ("missing", missing[0]), ("found", found)):
                 np.save(folder / f"{name}.npy", array)
         except OSError as error:
             raise ResourceError(f"{folder}: no room for images: {error.strerror}; set TMPDIR") from error
