@@ -140,7 +140,7 @@ def test_written(mwax, folder, meta, tmp_path, monkeypatch):
     expected[:, [*range(quack), 4]] = True
     for k, file in enumerate(read_flag_files([tmp_path / f"b_{box}.mwaf" for box in boxes])):
         assert (file.obsid, file.gpubox, file.n_times) == (meta.obsid, boxes[k], N_TIMES)
-        assert file.start_gps_s(meta.int_time_s, 0) == first_gps_s(mwax.metafits)
+        assert file.centre_gps_s == first_gps_s(mwax.metafits) + meta.int_time_s / 2
         for time in range(N_TIMES):
             np.testing.assert_array_equal(file.unpacked(time), expected[k, time])
     assert read_uvfits(tmp_path / "a.uvfits")["vis"].shape[1] == N_FINE
@@ -221,10 +221,82 @@ def test_of_another_observation(mwax, folder, meta, tmp_path):
     with fits.open(files[0], mode="update") as hdus:
         hdus[0].header["GPUBOXNO"] = meta.coarse_channels[1].gpubox
     assert f"are both of gpubox {meta.coarse_channels[1].gpubox}: give one" in refuse(metafits)
-    write_all(folder, meta, flags, first_gps_s(mwax.metafits) + 5000)
-    assert "flags of other timesteps or channels than this conversion's" in refuse(metafits)
     files[0].write_bytes(files[0].read_bytes()[:5800])
     assert f"{files[0].name}: ends early" in refuse(metafits)
+
+
+def test_of_other_timesteps(mwax, folder, meta):
+    """They do not stop a run that nobody told of them."""
+    files = write_all(folder, meta, np.ones((2, 3, N_BASELINES, N_FINE), bool), first_gps_s(mwax.metafits))
+    metafits = folder / mwax.metafits.name
+    named = folder / f"{meta.obsid}_ch%%%.mwaf"
+    for words in (("--precomputed-flags", "only"), ("--flagfiles", named)):
+        line = refuse(metafits, *words, "--sel-time", "3", "5")
+        assert f"{files[0].name}: flags of other timesteps or channels than this conversion's" in line
+    plan = mwaconvert.open(metafits).plan(sel_time=(3, 5))
+    assert plan.flag_files == ()
+    assert any("than this conversion's; flag files are not used" in note for note in plan.notes)
+    (step,) = (step for step in plan.steps if step.name == "flag files")
+    assert (step.applied, step.reason) == (False, "none of these timesteps and coarse channels")
+
+
+def as_version_1(path, n_scans):
+    """What cotter would have written."""
+    with fits.open(path, mode="update") as hdus:
+        header = hdus[0].header
+        header["VERSION"], header["NSCANS"] = "1.0", n_scans
+        header["GPSTIME"], header["COTVER"] = header["OBSID"], "4.5"
+        for key in ("OBSID", "GPSSTART", "SOFTWARE"):
+            del header[key]
+
+
+def test_version_1_counts_from_the_raw_files(mwa_data, tmp_path):
+    """Cotter's flags of just these data, which begin 2 s after the schedule."""
+    source = mwa_data / "1196175296_legacy_synthetic"
+    for path in [*source.glob("*gpubox*.fits"), source / "1196175296.metafits"]:
+        (tmp_path / path.name).symlink_to(path)
+    for box in ("01", "02"):
+        (tmp_path / f"1196175296_{box}.mwaf").symlink_to(source / f"FlagfileCotterMWA{box}.mwaf")
+    plan = mwaconvert.open(tmp_path / "1196175296.metafits").plan(rfi="none", flag_init_s=0.0)
+    assert [(each.file_times, each.plan_times) for each in plan.flag_files] == [
+        (slice(0, 4), slice(0, 4))
+    ] * 2
+    (step,) = (step for step in plan.steps if step.name == "flag files")
+    assert "version 1.0 counts from where the raw files begin, 2 s after the schedule" in step.reason
+    rules = mwaconvert.open(source / "1196175296.metafits").plan(rfi="none", flag_init_s=0.0)
+    np.testing.assert_array_equal(collect(plan).flags, collect(rules).flags)  # cotter found nothing else
+
+
+def test_version_1_where_raw_files_begin_apart(simulated, link_files, tmp_path):
+    """The second raw file begins two timesteps later: cotter's first scan, and the flags of the first file, which has
+    no flags of its first two scans, begin two later still. That also holds where the second is not at hand."""
+    sim = simulated(like="mwax-128", n_tiles=5, fine_khz=80.0, duration_s=12.0, coarse_channels=(120, 121),
+                    missing=("ch=1,t=0", "ch=1,t=1"))  # fmt: skip
+    metafits = link_files(sim, tmp_path / "obs")
+    meta = mwaconvert.open(metafits).metadata
+    n = mwaconvert.open(metafits).n_timesteps
+    flags = np.random.default_rng(4).random((2, n, N_BASELINES, N_FINE)) < 0.3
+    for k, n_rows in ((0, n - 4), (1, n - 2)):
+        box = meta.coarse_channels[k].gpubox
+        path = metafits.parent / f"{meta.obsid}_ch{box}.mwaf"
+        as_version_1(write_flags(path, meta, flags[k, :n_rows], box, 0.0), n - 2)
+    plan = mwaconvert.open(metafits).plan(**PLAIN, sel_time=(0, n - 1))
+    first, second = plan.flag_files
+    assert (first.file_times, first.plan_times) == (slice(0, n - 4), slice(4, n))
+    assert (second.file_times, second.plan_times) == (slice(0, n - 2), slice(2, n))
+    found = find_flags(plan, lambda _: None).mask
+    np.testing.assert_array_equal(found.unpacked(slice(4, n), 0), flags[0, : n - 4])
+
+    later = sorted(metafits.parent.glob("*_ch121_*.fits"))[0]
+    later.unlink()
+    (alone,) = mwaconvert.open(metafits).plan(**PLAIN).flag_files
+    assert (alone.file_times, alone.plan_times) == (slice(0, n - 4), slice(4, n))
+
+    (early,) = metafits.parent.glob("*_ch120_*.fits")
+    early.rename(early.with_name(early.name.replace("_000.fits", "_001.fits")))
+    plan = mwaconvert.open(metafits).plan(**PLAIN)
+    assert plan.flag_files == ()
+    assert any("does not say when they begin" in note for note in plan.notes)
 
 
 def test_wrong_sizes(mwax, folder, meta):

@@ -99,7 +99,7 @@ def test_round_trip(metadata, tmp_path, n_fine):
     path = write(tmp_path / "x.mwaf", metadata, flags, 1000000000.25)
     (found,) = read_flag_files([path])
     np.testing.assert_array_equal([found.unpacked(t) for t in range(3)], flags)
-    assert found.start_gps_s(0.5, 0) == 1000000000.0
+    assert found.centre_gps_s == 1000000000.25
     with fits.open(path) as hdus:
         hdus.verify("exception")
         np.testing.assert_array_equal(hdus["FLAGS"].data["FLAGS"].reshape(flags.shape), flags)
@@ -108,14 +108,6 @@ def test_round_trip(metadata, tmp_path, n_fine):
         np.testing.assert_array_equal(
             [hdus["BL_OCC"].data[f"Antenna{k}"] for k in (1, 2)], np.triu_indices(8)
         )
-
-
-def test_fewer_timesteps_than_announced_are_the_last_of_the_schedule(metadata, tmp_path):
-    """Version 1.0 as hyperdrive reads it."""
-    path = write(tmp_path / "x.mwaf", metadata, np.zeros((3, 36, metadata.n_fine), bool))
-    (found,) = read_flag_files([path])
-    first = replace(found, version="1.0", centre_gps_s=None, n_scans=5)
-    assert first.start_gps_s(2.0, 1000.0) == 1004.0
 
 
 def test_archives(metadata, tmp_path):

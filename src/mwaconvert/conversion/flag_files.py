@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from mwaconvert.conversion.steps import Step
 from mwaconvert.errors import InputError, MetadataError
 from mwaconvert.formats.mwaf import FlagFile, FlagFileWriter, find_flag_files, read_flag_files
 from mwaconvert.formats.visibility import Block
-from mwaconvert.observation.model import FloatArray, Metadata
+from mwaconvert.observation.model import Metadata
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
@@ -57,7 +57,8 @@ def load_flag_files(
 
     Raises
     ------
-    InputError : none, although they are asked for, or one of other channels or timesteps
+    InputError : none, although they are asked for, or one of other channels; what was named or must be there has
+        nothing for this conversion
     MetadataError : one of another observation
     FormatError : a damaged file
     """
@@ -82,34 +83,46 @@ def load_flag_files(
             )
         return (), Step(STEP, False, "none found")
     files = read_flag_files(paths)
-    start_s = meta.obsid + (observation.timestep_unix_ms / 1e3 - meta.sched_start_unix_s)
-    placed = []
-    seen: dict[int, FlagFile] = {}
+    by_channel: dict[int, FlagFile] = {}
     for file in files:
         number = _check(file, meta)
-        if number in seen:
+        if number in by_channel:
             raise InputError(
-                f"{file.name} and {seen[number].name} are both of gpubox {file.gpubox}: give one"
+                f"{file.name} and {by_channel[number].name} are both of gpubox {file.gpubox}: give one"
             )
-        seen[number] = file
-        if number in coarse:
-            placed.append(
-                _place(file, list(coarse).index(number), meta, start_s[timesteps.start : timesteps.stop])
-            )
+        by_channel[number] = file
+    first_scan = _first_scan(by_channel, observation)
+    placed = []
+    for position, number in enumerate(coarse):
+        if number in by_channel:
+            start = _start(by_channel[number], observation, first_scan)
+            if start is not None:
+                placed.append(_place(by_channel[number], position, start, timesteps))
     covered = np.zeros((len(timesteps), len(coarse)), bool)
     for each in placed:
         covered[each.plan_times, each.coarse] = True
     if not covered.any():
-        raise InputError(
-            f"{files[0].name}: flags of other timesteps or channels than this conversion's; choose the right files, "
-            "or --precomputed-flags ignore"
-        )
+        why = "flags of other timesteps or channels than this conversion's"
+        if first_scan is None and all(file.centre_gps_s is None for file in files):
+            why = (
+                "version 1.0 of flag files does not say when they begin, which is where the first raw files do, "
+                "and these (batch 0) are not here"
+            )
+        if options.precomputed_flags == "only" or options.flag_files is not None:
+            raise InputError(f"{files[0].name}: {why}; choose the right files, or --precomputed-flags ignore")
+        notes.append(f"{files[0].name}: {why}; flag files are not used")
+        return (), Step(STEP, False, "none of these timesteps and coarse channels")
     if not covered.all():
         notes.append(
             f"the flag files cover {covered.mean():.1%} of the timesteps and coarse channels; the rest has none"
         )
     versions = ", ".join(sorted({f"version {file.version} by {file.software}" for file in files}))
     reason = f"{len(placed)} of {len(coarse)} coarse channels, {versions}"
+    if first_scan is not None and any(each.file.centre_gps_s is None for each in placed):
+        late_s = (
+            observation.timestep_unix_ms[0] / 1e3 + first_scan * meta.int_time_s - meta.sched_start_unix_s
+        )
+        reason += f"; version 1.0 counts from where the raw files begin, {late_s:g} s after the schedule"
     if options.precomputed_flags == "only":
         reason += "; nothing else is looked for"
     return tuple(placed), Step(STEP, True, reason)
@@ -165,12 +178,42 @@ def _check(file: FlagFile, meta: Metadata) -> int:
     )
 
 
-def _place(file: FlagFile, coarse: int, meta: Metadata, start_s: FloatArray) -> PlacedFlags:
-    """Timesteps of file and plan that begin at the same time, to the nearest integration."""
-    first = round((file.start_gps_s(meta.int_time_s, float(meta.obsid)) - start_s[0]) / meta.int_time_s)
-    begin, end = max(0, first), min(len(start_s), first + file.n_times)
+def _first_scan(files: Mapping[int, FlagFile], observation: Observation) -> int | None:
+    """Timestep that files of version 1.0 count from: where the latest of the raw files of the first batch begins.
+
+    A raw file that begins n timesteps earlier has a flag file without the first n, so that those of a few channels
+    know. None: no raw file of the first batch.
+
+    Parameters
+    ----------
+    files : by coarse channel
+    """
+    starts = []
+    for channel, file in files.items():
+        there = np.flatnonzero(observation.hdu_index[:, channel] >= 0)
+        if file.centre_gps_s is not None or not there.size:
+            continue
+        hdu = observation.hdus[observation.hdu_index[there[0], channel]]
+        if observation.files[hdu["file"]].batch == 0:
+            starts.append(int(there[0]) + file.n_missing)
+    return max(starts, default=None)
+
+
+def _start(file: FlagFile, observation: Observation, first_scan: int | None) -> int | None:
+    """Timestep of the observation, to the nearest, that the flags of a file begin at."""
+    if file.centre_gps_s is None:
+        return None if first_scan is None else first_scan + file.n_missing
+    meta = observation.metadata
+    start_s = meta.sched_start_unix_s + file.centre_gps_s - meta.obsid - meta.int_time_s / 2
+    return round((start_s - float(observation.timestep_unix_ms[0]) / 1e3) / meta.int_time_s)
+
+
+def _place(file: FlagFile, position: int, start: int, timesteps: range) -> PlacedFlags:
+    """Timesteps that both have, of flags that begin at timestep `start` of the observation."""
+    first = start - timesteps.start
+    begin, end = max(0, first), min(len(timesteps), first + file.n_times)
     end = max(begin, end)
-    return PlacedFlags(file, coarse, slice(begin - first, end - first), slice(begin, end))
+    return PlacedFlags(file, position, slice(begin - first, end - first), slice(begin, end))
 
 
 class FlagOutput:

@@ -54,7 +54,7 @@ class FlagFile:
     version : 1.0 or 2.0
     gpubox : legacy correlator box, or receiver channel number (MWAX): `CoarseChannel.gpubox`
     n_scans : timesteps that the header speaks of; version 1.0 may have written fewer, the last ones
-    centre_gps_s : centre of the first timestep; None in version 1.0, whose timesteps are those of the schedule
+    centre_gps_s : centre of the first timestep; None in version 1.0, which does not say
     flags : (n_times, n_baselines, n_bytes) eight channels a byte, the first in the highest bit
     """
 
@@ -77,11 +77,10 @@ class FlagFile:
         """(n_baselines, n_channels) flags of one timestep."""
         return np.unpackbits(self.flags[time], axis=1, count=self.n_channels).astype(bool)
 
-    def start_gps_s(self, int_time_s: float, sched_start_gps_s: float) -> float:
-        """Start of the first timestep of `flags`."""
-        if self.centre_gps_s is not None:
-            return self.centre_gps_s - int_time_s / 2
-        return sched_start_gps_s + (self.n_scans - self.n_times) * int_time_s
+    @property
+    def n_missing(self) -> int:
+        """Timesteps that are announced, but have no flags: the first ones."""
+        return self.n_scans - self.n_times
 
 
 def find_flag_files(folder: Path, obsid: int) -> tuple[Path, ...]:
