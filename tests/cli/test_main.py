@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from mwaconvert.cli.convert import _terminable
 from mwaconvert.cli.main import main
 from mwaconvert.cli.progress import Progress
+from mwaconvert.simulate import simulate
 
 # main() asks for warnings to be logged; that must not outlive a test
 pytestmark = pytest.mark.usefixtures("_plain_logging")
@@ -155,9 +156,23 @@ def test_dry_run_as_json(run, small):
 def test_presets_reach_the_plan(run, small):
     result = run(small, "--dry-run", "--like", "cotter", "-o", "a.uvfits", "-edgewidth", "40")
     assert result.exit_code == 0, result.stderr
-    assert "40 kHz at each end: 1 channels" in result.stdout
+    assert "40 kHz at each end: 1 channel of " in result.stdout
     assert "first 4 s" in result.stdout
     assert "cotter response" in result.stdout
+
+
+@pytest.mark.parametrize(("fine_khz", "n_fine"), [(640.0, "2 channels"), (1280.0, "1 channel")])
+def test_edges_of_few_channels(run, fine_khz, n_fine):
+    """The usual width flags what it can, whichever preset it comes from; one that was asked for must fit."""
+    simulate("wide", like="mwax-128", n_tiles=3, duration_s=4.0, coarse_channels=(109,), fine_khz=fine_khz)
+    (metafits,) = Path("wide").glob("*.metafits")
+    for preset in ((), ("--like", "cotter")):
+        result = run(metafits, "--dry-run", *preset)
+        assert result.exit_code == 0, result.stderr
+        assert f"none: 80 kHz at each end would leave nothing of {n_fine}" in " ".join(result.stdout.split())
+    result = run(metafits, "--dry-run", "--flag-edge-width", "80")
+    assert result.exit_code == 2
+    assert "edge flags: 1 channel at each end would leave nothing of the" in result.stderr
 
 
 def test_channels_without_files(run):

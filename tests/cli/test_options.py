@@ -337,7 +337,6 @@ def test_cotter_preset(ask):
     assert dict(request.options) == {
         "time_res_s": 8.0,
         "freq_res_khz": 40.0,
-        "flag_edge_width_khz": 80.0,
         "flag_init_s": 4.0,
         "flag_dc": True,
         "sel_flagged_ants": False,
@@ -349,7 +348,7 @@ def test_cotter_preset(ask):
         "flag_autos": True,
     }
     assert request.coarse == "between"
-    assert any("--like cotter set flag_edge_width_khz=80.0" in note for note in request.notes)
+    assert any("--like cotter set flag_init_s=4.0" in note for note in request.notes)
 
 
 @pytest.mark.parametrize(

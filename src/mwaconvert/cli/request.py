@@ -46,7 +46,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "split": True,
     },
     "cotter": {
-        "flag_edge_width_khz": 80.0,
         "flag_init_s": 4.0,
         "flag_dc": True,
         "sel_flagged_ants": False,

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.report_text import plural
 from mwaconvert.conversion.steps import Step
 from mwaconvert.errors import InputError
 from mwaconvert.observation.model import Metadata
@@ -85,19 +86,25 @@ def _fine_channels(metadata: Metadata, options: Options) -> tuple[BoolArray, tup
     flagged = np.zeros(n, bool)
 
     if options.flag_edge_chans is not None:
-        edge, edge_reason = options.flag_edge_chans, f"{options.flag_edge_chans} channels at each end"
+        edge, edge_reason = (
+            options.flag_edge_chans,
+            f"{plural(options.flag_edge_chans, 'channel')} at each end",
+        )
     else:
         edge_khz = DEFAULT_EDGE_KHZ if options.flag_edge_width_khz is None else options.flag_edge_width_khz
         edge = math.ceil(round(edge_khz / width_khz, 9))
-        edge_reason = f"{edge_khz:g} kHz at each end: {edge} channels of {width_khz:g} kHz"
+        edge_reason = f"{edge_khz:g} kHz at each end: {plural(edge, 'channel')} of {width_khz:g} kHz"
         if not math.isclose(edge * width_khz, edge_khz):
             edge_reason += ", rounded up"
         if 2 * edge >= n and options.flag_edge_width_khz is None:
-            edge, edge_reason = 0, f"none: {edge_khz:g} kHz at each end would leave nothing of {n} channels"
+            edge, edge_reason = (
+                0,
+                f"none: {edge_khz:g} kHz at each end would leave nothing of {plural(n, 'channel')}",
+            )
     if edge < 0 or 2 * edge >= n:
         raise InputError(
-            f"edge flags: {edge} channels at each end would leave nothing of the {n} fine channels of a coarse "
-            f"channel; choose less than {n / 2 * width_khz:g} kHz"
+            f"edge flags: {plural(edge, 'channel')} at each end would leave nothing of the {plural(n, 'fine channel')} "
+            f"of a coarse channel; choose less than {n / 2 * width_khz:g} kHz"
         )
     flagged[:edge] = flagged[n - edge :] = True
 
@@ -126,14 +133,16 @@ def _times(
     flagged = np.zeros(len(start_s), bool)
 
     if options.flag_init_steps is not None:
-        init_s, origin = options.flag_init_steps * integration, f"{options.flag_init_steps} integrations"
+        init_s, origin = options.flag_init_steps * integration, plural(options.flag_init_steps, "integration")
     elif options.flag_init_s is not None:
         init_s, origin = options.flag_init_s, "asked for"
     else:
         init_s, origin = metadata.quack_s, "QUACKTIM of the metafits"
     quack = start_s < common_s[0] + init_s - 1e-6
     n_quack = int((quack & (start_s > common_s[0] - 1e-6)).sum())
-    quack_reason = f"first {init_s:g} s from the first common timestep ({origin}): {n_quack} integrations"
+    quack_reason = (
+        f"first {init_s:g} s from the first common timestep ({origin}): {plural(n_quack, 'integration')}"
+    )
     if n_quack and not math.isclose(n_quack * integration, init_s, abs_tol=1e-6) and n_quack < len(start_s):
         quack_reason += f" of {integration:g} s, rounded up"
 
@@ -142,7 +151,7 @@ def _times(
         end_s = options.flag_end_steps * integration
     end = (start_s + integration > common_s[1] - end_s + 1e-6) if end_s > 0 else np.zeros(len(start_s), bool)
     n_end = int((end & (start_s < common_s[1] - 1e-6)).sum())
-    end_reason = f"last {end_s:g} s to the last common timestep: {n_end} integrations"
+    end_reason = f"last {end_s:g} s to the last common timestep: {plural(n_end, 'integration')}"
     if n_end and not math.isclose(n_end * integration, end_s, abs_tol=1e-6) and n_end < len(start_s):
         end_reason += f" of {integration:g} s, rounded up"
     listed = _indices("timestep", options.flag_times, len(start_s))
