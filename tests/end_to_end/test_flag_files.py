@@ -1,5 +1,6 @@
 """Flag files in conversions: read beside the metafits, combined, written; and refused where they do not belong."""
 
+import importlib.metadata
 import logging
 import shutil
 import zipfile
@@ -149,6 +150,48 @@ def test_written(mwax, folder, meta, tmp_path, monkeypatch):
     )
     back = np.concatenate(expected, axis=2)
     np.testing.assert_array_equal(collect(plan).flags, np.repeat(back[..., None], 4, axis=3))
+
+
+@pytest.mark.parametrize(
+    ("options", "version", "strategy"),
+    [
+        ({}, "", "aoflagger-mwa-2021"),
+        ({"rfi_sensitivity": 0.5}, "", "aoflagger-mwa-2021, sensitivity 0.5"),
+        ({"rfi": "none"}, "", ""),
+        ({"rfi": "aoflagger"}, "AOFlagger's", "mwa-default.lua"),
+    ],
+)
+def test_files_say_what_found_the_flags(mwax, tmp_path, options, version, strategy):
+    if version:
+        pytest.importorskip("aoflagger", reason="optional: pip install mwaconvert[aoflagger]")
+        version = importlib.metadata.version("aoflagger")
+    mwaconvert.open(mwax.metafits).plan(**options).run(tmp_path / "b_%%%.mwaf")
+    for path in tmp_path.glob("b_*.mwaf"):
+        header = fits.getheader(path)
+        assert (header["AO_VER"], header["AO_STRAT"]) == (version, strategy)
+        assert "COMMENT" not in header
+
+
+def test_baselines_that_are_not_selected(mwax, folder, meta, tmp_path):
+    """They have the flags of rules alone; report, dry run and files say so."""
+    write_all(folder, meta, np.ones((2, N_TIMES, N_BASELINES, N_FINE), bool), first_gps_s(mwax.metafits))
+    plan = mwaconvert.open(folder / mwax.metafits.name).plan(
+        **PLAIN, sel_ants=(0, 2, 3), flag_antennas=(4,), flag_fine_chans=(3,)
+    )
+    out = tmp_path / "b_%%%.mwaf"
+    note = "flag files are of all 15 baselines; 9 are not selected: of these they hold what rules flag"
+    told = " ".join(description_text(plan, [out]).split())
+    assert note in told
+    assert "flag files are of" not in description_text(plan, [tmp_path / "a.uvfits"])
+    report = plan.run(out)
+    assert any(note in text for text in report.notes)
+    one, two = np.triu_indices(5)
+    selected = np.isin(one, (0, 2, 3)) & np.isin(two, (0, 2, 3))
+    expected = (selected | (two == 4))[:, None] | (np.arange(N_FINE) == 3)
+    for path in tmp_path.glob("b_*.mwaf"):
+        (file,) = read_flag_files([path])
+        np.testing.assert_array_equal(file.unpacked(0), expected)
+        assert note in "".join(f"{line} " for line in fits.getheader(path)["COMMENT"])
 
 
 @pytest.mark.parametrize("kind", ["mwax", "legacy"])

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mwaconvert.conversion.options import Options
     from mwaconvert.conversion.plan import Plan
 
+#: file of AOFlagger's strategy for the MWA
+MWA_STRATEGY = "mwa-default.lua"
 WORKER = "mwaconvert.conversion.aoflagger_worker"
 
 
@@ -39,10 +41,7 @@ def check_aoflagger(options: Options) -> str:
             "--rfi aoflagger: AOFlagger is not installed; pip install mwaconvert[aoflagger] (Linux on x86-64), "
             "or leave the option out for the built-in detection, which decides the same"
         )
-    try:
-        name = f"AOFlagger {version('aoflagger')}"
-    except PackageNotFoundError:
-        name = "AOFlagger"
+    name = f"AOFlagger {aoflagger_version()}".rstrip()
     if options.rfi_strategy is None:
         return f"{name} with its strategy for the MWA"
     path = Path(options.rfi_strategy)
@@ -53,6 +52,14 @@ def check_aoflagger(options: Options) -> str:
     if not path.is_file():
         raise InputError(f"{path}: there is no such strategy file")
     return f"{name} with {path}"
+
+
+def aoflagger_version() -> str:
+    """Version of the installed AOFlagger; empty if it is not known."""
+    try:
+        return version("aoflagger")
+    except PackageNotFoundError:
+        return ""
 
 
 class AOFlagger:

@@ -29,9 +29,10 @@ def describe(plan: Plan, outputs: Sequence[Path], qa: Path | None = None) -> dic
     InputError : an output of unknown kind, or a memory limit that is too low
     """
     from mwaconvert.conversion import converter, flags_only
+    from mwaconvert.conversion.flag_files import with_notes
     from mwaconvert.conversion.outputs import output_bytes, output_paths
 
-    memory = converter.memory_bytes
+    plan, memory = with_notes(plan, outputs), converter.memory_bytes
     if flags_only.writes_only_flags(outputs, qa):
         plan, memory = flags_only.without_conversion(plan), flags_only.memory_bytes
     observation, header, coarse = plan.observation, plan.header, list(plan.coarse)
@@ -116,7 +117,7 @@ def description_text(
         ("would write", [f"{f['path']} (about {size_text(f['bytes'])})" for f in made["files"]]),
         ("", [] if flags_only else [shape]),
         ("memory", [f"about {size_text(facts['memory_bytes'])}", *_detection_lines(plan)]),
-        ("note", [*plan.notes, *notes]),
+        ("note", [*facts["notes"], *notes]),
     )
 
 

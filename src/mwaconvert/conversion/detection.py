@@ -129,6 +129,20 @@ def chosen_strategy(options: Options) -> RfiStrategy:
     return strategy
 
 
+def detected_by(plan: Plan) -> tuple[str, str]:
+    """Version of AOFlagger, empty for the built-in detection, and the strategy; both empty without detection."""
+    options = plan.options
+    if plan.detection is None:
+        return "", ""
+    if options.rfi == "aoflagger":
+        from mwaconvert.conversion.aoflagger import MWA_STRATEGY, aoflagger_version
+
+        return aoflagger_version(), str(options.rfi_strategy or MWA_STRATEGY)
+    strategy = chosen_strategy(options)
+    sensitivity = f", sensitivity {strategy.sensitivity:g}" if strategy.sensitivity != 1 else ""
+    return "", strategy.name + sensitivity
+
+
 def plan_detection(plan: Plan) -> DetectionPlan | None:
     """How the detection goes about it; None where there is none, or nothing to look at.
 

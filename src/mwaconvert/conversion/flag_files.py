@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mwaconvert import _core
+from mwaconvert.conversion.detection import detected_by
 from mwaconvert.conversion.flagmask import FlagMask
 from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.steps import Step
@@ -216,6 +217,26 @@ def _place(file: FlagFile, position: int, start: int, timesteps: range) -> Place
     return PlacedFlags(file, position, slice(begin - first, end - first), slice(begin, end))
 
 
+def unselected_note(plan: Plan) -> str | None:
+    """What flag files, which are always of all baselines, say of those that are not selected; None if all are."""
+    n_antennas = plan.metadata.n_antennas
+    n_baselines = n_antennas * (n_antennas + 1) // 2
+    if plan.n_rows == n_baselines:
+        return None
+    return (
+        f"flag files are of all {n_baselines} baselines; {n_baselines - plan.n_rows} are not selected: of these they "
+        "hold what rules flag, nothing was looked for"
+    )
+
+
+def with_notes(plan: Plan, outputs: Sequence[Path]) -> Plan:
+    """The same plan, with what is to be said of the flag files among its outputs."""
+    note = unselected_note(plan)
+    if note is None or all(path.suffix.lower() != ".mwaf" for path in outputs):
+        return plan
+    return replace(plan, notes=(*plan.notes, note))
+
+
 class FlagOutput:
     """The flags of one coarse channel of a conversion as a flag file: those of input cells, before averaging.
 
@@ -228,6 +249,8 @@ class FlagOutput:
         meta = plan.metadata
         self.path = path
         self._plan, self._position = plan, position
+        aoflagger, strategy = detected_by(plan)
+        note = unselected_note(plan)
         self._writer = FlagFileWriter(
             path,
             meta,
@@ -236,6 +259,9 @@ class FlagOutput:
             plan.first_centre_gps_s,
             software=plan.header.software,
             command_line=plan.header.command_line,
+            aoflagger=aoflagger,
+            strategy=strategy,
+            comment=note or "",
             overwrite=plan.options.overwrite,
         )
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mwaconvert import _core
 from mwaconvert.conversion.converter import Buffers, Converter
 from mwaconvert.conversion.detection import detect_rfi
-from mwaconvert.conversion.flag_files import FlagOutput, add_flag_files
+from mwaconvert.conversion.flag_files import FlagOutput, add_flag_files, with_notes
 from mwaconvert.conversion.flagmask import FlagMask
 from mwaconvert.conversion.flags_only import cells, without_conversion, writes_only_flags
 from mwaconvert.conversion.outputs import open_writers, output_paths
@@ -176,6 +176,7 @@ def run(
     from mwaconvert.conversion.report_numbers import make_report
 
     started = time.perf_counter()
+    plan = with_notes(plan, outputs)
     flags_only = writes_only_flags(outputs, qa)
     if flags_only:
         plan = without_conversion(plan)

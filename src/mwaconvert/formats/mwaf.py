@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 import warnings
 import zipfile
 import zlib
@@ -23,6 +24,7 @@ import numpy.typing as npt
 from mwaconvert.errors import Error, FormatError, InputError, ResourceError
 from mwaconvert.formats.fits_text import (
     BLOCK,
+    CARD,
     Card,
     LongString,
     header_bytes,
@@ -235,7 +237,8 @@ class FlagFileWriter:
     n_times : timesteps that will be written
     centre_gps_s : centre of the first one
     software, command_line : who wrote it
-    strategy : RFI strategy that found the flags; empty for none
+    aoflagger, strategy : version of AOFlagger, if it was that, and the strategy that found the flags; empty for none
+    comment : what readers should know
     overwrite : whether an existing file may be replaced
 
     Raises
@@ -253,7 +256,9 @@ class FlagFileWriter:
         *,
         software: str,
         command_line: str = "",
+        aoflagger: str = "",
         strategy: str = "",
+        comment: str = "",
         overwrite: bool = False,
     ) -> None:
         self.path = path
@@ -277,9 +282,10 @@ class FlagFileWriter:
             ("NPOLS", 1),
             ("GPUBOXNO", gpubox),
             ("SOFTWARE", LongString(software)),
-            ("AO_VER", ""),
+            ("AO_VER", aoflagger),
             ("AO_STRAT", LongString(strategy)),
             ("CMDLINE", LongString(command_line)),
+            *(("COMMENT", line) for line in textwrap.wrap(comment, CARD - 8)),
         ]
         width = -(-metadata.n_fine // 8)
         table: list[Card] = [
