@@ -194,6 +194,15 @@ def test_baselines_that_are_not_selected(mwax, folder, meta, tmp_path):
         assert note in "".join(f"{line} " for line in fits.getheader(path)["COMMENT"])
 
 
+def test_size_is_told_beforehand(mwax, tmp_path):
+    plan = mwaconvert.open(mwax.metafits).plan(rfi="none")
+    told = {
+        file["path"]: file["bytes"] for file in plan.describe([tmp_path / "b_%%%.mwaf"])["output"]["files"]
+    }
+    plan.run(tmp_path / "b_%%%.mwaf")
+    assert told == {str(path): path.stat().st_size for path in tmp_path.glob("b_*.mwaf")}
+
+
 @pytest.mark.parametrize("kind", ["mwax", "legacy"])
 def test_nothing_is_converted_for_flag_files_alone(kind, request, tmp_path, monkeypatch):
     """Same files as beside visibilities, in one pass over the data; the report says what was left out."""

@@ -172,8 +172,12 @@ def test_damaged_files(metadata, tmp_path):
     for cut in (0, 100, 2880, 4000):
         with pytest.raises(FormatError, match="x: not a flag file"):
             parse_flag_file(data[:cut], "x")
-    with pytest.raises(FormatError, match="not a flag file"):
+    with pytest.raises(FormatError) as refused:
         parse_flag_file(np.full(9000, 65, np.uint8), "x")
+    assert str(refused.value) == (
+        "x: not a flag file: expected a FITS file, which begins with 'SIMPLE  =', found 'AAAAAAAAA'; fetch it again, "
+        "or remove it"
+    )
     with pytest.raises(InputError, match="no such flag file"):
         read_flag_files([tmp_path / "no.mwaf"])
     many = data.tobytes().replace(b"NAXIS   =                    2", b"NAXIS   =           1000000000")

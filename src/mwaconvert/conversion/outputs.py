@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mwaconvert.conversion.flag_files import FlagOutput, flag_file_path
 from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.formats.mwaf import flag_file_bytes
 from mwaconvert.formats.staging import StagedPath
 from mwaconvert.formats.visibility import Writer
 
@@ -49,8 +50,7 @@ def output_paths(plan: Plan, path: Path) -> list[tuple[Path, tuple[int, ...]]]:
 def output_bytes(plan: Plan, path: Path, windows: tuple[int, ...]) -> int:
     """Size of an output, good to a few per cent for measurement sets."""
     if path.suffix.lower() == ".mwaf":
-        n_antennas = plan.metadata.n_antennas
-        return len(plan.timesteps) * n_antennas * (n_antennas + 1) // 2 * -(-plan.metadata.n_fine // 8)
+        return flag_file_bytes(plan.metadata, len(plan.timesteps))
     n_chan = sum(plan.header.spectral_windows[k].n_chan for k in windows)
     rows = plan.n_times * plan.n_rows
     per_value = 12 if path.suffix.lower() == ".uvfits" else 13

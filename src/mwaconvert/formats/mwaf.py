@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 NAME = re.compile(r"(?P<obsid>\d{10})_(?:ch)?(?P<box>\d{2,3})\.mwaf")
 #: flags of one coarse channel never take so much; what does is no archive of flags
 LARGEST_MEMBER = 8 << 30
+#: what FITS files begin with
+MAGIC = b"SIMPLE  ="
 #: more than the headers take
 HEADERS_BYTES = 64 * BLOCK
 
@@ -156,6 +158,11 @@ def parse_flag_file(data: PackedFlags, name: str) -> FlagFile:
     from astropy.utils.exceptions import AstropyWarning
 
     headers = data[:HEADERS_BYTES].tobytes()
+    if not headers.startswith(MAGIC):
+        raise FormatError(
+            f"{name}: not a flag file: expected a FITS file, which begins with {MAGIC.decode()!r}, found "
+            f"{headers[: len(MAGIC)].decode('latin-1')!r}; fetch it again, or remove it"
+        )
     if promises_too_much(headers):
         raise FormatError(f"{name}: not a flag file: its header is damaged")
     try:
@@ -167,8 +174,11 @@ def parse_flag_file(data: PackedFlags, name: str) -> FlagFile:
             return _parse(data, name, primary, table, offset)
     except Error:
         raise
-    except Exception as error:  # a damaged header can make astropy raise anything
-        raise FormatError(f"{name}: not a flag file: {' '.join(str(error).split())}") from None
+    except Exception:  # a damaged header can make astropy raise anything
+        raise FormatError(
+            f"{name}: not a flag file: expected a FITS file with a table FLAGS, found a damaged header; fetch it "
+            "again, or remove it"
+        ) from None
 
 
 def _parse(data: PackedFlags, name: str, primary: Any, table: Any, offset: int) -> FlagFile:
@@ -224,6 +234,20 @@ def _parse(data: PackedFlags, name: str, primary: Any, table: Any, offset: int) 
         software=str(primary.get("SOFTWARE", primary.get("COTVER", ""))).strip(),
         flags=flags,
     )
+
+
+def flag_file_bytes(metadata: Metadata, n_times: int) -> int:
+    """Size of a file that `FlagFileWriter` writes; good to a block or two, which long command lines take."""
+    n_baselines = metadata.n_antennas * (metadata.n_antennas + 1) // 2
+    longest_name = max(len(antenna.name) for antenna in metadata.antennas)
+    data = (
+        0,  # of the first header
+        n_times * n_baselines * -(-metadata.n_fine // 8),
+        metadata.n_fine * (4 + 8 + 8),  # CH_OCC
+        n_baselines * (3 * 4 + 8 + 8),  # BL_OCC
+        metadata.n_antennas * (4 + longest_name),  # TILES
+    )
+    return sum(BLOCK + -(-size // BLOCK) * BLOCK for size in data)
 
 
 class FlagFileWriter:
