@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "mwaconvert/simd.hpp"
+#include "past_cache.hpp"
 
 namespace mwaconvert {
 namespace {
@@ -13,13 +14,13 @@ void amplitudes(const float* re, const float* im, int64_t n, float* out) {
 }
 
 MWACONVERT_CLONES
-void roots(const float* power, int64_t n, float* out) {
-  for (int64_t k = 0; k < n; ++k) out[k] = __builtin_sqrtf(power[k]);
+void take_roots(int64_t n, float* v) {
+  for (int64_t k = 0; k < n; ++k) v[k] = __builtin_sqrtf(v[k]);
 }
 
 MWACONVERT_CLONES
-void scaled_roots(const float* power, const float* a, const float* b, int64_t n, float* out) {
-  for (int64_t k = 0; k < n; ++k) out[k] = __builtin_sqrtf(power[k]) * (a[k] * b[k]);
+void take_scaled_roots(const float* a, const float* b, int64_t n, float* v) {
+  for (int64_t k = 0; k < n; ++k) v[k] = __builtin_sqrtf(v[k]) * (a[k] * b[k]);
 }
 
 MWACONVERT_CLONES
@@ -81,15 +82,14 @@ void Output::write(int64_t row, int64_t t, int64_t channel, int64_t n, const flo
   }
 }
 
-void Output::write_roots(int64_t row, int64_t t, int64_t channel, int64_t n,
-                         const float* const* powers) const {
+void Output::write_roots(int64_t row, int64_t t, int64_t channel, int64_t n, float* const* powers) const {
   for (int p = 0; p < kProducts; ++p) {
-    float* out = &out_(row, p, t, channel);
     if (sizes_.empty())
-      roots(powers[p], n, out);
+      take_roots(n, powers[p]);
     else
-      scaled_roots(powers[p], size(in_.antenna1(row), p / 2, channel),
-                   size(in_.antenna2(row), p % 2, channel), n, out);
+      take_scaled_roots(size(in_.antenna1(row), p / 2, channel), size(in_.antenna2(row), p % 2, channel), n,
+                        powers[p]);
+    copy_past_cache(powers[p], n * sizeof(float), &out_(row, p, t, channel));
   }
 }
 

@@ -35,8 +35,8 @@ class Output {
   // planes: 2 * kProducts of n channels, from `channel` on; the first kProducts pairs (re, im).
   void write(int64_t row, int64_t t, int64_t channel, int64_t n, const float* const* planes) const;
 
-  // powers: of the products, of n channels; for planes of amplitudes.
-  void write_roots(int64_t row, int64_t t, int64_t channel, int64_t n, const float* const* powers) const;
+  // powers: of the products, of n channels, which become the amplitudes; for planes of these.
+  void write_roots(int64_t row, int64_t t, int64_t channel, int64_t n, float* const* powers) const;
 
   void clear(int64_t t, int64_t channel, int64_t n) const { mwaconvert::clear(out_, t, channel, n); }
 

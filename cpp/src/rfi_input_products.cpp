@@ -9,6 +9,7 @@
 #include "mwaconvert/simd.hpp"
 #include "mwaconvert/van_vleck.hpp"
 #include "mwaconvert/vector.hpp"
+#include "past_cache.hpp"
 #include "rfi_input_output.hpp"
 
 namespace mwaconvert {
@@ -109,19 +110,16 @@ MWACONVERT_INLINE void transpose8(const float* in, int64_t stride, float* out) {
   }
 }
 
-// n channels of one image; a, b: sizes of the factors of its inputs, or null.
-MWACONVERT_INLINE void put(const float* in, const float* a, const float* b, int64_t n, float* out) {
-  if (!a)
-    for (int64_t k = 0; k < n; ++k) out[k] = in[k];
-  else
-    for (int64_t k = 0; k < n; ++k) out[k] = in[k] * (a[k] * b[k]);
+// a, b: sizes of the factors of the two inputs.
+MWACONVERT_INLINE void scale(const float* line, const float* a, const float* b, int64_t n, float* out) {
+  for (int64_t k = 0; k < n; ++k) out[k] = line[k] * (a[k] * b[k]);
 }
 
 // amplitude [n][stride]: of n channels, from `channel` on; sizes [input][kGroupChannels]
 MWACONVERT_CLONES
 void put_targets(const float* amplitude, int64_t stride, int64_t n, const std::vector<Target>& targets,
                  const float* sizes, int64_t t, int64_t channel, View<float, 4> out) {
-  float lines[kVector * kGroupChannels];
+  alignas(64) float lines[kVector * kGroupChannels], scaled[kGroupChannels];
   int64_t tile = -1;
   for (const Target& target : targets) {
     if (const int64_t here = target.at / kVector; here != tile) {
@@ -130,10 +128,13 @@ void put_targets(const float* amplitude, int64_t stride, int64_t n, const std::v
         transpose8(amplitude + c * stride + tile * kVector, stride, lines + c);
     }
     const float* line = lines + target.at % kVector * kGroupChannels;
-    const float* a = sizes ? sizes + target.input1 * kGroupChannels : nullptr;
-    const float* b = sizes ? sizes + target.input2 * kGroupChannels : nullptr;
-    float* to = &out(target.row, target.plane, t, channel);
-    n == kGroupChannels ? put(line, a, b, kGroupChannels, to) : put(line, a, b, n, to);
+    if (sizes) {
+      const float* a = sizes + target.input1 * kGroupChannels;
+      const float* b = sizes + target.input2 * kGroupChannels;
+      n == kGroupChannels ? scale(line, a, b, kGroupChannels, scaled) : scale(line, a, b, n, scaled);
+      line = scaled;
+    }
+    copy_past_cache(line, n * sizeof(float), &out(target.row, target.plane, t, channel));
   }
 }
 

@@ -8,6 +8,7 @@
 #include "mwaconvert/parallel.hpp"
 #include "mwaconvert/simd.hpp"
 #include "mwaconvert/vector.hpp"
+#include "past_cache.hpp"
 
 namespace mwaconvert {
 namespace {
@@ -94,25 +95,6 @@ MWACONVERT_INLINE void unpack_row(const uint8_t* in, int64_t n_values, uint8_t* 
     const int shift = (first_high ? per_byte - 1 - place : place) * n_bits;
     out[k] = static_cast<uint8_t>(in[k / per_byte] >> shift & ((1 << n_bits) - 1));
   }
-}
-
-// memcpy() past the caches: what is written is too much for them, and is not read before.
-MWACONVERT_INLINE void copy_past_cache(const uint8_t* from, int64_t n, uint8_t* to) {
-#ifdef __SSE2__
-  typedef long long words __attribute__((vector_size(16)));
-  const int64_t head = std::min<int64_t>(n, -reinterpret_cast<intptr_t>(to) & (kLine - 1));
-  std::memcpy(to, from, head);
-  int64_t k = head;
-  for (; k + kLine <= n; k += kLine)
-    for (int64_t j = 0; j < kLine; j += 16) {
-      words v;
-      std::memcpy(&v, from + k + j, 16);
-      __builtin_ia32_movntdq(reinterpret_cast<words*>(to + k + j), v);
-    }
-  std::memcpy(to + k, from + k, n - k);
-#else
-  std::memcpy(to, from, n);
-#endif
 }
 
 // (n_samp <= kSamples, n_chan) at `in` to (n_chan, n_samp) at `out`. Each cache line of a spectrum is read

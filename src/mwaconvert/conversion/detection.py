@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Share = Callable[[float], None]
 
 #: aimed at for the images of a block of baselines: they stay in the last cache
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 128 << 20
 #: baselines of a block at least, where memory allows, so that work comes in pieces worth their while
 BLOCK_ROWS = 16
 #: the same of legacy files, whose channels are read in pieces that grow with the block

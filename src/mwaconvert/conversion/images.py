@@ -94,9 +94,7 @@ class _Images:
         )
         if not self._buffer.size:
             widest = max(b.stop - b.start for b in self._detection.bands) * plan.metadata.n_fine
-            self._buffer = np.empty(
-                self._detection.rows_at_once * int(np.prod(shape[1:3])) * widest, np.float32
-            )
+            self._buffer = _cache_lines(self._detection.rows_at_once * int(np.prod(shape[1:3])) * widest)
         return self._buffer[: int(np.prod(shape))].reshape(shape)
 
     def _factors_of(self, band: slice) -> npt.NDArray[np.complex64] | None:
@@ -109,6 +107,13 @@ class _Images:
             some = self._plan.factors[:, band.start * n_fine : band.stop * n_fine]
             self._factors = {key: np.ascontiguousarray(some.transpose(0, 2, 1))}
         return self._factors[key]
+
+
+def _cache_lines(n: int) -> npt.NDArray[np.float32]:
+    """Memory for n floats that begins at a cache line: the kernels write whole ones past the caches."""
+    memory = np.empty(n + 16, np.float32)
+    first = -memory.ctypes.data % 64 // memory.itemsize
+    return memory[first : first + n]
 
 
 class MwaxImages(_Images):
