@@ -360,6 +360,7 @@ def test_cotter_preset(ask):
         (["-flagfiles", "x%%.mwaf"], True),
         (["--precomputed-flags", "auto"], False),
         (["--rfi-sensitivity", "2"], False),
+        (["--rfi-all-baselines"], False),
     ],
 )
 def test_flag_files_in_place_of_detection(ask, words, instead, small):

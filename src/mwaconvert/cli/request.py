@@ -58,7 +58,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 #: with one of these, `--like cotter` looks for interference also where there are flag files
-_DETECTION = frozenset({"precomputed_flags", "rfi", "rfi_strategy", "rfi_sensitivity"})
+_DETECTION = frozenset({"precomputed_flags", "rfi", "rfi_strategy", "rfi_sensitivity", "rfi_all_baselines"})
 
 #: settings of the run, as opposed to fields of `conversion.options.Options`
 RUN_SETTINGS = frozenset(
@@ -257,6 +257,8 @@ def _preset(like: str, settings: Mapping[str, Any], outputs: Sequence[Path]) -> 
                 " say --flag-autos or --no-flag-autos"
             )
         preset["flag_autos"] = kinds == {"ms"}
+    if settings.get("rfi") == "none" or settings.get("precomputed_flags") == "only":
+        preset.pop("rfi_all_baselines", None)  # is about a detection that is not wanted
     for group in EXCLUSIVE:
         if any(key in settings for key in group):
             for key in group:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from mwaconvert.errors import InputError
 
@@ -102,46 +105,126 @@ class Options:
     max_memory_gib: float | None = None
 
 
+#: fields that cannot be 0
+_ABOVE_0 = frozenset(
+    {"time_res_s", "time_factor", "freq_res_khz", "freq_factor", "rfi_sensitivity", "max_memory_gib"}
+)
+#: fields that may be negative
+_SIGNED = frozenset({"phase_centre_deg", "dut1_s"})
+#: of each pair one may be given
+_PAIRS = (
+    ("time averaging", "time_res_s", "time_factor"),
+    ("frequency averaging", "freq_res_khz", "freq_factor"),
+    ("quack flags", "flag_init_s", "flag_init_steps"),
+    ("end flags", "flag_end_s", "flag_end_steps"),
+    ("edge flags", "flag_edge_width_khz", "flag_edge_chans"),
+    ("the phase centre", "phase_centre_deg", "pointing_centre"),
+    ("UT1-UTC", "dut1_s", "ignore_dut1"),
+    ("calibration solutions", "apply_solutions", "calibrate"),
+)
+
+
 def check_options(options: Options) -> None:
-    """Refuse options that contradict each other or cannot mean anything.
+    """Refuse options that cannot mean anything, contradict each other, or would have nothing to do.
 
     Raises
     ------
     InputError
     """
-    pairs = (
-        ("time averaging", "time_res_s", "time_factor"),
-        ("frequency averaging", "freq_res_khz", "freq_factor"),
-        ("quack flags", "flag_init_s", "flag_init_steps"),
-        ("end flags", "flag_end_s", "flag_end_steps"),
-        ("edge flags", "flag_edge_width_khz", "flag_edge_chans"),
-        ("the phase centre", "phase_centre_deg", "pointing_centre"),
-        ("UT1-UTC", "dut1_s", "ignore_dut1"),
-    )
-    for what, first, second in pairs:
+    for name, kind in get_type_hints(Options).items():
+        _check_value(name, getattr(options, name), kind)
+    for what, first, second in _PAIRS:
         if getattr(options, first) is not None and getattr(options, second) not in (None, False):
             raise InputError(f"{what}: {first} and {second} were both given; give one of them")
-        for name in (first, second):
-            value = getattr(options, name)
-            if (
-                isinstance(value, int | float)
-                and name != "dut1_s"
-                and (value < 0 or not math.isfinite(value))
-            ):
-                raise InputError(f"{what}: {name} is {value}, but must not be negative")
     if options.phase_centre_deg is not None:
         ra, dec = options.phase_centre_deg
-        if not (-360 <= ra <= 360 and -90 <= dec <= 90):  # also refuses NaN
+        if not (-360 <= ra <= 360 and -90 <= dec <= 90):
             raise InputError(
                 f"phase centre: RA {ra:g}, Dec {dec:g} deg is out of range; "
                 "RA goes from 0 to 360 and Dec from -90 to 90 degrees"
             )
-    if options.rfi not in ("builtin", "aoflagger", "none"):
-        raise InputError(f"RFI: rfi is {options.rfi!r}; choose builtin, aoflagger or none")
-    for name in ("rfi_strategy", "rfi_sensitivity"):
-        if options.rfi == "none" and getattr(options, name) is not None:
-            raise InputError(f"RFI: {name} was given, but RFI is not looked for (--no-rfi)")
+    _check_detection(options)
+    if options.apply_solutions is None and options.calibrate is None:
+        _refuse_idle(
+            options,
+            ("solutions_freq", "solutions_time", "solution_amplitudes"),
+            "no calibration solutions are applied (--apply-solutions, --calibrate)",
+        )
+
+
+def _check_detection(options: Options) -> None:
+    if options.precomputed_flags == "only" and options.rfi == "aoflagger":
+        raise InputError("RFI: rfi aoflagger and precomputed_flags only were both given; give one of them")
+    if options.rfi == "none" or options.precomputed_flags == "only":
+        why = "--no-rfi" if options.rfi == "none" else "--precomputed-flags only"
+        _refuse_idle(
+            options,
+            ("rfi_strategy", "rfi_sensitivity", "rfi_all_baselines"),
+            f"RFI is not looked for ({why})",
+        )
     if options.rfi == "aoflagger" and options.rfi_sensitivity is not None:
         raise InputError("RFI: rfi_sensitivity is a setting of the built-in detection, not of AOFlagger")
-    if options.threads < 0:
-        raise InputError(f"threads: {options.threads} is negative; 0 takes all cores")
+
+
+def _refuse_idle(options: Options, names: tuple[str, ...], why: str) -> None:
+    """Refuse fields that were changed from their defaults although they have nothing to do."""
+    for name in names:
+        if getattr(options, name) != getattr(Options(), name):
+            said = "solution_amplitudes (--no-apply-amps)" if name == "solution_amplitudes" else name
+            raise InputError(f"{said} was given, but {why}; leave one of them out")
+
+
+def _check_value(name: str, value: Any, kind: Any) -> None:
+    """Refuse a value that is not of the kind that the field is declared with, or a number out of range."""
+    if not _is_of(value, kind):
+        raise InputError(f"{name} is {value!r}; expected {_expected(kind)}")
+    for number in _numbers(value):
+        if not math.isfinite(number):
+            raise InputError(f"{name} is {value!r}; expected a finite number")
+        if number < 0 and name not in _SIGNED:
+            raise InputError(f"{name} is {value!r}, but must not be negative")
+        if number == 0 and name in _ABOVE_0:
+            raise InputError(f"{name} is {value!r}, but must be above 0")
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    parts = get_args(kind)
+    if get_origin(kind) is Literal:
+        return isinstance(value, str) and value in parts
+    if get_origin(kind) is tuple:
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            return False
+        items = list(value)
+        kinds = [parts[0]] * len(items) if parts[-1] is Ellipsis else parts
+        return len(items) == len(kinds) and all(map(_is_of, items, kinds))
+    if parts:  # a union
+        return any(_is_of(value, part) for part in parts)
+    if kind in (str, Path):
+        return isinstance(value, str | os.PathLike)
+    if kind in (int, float):  # a truth value is no number, though Python takes it for one
+        return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """All numbers in a value."""
+    if not isinstance(value, bool) and isinstance(value, Real):
+        yield float(value)
+    elif isinstance(value, Iterable) and not isinstance(value, str):
+        for item in value:
+            yield from _numbers(item)
+
+
+def _expected(kind: Any) -> str:
+    """A kind of value in words."""
+    parts = get_args(kind)
+    if get_origin(kind) is Literal:
+        return " or ".join([", ".join(parts[:-1]), parts[-1]])
+    if get_origin(kind) is tuple:
+        if parts[-1] is Ellipsis:
+            return f"a list, each of it {_expected(parts[0])}"
+        return f"{len(parts)} values, each of them {_expected(parts[0])}"
+    if parts:
+        return " or ".join(_expected(part) for part in parts)
+    words = {int: "a whole number", float: "a number", bool: "True or False", type(None): "None"}
+    return words.get(kind, "a file name")

@@ -40,10 +40,6 @@ def load_calibration(
     InputError : no such file, none that suits, or one of another array or of other channels
     FormatError : a damaged file
     """
-    if options.apply_solutions is not None and options.calibrate is not None:
-        raise InputError(
-            "--apply-solutions names a file and --calibrate a folder to search: give one of them"
-        )
     meta = observation.metadata
     if options.apply_solutions is not None:
         solutions = read_solutions(Path(options.apply_solutions), _all_freqs(meta))
