@@ -1,4 +1,5 @@
 #include "arrays.hpp"
+#include "mwaconvert/mask_counts.hpp"
 #include "mwaconvert/quality.hpp"
 #include "register.hpp"
 
@@ -38,6 +39,30 @@ void register_quality(py::module_& m) {
       "row_counts"_a.noconvert(), "channel_sums"_a.noconvert(), "channel_counts"_a.noconvert(),
       "nthreads"_a = 0,
       "Add a block's statistics to sums by row and by channel; see cpp/include/mwaconvert/quality.hpp.");
+  m.def(
+      "mask_counts",
+      [](const Array<uint8_t>& bits, const Array<uint8_t>& wanted, const Array<uint8_t>& row,
+         const Array<uint8_t>& chunk, int64_t n_fine, int64_t times_per_count, Array<int64_t>& by_row,
+         Array<int32_t>& by_channel, int nthreads) {
+        MaskCountInput in;
+        in.bits = view<uint8_t, 4>(bits, "bits", {-1, -1, -1, (n_fine + 7) / 8});
+        const auto [n_times, n_coarse, n_rows, n_bytes] = in.bits.shape;
+        in.wanted = view<uint8_t, 2>(wanted, "wanted", {n_coarse, n_bytes});
+        in.row = view<uint8_t, 1>(row, "row", {n_rows});
+        in.chunk = view<uint8_t, 2>(chunk, "chunk", {n_times, n_coarse});
+        in.n_fine = n_fine;
+        if (times_per_count < 1) throw InputError("times_per_count must be at least 1");
+        in.times_per_count = times_per_count;
+        const auto rows = mutable_view<int64_t, 2>(by_row, "by_row", {n_coarse, n_rows});
+        const auto channels = mutable_view<int32_t, 2>(
+            by_channel, "by_channel", {(n_times + times_per_count - 1) / times_per_count, n_coarse * n_fine});
+        py::gil_scoped_release release;
+        mask_counts(in, rows, channels, nthreads);
+      },
+      "bits"_a.noconvert(), "wanted"_a.noconvert(), "row"_a.noconvert(), "chunk"_a.noconvert(), "n_fine"_a,
+      "times_per_count"_a, "by_row"_a.noconvert(), "by_channel"_a.noconvert(), "nthreads"_a = 0,
+      "Add the numbers of flagged cells of a mask by row and channel; see "
+      "cpp/include/mwaconvert/mask_counts.hpp.");
 }
 
 }  // namespace mwaconvert

@@ -14,7 +14,6 @@ def test_flags_are_added_up(n_fine, in_file):
     rng = np.random.default_rng(0)
     expected = rng.random((5, 6, 3, n_fine)) < 0.2  # time, row, coarse, fine
     with FlagMask(5, 3, 6, n_fine, in_file=in_file) as mask:
-        assert not mask.count().any()
         mask.add_rows(slice(0, 6), expected.transpose(1, 0, 2, 3).reshape(6, 5, -1))
         for rows in (slice(0, 2), slice(2, 6)):
             more = rng.random((rows.stop - rows.start, 5, 3 * n_fine)) < 0.2
@@ -27,11 +26,25 @@ def test_flags_are_added_up(n_fine, in_file):
         expected[:, :, 2, 0] = True
         for coarse in range(3):
             np.testing.assert_array_equal(mask.unpacked(slice(1, 4), coarse), expected[1:4, :, coarse])
-        np.testing.assert_array_equal(mask.count(), expected.sum(axis=3).transpose(0, 2, 1))
-        ignore = rng.random((3, n_fine)) < 0.5
-        np.testing.assert_array_equal(
-            mask.count(ignore.ravel()), (expected & ~ignore).sum(axis=3).transpose(0, 2, 1)
-        )
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("n_rows", [1, 16, 37])
+@pytest.mark.parametrize("n_fine", [1, 8, 13, 64, 100, 136])
+def test_flags_are_counted(n_fine, n_rows, threads):
+    rng = np.random.default_rng(1)
+    flags = rng.random((7, 3, n_rows, n_fine)) < 0.4
+    mask = FlagMask(7, 3, n_rows, n_fine)
+    for coarse in range(3):
+        mask.add_coarse(coarse, flags[:, coarse])
+    rows, channels = rng.random(n_rows) < 0.7, rng.random(3 * n_fine) < 0.7
+    chunks = rng.random((7, 3)) < 0.7
+    counted = flags & rows[:, None] & channels.reshape(3, 1, n_fine) & chunks[..., None, None]
+    for factor in (1, 3):
+        by_row, by_channel = mask.count(rows, channels, chunks, factor, threads)
+        np.testing.assert_array_equal(by_row, counted.sum(axis=(0, 1, 3)))
+        expected = np.add.reduceat(counted.sum(axis=2).reshape(7, -1), np.arange(0, 7, factor))
+        np.testing.assert_array_equal(by_channel, expected)
 
 
 def test_no_room_for_a_file(monkeypatch):

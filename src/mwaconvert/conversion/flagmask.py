@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert import _core
 from mwaconvert.errors import ResourceError
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ BoolArray = npt.NDArray[np.bool_]
 
 #: interpreter, libraries, small tables
 BASE_BYTES = 200 << 20
-#: set bits of each byte
-_BIT_COUNT = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 
 
 class FlagMask:
@@ -109,26 +108,44 @@ class FlagMask:
         found = np.unpackbits(self.bits[steps, coarse], axis=-1, count=self.n_fine, bitorder="little")
         return found.view(np.bool_)
 
-    def count(self, ignore: BoolArray | None = None) -> npt.NDArray[np.int64]:
-        """Number of flagged cells of each timestep, coarse channel and row.
+    def count(
+        self,
+        rows: BoolArray,
+        channels: BoolArray,
+        chunks: BoolArray,
+        times_per_count: int = 1,
+        threads: int = 0,
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+        """Numbers of flagged cells.
 
         Parameters
         ----------
-        ignore : (n_coarse * n_fine,) channels not to count, those that rules flag
+        rows : (n_rows,) to count
+        channels : (n_coarse * n_fine,) to count
+        chunks : (n_times, n_coarse) to count
+        times_per_count : timesteps that are counted together
+        threads : 0: all cores
 
         Returns
         -------
-        (n_times, n_coarse, n_rows) int64
+        (n_rows,) over times and channels; (ceil(n_times / times_per_count), n_coarse * n_fine) over rows
         """
-        n_coarse = self.bits.shape[1]
-        keep = np.ones((n_coarse, self.n_fine), np.bool_)
-        if ignore is not None:
-            keep = ~ignore.reshape(n_coarse, self.n_fine)
-        wanted = np.packbits(keep, axis=-1, bitorder="little")
-        counts = np.empty(self.bits.shape[:3], np.int64)
-        for time, bits in enumerate(self.bits):
-            counts[time] = _BIT_COUNT[bits & wanted[:, None]].sum(axis=-1)
-        return counts
+        n_times, n_coarse, n_rows, _ = self.bits.shape
+        wanted = np.packbits(channels.reshape(n_coarse, self.n_fine), axis=-1, bitorder="little")
+        by_row = np.zeros((n_coarse, n_rows), np.int64)
+        by_channel = np.zeros((-(-n_times // times_per_count), n_coarse * self.n_fine), np.int32)
+        _core.mask_counts(
+            self.bits,
+            wanted,
+            np.ascontiguousarray(rows).view(np.uint8),
+            np.ascontiguousarray(chunks).view(np.uint8),
+            self.n_fine,
+            times_per_count,
+            by_row,
+            by_channel,
+            threads,
+        )
+        return by_row.sum(axis=0), by_channel
 
     def close(self) -> None:
         """Give memory and file back."""
