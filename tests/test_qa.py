@@ -8,13 +8,15 @@ import zlib
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import mwaconvert
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.visibility import Block, SpectralWindow, VisHeader
 from mwaconvert.qa import collector
 from mwaconvert.qa.collector import QaCollector
-from mwaconvert.qa.drawing import FrequencyAxis, limits
+from mwaconvert.qa.drawing import FrequencyAxis, edges_between, limits, time_edges
+from mwaconvert.qa.figure import draw_occupancy
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +232,32 @@ def test_gaps_between_windows_show():
     assert not fence.to_scale
     assert (fence.left[1:] - fence.right[:-1] > 0.1).all()
     np.testing.assert_allclose(fence.right - fence.left, 1.28)
+
+
+def test_shorter_timesteps_and_channels_are_drawn_so(passed, tmp_path):
+    mjd, seconds = passed[0].time_mjd[0] + np.array([5, 15, 22]) / 86400, np.array([10.0, 10, 4])
+    width = np.array([3e4, 3e4, 1e4])
+    window = SpectralWindow(slice(0, 3), 1e8 + np.array([0, 3e4, 5e4]), width, width, (0,))
+    header = dataclasses.replace(
+        longer(passed[0], 3, (window,)), time_mjd=mjd, centroid_mjd=mjd, interval_s=seconds
+    )
+    data = QaCollector(header, tmp_path / "a.png")
+    ax = Figure().add_subplot()
+    np.testing.assert_allclose(time_edges(ax, data), [0, 10, 20, 24], atol=1e-4)
+    axis = FrequencyAxis.of((window,))
+    np.testing.assert_allclose(axis.pixel_edges(1)[0], [99.985, 100.015, 100.045, 100.055])
+    np.testing.assert_allclose(axis.pixel_edges(2)[0], [99.985, 100.045, 100.055])
+    draw_occupancy(ax, data)
+    np.testing.assert_allclose(ax.get_ylim(), [24, 0], atol=1e-4)
+    data.time_bin = 2
+    np.testing.assert_allclose(time_edges(ax, data), [0, 20, 24], atol=1e-4)
+
+
+def test_edges_between_what_does_not_touch():
+    """Gaps are shared, and edges ascend even where neighbours overlap."""
+    np.testing.assert_allclose(edges_between(np.array([0.0, 4]), np.array([2.0, 2])), [-1, 2, 5])
+    found = edges_between(np.array([0.0, 1, 2]), np.array([1.0, 10, 1]))
+    assert (np.diff(found) >= 0).all()
 
 
 def test_limits_are_never_equal():

@@ -54,36 +54,34 @@ class FrequencyAxis:
         return cls(windows, left, left + width, False)
 
     def image(
-        self,
-        ax: Axes,
-        values: FloatArray,
-        y: tuple[float, float],
-        pixels: Sequence[int] | None = None,
-        **style: Any,
+        self, ax: Axes, values: FloatArray, x: Sequence[FloatArray], y: FloatArray, **style: Any
     ) -> Any:
         """Draw (n_y, n_pixel) values, y downwards; returns the last image.
 
         Parameters
         ----------
-        pixels : of each window; None: channels, or as many of them together as fit
+        x : for each window the edges of its pixels (`pixel_edges`)
+        y : (n_y + 1,) edges
         """
         pixel, drawn = 0, None
-        widths = pixels or self._pixels_per_window(values.shape[1])
-        for left, right, n in zip(self.left, self.right, widths, strict=True):
-            drawn = ax.imshow(
-                values[:, pixel : pixel + n],
-                extent=(left, right, y[1], y[0]),
-                aspect="auto",
-                interpolation="nearest",
-                origin="upper",
-                **style,
-            )
+        for edges in x:
+            n = len(edges) - 1
+            drawn = ax.pcolorfast(edges, y, values[:, pixel : pixel + n], **style)
             pixel += n
-        ax.set_ylim(y[1], y[0])
+        ax.set_ylim(y[-1], y[0])
         # what no channel covers
         ax.patch.set(facecolor="white", edgecolor="#d0d0d0", hatch="////", linewidth=0)
         self.frame(ax)
         return drawn
+
+    def pixel_edges(self, channel_bin: int) -> list[FloatArray]:
+        """For each window the edges of pixels of so many channels; the last has what is left."""
+        found = []
+        for window, left in zip(self.windows, self.left, strict=True):
+            edges_hz = edges_between(window.freq_hz, window.width_hz)
+            at = [*range(0, window.n_chan, channel_bin), window.n_chan]
+            found.append(left + (edges_hz[at] - edges_hz[0]) / 1e6)
+        return found
 
     def frame(self, ax: Axes) -> None:
         """Limits and labels of x."""
@@ -104,13 +102,6 @@ class FrequencyAxis:
         """(n_channel,) where the channels stand."""
         return np.array([self.place(f / 1e6) for w in self.windows for f in w.freq_hz])
 
-    def _pixels_per_window(self, n_pixels: int) -> list[int]:
-        for channel_bin in range(1, 1 + max(w.n_chan for w in self.windows)):
-            counts = [-(-w.n_chan // channel_bin) for w in self.windows]
-            if sum(counts) == n_pixels:
-                return counts
-        raise AssertionError(f"{n_pixels} pixels do not fit the spectral windows")
-
     def _label(self, ax: Axes) -> None:
         if self.to_scale:
             ax.set_xlabel("Frequency (MHz)")
@@ -125,18 +116,23 @@ class FrequencyAxis:
         ax.set_xlabel("Centre of each band (MHz); gaps not to scale")
 
 
-def time_range(ax: Axes, data: QaCollector) -> tuple[float, float]:
-    """Label the time axis; first and last value of it."""
+def time_edges(ax: Axes, data: QaCollector) -> FloatArray:
+    """Label the time axis; edges of its pixels."""
     header = data.header
-    total_s = float((header.time_mjd[-1] - header.time_mjd[0]) * 86400 + header.interval_s[-1] / 2)
-    total_s += float(header.interval_s[0]) / 2
-    # the last pixel may hold fewer timesteps than the others
-    n = len(header.time_mjd)
-    total_s *= -(-n // data.time_bin) * data.time_bin / n
+    seconds = (header.time_mjd - header.time_mjd[0]) * 86400
+    edges = edges_between(seconds, header.interval_s)
+    edges = edges[[*range(0, len(seconds), data.time_bin), len(seconds)]] - edges[0]
     start = utc_text((header.time_mjd[0] - UNIX_EPOCH_MJD) * 86400 - header.interval_s[0] / 2)
-    unit, scale = ("min", 60.0) if total_s > 600 else ("s", 1.0)
+    unit, scale = ("min", 60.0) if edges[-1] > 600 else ("s", 1.0)
     ax.set_ylabel(f"Time after {start[11:]} UTC ({unit})")
-    return 0.0, total_s / scale
+    return np.asarray(edges / scale)
+
+
+def edges_between(centre: FloatArray, width: FloatArray) -> FloatArray:
+    """(n + 1,) ascending edges of n neighbours; in the middle, where they do not touch."""
+    low, high = centre - width / 2, centre + width / 2
+    between = np.clip((high[:-1] + low[1:]) / 2, centre[:-1], centre[1:])
+    return np.concatenate([low[:1], between, high[-1:]])
 
 
 def tile_ticks(ax: Axes, data: QaCollector, which: str, room: int) -> None:

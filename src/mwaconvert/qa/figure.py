@@ -21,7 +21,7 @@ from mwaconvert.qa.drawing import (
     empty,
     limits,
     tile_ticks,
-    time_range,
+    time_edges,
     title,
 )
 from mwaconvert.qa.found import (
@@ -158,9 +158,9 @@ def draw_amplitude(ax: Axes, data: QaCollector) -> None:
         values, 1, 99.5, 0.02 * float(np.nanmedian(values)) if np.isfinite(values).any() else 1.0
     )
     norm = LogNorm(low, high) if 0 < 10 * low < high else Normalize(low, high)
-    drawn = FrequencyAxis.of(data.header.spectral_windows).image(
-        ax, values, time_range(ax, data), cmap=colormaps["viridis"].with_extremes(bad=GREY), norm=norm
-    )
+    axis = FrequencyAxis.of(data.header.spectral_windows)
+    x, y = axis.pixel_edges(data.channel_bin), time_edges(ax, data)
+    drawn = axis.image(ax, values, x, y, cmap=colormaps["viridis"].with_extremes(bad=GREY), norm=norm)
     colour_bar(ax, drawn, "mean |V|, XX and YY")
     title(ax, "Cross-correlation amplitude", "grey: flagged")
 
@@ -169,10 +169,12 @@ def draw_occupancy(ax: Axes, data: QaCollector) -> None:
     """Fraction of flagged cells over time and frequency."""
     from matplotlib import colormaps
 
-    drawn = FrequencyAxis.of(data.header.spectral_windows).image(
+    axis = FrequencyAxis.of(data.header.spectral_windows)
+    drawn = axis.image(
         ax,
         100 * data.occupancy,
-        time_range(ax, data),
+        axis.pixel_edges(data.channel_bin),
+        time_edges(ax, data),
         cmap=colormaps["GnBu"].with_extremes(bad=GREY),
         vmin=0,
         vmax=100,
@@ -196,10 +198,12 @@ def draw_autos(ax: Axes, data: QaCollector, pol: int) -> None:
     level = 10 * np.log10(positive / np.nanmedian(positive))
     low, high = limits(level, 0.5, 99.5, 0.2)  # of both polarisations, so that they can be compared
     n = len(data.header.metadata.antennas)
-    drawn = FrequencyAxis.of(data.header.spectral_windows).image(
+    axis = FrequencyAxis.of(data.header.spectral_windows)
+    drawn = axis.image(
         ax,
         level[pol],
-        (-0.5, n - 0.5),
+        axis.pixel_edges(data.channel_bin),
+        np.linspace(-0.5, n - 0.5, n + 1),
         cmap=colormaps["inferno"].with_extremes(bad=GREY),
         vmin=low,
         vmax=high,

@@ -18,7 +18,7 @@ from mwaconvert.qa.drawing import (
     colour_bar,
     empty,
     limits,
-    time_range,
+    time_edges,
     title,
 )
 
@@ -43,10 +43,12 @@ def draw_interference(ax: Axes, data: QaCollector) -> None:
 
     percent = 100 * data.interference
     _, high = limits(percent, 0, 99.5, 0)
-    drawn = FrequencyAxis.of(data.header.spectral_windows).image(
+    axis = FrequencyAxis.of(data.header.spectral_windows)
+    drawn = axis.image(
         ax,
         percent,
-        time_range(ax, data),
+        axis.pixel_edges(data.channel_bin),
+        time_edges(ax, data),
         cmap=colormaps["magma_r"].with_extremes(bad=GREY),
         vmin=0,
         vmax=min(100.0, max(high, 1.0)),
@@ -69,13 +71,20 @@ def draw_array_rfi(ax: Axes, data: QaCollector, found: ArrayRfi) -> None:
     from matplotlib.patches import Rectangle
 
     windows = data.header.spectral_windows
-    z, pixels = _binned(found.significance, [len(w.coarse) for w in windows], MAX_CHANNELS)
-    first, last = time_range(ax, data)
     axis = FrequencyAxis.of(windows)
+    z, x = _binned(found.significance, axis, MAX_CHANNELS)
+    end = time_edges(ax, data)[-1]
+    step = end / (len(z) + 1)  # an integration
     drawn = axis.image(
-        ax, z, (first, last), pixels, cmap=colormaps["RdBu_r"].with_extremes(bad=GREY), vmin=-8, vmax=8
+        ax,
+        z,
+        x,
+        (np.arange(len(z) + 1) + 0.5) * step,  # from the middle of an integration to that of the next
+        cmap=colormaps["RdBu_r"].with_extremes(bad=GREY),
+        vmin=-8,
+        vmax=8,
     )
-    step = (last - first) / (len(z) + 1)
+    ax.set_ylim(end, 0)
     for event in found.events[:BOXES]:
         low, high = axis.place(event.low_hz / 1e6), axis.place(event.high_hz / 1e6)
         start = (event.timesteps[0] - found.first_timestep) * step
@@ -145,15 +154,18 @@ def _bars(ax: Axes, names: list[str], values: list[float], stressed: list[bool],
         ax.spines[side].set_visible(False)
 
 
-def _binned(values: npt.NDArray[np.float32], n_coarse: list[int], most: int) -> tuple[FloatArray, list[int]]:
-    """Largest of neighbouring input channels, so that no window gets too wide to draw; widths of the windows."""
+def _binned(
+    values: npt.NDArray[np.float32], axis: FrequencyAxis, most: int
+) -> tuple[FloatArray, list[FloatArray]]:
+    """Largest of neighbouring input channels, so that there are not too many to draw; edges in each window."""
+    n_coarse = [len(window.coarse) for window in axis.windows]
     per_coarse = values.shape[1] // sum(n_coarse)
     factor = -(-values.shape[1] // most)
-    parts, at = [], 0
-    for n in n_coarse:
+    parts, edges, at = [], [], 0
+    for n, left, right in zip(n_coarse, axis.left, axis.right, strict=True):
         part = values[:, at : at + n * per_coarse]
         at += n * per_coarse
         starts = np.arange(0, part.shape[1], factor)
-        largest = np.fmax.reduceat(part, starts, axis=1)
-        parts.append(largest)
-    return np.asarray(np.concatenate(parts, axis=1), np.float64), [part.shape[1] for part in parts]
+        parts.append(np.fmax.reduceat(part, starts, axis=1))
+        edges.append(left + (right - left) * np.append(starts, part.shape[1]) / part.shape[1])
+    return np.asarray(np.concatenate(parts, axis=1), np.float64), edges
