@@ -52,6 +52,12 @@ def test_sums_are_those_of_the_raw_data(tmp_path, like, compress, threads):
     np.testing.assert_array_equal(counts, there * n)
 
 
+def test_nothing_to_look_at(tmp_path):
+    plan = mwaconvert.open(make(tmp_path)).plan(sel_ants=(3,), rfi_array=True)
+    found = find_flags(plan, lambda _: None).array_rfi
+    assert found.summary() == "nothing to look at: no baseline between unflagged tiles"
+
+
 def test_sums_do_not_depend_on_threads_or_bad_values(tmp_path):
     metafits = make(tmp_path)
     file = next(tmp_path.glob("*_ch*.fits"))

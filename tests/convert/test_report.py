@@ -12,7 +12,7 @@ import pytest
 import mwaconvert
 from mwaconvert.conversion.report import FlagCount, OutputFile, Report, observation_facts
 from mwaconvert.conversion.report_numbers import versions
-from mwaconvert.conversion.report_text import report_text, size_text, utc_text
+from mwaconvert.conversion.report_text import percent, report_text, size_text, utc_text
 from mwaconvert.conversion.smearing import EARTH_ROTATION_RAD_S, SPEED_OF_LIGHT_M_S, estimate_smearing
 from mwaconvert.errors import InputError, ResourceError
 
@@ -133,6 +133,32 @@ def test_text_shortens_long_lists(converted):
     assert "4 integrations missing and flagged: 3 of channel 131, 1 of channel 132" in text
     assert "8 tiles throughout: Tile011, Tile012" in text
     assert "channels 50 %" in text
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [
+        (0, "0 %"),
+        (1e-7, "under 0.001 %"),
+        (0.000342, "0.034 %"),
+        (0.0234, "2.3 %"),
+        (0.0999, "10 %"),
+        (0.125, "12 %"),
+        (0.994, "99 %"),
+        (0.996, "99.60 %"),
+        (0.99999, "99.99 %"),
+        (1, "100 %"),
+    ],
+)
+def test_percentages(fraction, text):
+    assert percent(fraction) == text
+
+
+def test_rules_are_of_the_input(converted):
+    report, _ = converted
+    whole = (FlagCount("antennas", report.input_cells), FlagCount("RFI", report.input_cells // 50))
+    text = " ".join(dataclasses.replace(report, flag_counts=whole).to_text().split())
+    assert "% of the output of the input, each rule by itself: antennas 100 %, RFI 2 %" in text
 
 
 def test_written_whole_or_not_at_all(converted, tmp_path, monkeypatch):

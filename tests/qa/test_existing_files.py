@@ -132,6 +132,7 @@ def test_verb(written, tmp_path):
     assert done.exit_code == 0, done.output
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.ms.png", "a.uvfits.png"]
     assert "noise 5" in done.output
+    assert "% flagged besides whole tiles and channels" in " ".join(done.output.split())
     assert "1 tile throughout: Tile016" in done.output
     again = run(folder / "a.ms", "-o", tmp_path)
     assert again.exit_code == 2

@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 
 import mwaconvert
+from mwaconvert import _core
+from mwaconvert.conversion.pipeline import find_flags
+from mwaconvert.qa.collector import QaCollector
+from mwaconvert.qa.statistics import DataFlags
 from mwaconvert.simulate import simulate
 
 
@@ -45,7 +49,7 @@ def test_noise_comes_back(noise, tmp_path):
     np.testing.assert_allclose(quality.noise, 20, rtol=0.02)
     np.testing.assert_allclose(np.delete(quality.antenna_noise, 5, axis=0), 20, rtol=0.05)
     assert np.isnan(quality.antenna_noise[5]).all()
-    assert quality.interference == 0
+    assert quality.interference.total == 0
     edges = np.isnan(quality.channel_noise[:, 0]).reshape(3, 32)
     assert (edges.sum(axis=1) == 4).all()
     np.testing.assert_allclose(np.nanmedian(quality.channel_noise, axis=0), 20, rtol=0.05)
@@ -53,6 +57,58 @@ def test_noise_comes_back(noise, tmp_path):
     assert facts["antennas"][5]["noise"] == [None, None]
     assert len(facts["timesteps"]["noise"]) == 8
     assert "noise 20" in report.to_text() or "noise 19" in report.to_text()
+
+
+def test_interference_is_of_the_input(noise, tmp_path):
+    """Averages hide it: an output cell is flagged only where all of its inputs are."""
+    options = {
+        "time_factor": 3,
+        "freq_factor": 5,
+        "rfi_array": True,
+        "flag_times": (7,),
+        "rfi_sensitivity": 2.0,
+    }
+    plan = mwaconvert.open(noise).plan(**options)
+    mask = find_flags(plan, lambda _: None).mask
+    n_times, n_coarse, n_fine = len(plan.timesteps), len(plan.coarse), plan.metadata.n_fine
+    a, b = plan.header.antenna1, plan.header.antenna2
+    there = (plan.channel_flagged == 0).reshape(1, n_coarse, 1, n_fine)
+    there = there & (plan.chunk_state() == _core.CHUNK_GOOD)[..., None, None]
+    there = there & ((plan.row_flagged == 0) & (a != b))[:, None]
+    flagged = np.stack([mask.unpacked(slice(0, n_times), c) for c in range(n_coarse)], axis=1) & there
+
+    report = plan.run(tmp_path / "a.ms", qa=tmp_path / "a.html")
+    found = report.quality.interference
+    assert 0 < found.total == flagged.sum() / there.sum()
+
+    part, whole = (np.add.reduceat(x.sum(axis=(1, 2, 3)), [0, 3, 6]) for x in (flagged, there))
+    np.testing.assert_allclose(found.timestep, part / whole)
+    part, whole = (
+        np.add.reduceat(x.sum(axis=(0, 2)), np.arange(0, n_fine, 5), axis=1).ravel() for x in (flagged, there)
+    )
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(found.channel, part / whole)
+    for antenna in range(12):
+        rows = (a == antenna) | (b == antenna)
+        part, whole = flagged[:, :, rows].sum(), there[:, :, rows].sum()
+        np.testing.assert_allclose(found.antenna[antenna], part / whole if whole else np.nan)
+    assert json.loads(report.to_json())["quality"]["interference"] == found.total
+    assert "of the input flagged by the data" in " ".join(report.to_text().split())
+    page = (tmp_path / "a.html").read_text()
+    assert "Channels flagged most by the data" in page
+    assert "% of the input" in page
+
+
+def test_panel_shows_the_input(noise, tmp_path):
+    plan = mwaconvert.open(noise).plan(time_factor=4, freq_factor=4, rfi_sensitivity=2.0)
+    collector = QaCollector(plan.header, tmp_path / "a.png")
+    collector.data_flags = DataFlags.of_plan(plan, find_flags(plan, lambda _: None).mask)
+    found = collector.data_flags.interference(plan.header)
+    shown = collector.interference
+    assert shown.shape == (plan.n_times, plan.n_channels)
+    assert (shown[np.isfinite(shown)] > 0).any()
+    cells = collector.data_flags.cells
+    np.testing.assert_allclose(np.nansum(shown * cells) / cells.sum(), found.total)
 
 
 def test_nostats(noise, tmp_path):

@@ -20,6 +20,7 @@ from mwaconvert import _core
 from mwaconvert.conversion.flagmask import BASE_BYTES, FlagMask
 from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.rawinput import RawInput
+from mwaconvert.conversion.report_text import percent
 from mwaconvert.conversion.steps import ARRAY_RFI, Step
 from mwaconvert.errors import InputError
 from mwaconvert.observation.legacy import N_INPUTS, product_table
@@ -124,13 +125,15 @@ class ArrayRfi:
 
     def summary(self) -> str:
         """In one line."""
+        if not self.n_baselines:
+            return "nothing to look at: no baseline between unflagged tiles"
         if not self.events:
             return f"nothing found over {self.n_baselines} baselines"
         counts: dict[str, int] = {}
         for event in self.events:
             counts[event.shape] = counts.get(event.shape, 0) + 1
         shapes = ", ".join(f"{n} x {shape}" for shape, n in sorted(counts.items(), key=lambda c: -c[1]))
-        return f"{shapes}; {100 * self.fraction:.2g} % of the cells, up to {self.events[0].sigma:.0f} sigma"
+        return f"{shapes}; {percent(self.fraction)} of the cells, up to {self.events[0].sigma:.0f} sigma"
 
 
 def detect_array_rfi(plan: Plan) -> ArrayRfi:

@@ -23,6 +23,7 @@ from mwaconvert.conversion.outputs import open_writers, output_paths
 from mwaconvert.conversion.steps import ARRAY_RFI
 from mwaconvert.errors import Error, ResourceError
 from mwaconvert.formats.visibility import Block, VisHeader
+from mwaconvert.qa.statistics import DataFlags, QualityStatistics
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.array_rfi import ArrayRfi
@@ -185,16 +186,11 @@ def run(
     collector = None
     if qa is not None:
         from mwaconvert.qa.collector import QaCollector
-        from mwaconvert.qa.statistics import channel_static
 
-        collector = QaCollector(
-            plan.header, qa, overwrite=plan.options.overwrite, static=channel_static(plan)
-        )
+        collector = QaCollector(plan.header, qa, overwrite=plan.options.overwrite)
         observers.append(collector.add)
     statistics = None
     if plan.options.statistics:
-        from mwaconvert.qa.statistics import QualityStatistics
-
         statistics = QualityStatistics.of_plan(plan)
         observers.append(statistics.add)
     input_bytes = plan.input_bytes()
@@ -208,6 +204,9 @@ def run(
     try:
         found = find_flags(plan, tell)
         counts.file_cells, counts.rfi_cells = found.file_cells, found.rfi_cells
+        data_flags = DataFlags.of_plan(plan, found.mask)
+        if collector is not None:
+            collector.data_flags = data_flags
         for writer in writers:
             if isinstance(writer, FlagOutput):
                 writer.put_mask(found.mask)
@@ -234,7 +233,14 @@ def run(
     targets = [target for path in outputs for target in output_paths(plan, path)]
     bytes_read = input_bytes if passes or found.array_rfi else 0
     report = make_report(
-        plan, targets, counts, statistics, found.array_rfi, bytes_read, time.perf_counter() - started
+        plan,
+        targets,
+        counts,
+        statistics,
+        data_flags,
+        found.array_rfi,
+        bytes_read,
+        time.perf_counter() - started,
     )
     if collector is not None:
         collector.write(report)

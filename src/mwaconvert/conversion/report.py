@@ -23,6 +23,7 @@ from mwaconvert.observation.model import FloatArray, Metadata, RawFile
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.array_rfi import ArrayRfi
+    from mwaconvert.qa.statistics import Interference
 
 #: version of the JSON layout; grows when a key changes its meaning or goes away
 LAYOUT = 1
@@ -61,8 +62,7 @@ class Quality:
     ----------
     noise : (2,) standard deviation of the real or imaginary part, XX and YY, from differences of neighbouring
         channels; antenna_noise (n_antenna, 2), channel_noise (n_channel, 2), timestep_noise (n_time, 2)
-    interference : fraction flagged by what the data showed, of the cells that no static rule flags;
-        antenna_interference (n_antenna,), channel_interference (n_channel,), timestep_interference (n_time,)
+    interference : fraction of the cells that no static rule flags that were flagged by what the data showed
 
     NaN where nothing is unflagged.
     """
@@ -71,10 +71,7 @@ class Quality:
     antenna_noise: FloatArray
     channel_noise: FloatArray
     timestep_noise: FloatArray
-    interference: float
-    antenna_interference: FloatArray
-    channel_interference: FloatArray
-    timestep_interference: FloatArray
+    interference: Interference
 
 
 @dataclass(frozen=True)
@@ -239,24 +236,25 @@ class Report:
 
 
 def _quality_facts(quality: Quality, header: VisHeader) -> dict[str, Any]:
+    found = quality.interference
     return {
         "noise": quality.noise,
-        "interference": quality.interference,
+        "interference": found.total,
         "antennas": [
             {"index": a.index, "name": a.name, "noise": noise, "interference": fraction}
             for a, noise, fraction in zip(
-                header.metadata.antennas, quality.antenna_noise, quality.antenna_interference, strict=True
+                header.metadata.antennas, quality.antenna_noise, found.antenna, strict=True
             )
         ],
         "channels": {
             "frequency_hz": np.concatenate([w.freq_hz for w in header.spectral_windows]),
             "noise": quality.channel_noise,
-            "interference": quality.channel_interference,
+            "interference": found.channel,
         },
         "timesteps": {
             "mjd_utc": header.time_mjd,
             "noise": quality.timestep_noise,
-            "interference": quality.timestep_interference,
+            "interference": found.timestep,
         },
     }
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mwaconvert.conversion.pipeline import FlagCounts
     from mwaconvert.conversion.plan import Plan
     from mwaconvert.formats.visfile import FileHeader
-    from mwaconvert.qa.statistics import QualityStatistics
+    from mwaconvert.qa.statistics import DataFlags, Interference, QualityStatistics
 
 OUTPUT_KINDS = {".uvfits": "uvfits", ".ms": "measurement set", ".mwaf": "flags"}
 
@@ -31,6 +31,7 @@ def make_report(
     targets: Sequence[tuple[Path, tuple[int, ...]]],
     counts: FlagCounts,
     statistics: QualityStatistics | None,
+    data_flags: DataFlags,
     array_rfi: ArrayRfi | None,
     input_bytes: int,
     wall_s: float,
@@ -42,6 +43,7 @@ def make_report(
     targets : each output file and the spectral windows that it holds
     counts : of flagged output values
     statistics : of the output, if they were gathered
+    data_flags : of the input
     array_rfi : what `--rfi-array` found
     """
     header, observation = plan.header, plan.observation
@@ -90,14 +92,14 @@ def make_report(
             threads=plan.options.threads or _core.available_threads(),
         ),
         array_rfi=array_rfi,
-        quality=None if statistics is None else make_quality(statistics),
+        quality=None if statistics is None else make_quality(statistics, data_flags.interference(header)),
         software=versions(),
         notes=tuple(notes),
     )
 
 
-def make_quality(statistics: QualityStatistics) -> Quality:
-    """What statistics say."""
+def make_quality(statistics: QualityStatistics, interference: Interference) -> Quality:
+    """What statistics and flags say."""
     antennas, channels, total = statistics.antennas(), statistics.paired_channels(), statistics.total()
     times = statistics.times.over_windows()
     return Quality(
@@ -105,10 +107,7 @@ def make_quality(statistics: QualityStatistics) -> Quality:
         antenna_noise=antennas.noise(),
         channel_noise=channels.noise(),
         timestep_noise=times.noise(),
-        interference=float(total.interference()),
-        antenna_interference=antennas.interference(),
-        channel_interference=channels.interference(),
-        timestep_interference=times.interference(),
+        interference=interference,
     )
 
 

@@ -80,6 +80,16 @@ def size_text(n_bytes: float) -> str:
     return f"{n_bytes / 1000:.3g} TB"
 
 
+def percent(fraction: float) -> str:
+    """12 %, 1.8 %, 0.034 %; what is not all is not called 100 %."""
+    value = 100 * fraction
+    if 0 < value < 0.001:
+        return "under 0.001 %"
+    if 99.5 <= value < 100:
+        return f"{min(value, 99.99):.2f} %"
+    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
+
+
 def plural(n: int, noun: str) -> str:
     """1 file, 2 files."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
@@ -128,14 +138,14 @@ def step_lines(steps: Sequence[Step], *, applied: bool) -> list[str]:
 def _flags(report: Report) -> list[str]:
     occupancy = report.occupancy
     rules = [
-        f"{rule.name} {100 * rule.cells / max(1, report.input_cells):.2g} %"
+        f"{rule.name} {percent(rule.cells / max(1, report.input_cells))}"
         for rule in report.flag_counts
         if rule.cells
     ]
     whole_text = "input" if all(o.kind == "flags" for o in report.outputs) else "output"
-    lines = [
-        f"{100 * occupancy.total:.2f} % of the {whole_text}" + (f": {', '.join(rules)}" if rules else "")
-    ]
+    lines = [f"{100 * occupancy.total:.2f} % of the {whole_text}"]
+    if rules:
+        lines.append(f"of the input, each rule by itself: {', '.join(rules)}")
     antennas = report.header.metadata.antennas
     fraction = np.nan_to_num(occupancy.antenna)
     whole = [antennas[i].name for i in np.flatnonzero(fraction >= 1)]
@@ -173,7 +183,11 @@ def noise_lines(quality: Quality, names: Sequence[str]) -> list[str]:
     if not np.isfinite(quality.noise).any():
         return []
     xx, yy = quality.noise
-    line = f"noise {xx:.4g} (XX) and {yy:.4g} (YY), {100 * quality.interference:.2g} % flagged by the data"
+    found = quality.interference
+    of_what = (
+        "of the input flagged by the data" if found.of_input else "flagged besides whole tiles and channels"
+    )
+    line = f"noise {xx:.4g} (XX) and {yy:.4g} (YY), {percent(found.total)} {of_what}"
     shown = relative_noise(quality)
     loud = [i for i in np.argsort(-shown).tolist() if shown[i] > LOUD]
     if not loud:

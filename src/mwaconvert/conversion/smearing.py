@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mwaconvert.conversion.report_text import percent
 from mwaconvert.observation.model import FloatArray
 
 EARTH_ROTATION_RAD_S = 7.2921150e-5
@@ -35,7 +36,7 @@ class Smearing:
 
     def __str__(self) -> str:
         return (
-            f"{100 * self.time_loss:.2g} % lost to time averaging and {100 * self.bandwidth_loss:.2g} % to"
+            f"{percent(self.time_loss)} lost to time averaging and {percent(self.bandwidth_loss)} to"
             f" channel width, {self.offset_deg:.0f} deg from the phase centre on the longest baseline"
             f" ({self.baseline_m:.0f} m, {self.freq_hz / 1e6:.1f} MHz)"
         )

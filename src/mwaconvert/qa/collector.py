@@ -14,10 +14,12 @@ from mwaconvert.formats.staging import StagedPath
 from mwaconvert.formats.visfile import FileHeader
 from mwaconvert.formats.visibility import Block, VisHeader
 from mwaconvert.observation.model import FloatArray
+from mwaconvert.qa.statistics import ratio
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.report import Report
     from mwaconvert.qa.files import FileReport
+    from mwaconvert.qa.statistics import DataFlags
 
 #: of a run, or of a file
 QaHeader: TypeAlias = VisHeader | FileHeader
@@ -42,14 +44,15 @@ class QaCollector:
     header : of the run, or of a file
     path : picture to write, .png or .html
     overwrite : whether an existing one may be replaced
-    static : (n_times, n_channels) what static rules flag; None: not known
 
     Attributes
     ----------
     amplitude : (n_time_pixel, n_pixel) mean |V| of XX and YY over unflagged crosses; NaN where none
     occupancy : (n_time_pixel, n_pixel) fraction of flagged cross-correlations between unflagged tiles
-    interference : (n_time_pixel, n_pixel) the same fraction of what no static rule flags; where the rules are not
-        known, of what is not flagged on all baselines; NaN where nothing is left
+    data_flags : what the data of a conversion showed, once it is known; None: of a file
+    interference : (n_time_pixel, n_pixel) the fraction of the input that it made flagged, of what no static rule
+        flags; of a file, whose rules are not known, the occupancy where not all baselines are flagged; NaN where
+        nothing is left
     autos : (2 pol, n_antenna, n_pixel) mean unflagged autocorrelation; NaN where none
     uv_m : (n, 2) sample of the uv coverage
 
@@ -65,7 +68,6 @@ class QaCollector:
         path: Path,
         *,
         overwrite: bool = False,
-        static: npt.NDArray[np.uint8] | None = None,
     ) -> None:
         if path.suffix not in (".png", ".html"):
             raise InputError(f"{path}: unknown kind of picture; end the name in .png or .html")
@@ -91,7 +93,7 @@ class QaCollector:
         self._counted = self._cross & ~flagged if (self._cross & ~flagged).any() else self._cross
         self._amplitude_sum, self._amplitude_n = np.zeros(shape), np.zeros(shape)
         self._flagged_n, self._cells_n = np.zeros(shape), np.zeros(shape)
-        self._static, self._static_n = static, np.zeros(shape)
+        self.data_flags: DataFlags | None = None
         auto_shape = (2, n_antennas, shape[1])
         self._auto_sum, self._auto_n = np.zeros(auto_shape), np.zeros(auto_shape)
         self._uv: list[FloatArray] = []
@@ -101,21 +103,26 @@ class QaCollector:
 
     @property
     def amplitude(self) -> FloatArray:
-        return _ratio(self._amplitude_sum, self._amplitude_n)
+        return ratio(self._amplitude_sum, self._amplitude_n)
 
     @property
     def occupancy(self) -> FloatArray:
-        return _ratio(self._flagged_n, self._cells_n)
+        return ratio(self._flagged_n, self._cells_n)
 
     @property
     def interference(self) -> FloatArray:
-        if self._static is None:
+        if self.data_flags is None:
             return np.where(self._flagged_n < self._cells_n, self.occupancy, np.nan)
-        return _ratio(self._flagged_n - self._static_n, self._cells_n - self._static_n)
+        first = np.arange(0, len(self.header.time_mjd), self.time_bin)
+        flagged, cells = (
+            np.add.reduceat(self._to_pixels(counts), first)
+            for counts in (self.data_flags.flagged, self.data_flags.cells)
+        )
+        return ratio(flagged, cells)
 
     @property
     def autos(self) -> FloatArray:
-        return _ratio(self._auto_sum, self._auto_n)
+        return ratio(self._auto_sum, self._auto_n)
 
     @property
     def uv_m(self) -> FloatArray:
@@ -176,8 +183,6 @@ class QaCollector:
         self._amplitude_n[pixel] += self._to_pixels(len(PARALLEL_HANDS) * n_good[0])
         self._flagged_n[pixel] += self._to_pixels(counted.sum() - n_good[1])
         self._cells_n[pixel] += self._to_pixels(np.full(good.shape[1], counted.sum()))
-        if self._static is not None:
-            self._static_n[pixel] += self._to_pixels(self._static[block.time_index] * counted.sum())
 
     def _add_autos(self, block: Block, rows: npt.NDArray[np.intp]) -> None:
         antennas = self.header.antenna1[block.rows][rows]
@@ -190,7 +195,3 @@ class QaCollector:
     def _to_pixels(self, values: npt.NDArray[np.generic]) -> FloatArray:
         """Sums over the channels of each pixel, along the last axis."""
         return np.asarray(np.add.reduceat(values, self.pixel_start, axis=-1, dtype=np.float64))
-
-
-def _ratio(sums: FloatArray, counts: FloatArray) -> FloatArray:
-    return np.asarray(np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from mwaconvert.conversion.report import Occupancy, Quality
 from mwaconvert.conversion.report_numbers import make_occupancy, make_quality
 from mwaconvert.conversion.report_text import WIDTH, noise_lines, plural, sections, size_text, some
 from mwaconvert.formats.visfile import FileHeader, open_visibilities
-from mwaconvert.qa.statistics import GOOD, QualityStatistics, Sums
+from mwaconvert.qa.statistics import GOOD, Interference, QualityStatistics, Sums
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.array_rfi import ArrayRfi
@@ -111,16 +111,17 @@ def draw_file(
 
 def _quality(statistics: QualityStatistics) -> Quality:
     """Channels that are flagged throughout are taken for those that a rule flagged."""
-    quality, channels = make_quality(statistics), statistics.channels
+    header, channels = statistics.header, statistics.channels
     some_good = channels.counts[:, GOOD].any(axis=1)
     kept = Sums(channels.sums[some_good].sum(axis=0), channels.counts[some_good].sum(axis=0))
-    return replace(
-        quality,
-        interference=float(kept.interference()),
-        channel_interference=np.where(some_good, quality.channel_interference, np.nan),
-        antenna_interference=np.full(len(quality.antenna_noise), np.nan),
-        timestep_interference=np.full(len(quality.timestep_noise), np.nan),
+    interference = Interference(
+        of_input=False,
+        total=float(kept.interference()),
+        antenna=np.full(header.metadata.n_antennas, np.nan),
+        channel=np.where(some_good, channels.interference(), np.nan),
+        timestep=np.full(len(header.time_mjd), np.nan),
     )
+    return make_quality(statistics, interference)
 
 
 def _tree_bytes(path: Path) -> int:

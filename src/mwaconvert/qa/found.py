@@ -38,7 +38,7 @@ BOXES = 30
 
 
 def draw_interference(ax: Axes, data: QaCollector) -> None:
-    """Fraction of baselines that the data themselves made flagged."""
+    """Fraction that the data themselves made flagged."""
     from matplotlib import colormaps
 
     percent = 100 * data.interference
@@ -54,7 +54,10 @@ def draw_interference(ax: Axes, data: QaCollector) -> None:
         vmax=min(100.0, max(high, 1.0)),
     )
     colour_bar(ax, drawn, "flagged (%)")
-    title(ax, "Interference: flags found in the data", "grey: flagged by rules")
+    if data.data_flags is None:
+        title(ax, "Interference: flags of the file", "grey: flagged on all baselines")
+    else:
+        title(ax, "Interference: input flagged by the data", "before averaging; grey: flagged by rules")
 
 
 def draw_second(ax: Axes, data: QaCollector, report: Report | FileReport) -> None:
@@ -93,7 +96,7 @@ def draw_array_rfi(ax: Axes, data: QaCollector, found: ArrayRfi) -> None:
     colour_bar(ax, drawn, "difference in time (sigma)")
     n = len(found.events)
     remark = (
-        "nothing found" if n == 0 else f"{plural(n, 'event')}" + (f", {BOXES} framed" if n > BOXES else "")
+        found.summary() if n == 0 else f"{plural(n, 'event')}" + (f", {BOXES} framed" if n > BOXES else "")
     )
     title(ax, "Mean over baselines of changes in time", remark)
 
@@ -131,14 +134,15 @@ def draw_noisiest(ax: Axes, report: Report | FileReport) -> None:
 def draw_worst_channels(ax: Axes, report: Report | FileReport) -> None:
     """The channels that the data themselves made flagged most."""
     freqs = np.concatenate([w.freq_hz for w in report.header.spectral_windows]) / 1e6
-    values = np.zeros(0) if report.quality is None else np.nan_to_num(report.quality.channel_interference)
-    values = np.where(values < 1, values, 0)  # of a file, whose rules are not known
+    found = None if report.quality is None else report.quality.interference
+    values = np.zeros(0) if found is None else np.nan_to_num(found.channel)
     worst = [c for c in np.argsort(-values, kind="stable").tolist()[:WORST] if values[c] > 0]
     percent = [100 * float(values[c]) for c in worst]
     _bars(ax, [f"{freqs[c]:.2f}" for c in worst], percent, [p > 50 for p in percent], "Channel (MHz)")
     if worst:
-        ax.set_ylabel("Flagged by the data (%)")
-    title(ax, "Worst channels", "")
+        ax.set_ylabel("Flagged (%)")
+    remark = "" if found is None else "of the input, by the data" if found.of_input else "in the file"
+    title(ax, "Worst channels", remark)
 
 
 def _bars(ax: Axes, names: list[str], values: list[float], stressed: list[bool], label: str) -> None:

@@ -100,14 +100,16 @@ def _worst(report: Report | FileReport) -> Iterable[str]:
             for i in worst
         ],
     )
-    fraction = np.nan_to_num(report.quality.channel_interference)
+    found = report.quality.interference
+    fraction = np.nan_to_num(found.channel)
     freqs = np.concatenate([w.freq_hz for w in report.header.spectral_windows])
-    yield "<h2>Channels flagged most by the data</h2>" + _table(
-        ("MHz", "%"),
+    head = "Channels flagged most by the data" if found.of_input else "Channels flagged most"
+    yield f"<h2>{head}</h2>" + _table(
+        ("MHz", "% of the input" if found.of_input else "% of the file"),
         [
             (f"{freqs[c] / 1e6:.3f}", f"{100 * fraction[c]:.2f}")
             for c in np.argsort(-fraction, kind="stable").tolist()[:WORST]
-            if 0 < fraction[c] < 1
+            if fraction[c] > 0
         ],
     )
     if report.array_rfi is not None:

@@ -13,6 +13,7 @@ from mwaconvert.formats.visibility import Block, VisHeader
 from mwaconvert.observation.model import FloatArray
 
 if TYPE_CHECKING:
+    from mwaconvert.conversion.flagmask import FlagMask
     from mwaconvert.conversion.plan import Plan
     from mwaconvert.formats.visfile import FileHeader
 
@@ -21,6 +22,76 @@ SUM, SUM_SQUARES, DIFFERENCE, DIFFERENCE_SQUARES = range(4)
 GOOD, FLAGGED, PAIRS = range(3)
 #: XX and YY
 PARALLEL_HANDS = (0, 3)
+
+
+@dataclass(frozen=True)
+class DataFlags:
+    """Input cells that the data themselves made flagged, of those that no static rule flags; autocorrelations
+    are left out.
+
+    What was found in the data are RFI, interference of all baselines, and the flags of flag files.
+
+    Attributes
+    ----------
+    row_flagged, row_cells : (n_rows,) flagged ones, and those that there are
+    flagged, cells : (n_times, n_channels) the same in each output timestep and channel
+    """
+
+    row_flagged: npt.NDArray[np.int64]
+    row_cells: npt.NDArray[np.int64]
+    flagged: npt.NDArray[np.int32]
+    cells: npt.NDArray[np.int32]
+
+    @classmethod
+    def of_plan(cls, plan: Plan, mask: FlagMask | None) -> DataFlags:
+        """Count the cells of a mask; None: nothing was found."""
+        header, n_fine, factor = plan.header, plan.metadata.n_fine, plan.time_factor
+        rows = (header.antenna1 != header.antenna2) & (plan.row_flagged == 0)
+        channels = plan.channel_flagged == 0
+        chunks = plan.chunk_state() == _core.CHUNK_GOOD
+        first = np.arange(0, len(channels), n_fine)[:, None] + np.arange(0, n_fine, plan.freq_factor)
+
+        n_chunks = np.add.reduceat(chunks.astype(np.int32), np.arange(0, len(chunks), factor), axis=0)
+        n_kept = np.add.reduceat(channels, first.ravel(), dtype=np.int32)
+        per_row = np.repeat(n_chunks, first.shape[1], axis=1) * n_kept
+        row_flagged, flagged = np.zeros(len(rows), np.int64), np.zeros_like(per_row)
+        if mask is not None:
+            row_flagged, by_channel = mask.count(rows, channels, chunks, factor, plan.options.threads)
+            flagged = np.add.reduceat(by_channel, first.ravel(), axis=1)
+        return cls(row_flagged, rows * per_row.sum(), flagged, per_row * np.int32(rows.sum()))
+
+    def interference(self, header: VisHeader) -> Interference:
+        """Fractions."""
+
+        def by_antenna(values: npt.NDArray[np.int64]) -> FloatArray:
+            n = header.metadata.n_antennas
+            sums = np.bincount(header.antenna1, values, n) + np.bincount(header.antenna2, values, n)
+            return np.asarray(sums, np.float64)
+
+        return Interference(
+            of_input=True,
+            total=float(ratio(self.flagged.sum(), self.cells.sum())),
+            antenna=ratio(by_antenna(self.row_flagged), by_antenna(self.row_cells)),
+            channel=ratio(self.flagged.sum(axis=0), self.cells.sum(axis=0)),
+            timestep=ratio(self.flagged.sum(axis=1), self.cells.sum(axis=1)),
+        )
+
+
+@dataclass(frozen=True)
+class Interference:
+    """Fractions that are flagged because of what the data showed; NaN where nothing is left by the rules.
+
+    Attributes
+    ----------
+    of_input : whether they are of the input of a conversion, or else of a file that exists
+    antenna, channel, timestep : (n_antenna,), (n_channel,) and (n_time,) of the output
+    """
+
+    of_input: bool
+    total: float
+    antenna: FloatArray
+    channel: FloatArray
+    timestep: FloatArray
 
 
 @dataclass(frozen=True)
@@ -57,8 +128,7 @@ class Sums:
     def interference(self) -> FloatArray:
         """(...) fraction flagged of the cells that no static rule flags; NaN where there are none."""
         flagged = self.counts[..., FLAGGED, :].sum(axis=-1)
-        n = flagged + self.counts[..., GOOD, :].sum(axis=-1)
-        return np.where(n > 0, flagged / np.where(n > 0, n, 1), np.nan)
+        return ratio(flagged, flagged + self.counts[..., GOOD, :].sum(axis=-1))
 
 
 class QualityStatistics:
@@ -157,6 +227,12 @@ def channel_static(plan: Plan) -> npt.NDArray[np.uint8]:
     bad = plan.chunk_state() != _core.CHUNK_GOOD
     by_time = np.logical_and.reduceat(bad, np.arange(0, len(bad), plan.time_factor), axis=0)
     return np.asarray((by_time[:, :, None] | by_channel).reshape(len(by_time), -1), np.uint8)
+
+
+def ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> FloatArray:
+    """part / whole; NaN where there is nothing."""
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0))
 
 
 def storage_bytes(n_rows: int, n_windows: int) -> int:
