@@ -150,6 +150,7 @@ def test_damaged_tiles(legacy, simulated, link_files, tmp_path, monkeypatch):
         (["--sel-time", "3", "9"], "timesteps 3 to 9 do not exist"),
         (["--sel-ants", "5"], "antenna 5 does not exist"),
         (["--max-memory", "0.01"], "--max-memory 0.01 GiB is too little"),
+        (["--mem", "0.01"], "--max-memory follows from --mem 0.01, percent of"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )

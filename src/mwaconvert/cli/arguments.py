@@ -82,7 +82,9 @@ def _lookup(word: str, following: Sequence[str], *, cotter: bool) -> tuple[Spec 
                 raise InputError(f"{name}: {REFUSED[name]}")
             return _SHORT.get(name), value
         if squeezed not in _LONG and squeezed not in _REFUSED_LONG:
-            return None, None  # -qv, -j4
+            if _are_short(name[1:]):
+                return None, None
+            raise InputError(_unknown(name))
         if not cotter:
             raise InputError(f"{name}: write -{name}, or add --like cotter to use cotter's spelling")
     if squeezed == "centre" and value is None and following and following[0].lower() not in values.CENTRES:
@@ -90,7 +92,24 @@ def _lookup(word: str, following: Sequence[str], *, cotter: bool) -> tuple[Spec 
     if squeezed in _REFUSED_LONG:
         raise InputError(f"{name}: {_REFUSED_LONG[squeezed]}")
     if squeezed not in _LONG:
-        close = get_close_matches(name.replace("_", "-"), [n for spec in TABLE for n in spec.names], 1, 0.75)
-        hint = f"; did you mean {close[0]}?" if close else "; see mwaconvert convert --help"
-        raise InputError(f"there is no option {name}{hint}")
+        raise InputError(_unknown(name))
     return _LONG[squeezed], value
+
+
+def _are_short(letters: str) -> bool:
+    """Whether these are options of one letter each, the last perhaps with its value: -qv, -j4."""
+    for letter in letters:
+        spec = _SHORT.get(f"-{letter}")
+        if spec is not None and not spec.is_flag:
+            return True
+        if spec is None and letter != "h":
+            return False
+    return True
+
+
+def _unknown(name: str) -> str:
+    names = [n for spec in TABLE for n in spec.names if n.startswith("--")]
+    close = get_close_matches(f"--{name.lstrip('-').replace('_', '-')}", names, 1, 0.75)
+    return f"there is no option {name}" + (
+        f"; did you mean {close[0]}?" if close else "; see mwaconvert convert --help"
+    )

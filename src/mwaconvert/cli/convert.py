@@ -17,6 +17,7 @@ import click
 from mwaconvert.cli.arguments import canonical, prepare
 from mwaconvert.cli.options import GROUPS, TABLE, Spec, squeeze
 from mwaconvert.cli.request import Request, build
+from mwaconvert.errors import InputError, ResourceError
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
@@ -90,7 +91,7 @@ def convert(words: tuple[str, ...], **params: Any) -> None:
         if value:
             given[spec] = (True,) if spec.is_flag else value
     request = build(given, words)
-    with _terminable():
+    with _terminable(), _as_typed(request):
         _run(request)
 
 
@@ -158,6 +159,17 @@ def text_width() -> int:
 def command_line() -> str:
     """This command as typed, quoted for a shell."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+@contextmanager
+def _as_typed(request: Request) -> Iterator[None]:
+    """The library speaks of --max-memory: add what was given in its place."""
+    try:
+        yield
+    except (InputError, ResourceError) as error:
+        if request.memory and "--max-memory" in str(error):
+            raise type(error)(f"{error}; --max-memory follows from {request.memory}") from error
+        raise
 
 
 @contextmanager

@@ -77,6 +77,7 @@ class Request:
     coarse : take the coarse channels that have files, or also those between them; None: as `options` says
     boxes : first gpubox and number of gpuboxes, if chosen so
     files_instead : flag files, where there are any, are taken instead of looking for interference
+    memory : how the limit of the memory was given, if not by --max-memory
     notes : facts for the report
     """
 
@@ -93,6 +94,7 @@ class Request:
     coarse: Literal["provided", "between"] | None = None
     boxes: tuple[int, int] | None = None
     files_instead: bool = False
+    memory: str = ""
     notes: tuple[str, ...] = ()
 
     def output_paths(self, obsid: int) -> list[Path]:
@@ -153,7 +155,7 @@ def build(given: Mapping[Spec, Sequence[Any]], arguments: Sequence[str]) -> Requ
     if not outputs:
         outputs = (Path("preprocessed.ms" if like == "cotter" else "uvfits"),)
     metafits, files = _metafits(run.pop("metafits", None), arguments)
-    boxes = None
+    boxes, memory = None, ""
     if "first_box" in settings or "box_count" in settings:
         boxes = settings.pop("first_box", 1), settings.pop("box_count", 24)
     coarse: Literal["provided", "between"] | None = None
@@ -165,7 +167,9 @@ def build(given: Mapping[Spec, Sequence[Any]], arguments: Sequence[str]) -> Requ
         settings.update(settings.pop(average, {}))
     if "max_memory_percent" in settings:
         physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        settings["max_memory_gib"] = settings.pop("max_memory_percent") / 100 * physical / 2**30
+        share = settings.pop("max_memory_percent")
+        settings["max_memory_gib"] = share / 100 * physical / 2**30
+        memory = f"--mem {share:g}, percent of {physical / 2**30:.3g} GiB"
     _compose_centre(settings)
     if like is not None:
         preset = _preset(like, settings, outputs)
@@ -176,7 +180,9 @@ def build(given: Mapping[Spec, Sequence[Any]], arguments: Sequence[str]) -> Requ
         if key in run:
             run[key] = Path(run[key])
     run["files_instead"] = like == "cotter" and not _DETECTION.intersection(settings)
-    return Request(metafits, files, outputs, settings, coarse=coarse, boxes=boxes, notes=notes, **run)
+    return Request(
+        metafits, files, outputs, settings, coarse=coarse, boxes=boxes, memory=memory, notes=notes, **run
+    )
 
 
 def _read(given: Mapping[Spec, Sequence[Any]]) -> tuple[dict[str, Any], dict[str, str]]:

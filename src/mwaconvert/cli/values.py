@@ -34,7 +34,8 @@ _PASSBANDS = {
 def _quantity(text: str, units: dict[str, float], example: str) -> float:
     match = _QUANTITY.fullmatch(text.strip())
     if match is None or match[2].lower() not in units:
-        raise ValueError(f"'{text}' is not a number with an optional unit ({example})")
+        kind = "a number with an optional unit" if len(units) > 1 else "a number"
+        raise ValueError(f"'{text}' is not {kind} ({example})")
     value = float(match[1])
     # dividing by 1000 rounds correctly where multiplying by 0.001 does not: 500 ms is 0.5 s
     scale = units[match[2].lower()]
@@ -303,7 +304,7 @@ def strategy_file(text: str) -> str:
 
 def sensitivity(text: str) -> float:
     """A positive number."""
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise ValueError(f"{text} is not a number above 0")
+    value = _quantity(text, {"": 1.0}, "1.5")
+    if value == 0:
+        raise ValueError("0 is not a number above 0")
     return value

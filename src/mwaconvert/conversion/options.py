@@ -171,7 +171,7 @@ def _refuse_idle(options: Options, names: tuple[str, ...], why: str) -> None:
     for name in names:
         if getattr(options, name) != getattr(Options(), name):
             said = "solution_amplitudes (--no-apply-amps)" if name == "solution_amplitudes" else name
-            raise InputError(f"{said} was given, but {why}; leave one of them out")
+            raise InputError(f"{said} was given, but {why}; leave it out")
 
 
 def _check_value(name: str, value: Any, kind: Any) -> None:

@@ -45,7 +45,7 @@ def load_calibration(
         solutions = read_solutions(Path(options.apply_solutions), _all_freqs(meta))
         found = "as asked"
     elif options.calibrate is not None:
-        solutions, found = _search(Path(options.calibrate), observation, coarse)
+        solutions, found = _search(Path(options.calibrate), observation, coarse, notes)
     else:
         return None, Step(STEP, False, "none given")
     if meta.calibration_applied and solutions.kind == "CALIBDATA":
@@ -230,8 +230,10 @@ def _block_times(solutions: Solutions, observation: Observation) -> FloatArray:
     return meta.obsid + (np.arange(n_blocks) + 0.5) / n_blocks * meta.sched_duration_s
 
 
-def _search(folder: Path, observation: Observation, coarse: Sequence[int]) -> tuple[Solutions, str]:
-    """The solutions of this obsid, else those nearest in time, that suit."""
+def _search(
+    folder: Path, observation: Observation, coarse: Sequence[int], notes: list[str]
+) -> tuple[Solutions, str]:
+    """The solutions of this obsid, else those nearest in time, that suit; what is passed over is noted."""
     obsid = observation.metadata.obsid
     if not folder.is_dir():
         raise InputError(
@@ -256,14 +258,20 @@ def _search(folder: Path, observation: Observation, coarse: Sequence[int]) -> tu
         except Error as error:
             reasons.append(str(error).removeprefix(f"{folder}/"))
             continue
+        if reasons:
+            notes.append(f"--calibrate passed over nearer solutions for {path.name}: {_some(reasons)}")
         apart = (obsid_of(path) or 0) - obsid
         return solutions, f"found in {folder}, " + (
             "of this observation"
             if apart == 0
             else f"{abs(apart) / 3600:.1f} h {'after' if apart > 0 else 'before'}"
         )
-    tried = "; ".join(reasons[:3]) if reasons else "there are no files such as <obsid>_solutions.fits or .bin"
+    tried = _some(reasons) if reasons else "there are no files such as <obsid>_solutions.fits or .bin"
     raise InputError(f"--calibrate {folder}: no solutions suit observation {obsid}: {tried}")
+
+
+def _some(reasons: Sequence[str]) -> str:
+    return "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
 
 
 def _check_candidate(path: Path, solutions: Solutions, observation: Observation) -> None:

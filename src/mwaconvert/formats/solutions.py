@@ -152,6 +152,7 @@ def _read_fits(path: Path, freqs_hz: FloatArray) -> Solutions:
         with warnings.catch_warnings(), fits.open(path, memmap=False) as hdus:
             warnings.simplefilter("ignore", AstropyWarning)
             names = {hdu.name for hdu in hdus}
+            _check_length(path, hdus)
             if "SOLUTIONS" in names:
                 return _parse_hyperdrive(path, hdus)
             if "CALIBDATA" in names:
@@ -160,11 +161,24 @@ def _read_fits(path: Path, freqs_hz: FloatArray) -> Solutions:
         raise
     except Exception as error:  # a damaged header can make astropy raise anything
         raise FormatError(
-            f"{path}: damaged, or solutions of an unknown layout: {' '.join(str(error).split())}"
+            f"{path}: damaged, or solutions of an unknown layout: {' '.join(str(error).split())}; "
+            "fetch it again, or choose another"
         ) from None
     raise FormatError(
         f"{path}: holds neither SOLUTIONS (hyperdrive) nor CALIBDATA (metafits made with include_calib=1)"
     )
+
+
+def _check_length(path: Path, hdus: Any) -> None:
+    """Refuse a file that was cut off; astropy reads as much of it as there is."""
+    found = path.stat().st_size
+    for hdu in hdus:
+        expected = hdu.fileinfo()["datLoc"] + hdu.size
+        if found < expected:
+            raise FormatError(
+                f"{path}: ends after {found} bytes, within its HDU {hdu.name}; expected at least {expected}; "
+                "fetch it again"
+            )
 
 
 def _parse_hyperdrive(path: Path, hdus: Any) -> Solutions:
