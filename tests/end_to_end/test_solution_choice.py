@@ -94,7 +94,7 @@ def test_truncated(mwax, tmp_path, jones, freq):
     for keep, sentence in (
         (9000, "ends after 9000 bytes, within its HDU SOLUTIONS; expected at least"),
         (6000, "; fetch it again"),
-        (3000, "; fetch it again"),
+        (3000, "fetch it again"),
     ):
         write_hyperdrive(path, jones, freq)
         line = refuse(mwax, "--apply-solutions", truncated(path, keep))

@@ -165,7 +165,8 @@ def _read_fits(path: Path, freqs_hz: FloatArray) -> Solutions:
             "fetch it again, or choose another"
         ) from None
     raise FormatError(
-        f"{path}: holds neither SOLUTIONS (hyperdrive) nor CALIBDATA (metafits made with include_calib=1)"
+        f"{path}: holds neither SOLUTIONS (hyperdrive) nor CALIBDATA (metafits made with include_calib=1); "
+        "choose another, or fetch it again"
     )
 
 
