@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: called with the share of the work that is done
 Share = Callable[[float], None]
 
-#: aimed at for the images of a block of baselines: they stay in the last cache
+#: aimed at for the images of a block of baselines: enough that threads end at nearly the same time
 BLOCK_BYTES = 128 << 20
 #: baselines of a block at least, where memory allows, so that work comes in pieces worth their while
 BLOCK_ROWS = 16

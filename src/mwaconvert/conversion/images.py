@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -198,7 +199,7 @@ class LegacyImages(_LegacyImages):
 
     def prepare(self, progress: Callable[[float], None]) -> None:
         """Let the system read ahead: the stretches of a block are far apart, which disks do not like."""
-        for steps in self._groups:
+        for steps in self._groups if sys.platform == "linux" else ():
             chunks = self._chunks_of(steps, slice(None))
             n_bytes = self._plan.metadata.n_fine * N_PRODUCTS * 8
             for chunk in chunks[chunks["state"] != _core.CHUNK_MISSING]:
