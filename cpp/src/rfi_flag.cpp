@@ -13,10 +13,12 @@ namespace {
 
 constexpr int kProducts = 4;
 
-// Amplitudes of a timestep; what is not finite becomes 0. Returns whether all were finite.
+// Amplitudes of a timestep; what is not finite becomes 0. Returns whether all were finite. The values `ahead`
+// of these, of the next product, are asked for meanwhile: until they are wanted they are there.
 MWACONVERT_CLONES
-bool copy_finite(const float* in, int64_t n, float* out) {
+bool copy_finite(const float* in, int64_t n, int64_t ahead, float* out) {
   const float huge = std::numeric_limits<float>::max();
+  for (int64_t k = 0; k < n; k += kLanes) __builtin_prefetch(in + ahead + k, 0, 2);
   int32_t bad = 0;
   for (int64_t k = 0; k < n; ++k) {
     const bool fine = in[k] <= huge;
@@ -159,7 +161,7 @@ class BaselineFlagger {
     planes_[p].resize(layout.n_time * layout.stride);
     bool good = true;
     for (int64_t t = 0; t < layout.n_time; ++t) {
-      good = copy_finite(&amplitude(p, t, 0), layout.n_chan, row_.data()) && good;
+      good = copy_finite(&amplitude(p, t, 0), layout.n_chan, amplitude.stride[0], row_.data()) && good;
       layout.pick(row_.data(), plane(layout, p).row(t));
       background_.add_row(row_.data(), t, layout.n_time, layout.n_chan, sums_.data(), means_.data());
     }
