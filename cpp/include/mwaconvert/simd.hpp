@@ -1,5 +1,5 @@
-// Which copies of a kernel are compiled. Instructions by name are in rfi_lanes.hpp, rice_wide.cpp and
-// unpack.cpp only.
+// Which copies of a kernel are compiled. Instructions by name are in rfi_lanes.hpp, past_cache.hpp,
+// rice_wide.cpp and unpack.cpp only.
 #pragma once
 
 // MWACONVERT_CLONES before a function compiles it for several x86 levels; the loader picks one at start-up.
