@@ -14,11 +14,8 @@ def test_flags_are_added_up(n_fine, in_file):
     rng = np.random.default_rng(0)
     expected = rng.random((5, 6, 3, n_fine)) < 0.2  # time, row, coarse, fine
     with FlagMask(5, 3, 6, n_fine, in_file=in_file) as mask:
-        mask.add_rows(slice(0, 6), expected.transpose(1, 0, 2, 3).reshape(6, 5, -1))
-        for rows in (slice(0, 2), slice(2, 6)):
-            more = rng.random((rows.stop - rows.start, 5, 3 * n_fine)) < 0.2
-            mask.add_rows(rows, more)
-            expected[:, rows] |= more.reshape(-1, 5, 3, n_fine).transpose(1, 0, 2, 3)
+        for coarse in range(3):
+            mask.add_coarse(coarse, expected[:, :, coarse])
         more = rng.random((2, 6, n_fine)) < 0.2
         mask.add_coarse(1, more, slice(3, 5))
         expected[3:5, :, 1] |= more

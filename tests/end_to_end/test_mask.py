@@ -9,6 +9,12 @@ import mwaconvert
 from mwaconvert.conversion.flagmask import FlagMask
 
 
+def add_cells(mask, cells):
+    """`cells`: (n_times, n_rows, n_coarse * n_fine)."""
+    for coarse in range(cells.shape[2] // mask.n_fine):
+        mask.add_coarse(coarse, cells[:, :, coarse * mask.n_fine : (coarse + 1) * mask.n_fine])
+
+
 def some_cells(plan):
     """Flags (n_times, n_rows, n_chan): single cells, channels for long, a timestep as a whole."""
     rng = np.random.default_rng(1)
@@ -21,7 +27,7 @@ def some_cells(plan):
 
 def mask_of(plan, cells):
     mask = FlagMask.for_plan(plan)
-    mask.add_rows(slice(0, plan.n_rows), np.ascontiguousarray(cells.transpose(1, 0, 2)))
+    add_cells(mask, cells)
     return mask
 
 
@@ -72,7 +78,7 @@ def test_threads_blocks_and_files_change_no_bit(observation):
         cells = some_cells(plan)
         shape = len(plan.timesteps), len(plan.coarse), plan.n_rows, plan.metadata.n_fine
         with FlagMask(*shape, in_file="max_memory_gib" in options) as mask:
-            mask.add_rows(slice(0, plan.n_rows), np.ascontiguousarray(cells.transpose(1, 0, 2)))
+            add_cells(mask, cells)
             found = collect(plan, mask)
         reference = reference or found
         np.testing.assert_array_equal(found.vis.view(np.uint8), reference.vis.view(np.uint8))

@@ -87,18 +87,6 @@ class FlagMask:
         """
         self.bits[times, coarse] |= np.packbits(flags, axis=-1, bitorder="little")
 
-    def add_rows(self, rows: slice, flags: BoolArray) -> None:
-        """OR in flags of all timesteps and channels of some rows.
-
-        Parameters
-        ----------
-        rows : output rows of the plan
-        flags : (n_rows, n_times, n_coarse * n_fine) as `flag_baselines` returns them
-        """
-        by_coarse = flags.reshape(*flags.shape[:2], -1, self.n_fine)
-        packed = np.packbits(by_coarse, axis=-1, bitorder="little")
-        self.bits[:, :, rows] |= packed.transpose(1, 2, 0, 3)
-
     def steps(self, steps: slice) -> npt.NDArray[np.uint8]:
         """Bits of some input timesteps, (n, n_coarse, n_rows, n_bytes), as the conversion kernels take them."""
         return self.bits[steps]

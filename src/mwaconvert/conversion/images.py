@@ -78,9 +78,8 @@ class _Images:
 
     def _chunks_of(self, steps: range, band: slice) -> npt.NDArray[np.void]:
         """Where the data of some timesteps and coarse channels lie."""
-        if (
-            self._chunks is None or self._chunks[0] != steps
-        ):  # files are open, and spooled, for one table at a time
+        # files are open, and spooled, for one table at a time
+        if self._chunks is None or self._chunks[0] != steps:
             self._chunks = (steps, self._raw.chunks(steps))
         return np.ascontiguousarray(self._chunks[1][:, band])
 
