@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from mwaconvert import _core, transients
-from mwaconvert.transients.dispersion import K_DM, delay_per_dm, delay_samples
+from mwaconvert.spectra.dispersion import K_DM, delay_per_dm, delay_samples
+from mwaconvert.spectra.voltages import Voltages
 from mwaconvert.transients.subbands import plan_subbands
 from mwaconvert.transients.tree import plan_tree
-from mwaconvert.transients.voltages import Voltages
 
 SIGMA, MEAN = 12.0, 100.0
 

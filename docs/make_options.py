@@ -6,10 +6,10 @@ import click
 
 from mwaconvert.cli.dedisperse import dedisperse
 from mwaconvert.cli.fil_info import fil_info
-from mwaconvert.cli.options import GROUPS, PEERS, REFUSED, Spec
-from mwaconvert.cli.request import PRESETS
 from mwaconvert.cli.search import search
 from mwaconvert.cli.waterfall import waterfall
+from mwaconvert.vocabulary.options import GROUPS, PEERS, REFUSED, Spec
+from mwaconvert.vocabulary.request import PRESETS
 
 HEAD = """# Options of `mwaconvert convert`
 

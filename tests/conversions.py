@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.conversion.converter import Converter
-from mwaconvert.conversion.flagmask import FlagMask
 from mwaconvert.conversion.plan import Plan
-from mwaconvert.formats.visibility import Block
+from mwaconvert.conversion.rfi.mask import FlagMask
+from mwaconvert.visibilities.model import Block
 
 SPEED_OF_LIGHT_M_S = 299792458.0
 

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 
 import mwaconvert
 from mwaconvert.errors import InputError, ResourceError
-from mwaconvert.formats.visibility import Block, SpectralWindow, VisHeader
 from mwaconvert.qa import collector
 from mwaconvert.qa.collector import QaCollector
 from mwaconvert.qa.drawing import FrequencyAxis, edges_between, limits, time_edges
 from mwaconvert.qa.figure import draw_occupancy
+from mwaconvert.visibilities.model import Block, SpectralWindow, VisHeader
 
 
 @pytest.fixture(scope="module")

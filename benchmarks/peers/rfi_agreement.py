@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.conversion.rfi import RfiStrategy, flag_baselines
+from mwaconvert.conversion.rfi.strategy import RfiStrategy, flag_baselines
 
 try:
     import aoflagger

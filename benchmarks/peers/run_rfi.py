@@ -26,7 +26,7 @@ def main() -> None:
         from rfi_agreement import EDGES, AoFlagger, Case, simulate
     except SystemExit:
         not_installed("AOFlagger: pip install mwaconvert[aoflagger]")
-    from mwaconvert.conversion.rfi import RfiStrategy, flag_baselines
+    from mwaconvert.conversion.rfi.strategy import RfiStrategy, flag_baselines
 
     rfi = ("narrow", "transient") if sys.argv[4] == "noisy" else ()
     case = Case("timing", n_times, 40, n_channels // 32, source=2.0, mask=EDGES, rfi=rfi)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from mwaconvert.api import convert, open
     from mwaconvert.conversion.options import Options
     from mwaconvert.conversion.plan import Plan
-    from mwaconvert.conversion.report import Report
+    from mwaconvert.conversion.report.report import Report
     from mwaconvert.observation.observation import Observation
 
 __version__ = "0.1.0"
@@ -33,7 +33,7 @@ _LAZY = {
     "open": "mwaconvert.api",
     "Options": "mwaconvert.conversion.options",
     "Plan": "mwaconvert.conversion.plan",
-    "Report": "mwaconvert.conversion.report",
+    "Report": "mwaconvert.conversion.report.report",
     "Observation": "mwaconvert.observation.observation",
 }
 

@@ -11,7 +11,7 @@ from mwaconvert.conversion.options import Options
 from mwaconvert.errors import InputError
 
 if TYPE_CHECKING:
-    from mwaconvert.conversion.report import Report
+    from mwaconvert.conversion.report.report import Report
     from mwaconvert.observation.observation import Observation
 
 

@@ -10,10 +10,10 @@ import pytest
 import mwaconvert
 from mwaconvert.cli.arguments import prepare
 from mwaconvert.cli.convert import convert
-from mwaconvert.cli.options import REFUSED, TABLE, squeeze
-from mwaconvert.cli.request import PRESETS, RUN_SETTINGS, Request
 from mwaconvert.conversion.options import Options
 from mwaconvert.errors import InputError
+from mwaconvert.vocabulary.options import REFUSED, TABLE, squeeze
+from mwaconvert.vocabulary.request import PRESETS, RUN_SETTINGS, Request
 
 #: settings that become fields of Options once all options, or the observation, are known
 COMPOSED = {

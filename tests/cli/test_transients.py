@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 
 from mwaconvert import transients
 from mwaconvert.cli.main import main
-from mwaconvert.formats.presto import read_series
-from mwaconvert.formats.sigproc_writer import FilterbankWriter
+from mwaconvert.formats.spectra.presto import read_series
+from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "frb" / "frb_dm475_28.fil"
 FREQS = 1200 + np.arange(32.0) * 10
@@ -214,7 +214,7 @@ def test_a_search_with_averages_of_samples(run):
 
 
 def test_a_waterfall_at_a_time_reads_what_is_about_it(run, monkeypatch):
-    from mwaconvert.formats.sigproc import FilterbankStream
+    from mwaconvert.formats.spectra.sigproc import FilterbankStream
 
     spectra = transients.open("a.fil")
     with FilterbankWriter(Path("long.fil"), FREQS, DT, 8) as writer:

@@ -8,13 +8,13 @@ from astropy.io import fits
 from conversions import NOTHING, UNFLAGGED, collect
 
 import mwaconvert
-from mwaconvert.conversion.array_rfi import (
+from mwaconvert.conversion.pipeline import find_flags
+from mwaconvert.conversion.rfi.array import (
     RAYLEIGH,
     incoherent_differences,
     make_shapes,
     match,
 )
-from mwaconvert.conversion.pipeline import find_flags
 from mwaconvert.simulate import simulate
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from reference_ssins import find_events, incoherent_noise_spectrum
 
-from mwaconvert.conversion.array_rfi import make_shapes, match
+from mwaconvert.conversion.rfi.array import make_shapes, match
 
 N_BASELINES, N_TIMES = 190, 40
 FREQ_HZ = 172e6 + 80e3 * np.arange(240)

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 import mwaconvert
 from mwaconvert.cli.main import main
-from mwaconvert.conversion.bad_tiles import auto_spectra, judge
+from mwaconvert.conversion.rfi.bad_tiles import auto_spectra, judge
 from mwaconvert.simulate import simulate
 
 TILES = np.arange(20)

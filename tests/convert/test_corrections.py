@@ -8,15 +8,15 @@ import pytest
 from cotter_csv import FOLDER, TIMES_MJD, Dump, read_dump
 from reference import averaged_cell, corrected_visibility
 
-from mwaconvert.conversion.channels import fine_channel_frequencies_hz
-from mwaconvert.conversion.corrections import (
+from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.tables.channels import fine_channel_frequencies_hz
+from mwaconvert.conversion.tables.corrections import (
     SPEED_OF_LIGHT_M_S,
     antenna_factors,
     channel_weights,
     decide_corrections,
 )
-from mwaconvert.conversion.geometry import antenna_uvw_m, antenna_xyz_m, phase_centre_rad
-from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.tables.geometry import antenna_uvw_m, antenna_xyz_m, phase_centre_rad
 from mwaconvert.observation.metafits import read_metadata
 from mwaconvert.observation.model import COTTER_POSITION, Metadata
 

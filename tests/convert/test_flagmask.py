@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mwaconvert.conversion import flagmask
-from mwaconvert.conversion.flagmask import FlagMask
+from mwaconvert.conversion.rfi import mask as flagmask
+from mwaconvert.conversion.rfi.mask import FlagMask
 from mwaconvert.errors import ResourceError
 
 

@@ -10,9 +10,10 @@ import pytest
 from cotter_csv import FOLDER, TIMES_MJD, read_dump
 from reference import astropy_direction, fine_channel_hz, standard_geometry
 
-from mwaconvert.conversion import geometry
-from mwaconvert.conversion.channels import fine_channel_frequencies_hz
-from mwaconvert.conversion.geometry import (
+from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.tables import geometry
+from mwaconvert.conversion.tables.channels import fine_channel_frequencies_hz
+from mwaconvert.conversion.tables.geometry import (
     antenna_itrf_m,
     antenna_uvw_m,
     antenna_xyz_m,
@@ -21,7 +22,6 @@ from mwaconvert.conversion.geometry import (
     earth_orientation,
     phase_centre_rad,
 )
-from mwaconvert.conversion.options import Options
 from mwaconvert.observation.metafits import read_metadata
 from mwaconvert.observation.model import COTTER_POSITION, MWA_POSITION, Metadata
 

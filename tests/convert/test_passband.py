@@ -8,7 +8,7 @@ import pytest
 from cotter_csv import FOLDER
 from reference import passband_mean
 
-from mwaconvert.conversion.passband import _SERIES, choose_passband, passband
+from mwaconvert.conversion.tables.passband import _SERIES, choose_passband, passband
 from mwaconvert.observation.metafits import read_metadata
 
 GOLDEN = {

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import mwaconvert
-from mwaconvert.conversion.report import FlagCount, OutputFile, Report, observation_facts
-from mwaconvert.conversion.report_numbers import versions
-from mwaconvert.conversion.report_text import percent, report_text, size_text, utc_text
-from mwaconvert.conversion.smearing import EARTH_ROTATION_RAD_S, SPEED_OF_LIGHT_M_S, estimate_smearing
+from mwaconvert.conversion.report.numbers import versions
+from mwaconvert.conversion.report.report import FlagCount, OutputFile, Report, observation_facts
+from mwaconvert.conversion.report.words import percent, report_text, size_text, utc_text
+from mwaconvert.conversion.tables.smearing import EARTH_ROTATION_RAD_S, SPEED_OF_LIGHT_M_S, estimate_smearing
 from mwaconvert.errors import InputError, ResourceError
 
 

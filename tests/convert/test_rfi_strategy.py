@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from mwaconvert.conversion.rfi import RfiStrategy, worker_bytes
+from mwaconvert.conversion.rfi.strategy import RfiStrategy, worker_bytes
 from mwaconvert.errors import InputError
 
 

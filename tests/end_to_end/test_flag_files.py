@@ -16,8 +16,8 @@ from conversions import read_uvfits, read_with_mwalib
 import mwaconvert
 from mwaconvert.cli.main import main
 from mwaconvert.conversion import pipeline
-from mwaconvert.conversion.describe import description_text
 from mwaconvert.conversion.pipeline import find_flags
+from mwaconvert.conversion.report.describe import description_text
 from mwaconvert.errors import InputError
 from mwaconvert.formats.mwaf import FlagFileWriter, read_flag_files
 

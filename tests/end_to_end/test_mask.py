@@ -6,7 +6,7 @@ from conversion_twin import Choices, convert_slowly
 from conversions import collect, read_with_mwalib
 
 import mwaconvert
-from mwaconvert.conversion.flagmask import FlagMask
+from mwaconvert.conversion.rfi.mask import FlagMask
 
 
 def add_cells(mask, cells):

@@ -8,9 +8,10 @@ from conversion_twin import Choices, convert_slowly
 from conversions import read_with_mwalib
 
 import mwaconvert
-from mwaconvert.conversion import detection, flagmask, images
 from mwaconvert.conversion.pipeline import find_flags, stream_blocks
-from mwaconvert.conversion.rfi import RfiStrategy, flag_baselines
+from mwaconvert.conversion.rfi import detection, images
+from mwaconvert.conversion.rfi import mask as flagmask
+from mwaconvert.conversion.rfi.strategy import RfiStrategy, flag_baselines
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.observation.legacy import product_table
 from mwaconvert.observation.rawfiles import KIND_RICE
@@ -213,7 +214,7 @@ def test_aoflagger_strategy_that_fails(simulated, tmp_path):
 
 
 def test_aoflagger_is_not_installed(simulated, monkeypatch):
-    monkeypatch.setattr("mwaconvert.conversion.aoflagger.find_spec", lambda _: None)
+    monkeypatch.setattr("mwaconvert.conversion.rfi.aoflagger.find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"not installed; pip install mwaconvert\[aoflagger\]"):
         mwaconvert.open(simulated(**KINDS["mwax"]).metafits).plan(rfi="aoflagger")
 

@@ -18,7 +18,7 @@ from sky import (
 )
 
 import mwaconvert
-from mwaconvert.conversion.geometry import earth_orientation
+from mwaconvert.conversion.tables.geometry import earth_orientation
 from mwaconvert.simulate import simulate
 
 

@@ -11,7 +11,7 @@ from solution_files import write_aocal, write_hyperdrive
 
 import mwaconvert
 from mwaconvert.cli.main import main
-from mwaconvert.conversion.channels import fine_channel_frequencies_hz
+from mwaconvert.conversion.tables.channels import fine_channel_frequencies_hz
 from mwaconvert.errors import InputError
 
 

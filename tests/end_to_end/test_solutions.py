@@ -11,7 +11,7 @@ from conversions import NOTHING, UNFLAGGED, collect, read_with_mwalib
 from solution_files import add_calibdata, write_aocal, write_hyperdrive
 
 import mwaconvert
-from mwaconvert.conversion.channels import fine_channel_frequencies_hz
+from mwaconvert.conversion.tables.channels import fine_channel_frequencies_hz
 
 SPEED_OF_LIGHT_M_S = 299792458.0
 read = functools.cache(read_with_mwalib)

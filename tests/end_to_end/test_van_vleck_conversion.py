@@ -13,9 +13,9 @@ from conversions import NOTHING, UNFLAGGED, collect, read_with_mwalib
 import mwaconvert
 from mwaconvert import _core
 from mwaconvert.cli.main import main
-from mwaconvert.conversion.images import KeptImages
 from mwaconvert.conversion.pipeline import find_flags
-from mwaconvert.conversion.rfi import RfiStrategy, flag_baselines
+from mwaconvert.conversion.rfi.images import KeptImages
+from mwaconvert.conversion.rfi.strategy import RfiStrategy, flag_baselines
 from mwaconvert.errors import InputError
 from mwaconvert.observation.legacy import product_table
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mwaconvert.conversion.geometry import antenna_itrf_m, antenna_uvw_m, antenna_xyz_m
-from mwaconvert.formats.visibility import Block, SpectralWindow, VisHeader
+from mwaconvert.conversion.tables.geometry import antenna_itrf_m, antenna_uvw_m, antenna_xyz_m
 from mwaconvert.observation.model import MWA_POSITION, Antenna, CoarseChannel, Metadata
+from mwaconvert.visibilities.model import Block, SpectralWindow, VisHeader
 
 #: 2019-10-09 15:32:56 UTC; RA 0, Dec -27 is close to the zenith of the MWA
 START_MJD = 58765.64787037037

@@ -15,8 +15,8 @@ import pytest
 from make_header import make_blocks, make_header, uvw_m
 
 from mwaconvert.errors import InputError, ResourceError
-from mwaconvert.formats.ms import MeasurementSetWriter
-from mwaconvert.formats.visibility import Block, VisHeader
+from mwaconvert.formats.visibilities.ms import MeasurementSetWriter
+from mwaconvert.visibilities.model import Block, VisHeader
 
 pytest.importorskip("arcae")
 casacore = pytest.importorskip("casacore.tables")
@@ -585,7 +585,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from make_header import make_blocks, make_header
 from mwaconvert.errors import ResourceError
-from mwaconvert.formats.ms import MeasurementSetWriter
+from mwaconvert.formats.visibilities.ms import MeasurementSetWriter
 
 folder, case = Path(sys.argv[2]), sys.argv[3]
 big = make_header(n_antennas=40, n_times=6, windows=(((0, 1), 128),))

@@ -20,15 +20,6 @@ with atheris.instrument_imports(include=["mwaconvert"]):
     import fuzz_readers
 
     # which the reader imports when it needs them
-    from mwaconvert.formats import (  # noqa: F401
-        chime_msgpack,
-        fitburst,
-        hdf5,
-        psrfits,
-        sigproc,
-        vdif,
-        wfall,
-    )
 
 
 def main() -> int:

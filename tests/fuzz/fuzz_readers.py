@@ -27,8 +27,8 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "transients")]
 from filterbanks import header  # noqa: E402
 
 from mwaconvert.errors import Error  # noqa: E402
-from mwaconvert.formats.candidate_lists import read_list  # noqa: E402
-from mwaconvert.formats.presto import SeriesInfo, _info_text  # noqa: E402
+from mwaconvert.formats.spectra.candidate_lists import read_list  # noqa: E402
+from mwaconvert.formats.spectra.presto import SeriesInfo, _info_text  # noqa: E402
 from mwaconvert.transients import open_stream  # noqa: E402
 
 MEMORY_BYTES = 6 << 30

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
-from mwaconvert.qa.statistics import Sums
+from mwaconvert.visibilities.statistics import Sums
 
 
 def sums(vis, weight, row_static, cross, channel_static, windows, nthreads=1):

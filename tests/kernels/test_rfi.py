@@ -6,7 +6,7 @@ import reference_rfi as twin
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mwaconvert import _core
-from mwaconvert.conversion.rfi import RfiStrategy, flag_baselines
+from mwaconvert.conversion.rfi.strategy import RfiStrategy, flag_baselines
 from mwaconvert.errors import InputError
 
 PARAMETERS = RfiStrategy().parameters()

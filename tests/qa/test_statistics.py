@@ -11,8 +11,8 @@ import mwaconvert
 from mwaconvert import _core
 from mwaconvert.conversion.pipeline import find_flags
 from mwaconvert.qa.collector import QaCollector
-from mwaconvert.qa.statistics import DataFlags
 from mwaconvert.simulate import simulate
+from mwaconvert.visibilities.statistics import DataFlags
 
 
 @pytest.fixture(scope="module")

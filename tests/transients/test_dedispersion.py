@@ -5,10 +5,10 @@ import pytest
 from filterbanks import pulse, write_fil
 
 from mwaconvert.errors import InputError
+from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.transients import Spectra, open, open_stream
 from mwaconvert.transients.dedispersion import plan_dedispersion
 from mwaconvert.transients.prepare import Preparation, channel_statistics, select_channels
-from mwaconvert.transients.stream import ArrayStream
 
 FREQS = 1500 - np.arange(16.0) * 10
 DT = 1e-3

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from mwaconvert.spectra.dispersion import K_DM
 from mwaconvert.transients import open
-from mwaconvert.transients.dispersion import K_DM
 from mwaconvert.transients.events import pulses
 
 BAND = (1220.0, 1520.0)

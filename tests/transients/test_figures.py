@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from mwaconvert.errors import InputError
+from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.transients import Spectra
 from mwaconvert.transients.candidates import Row
 from mwaconvert.transients.figures import Look, Panel, candidate_figure, find_peak, limits, waterfall_figure
-from mwaconvert.transients.stream import ArrayStream
 
 DT = 0.00098304
 FREQS = 400.1953125 + 3.125 * (np.arange(128) + 0.5)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mwaconvert import transients
 from mwaconvert.errors import Error, FormatError, InputError
-from mwaconvert.formats.sigproc import read_header, read_series
+from mwaconvert.formats.spectra.sigproc import read_header, read_series
 
 FREQS = 1500 - np.arange(16.0)
 

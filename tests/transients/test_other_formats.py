@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mwaconvert.errors import Error, FormatError, InputError, MetadataError
-from mwaconvert.formats.hdf5 import Fbh5Writer
+from mwaconvert.formats.spectra.hdf5 import Fbh5Writer
 from mwaconvert.transients import open, open_stream
 
 RNG = np.random.default_rng(5)

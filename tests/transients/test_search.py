@@ -9,8 +9,8 @@ from filterbanks import pulse
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
+from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients import Spectra, open
-from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients.subbands import plan_subbands
 
 FREQS = 1220 + 300 / 256 * (np.arange(256) + 0.5)

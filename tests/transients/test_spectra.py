@@ -7,8 +7,8 @@ from filterbanks import K_DM, pulse
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
+from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients import Spectra, open
-from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
 
 FREQS = 1200 + 300 / 64 * (np.arange(64) + 0.5)
 DT = 1e-3

@@ -7,9 +7,9 @@ import pytest
 from filterbanks import pulse, write_fil
 
 from mwaconvert.errors import InputError
+from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.transients import Spectra, open, open_stream
 from mwaconvert.transients.candidates import candidate_rows
-from mwaconvert.transients.stream import ArrayStream
 from mwaconvert.transients.survey import plan_survey
 
 FREQS = 1500 - np.arange(64.0) * 5

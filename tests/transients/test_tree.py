@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
+from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients import Spectra
-from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients.transform import plan_transform
 from mwaconvert.transients.tree import composite_delays, make_tree, plan_tree
 

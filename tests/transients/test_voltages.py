@@ -5,8 +5,8 @@ import pytest
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
-from mwaconvert.transients.dispersion import K_DM
-from mwaconvert.transients.voltages import Voltages
+from mwaconvert.spectra.dispersion import K_DM
+from mwaconvert.spectra.voltages import Voltages
 
 RATE = 200e3
 FREQS = np.array([150.0, 151.5])

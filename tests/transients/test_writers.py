@@ -8,16 +8,16 @@ import pytest
 from filterbanks import pulse
 
 from mwaconvert.errors import FormatError, InputError
-from mwaconvert.formats.candidate_lists import list_text, read_list
-from mwaconvert.formats.fitburst import read_parameters, write_fitburst
-from mwaconvert.formats.presto import SeriesInfo, read_info, read_series, write_series
-from mwaconvert.formats.sigproc import read_header
-from mwaconvert.formats.sigproc import read_series as read_tim
-from mwaconvert.formats.sigproc_writer import FilterbankWriter
-from mwaconvert.formats.wfall import write_wfall
+from mwaconvert.formats.spectra.candidate_lists import list_text, read_list
+from mwaconvert.formats.spectra.fitburst import read_parameters, write_fitburst
+from mwaconvert.formats.spectra.presto import SeriesInfo, read_info, read_series, write_series
+from mwaconvert.formats.spectra.sigproc import read_header
+from mwaconvert.formats.spectra.sigproc import read_series as read_tim
+from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
+from mwaconvert.formats.spectra.wfall import write_wfall
+from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.transients import Spectra, open, open_stream
 from mwaconvert.transients.candidates import candidate_rows, csv_text, facts
-from mwaconvert.transients.stream import ArrayStream
 
 FREQS = 400 + np.arange(16.0)
 DT = 1e-3

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from mwaconvert.cli import values
-from mwaconvert.cli.options import REFUSED, TABLE, Spec, squeeze
 from mwaconvert.errors import InputError
+from mwaconvert.vocabulary import values
+from mwaconvert.vocabulary.options import REFUSED, TABLE, Spec, squeeze
 
 _LONG: dict[str, Spec] = {squeeze(n): spec for spec in TABLE for n in spec.names if n.startswith("--")}
 _SHORT: dict[str, Spec] = {n: spec for spec in TABLE for n in spec.names if not n.startswith("--")}

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mwaconvert.cli.arguments import canonical, prepare
-from mwaconvert.cli.options import GROUPS, TABLE, Spec, squeeze
-from mwaconvert.cli.request import Request, build
 from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.vocabulary.options import GROUPS, TABLE, Spec, squeeze
+from mwaconvert.vocabulary.request import Request, build
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
@@ -105,7 +105,7 @@ def _run(request: Request) -> None:
     from mwaconvert.api import make_options
     from mwaconvert.cli.progress import Progress
     from mwaconvert.conversion.plan import make_plan
-    from mwaconvert.formats.staging import StagedPath
+    from mwaconvert.staging import StagedPath
 
     overwrite = bool(request.options.get("overwrite", False))
     if request.report is not None:
@@ -129,9 +129,9 @@ def _run(request: Request) -> None:
 
 
 def _dry_run(request: Request, plan: Plan, outputs: list[Path]) -> None:
-    from mwaconvert.conversion.describe import description_text
     from mwaconvert.conversion.outputs import check_outputs
-    from mwaconvert.conversion.report import write_json
+    from mwaconvert.conversion.report.describe import description_text
+    from mwaconvert.conversion.report.report import write_json
 
     text = description_text(plan, outputs, request.notes, text_width(), request.qa)
     if request.report is not None:

@@ -79,7 +79,7 @@ def dedisperse(
       mwaconvert dedisperse search.fits --dm 0 --tscrunch 4 -o search.fil
           only convert and average
     """
-    from mwaconvert.formats.staging import StagedPath
+    from mwaconvert.staging import StagedPath
     from mwaconvert.transients.dedispersion import plan_dedispersion
 
     common.check_dm(dm)
@@ -118,7 +118,7 @@ def dedisperse(
 
 
 def _describe(plan: Dedispersion, output: Path, needed: int) -> None:
-    from mwaconvert.conversion.report_text import size_text
+    from mwaconvert.conversion.report.words import size_text
 
     stream = plan.stream
     lines = common.describe(stream) | {
@@ -140,7 +140,7 @@ def _write(plan: Dedispersion, output: Path, nbits: int | None, *, overwrite: bo
     dt = stream.dt * plan.tscrunch
     with common.progress("dedispersing", "samples", quiet=quiet) as show:
         if output.suffix == ".npz":
-            from mwaconvert.formats.wfall import write_wfall
+            from mwaconvert.formats.spectra.wfall import write_wfall
 
             write_wfall(output, plan.spectra(show), overwrite=overwrite)
             return
@@ -148,7 +148,7 @@ def _write(plan: Dedispersion, output: Path, nbits: int | None, *, overwrite: bo
         start = None if stream.start_mjd is None else stream.start_mjd + span.start * stream.dt / 86400
         origin = f"{stream.path.name}; mwaconvert {__version__}, K = {stream.k_dm:.9g}"
         if output.suffix == ".dat":
-            from mwaconvert.formats.presto import SeriesInfo, write_series
+            from mwaconvert.formats.spectra.presto import SeriesInfo, write_series
 
             info = SeriesInfo(
                 dt,
@@ -163,14 +163,14 @@ def _write(plan: Dedispersion, output: Path, nbits: int | None, *, overwrite: bo
             )
             write_series(output, info, plan.series(show), overwrite=overwrite)
             return
-        from mwaconvert.formats.sigproc_writer import FilterbankWriter, kept
+        from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter, kept
 
         series = output.suffix == ".tim"
         whole = np.dtype(stream.dtype) == np.uint8 and plan.prepare.mean is None
         whole &= plan.nsub == stream.nchan and plan.tscrunch == 1
         freqs = stream.freqs[-1:] if series else stream.freqs.reshape(plan.nsub, -1).mean(1)
         if output.suffix == ".h5":
-            from mwaconvert.formats.hdf5 import Fbh5Writer
+            from mwaconvert.formats.spectra.hdf5 import Fbh5Writer
 
             about = {"tstart": start, "source_name": stream.source, "rawdatafile": origin}
             if plan.dm:

@@ -30,7 +30,7 @@ def fil_info(
       mwaconvert fil-info burst.fil
       mwaconvert fil-info search.fits --json
     """
-    from mwaconvert.transients.dispersion import delay_per_dm
+    from mwaconvert.spectra.dispersion import delay_per_dm
 
     stream = common.open_file(file, None, band, channels, average)
     per_dm = delay_per_dm(stream.freqs, "top", stream.k_dm)

@@ -62,8 +62,8 @@ def facts(metadata: Metadata, observation: Observation | None) -> dict[str, Any]
     """What --json prints (layout: docs/report.md)."""
     from dataclasses import asdict
 
-    from mwaconvert.conversion.describe import describe
-    from mwaconvert.conversion.report import observation_facts, plain
+    from mwaconvert.conversion.report.describe import describe
+    from mwaconvert.conversion.report.report import observation_facts, plain
 
     found: dict[str, Any] = {
         "format": "mwaconvert info",
@@ -105,8 +105,8 @@ def _applied(metadata: Metadata) -> dict[str, str]:
 
 
 def _corrections(metadata: Metadata) -> dict[str, str]:
-    from mwaconvert.conversion.corrections import decide_corrections
     from mwaconvert.conversion.options import Options
+    from mwaconvert.conversion.tables.corrections import decide_corrections
 
     steps = decide_corrections(metadata, Options())
     return {step.name: step.reason for step in steps}
@@ -143,7 +143,7 @@ def _print(
         console.print(f"[yellow]note[/] {note}", soft_wrap=False)
     section("Default plan")
     from mwaconvert.cli.convert import text_width
-    from mwaconvert.conversion.describe import description_text
+    from mwaconvert.conversion.report.describe import description_text
 
     outputs = [Path(f"{metadata.obsid}.uvfits")]
     click.echo(description_text(observation.plan(), outputs, width=text_width()))
@@ -161,7 +161,7 @@ def _pairs(values: dict[str, str]) -> Any:
 
 
 def _summary(metadata: Metadata) -> dict[str, str]:
-    from mwaconvert.conversion.report_text import utc_text
+    from mwaconvert.conversion.report.words import utc_text
 
     def place(direction: tuple[float, float] | None) -> str:
         return (
@@ -252,7 +252,7 @@ def _span(steps: range) -> list[int]:
 
 
 def _timesteps(observation: Observation) -> dict[str, str]:
-    from mwaconvert.conversion.report_text import utc_text
+    from mwaconvert.conversion.report.words import utc_text
 
     times = observation.timestep_unix_ms / 1000
 

@@ -128,9 +128,9 @@ def search(
       mwaconvert search wide.fil --dm-range 0 1000 --downsample
           longer samples and fewer DMs where a DM smears pulses within channels anyway
     """
-    from mwaconvert.conversion.report_text import plural
-    from mwaconvert.formats.candidate_lists import SUFFIXES
-    from mwaconvert.formats.staging import StagedPath
+    from mwaconvert.conversion.report.words import plural
+    from mwaconvert.formats.spectra.candidate_lists import SUFFIXES
+    from mwaconvert.staging import StagedPath
     from mwaconvert.transients import masking
     from mwaconvert.transients.candidates import candidate_rows, write_candidates
     from mwaconvert.transients.survey import plan_survey
@@ -203,7 +203,7 @@ def search(
 
 
 def _describe(plan: Survey, needed: int) -> None:
-    from mwaconvert.conversion.report_text import size_text
+    from mwaconvert.conversion.report.words import size_text
 
     stream = plan.stream
     longest = max(map(len, plan.segments))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from mwaconvert.cli import values
 from mwaconvert.errors import InputError
+from mwaconvert.vocabulary import values
 
 
 @click.command(

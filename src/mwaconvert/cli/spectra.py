@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mwaconvert.cli import values
 from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.vocabulary import values
 
 if TYPE_CHECKING:
+    from mwaconvert.spectra.stream import Stream
     from mwaconvert.transients.prepare import Preparation
-    from mwaconvert.transients.stream import Stream
 
 _UNKNOWN_BYTES = 60 << 20  # of the interpreter and its modules, on systems that do not say
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -113,7 +113,7 @@ def open_file(
     average: int | None = None,
 ) -> Stream:
     """Open a file of spectra or voltages."""
-    from mwaconvert.transients.reader import open_stream
+    from mwaconvert.formats.spectra.reader import open_stream
 
     stream = open_stream(path, band_mhz=band, channels=channels, average=average or 1)
     if k_dm is not None:
@@ -186,7 +186,7 @@ def check_memory(path: Path, needed: int, limit: str | None) -> None:
     ------
     ResourceError : it takes more than allowed, or more than the machine has
     """
-    from mwaconvert.conversion.report_text import size_text
+    from mwaconvert.conversion.report.words import size_text
 
     if limit is not None:
         try:
@@ -223,7 +223,7 @@ def describe(stream: Stream) -> dict[str, str]:
     """A file in a few lines."""
     import numpy as np
 
-    from mwaconvert.conversion.report_text import size_text
+    from mwaconvert.conversion.report.words import size_text
 
     held = np.dtype(stream.dtype).name
     return {

@@ -13,8 +13,8 @@ from mwaconvert.errors import InputError
 from mwaconvert.extras import need
 
 if TYPE_CHECKING:
+    from mwaconvert.spectra.stream import Stream
     from mwaconvert.transients.prepare import Preparation
-    from mwaconvert.transients.stream import Stream
 
 _NSUB = 128
 _DRAWING_BYTES = 40 << 20  # of matplotlib
@@ -169,8 +169,8 @@ def waterfall(
           --title 20200718A --title 20201129A --label "(a)" --mask-sum 2 --mask-var 0.05 -o wfall.pdf
       mwaconvert waterfall burst.fil --dm 475.28 --nsub 84 --window 40 -o burst.png
     """
-    from mwaconvert.conversion.report_text import size_text
-    from mwaconvert.formats.staging import StagedPath
+    from mwaconvert.conversion.report.words import size_text
+    from mwaconvert.staging import StagedPath
     from mwaconvert.transients.dedispersion import plan_dedispersion
     from mwaconvert.transients.figures import SUFFIXES, Look, Panel, save_figure, waterfall_figure
 
@@ -243,8 +243,8 @@ def _about(stream: Stream, time_s: float, dm: float, window_s: float) -> tuple[S
     """The part of a file that holds a pulse, with enough about it for scales, and the time of the pulse in it."""
     import numpy as np
 
-    from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
-    from mwaconvert.transients.stream import StreamPart
+    from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
+    from mwaconvert.spectra.stream import StreamPart
 
     if not 0 <= time_s < stream.nsamp * stream.dt:
         raise InputError(

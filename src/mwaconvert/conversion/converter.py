@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.conversion.array_rfi import array_rfi_bytes
-from mwaconvert.conversion.calibration import JonesTables
-from mwaconvert.conversion.flagmask import BASE_BYTES, FlagMask, mask_bytes, mask_in_file
 from mwaconvert.conversion.rawinput import RawInput
+from mwaconvert.conversion.rfi.array import array_rfi_bytes
+from mwaconvert.conversion.rfi.mask import BASE_BYTES, FlagMask, mask_bytes, mask_in_file
+from mwaconvert.conversion.tables.calibration import JonesTables
 from mwaconvert.errors import InputError
-from mwaconvert.formats.visibility import Block
 from mwaconvert.observation.legacy import product_table, slot_inputs
-from mwaconvert.qa.statistics import storage_bytes
+from mwaconvert.visibilities.model import Block
+from mwaconvert.visibilities.statistics import storage_bytes
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan

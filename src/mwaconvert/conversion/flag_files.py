@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mwaconvert import _core
-from mwaconvert.conversion.detection import detected_by
-from mwaconvert.conversion.flagmask import FlagMask
 from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.rfi.detection import detected_by
+from mwaconvert.conversion.rfi.mask import FlagMask
 from mwaconvert.conversion.steps import Step
 from mwaconvert.errors import InputError, MetadataError
 from mwaconvert.formats.mwaf import FlagFile, FlagFileWriter, find_flag_files, read_flag_files
-from mwaconvert.formats.visibility import Block
 from mwaconvert.observation.model import Metadata
+from mwaconvert.visibilities.model import Block
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
     from mwaconvert.observation.observation import Observation
-    from mwaconvert.qa.statistics import QualityStatistics
+    from mwaconvert.visibilities.statistics import QualityStatistics
 
 STEP = "flag files"
 #: a byte with its bits turned about: files have the first channel in the highest bit, masks in the lowest

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.conversion import axes
-from mwaconvert.conversion.array_rfi import array_rfi_bytes
-from mwaconvert.conversion.flagmask import BASE_BYTES, FlagMask, mask_bytes, mask_in_file
-from mwaconvert.conversion.solution_choice import STEP as SOLUTIONS
+from mwaconvert.conversion.rfi.array import array_rfi_bytes
+from mwaconvert.conversion.rfi.mask import BASE_BYTES, FlagMask, mask_bytes, mask_in_file
 from mwaconvert.conversion.steps import Step
+from mwaconvert.conversion.tables import axes
+from mwaconvert.conversion.tables.solution_choice import STEP as SOLUTIONS
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan

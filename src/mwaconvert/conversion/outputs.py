@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from mwaconvert.conversion.flag_files import FlagOutput, flag_file_path
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.mwaf import flag_file_bytes
-from mwaconvert.formats.staging import StagedPath
-from mwaconvert.formats.visibility import Writer
+from mwaconvert.staging import StagedPath
+from mwaconvert.visibilities.model import Writer
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
@@ -95,11 +95,11 @@ def _open_writer(plan: Plan, path: Path, windows: tuple[int, ...]) -> Writer:
     if path.suffix.lower() == ".mwaf":
         return FlagOutput(plan, path, windows[0])
     if path.suffix.lower() == ".uvfits":
-        from mwaconvert.formats.uvfits import UvfitsWriter
+        from mwaconvert.formats.visibilities.uvfits import UvfitsWriter
 
         window = header.spectral_windows[windows[0]]
         return UvfitsWriter(path, header, window, overwrite=options.overwrite, threads=options.threads)
-    from mwaconvert.formats.ms import MeasurementSetWriter
+    from mwaconvert.formats.visibilities.ms import MeasurementSetWriter
 
     chosen = replace(header, spectral_windows=tuple(header.spectral_windows[k] for k in windows))
     return MeasurementSetWriter(path, chosen, overwrite=options.overwrite, threads=options.threads)

@@ -15,21 +15,21 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.conversion.converter import Buffers, Converter
-from mwaconvert.conversion.detection import detect_rfi
 from mwaconvert.conversion.flag_files import FlagOutput, add_flag_files, with_notes
-from mwaconvert.conversion.flagmask import FlagMask
 from mwaconvert.conversion.flags_only import cells, without_conversion, writes_only_flags
 from mwaconvert.conversion.outputs import open_writers, output_paths
+from mwaconvert.conversion.rfi.detection import detect_rfi
+from mwaconvert.conversion.rfi.mask import FlagMask
 from mwaconvert.conversion.steps import ARRAY_RFI
 from mwaconvert.errors import Error, ResourceError
-from mwaconvert.formats.visibility import Block, VisHeader
-from mwaconvert.qa.statistics import DataFlags, QualityStatistics
+from mwaconvert.visibilities.model import Block, VisHeader
+from mwaconvert.visibilities.statistics import DataFlags, QualityStatistics
 
 if TYPE_CHECKING:
-    from mwaconvert.conversion.array_rfi import ArrayRfi
     from mwaconvert.conversion.plan import Plan
-    from mwaconvert.conversion.report import Report
-    from mwaconvert.formats.visfile import FileHeader
+    from mwaconvert.conversion.report.report import Report
+    from mwaconvert.conversion.rfi.array import ArrayRfi
+    from mwaconvert.formats.visibilities.existing import FileHeader
 
 #: called with input bytes done and in all
 Progress = Callable[[int, int], None]
@@ -48,7 +48,7 @@ def find_flags(plan: Plan, progress: Callable[[float], None]) -> FoundFlags:
     """
     array_rfi = None
     if any(step.name == ARRAY_RFI and step.applied for step in plan.steps):
-        from mwaconvert.conversion.array_rfi import detect_array_rfi
+        from mwaconvert.conversion.rfi.array import detect_array_rfi
 
         array_rfi = detect_array_rfi(plan)
     if plan.detection is None and array_rfi is None and not plan.flag_files:
@@ -174,7 +174,7 @@ def run(
     plan: Plan, outputs: list[Path], *, qa: Path | None = None, progress: Progress | None = None
 ) -> Report:
     """Convert, write and report; see `Plan.run`."""
-    from mwaconvert.conversion.report_numbers import make_report
+    from mwaconvert.conversion.report.numbers import make_report
 
     started = time.perf_counter()
     plan = with_notes(plan, outputs)

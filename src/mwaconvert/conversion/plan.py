@@ -12,22 +12,23 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.conversion import axes, channels, corrections, flags, geometry, selection, solution_choice
-from mwaconvert.conversion.array_rfi import array_rfi_step
-from mwaconvert.conversion.bad_tiles import bad_tile_step, find_bad_tiles, nothing_unflagged
-from mwaconvert.conversion.calibration import Calibration
-from mwaconvert.conversion.detection import DetectionPlan, plan_detection, rfi_step
 from mwaconvert.conversion.flag_files import PlacedFlags, load_flag_files
 from mwaconvert.conversion.options import Options, check_options
-from mwaconvert.conversion.passband import choose_passband
+from mwaconvert.conversion.rfi.array import array_rfi_step
+from mwaconvert.conversion.rfi.bad_tiles import bad_tile_step, find_bad_tiles, nothing_unflagged
+from mwaconvert.conversion.rfi.detection import DetectionPlan, plan_detection, rfi_step
 from mwaconvert.conversion.steps import Step
-from mwaconvert.conversion.van_vleck import decide_van_vleck
-from mwaconvert.formats.visibility import Block, VisHeader
+from mwaconvert.conversion.tables import axes, channels, corrections, geometry, selection, solution_choice
+from mwaconvert.conversion.tables import static_flags as flags
+from mwaconvert.conversion.tables.calibration import Calibration
+from mwaconvert.conversion.tables.passband import choose_passband
+from mwaconvert.conversion.tables.van_vleck import decide_van_vleck
 from mwaconvert.observation.model import COTTER_POSITION, MWA_POSITION, FloatArray, IntArray, Metadata
+from mwaconvert.visibilities.model import Block, VisHeader
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.pipeline import Progress
-    from mwaconvert.conversion.report import Report
+    from mwaconvert.conversion.report.report import Report
     from mwaconvert.observation.observation import Observation
 
 
@@ -155,7 +156,7 @@ class Plan:
         outputs : files that would be written
         qa : picture that would be drawn
         """
-        from mwaconvert.conversion.describe import describe
+        from mwaconvert.conversion.report.describe import describe
 
         return describe(self, [Path(p) for p in outputs], None if qa is None else Path(qa))
 

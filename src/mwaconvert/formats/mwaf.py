@@ -31,7 +31,7 @@ from mwaconvert.formats.fits_text import (
     promises_too_much,
     table_bytes,
 )
-from mwaconvert.formats.staging import StagedPath
+from mwaconvert.staging import StagedPath
 
 if TYPE_CHECKING:
     from mwaconvert.observation.model import Metadata

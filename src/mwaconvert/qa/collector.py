@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import InputError, ResourceError
-from mwaconvert.formats.staging import StagedPath
-from mwaconvert.formats.visfile import FileHeader
-from mwaconvert.formats.visibility import Block, VisHeader
+from mwaconvert.formats.visibilities.existing import FileHeader
 from mwaconvert.observation.model import FloatArray
-from mwaconvert.qa.statistics import ratio
+from mwaconvert.staging import StagedPath
+from mwaconvert.visibilities.model import Block, VisHeader
+from mwaconvert.visibilities.statistics import ratio
 
 if TYPE_CHECKING:
-    from mwaconvert.conversion.report import Report
+    from mwaconvert.conversion.report.report import Report
     from mwaconvert.qa.files import FileReport
-    from mwaconvert.qa.statistics import DataFlags
+    from mwaconvert.visibilities.statistics import DataFlags
 
 #: of a run, or of a file
 QaHeader: TypeAlias = VisHeader | FileHeader

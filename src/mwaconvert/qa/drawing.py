@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mwaconvert.conversion.report_text import utc_text
-from mwaconvert.formats.visibility import SpectralWindow
+from mwaconvert.conversion.report.words import utc_text
 from mwaconvert.observation.model import FloatArray
+from mwaconvert.visibilities.model import SpectralWindow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

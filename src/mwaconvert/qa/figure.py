@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mwaconvert.conversion.report_text import utc_text
+from mwaconvert.conversion.report.words import utc_text
 from mwaconvert.qa.drawing import (
     ACCENT,
     BLUE,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mwaconvert.conversion.report import Report
+    from mwaconvert.conversion.report.report import Report
     from mwaconvert.qa.collector import QaCollector
     from mwaconvert.qa.files import FileReport
 

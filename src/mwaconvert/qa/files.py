@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mwaconvert.conversion.report import Occupancy, Quality
-from mwaconvert.conversion.report_numbers import make_occupancy, make_quality
-from mwaconvert.conversion.report_text import WIDTH, noise_lines, plural, sections, size_text, some
-from mwaconvert.formats.visfile import FileHeader, open_visibilities
-from mwaconvert.qa.statistics import GOOD, Interference, QualityStatistics, Sums
+from mwaconvert.conversion.report.numbers import make_occupancy, make_quality
+from mwaconvert.conversion.report.report import Occupancy, Quality
+from mwaconvert.conversion.report.words import WIDTH, noise_lines, plural, sections, size_text, some
+from mwaconvert.formats.visibilities.existing import FileHeader, open_visibilities
+from mwaconvert.visibilities.statistics import GOOD, Interference, QualityStatistics, Sums
 
 if TYPE_CHECKING:
-    from mwaconvert.conversion.array_rfi import ArrayRfi
+    from mwaconvert.conversion.rfi.array import ArrayRfi
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.conversion.report_text import LOUD, plural, relative_noise
+from mwaconvert.conversion.report.words import LOUD, plural, relative_noise
 from mwaconvert.observation.model import FloatArray
 from mwaconvert.qa.drawing import (
     ACCENT,
@@ -25,8 +25,8 @@ from mwaconvert.qa.drawing import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from mwaconvert.conversion.array_rfi import ArrayRfi
-    from mwaconvert.conversion.report import Report
+    from mwaconvert.conversion.report.report import Report
+    from mwaconvert.conversion.rfi.array import ArrayRfi
     from mwaconvert.qa.collector import QaCollector
     from mwaconvert.qa.files import FileReport
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mwaconvert.conversion.report_text import relative_noise, size_text
+from mwaconvert.conversion.report.words import relative_noise, size_text
 from mwaconvert.qa.figure import panels, titles
 from mwaconvert.qa.files import FileReport
 
 if TYPE_CHECKING:
-    from mwaconvert.conversion.report import Report
+    from mwaconvert.conversion.report.report import Report
     from mwaconvert.qa.collector import QaCollector
 
 #: tiles and channels that are listed

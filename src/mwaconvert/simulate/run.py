@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import InputError, ResourceError
-from mwaconvert.formats.staging import StagedPath
 from mwaconvert.observation.model import FloatArray
 from mwaconvert.simulate import metafits as mf
 from mwaconvert.simulate import model
@@ -23,6 +22,7 @@ from mwaconvert.simulate.mwax import MwaxWriter
 from mwaconvert.simulate.prepare import checked_tiles, chosen_channels, prepare_metafits
 from mwaconvert.simulate.rfi import Rfi, make_rfi
 from mwaconvert.simulate.sky import Source, as_sources, directions, read_sky
+from mwaconvert.staging import StagedPath
 
 Progress = Callable[[int, int], None]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from mwaconvert import __version__
-from mwaconvert.formats.staging import StagedPath
-from mwaconvert.transients.dispersion import delay_per_dm
+from mwaconvert.spectra.dispersion import delay_per_dm
+from mwaconvert.spectra.stream import Stream
+from mwaconvert.staging import StagedPath
 from mwaconvert.transients.events import Candidate
 from mwaconvert.transients.search import Search
-from mwaconvert.transients.stream import Stream
 
 _GRID = 12**-0.5  # standard deviation of what is uniform over one step
 _SIGMA = 1 / 2.354820045  # of a Gaussian, over its full width at half maximum
@@ -132,7 +132,7 @@ def write_candidates(
     ------
     InputError : the ending is not one of these
     """
-    from mwaconvert.formats.candidate_lists import list_text
+    from mwaconvert.formats.spectra.candidate_lists import list_text
 
     about = facts(search, stream, threshold)
     text = csv_text(rows, about) if path.suffix == ".csv" else list_text(path, rows, search, stream)

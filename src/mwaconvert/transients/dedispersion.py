@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
-from mwaconvert.transients.dispersion import Reference, delay_per_dm, delay_samples
+from mwaconvert.spectra.dispersion import Reference, delay_per_dm, delay_samples
+from mwaconvert.spectra.spectra import Spectra, indivisible
+from mwaconvert.spectra.stream import Stream
 from mwaconvert.transients.prepare import Preparation, Progress
-from mwaconvert.transients.spectra import Spectra, indivisible
-from mwaconvert.transients.stream import Stream
 
 _LONGEST = 1 << 30  # samples, of a delay
 _WORK_BYTES = 24 << 20  # of what does not grow with a gulp

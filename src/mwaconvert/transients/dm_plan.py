@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import InputError
-from mwaconvert.transients.dispersion import K_DM, delay_per_dm
+from mwaconvert.spectra.dispersion import K_DM, delay_per_dm
 
 _SMEAR = 1.386  # loss of S/N of a Gaussian is this * mean square error / FWHM^2, for small errors: 4 ln 2 / 2
 _FWHM = 2.354820045  # of a Gaussian of unit standard deviation

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.transients.dispersion import K_DM
+from mwaconvert.spectra.dispersion import K_DM
 
 _STANDS_OUT = (
     3.0  # the largest of several S/N and the least of others differ by that much where all are the same

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import InputError
-from mwaconvert.formats.staging import StagedPath
+from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
+from mwaconvert.spectra.spectra import Spectra
+from mwaconvert.spectra.stream import ArrayStream, Stream
+from mwaconvert.staging import StagedPath
 from mwaconvert.transients.dedispersion import plan_dedispersion
-from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients.prepare import Preparation
-from mwaconvert.transients.spectra import Spectra
-from mwaconvert.transients.stream import ArrayStream, Stream
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

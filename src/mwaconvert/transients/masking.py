@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import InputError
-from mwaconvert.transients.spectra import Spectra
+from mwaconvert.spectra.spectra import Spectra
 
 Floats = npt.NDArray[np.float64]
 

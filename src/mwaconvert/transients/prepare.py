@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
-from mwaconvert.transients.spectra import Spectra, channel_sums
-from mwaconvert.transients.stream import Stream
+from mwaconvert.spectra.spectra import Spectra, channel_sums
+from mwaconvert.spectra.stream import Stream
 
 _BLOCK = 4096  # samples of which sums are added at a time, whatever is read at a time
 

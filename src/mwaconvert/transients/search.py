@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
-from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
+from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients.dm_plan import dm_trials, plan_dms
 from mwaconvert.transients.events import Candidate, pulses
 from mwaconvert.transients.transform import plan_transform
 
 if TYPE_CHECKING:
-    from mwaconvert.transients.spectra import Spectra
+    from mwaconvert.spectra.spectra import Spectra
 
 _BLOCK = 1024  # samples of which the best boxcar is kept
 _SHORTEST = 64  # samples that every series must have

@@ -14,7 +14,7 @@ from math import erf
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.transients.dispersion import delay_samples
+from mwaconvert.spectra.dispersion import delay_samples
 
 _STAGE_SAMPLES = 4096  # output samples that share one alignment in the kernel
 _MOST_BYTES = 257  # channels of 8 bits in a sub-band

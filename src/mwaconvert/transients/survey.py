@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import InputError
+from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
+from mwaconvert.spectra.spectra import Spectra
+from mwaconvert.spectra.stream import Stream, Weights
 from mwaconvert.transients.dedispersion import too_long
-from mwaconvert.transients.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients.dm_plan import dm_trials
 from mwaconvert.transients.prepare import Preparation, Progress
 from mwaconvert.transients.search import Search
-from mwaconvert.transients.spectra import Spectra
-from mwaconvert.transients.stream import Stream, Weights
 
 Clean = Callable[[Spectra], Spectra]
 

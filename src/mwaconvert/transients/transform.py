@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.transients.dispersion import delay_samples
+from mwaconvert.spectra.dispersion import delay_samples
 from mwaconvert.transients.subbands import SubbandPlan, plan_subbands
 from mwaconvert.transients.tree import plan_tree
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.transients.dispersion import delay_samples
+from mwaconvert.spectra.dispersion import delay_samples
 from mwaconvert.transients.subbands import best_snr, equal_delays
 
 Ints = npt.NDArray[np.int32]

@@ -1,0 +1,197 @@
+"""Tiles that are dead or unlike the others, by their autocorrelations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert import _core
+from mwaconvert.conversion.converter import Converter
+from mwaconvert.conversion.steps import Step
+from mwaconvert.conversion.tables import axes, corrections
+from mwaconvert.observation.model import FloatArray, IntArray, Metadata
+
+if TYPE_CHECKING:
+    from mwaconvert.conversion.plan import Plan
+
+#: integrations looked at, spread over the observation
+SAMPLES = 5
+#: fewer tiles cannot be compared with each other
+LEAST_TILES = 5
+#: power of a tile relative to the median tile below which it is called dead
+DEAD_DB = -20.0
+#: robust standard deviations over the tiles
+OUTLIER_SIGMA = 6.0
+#: least deviations that count, however much alike the other tiles are
+LEAST_LEVEL_DB = 3.0
+LEAST_SHAPE_DB = 1.0
+
+
+def find_bad_tiles(plan: Plan) -> dict[int, str]:
+    """Reasons to flag, by antenna index, of tiles that nothing flags yet.
+
+    Looks at the autocorrelations of a few good integrations, with the digital gains taken out.
+    """
+    tiles = np.flatnonzero(~plan.header.antenna_flagged)
+    if len(tiles) < LEAST_TILES or nothing_unflagged(plan.channel_flagged, plan.chunk_state()):
+        return {}
+    return judge(tiles, auto_spectra(plan, tiles))
+
+
+def nothing_unflagged(channel_flagged: npt.NDArray[Any], state: npt.NDArray[np.int32]) -> bool:
+    """Whether rules and gaps leave nothing to compare.
+
+    Parameters
+    ----------
+    channel_flagged : (n_coarse * n_fine,)
+    state : (n_times, n_coarse) good, flagged or missing (`_core.CHUNK_*`)
+    """
+    return bool(channel_flagged.all()) or not (state == _core.CHUNK_GOOD).any()
+
+
+def auto_spectra(plan: Plan, tiles: IntArray) -> FloatArray:
+    """(n_tile, n_channel, 2 pol) median autocorrelation of unflagged channels; NaN where there is none."""
+    meta = plan.metadata
+    factors = corrections.antenna_factors(
+        meta,
+        plan.coarse,
+        plan.freqs_hz,
+        cable=False,
+        digital_gains=not meta.digital_gains_applied,
+        passband_kind="none",
+    )
+    state = plan.chunk_state()
+    n_good = (state == _core.CHUNK_GOOD).sum(axis=1)
+    good = np.flatnonzero((n_good > 0) & (n_good == n_good.max()))
+    if len(good) == 0:
+        return np.full((len(tiles), 1, 2), np.nan)
+    chosen = good[np.unique(np.linspace(0, len(good) - 1, min(SAMPLES, len(good))).astype(int))]
+    n = meta.n_antennas
+    windows = axes.spectral_windows(
+        meta,
+        tuple(w.coarse for w in plan.header.spectral_windows),
+        plan.freqs_hz,
+        plan.channel_flagged != 0,
+        1,
+    )
+    spectra = np.full((len(chosen), len(tiles), len(plan.freqs_hz), 2), np.nan)
+    for k, step in enumerate(chosen.tolist()):
+        time = slice(step, step + 1)
+        at = plan.timesteps[step]
+        once = replace(
+            plan,
+            header=replace(
+                plan.header,
+                spectral_windows=windows,
+                antenna1=tiles,
+                antenna2=tiles,
+                time_mjd=plan.input_mjd(range(at, at + 1)),
+                centroid_mjd=plan.input_mjd(range(at, at + 1)),
+            ),
+            options=replace(plan.options, max_memory_gib=None, statistics=False),
+            timesteps=range(at, at + 1),
+            time_flagged=plan.time_flagged[time],
+            time_factor=1,
+            freq_factor=1,
+            factors=np.ascontiguousarray(factors.transpose(0, 2, 1)),
+            rotate=False,
+            file_rows=tiles * (2 * n - tiles + 1) // 2,
+            row_flagged=np.zeros(len(tiles), np.uint8),
+        )
+        with Converter(once) as converter:
+            for block, _ in converter.blocks(converter.make_buffers):
+                power = block.vis[..., [0, 3]].real
+                usable = ~block.flags[..., [0, 3]] & np.isfinite(power)
+                spectra[k, block.rows] = np.where(usable, power, np.nan)
+    present = np.isfinite(spectra).any(axis=(0, 1, 3))
+    if not present.any():
+        return np.full((len(tiles), 1, 2), np.nan)
+    return _median(spectra[:, :, present], 0)
+
+
+def judge(tiles: IntArray, spectra: FloatArray) -> dict[int, str]:
+    """Reasons to flag, by antenna index.
+
+    Parameters
+    ----------
+    tiles : (n_tile,) antenna indices
+    spectra : (n_tile, n_channel, 2 pol) power of their autocorrelations
+    """
+    reasons: dict[int, list[str]] = {}
+    for pol, name in enumerate("XY"):
+        power = spectra[..., pol]
+        level = _median(power, 1)  # (n_tile,)
+        typical = float(_median(level[level > 0], 0)) if (level > 0).any() else 0.0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            level_db = 10 * np.log10(np.where(level > 0, level, np.nan) / typical)
+            shape_db = 10 * np.log10(np.where(power > 0, power, np.nan) / level[:, None])
+        dead = ~(level_db > DEAD_DB)
+        shape_db[dead] = np.nan
+        roughness = np.sqrt(_mean((shape_db - _median(shape_db, 0)) ** 2))
+        alive_db, rough = level_db[~dead], roughness[~dead]
+        most_db = max(LEAST_LEVEL_DB, OUTLIER_SIGMA * _deviation(alive_db))
+        typical_rough = float(_median(rough, 0)) if rough.size else 0.0
+        most_rough = max(LEAST_SHAPE_DB, typical_rough + OUTLIER_SIGMA * _deviation(rough))
+        centre_db = float(_median(alive_db, 0)) if alive_db.size else 0.0
+        for k, tile in enumerate(tiles.tolist()):
+            if dead[k]:
+                reasons.setdefault(tile, []).append(f"{name} dead")
+            elif abs(level_db[k] - centre_db) > most_db:
+                reasons.setdefault(tile, []).append(f"{name} {level_db[k] - centre_db:+.1f} dB")
+            elif roughness[k] > most_rough:
+                reasons.setdefault(tile, []).append(f"{name} spectrum off by {roughness[k]:.1f} dB")
+    return {tile: ", ".join(reasons[tile]) for tile in sorted(reasons)}
+
+
+def bad_tile_step(
+    metadata: Metadata,
+    flagged: npt.NDArray[np.bool_],
+    bad: Mapping[int, str] | None,
+    *,
+    nothing: bool = False,
+) -> Step:
+    """What was found, in words.
+
+    Parameters
+    ----------
+    flagged : (n_antenna,) by other rules
+    bad : None: it was not looked for
+    nothing : there was nothing to compare: see `nothing_unflagged`
+    """
+    if bad is None:
+        return Step("bad tile flags", False, "not asked for")
+    n = int((~flagged).sum())
+    if n < LEAST_TILES:
+        return Step("bad tile flags", False, f"{n} tiles are too few to compare, it takes {LEAST_TILES}")
+    if nothing:
+        return Step("bad tile flags", False, "no unflagged data to compare")
+    if not bad:
+        return Step("bad tile flags", False, f"the autocorrelations of all {n} tiles are alike")
+    names = metadata.antennas
+    told = "; ".join(f"{names[tile].name} ({reason})" for tile, reason in bad.items())
+    return Step("bad tile flags", True, f"{len(bad)} of {n} by their autocorrelations: {told}")
+
+
+def _median(values: FloatArray, axis: int) -> FloatArray:
+    """Median along an axis of what is finite; NaN where nothing is."""
+    finite = np.where(np.isfinite(values), values, np.nan)
+    some = np.isfinite(finite).any(axis=axis, keepdims=True)
+    filled = np.where(some, finite, 0)
+    return np.where(np.squeeze(some, axis), np.nanmedian(filled, axis=axis), np.nan)
+
+
+def _mean(values: FloatArray) -> FloatArray:
+    """Mean along the last axis of what is finite; 0 where nothing is."""
+    good = np.isfinite(values)
+    return np.asarray(np.where(good, values, 0).sum(axis=-1) / np.maximum(1, good.sum(axis=-1)))
+
+
+def _deviation(values: FloatArray) -> float:
+    """Standard deviation, from the median distance to the median."""
+    if values.size == 0:
+        return 0.0
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))

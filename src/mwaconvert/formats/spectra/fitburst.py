@@ -1,0 +1,168 @@
+"""The .npz files of fitburst: spectra with the parameters of a first guess."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert.errors import FormatError
+from mwaconvert.spectra.spectra import Spectra
+from mwaconvert.staging import StagedPath
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Knows plain values, and NumPy's scalars and arrays of them: a file runs no code of its own."""
+
+    _ALLOWED = frozenset({"_reconstruct", "scalar", "ndarray", "dtype", "_frombuffer", "encode"})
+    _MODULES = frozenset(
+        {
+            "numpy",
+            "numpy.core.multiarray",
+            "numpy._core.multiarray",
+            "numpy.core.numeric",
+            "numpy._core.numeric",
+            "_codecs",
+        }
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module in self._MODULES and name in self._ALLOWED:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is not data")
+
+
+def _read_dict(path: Path, key: str) -> dict[str, Any]:
+    """A pickled dict, as fitburst keeps it: an array of one object."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            raw = io.BytesIO(archive.read(f"{key}.npy"))
+        form: Any = np.lib.format
+        reader = form.read_array_header_1_0 if form.read_magic(raw) == (1, 0) else form.read_array_header_2_0
+        shape, _, dtype = reader(raw)
+        if not dtype.hasobject:
+            raise FormatError(f"{path}: '{key}': expected a dictionary, found {dtype} of the shape {shape}")
+        held = _PlainUnpickler(raw).load()
+    except FormatError:
+        raise
+    except Exception as error:  # a damaged pickle raises whatever it meets
+        raise FormatError(f"{path}: '{key}' cannot be read: {' '.join(str(error).split())}") from error
+    value = held.item() if isinstance(held, np.ndarray) and held.size == 1 else held
+    if not isinstance(value, dict):
+        raise FormatError(f"{path}: '{key}': expected a dictionary, found {type(value).__name__}")
+    return value
+
+
+def read_parameters(path: Path) -> dict[str, list[float]]:
+    """The first guess of the burst: lists with a value for each component.
+
+    Parameters
+    ----------
+    path : .npz of fitburst
+
+    Raises
+    ------
+    FormatError
+    """
+    return _read_dict(path, "burst_parameters")
+
+
+def read_fitburst(path: Path, data: npt.NDArray[Any]) -> Spectra:
+    """Spectra of a fitburst file.
+
+    Parameters
+    ----------
+    path : .npz
+    data : its array data_full, (n_chan, n_samp)
+
+    Returns
+    -------
+    Spectra
+        bad channels have weight 0; at the DM of the parameters if the data are dedispersed
+
+    Raises
+    ------
+    FormatError
+    """
+    facts = _read_dict(path, "metadata")
+    needed = {"freqs_bin0", "res_freq", "res_time"}
+    if not needed <= facts.keys():
+        raise FormatError(f"{path}: its metadata has no {', '.join(sorted(needed - facts.keys()))}")
+    if data.ndim != 2:
+        raise FormatError(f"{path}: data_full: expected (channels, samples), found the shape {data.shape}")
+    try:
+        step = float(facts["res_freq"])
+        freqs = float(facts["freqs_bin0"]) + step * (
+            np.arange(len(data), dtype=np.float64) + 0.5
+        )  # bin 0 begins there
+        bad = np.asarray(facts.get("bad_chans", []), np.int64).ravel()
+        dt, start = float(facts["res_time"]), float(facts.get("times_bin0", np.nan))
+        dm = float(np.ravel(read_parameters(path)["dm"])[0]) if facts.get("is_dedispersed") else 0.0
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
+        raise FormatError(f"{path}: its metadata makes no sense: {error}") from error
+    if bad.size and (bad.min() < 0 or bad.max() >= len(data)):
+        raise FormatError(f"{path}: bad channels {bad.min()} to {bad.max()} of {len(data)}")
+    weights = np.ones(len(data), np.float32)
+    weights[bad] = 0
+    return Spectra(
+        data, freqs, dt, weights=weights if bad.size else None, dm=dm, start_mjd=start if start > 1 else None
+    )
+
+
+def write_fitburst(
+    path: Path, spectra: Spectra, *, arrival_s: float, width_s: float, dm: float, overwrite: bool = False
+) -> None:
+    """Write spectra with a first guess of one component, for fitburst.
+
+    Parameters
+    ----------
+    path : .npz
+    spectra : at a DM of 0, or dedispersed to `dm`
+    arrival_s : of the burst, from the first sample, at the highest frequency
+    width_s : of the burst
+    dm : pc/cm^3
+    overwrite : replace an existing file
+    """
+    gone = np.zeros(spectra.nchan, bool)
+    if spectra.weights is not None:
+        gone = (spectra.weights if spectra.weights.ndim == 1 else spectra.weights.max(1)) <= 0
+    metadata = {
+        "bad_chans": np.flatnonzero(gone).tolist(),
+        "freqs_bin0": spectra.fbottom,
+        "is_dedispersed": spectra.dm != 0,
+        "num_freq": spectra.nchan,
+        "num_time": spectra.nsamp,
+        "times_bin0": spectra.start_mjd or 0.0,
+        "res_freq": spectra.df,
+        "res_time": spectra.dt,
+    }
+    parameters = {
+        "amplitude": [0.0],
+        "arrival_time": [arrival_s],
+        "burst_width": [width_s],
+        "dm": [spectra.dm or dm],
+        "dm_index": [-2.0],
+        "ref_freq": [float(spectra.freqs[-1])],
+        "scattering_index": [-4.0],
+        "scattering_timescale": [0.0],
+        "spectral_index": [0.0],
+        "spectral_running": [0.0],
+    }
+    staged = StagedPath(path, overwrite)
+    try:
+        with staged.temporary.open("wb") as file:
+            np.savez(
+                file,
+                data_full=spectra.data.astype(np.float32),
+                metadata=np.array(metadata, object),
+                burst_parameters=np.array(parameters, object),
+            )
+    except BaseException:
+        staged.discard()
+        raise
+    staged.commit()

@@ -1,0 +1,344 @@
+"""HDF5 files of spectra: filterbanks of blimpy (FBH5), intensities of CHIME/FRB, waterfalls of its first catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert import __version__
+from mwaconvert.errors import FormatError
+from mwaconvert.extras import need
+from mwaconvert.formats.spectra.sigproc import DEDISPERSED
+from mwaconvert.spectra.spectra import Spectra
+from mwaconvert.spectra.stream import ArrayStream, Data, Stream, Weights
+from mwaconvert.staging import StagedPath
+
+UNIX_EPOCH_MJD = 40587.0
+_UNIX = (9e8, 1e10)  # s: times that can only be seconds since 1970
+_CHIME_EDGE_MHZ = (
+    400.1953125  # of CHIME's band; edges of channels are whole channels from it, centres half ones
+)
+_FRAME_S = 2.56e-6  # of CHIME
+_CHUNK = 1024  # samples
+_DAMAGED = (OSError, RuntimeError, ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError)
+
+
+def open_hdf5(path: Path) -> Stream:
+    """Open an HDF5 file of spectra.
+
+    Parameters
+    ----------
+    path : file of blimpy, of ch_frb_io, or a waterfall of the first CHIME/FRB catalogue
+
+    Returns
+    -------
+    Stream
+
+    Raises
+    ------
+    InputError : the packages for it are not installed
+    FormatError : it is none of these, or it is damaged
+    """
+    need("hdf5plugin", "hdf5", f"reading {path.name}")  # its filters, before the first read
+    h5py = need("h5py", "hdf5", f"reading {path.name}")
+    try:
+        file = h5py.File(path, "r")
+    except (OSError, RuntimeError) as error:
+        raise FormatError(f"{path}: not a sound HDF5 file: {' '.join(str(error).split())}") from error
+    try:
+        names = set(file)
+        if "data" in names and _text(_attributes(file).get("CLASS")) == "FILTERBANK":
+            return _FilterbankH5(path, file)
+        if {"intensity", "index_map"} <= names:
+            return _ChimeIntensity(path, file)
+        if "frb" in names:
+            return _catalogue(path, file)
+        raise FormatError(
+            f"{path}: expected a filterbank (CLASS = FILTERBANK), intensity with index_map, or frb, found "
+            f"{', '.join(ascii(name)[1:-1] for name in sorted(names)[:12]) or 'nothing'}"
+        )
+    except _DAMAGED as error:
+        file.close()
+        raise FormatError(f"{path}: {' '.join(str(error).split())}") from error
+    except BaseException:
+        file.close()
+        raise
+
+
+class _FilterbankH5(Stream):
+    """Data of (time, feed, frequency), with the keywords of SIGPROC as attributes."""
+
+    def __init__(self, path: Path, file: Any) -> None:
+        data = file["data"]
+        head = _attributes(data)
+        if data.ndim != 3 or 0 in data.shape or data.dtype.kind not in "uif":
+            raise FormatError(
+                f"{path}: data: expected (time, feed, frequency), found {data.dtype} of the shape {data.shape}"
+            )
+        for key in ("fch1", "foff", "tsamp"):
+            if not isinstance(head.get(key), int | float):
+                raise FormatError(f"{path}: data: the attribute {key} is missing or not a number")
+        self._file, self._dataset = file, data
+        self._n_sum = 2 if data.shape[1] == 2 else 1
+        start, dm = head.get("tstart"), head.get("refdm", 0.0)
+        super().__init__(
+            path=path,
+            kind="FBH5",
+            freqs=float(head["fch1"]) + float(head["foff"]) * np.arange(data.shape[2], dtype=np.float64),
+            dt=float(head["tsamp"]),
+            nsamp=int(data.shape[0]),
+            dtype=np.uint8 if data.dtype == np.uint8 and self._n_sum == 1 else np.float32,
+            dm=float(dm) if head.get("data_type") in DEDISPERSED else 0.0,
+            start_mjd=float(start) if isinstance(start, int | float) else None,
+            source=str(head.get("source_name", "")),
+            fields={key: value for key, value in head.items() if key != "DIMENSION_LABELS"},
+        )
+
+    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
+        block = _read(self.path, self._dataset, np.s_[first : first + count, : self._n_sum])
+        values = block[:, 0] if self._n_sum == 1 else block.sum(1, dtype=np.float32)
+        values = values[:, ::-1] if self.descending else values
+        return np.ascontiguousarray(values.T, self.dtype), None
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _ChimeIntensity(Stream):
+    """Intensity and weight of (frequency, polarisation, time); Stokes I is the weighted mean of the polarisations."""
+
+    def __init__(self, path: Path, file: Any) -> None:
+        intensity, index = file["intensity"], file["index_map"]
+        weight = file["weight"] if "weight" in file else file["weights"]
+        if intensity.ndim != 3 or 0 in intensity.shape or weight.shape != intensity.shape:
+            raise FormatError(
+                f"{path}: expected intensity and weight of (frequency, pol, time), found the shapes {intensity.shape} "
+                f"and {weight.shape}"
+            )
+        freqs = np.asarray(_numbers(path, index["freq"]), np.float64) / 1e6
+        times = np.asarray(_numbers(path, index["time"]), np.float64)
+        if freqs.shape != intensity.shape[:1] or times.shape != intensity.shape[2:]:
+            raise FormatError(
+                f"{path}: index_map: {freqs.size} frequencies and {times.size} times for an intensity of the shape "
+                f"{intensity.shape}"
+            )
+        freqs, notes = _centres(freqs)
+        at, dt = _places(path, times)
+        nsamp = int(at[-1]) + 1
+        missing = nsamp - at.size
+        if missing:
+            notes.append(f"{missing} samples are missing and have weight 0")
+        self._file, self._intensity, self._weight, self._at = file, intensity, weight, at
+        super().__init__(
+            path=path,
+            kind="CHIME/FRB intensity",
+            freqs=freqs,
+            dt=dt,
+            nsamp=nsamp,
+            dtype=np.float32,
+            weighted=True,
+            start_mjd=UNIX_EPOCH_MJD + times[0] / 86400 if _UNIX[0] < times[0] < _UNIX[1] else None,
+            notes=tuple(notes),
+            fields=_attributes(file),
+        )
+
+    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
+        rows = slice(*np.searchsorted(self._at, [first, first + count]).tolist())
+        data = np.zeros((self.nchan, count), np.float32)
+        weights = np.zeros_like(data)
+        if rows.start < rows.stop:
+            x = np.asarray(_read(self.path, self._intensity, np.s_[:, :, rows]), np.float64)
+            w = np.asarray(_read(self.path, self._weight, np.s_[:, :, rows]), np.float64)
+            w = np.where(np.isfinite(x) & (w > 0), w, 0)
+            total = w.sum(1)
+            mean = (np.where(w > 0, x, 0) * w).sum(1) / np.where(total > 0, total, 1)
+            order = slice(None, None, -1) if self.descending else slice(None)
+            place = self._at[rows] - first
+            data[:, place] = mean[order]
+            weights[:, place] = total[order] / w.shape[1]
+        return data, weights
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Fbh5Writer:
+    """Writes spectra as blimpy does; a context manager, which gives the file its name when it is whole.
+
+    Parameters
+    ----------
+    path : .h5
+    freqs : (n_chan) MHz, ascending; written from the highest to the lowest
+    dt : seconds per sample
+    dtype : uint8 or float32
+    header : further keywords of SIGPROC
+    overwrite : replace an existing file
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        freqs: npt.NDArray[np.float64],
+        dt: float,
+        dtype: npt.DTypeLike,
+        *,
+        header: dict[str, Any],
+        overwrite: bool = False,
+    ) -> None:
+        self._h5py, self._plugin = (
+            need("h5py", "hdf5", "writing .h5"),
+            need("hdf5plugin", "hdf5", "writing .h5"),
+        )
+        self._staged = StagedPath(path, overwrite)
+        self._dtype, self._n = np.dtype(dtype), freqs.size
+        step = (float(freqs[0]) - float(freqs[-1])) / (freqs.size - 1) if freqs.size > 1 else -1.0
+        self._head = {
+            "fch1": float(freqs[-1]),
+            "foff": step,
+            "nchans": freqs.size,
+            "nifs": 1,
+            "nbits": 8 * self._dtype.itemsize,
+            "tsamp": dt,
+            "data_type": 1,
+            "machine_id": 0,
+            "telescope_id": 0,
+        } | header
+
+    def __enter__(self) -> Fbh5Writer:
+        self._file = self._h5py.File(self._staged.temporary, "w")
+        self._file.attrs.update(
+            {"CLASS": "FILTERBANK", "VERSION": "1.0", "program": f"mwaconvert {__version__}"}
+        )
+        self._data = self._file.create_dataset(
+            "data",
+            (0, 1, self._n),
+            self._dtype,
+            maxshape=(None, 1, self._n),
+            chunks=(min(_CHUNK, max(1, (1 << 20) // self._n)), 1, self._n),
+            **self._plugin.Bitshuffle(),
+        )
+        self._data.attrs.update({key: value for key, value in self._head.items() if value is not None})
+        for axis, name in enumerate(("time", "feed_id", "frequency")):
+            self._data.dims[axis].label = name
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        if error is None:
+            self._staged.commit()
+        else:
+            self._staged.discard()
+
+    def write(self, data: npt.NDArray[Any]) -> None:
+        """Append spectra: (n_chan, n_samp), channels from the lowest to the highest."""
+        done, n = self._data.shape[0], data.shape[1]
+        self._data.resize(done + n, 0)
+        self._data[done:, 0] = data[::-1].T.astype(self._dtype)
+
+
+def _catalogue(path: Path, file: Any) -> ArrayStream:
+    """A waterfall of the first CHIME/FRB catalogue: rows from the highest frequency, plot_freq from the lowest."""
+    group = file["frb"]
+    fields = _attributes(group)
+    if "dm" not in fields:
+        raise FormatError(f"{path}: frb: the attribute dm is missing or not a number")
+    data = np.asarray(_numbers(path, group["wfall"]), np.float32)[::-1]
+    freqs = np.asarray(_numbers(path, group["plot_freq"]), np.float64)
+    times = np.asarray(_numbers(path, group["plot_time"]), np.float64)
+    if data.ndim != 2 or times.size < 2:
+        raise FormatError(f"{path}: wfall of the shape {data.shape} with {times.size} times")
+    if freqs.size != len(data):  # the spectrum may be coarser than the waterfall
+        df = 400.0 / len(data)
+        freqs = _CHIME_EDGE_MHZ + df * (np.arange(len(data), dtype=np.float64) + 0.5)
+    dt = float(np.median(np.diff(times))) * 1e-3  # ms
+    spectra = Spectra(
+        data,
+        freqs,
+        dt,
+        weights=(np.isfinite(data) & (data != 0)).astype(np.float32),
+        dm=float(np.ravel(fields["dm"])[0]),
+        source=_text(fields.get("tns_name", "")),
+    )
+    file.close()
+    return ArrayStream(spectra, path, "CHIME/FRB waterfall", fields)
+
+
+def _centres(freqs: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], list[str]]:
+    """Centres of channels: some writers name edges, which CHIME's grid of channels tells."""
+    if freqs.size < 2:
+        return freqs, []
+    step = float(freqs[1] - freqs[0])
+    if step == 0 or not np.isfinite(step):
+        return freqs, []
+    place = (float(freqs[0]) - _CHIME_EDGE_MHZ) / abs(step)
+    off = abs(place - round(place))
+    if off < 0.1:
+        return freqs + step / 2, ["frequencies in the file are edges of channels"]
+    if off < 0.4:
+        return freqs, [
+            "frequencies in the file are not on CHIME's grid and were taken as centres of channels"
+        ]
+    return freqs, []
+
+
+def _places(path: Path, times: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], float]:
+    """Number of each sample, with gaps, and the length of a sample."""
+    if times.size < 2:
+        raise FormatError(f"{path}: index_map/time: {times.size} times do not tell the length of a sample")
+    steps = np.diff(times)
+    if not (np.isfinite(times).all() and (steps > 0).all()):
+        raise FormatError(f"{path}: index_map/time: times do not ascend")
+    shortest = float(np.median(steps[steps < 1.5 * steps.min()]))
+    at = np.rint((times - times[0]) / shortest)
+    if at[-1] > 100 * times.size or (np.diff(at) < 1).any():
+        raise FormatError(
+            f"{path}: index_map/time: gaps of up to {steps.max():g} s between samples of {shortest:g} s"
+        )
+    dt = float((times[-1] - times[0]) / at[-1])
+    frames = (
+        round(dt / _FRAME_S) * _FRAME_S
+    )  # seconds since 1970 are known to a quarter of a microsecond only
+    if abs(frames - dt) <= 4 * np.spacing(np.abs(times).max()) / at[-1]:
+        dt = frames
+    return at.astype(np.int64), dt
+
+
+def _attributes(held: Any) -> dict[str, Any]:
+    """Attributes that are numbers or text; in a damaged file others lead the HDF5 library out of its memory."""
+    h5t = need("h5py", "hdf5", "HDF5").h5t
+    plain = (h5t.TypeIntegerID, h5t.TypeFloatID, h5t.TypeEnumID, h5t.TypeStringID)
+    names = [name for name in held.attrs if isinstance(held.attrs.get_id(name).get_type(), plain)]
+    return {name: _plain(held.attrs[name]) for name in names}
+
+
+def _numbers(path: Path, dataset: Any) -> Any:
+    """A dataset, if it holds numbers: what was said of attributes."""
+    if dataset.dtype.kind not in "uif":
+        raise FormatError(f"{path}: {dataset.name}: expected numbers, found {dataset.dtype}")
+    return dataset
+
+
+def _read(path: Path, dataset: Any, part: Any) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(_numbers(path, dataset)[part])
+    except _DAMAGED as error:
+        raise FormatError(f"{path}: {dataset.name} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """An attribute as a Python value."""
+    if isinstance(value, bytes):
+        return _text(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return value.item() if value.size == 1 else value.tolist()
+    return value

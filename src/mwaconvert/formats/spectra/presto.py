@@ -1,0 +1,198 @@
+"""PRESTO's time series: .dat, raw float32, described by an .inf of text beside it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert.errors import FormatError
+from mwaconvert.staging import StagedPath
+
+
+@dataclass(frozen=True)
+class SeriesInfo:
+    """What an .inf file says."""
+
+    dt: float  #: s
+    nsamp: int
+    dm: float  #: pc/cm^3
+    low_mhz: float  #: centre of the lowest channel
+    width_mhz: float  #: of a channel
+    nchan: int
+    start_mjd: float
+    source: str = ""
+    telescope: str = ""
+    barycentric: bool = False
+    on: tuple[tuple[int, int], ...] = ()  #: first and last bin of what was recorded, where there are breaks
+    notes: str = ""
+
+    @property
+    def freqs(self) -> npt.NDArray[np.float64]:
+        """(n_chan) MHz."""
+        return self.low_mhz + self.width_mhz * np.arange(self.nchan, dtype=np.float64)
+
+
+def read_info(path: Path) -> SeriesInfo:
+    """Read an .inf file.
+
+    Parameters
+    ----------
+    path : .inf
+
+    Raises
+    ------
+    FormatError : a line is missing, or its value makes no sense
+    """
+    try:
+        text = path.read_text("latin-1")
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read: {error.strerror}") from error
+    head, _, notes = text.partition("Any additional notes")
+    lines = {}
+    pairs = []
+    for line in head.splitlines():
+        parts = re.split(r"\s=(?:\s|$)", line, maxsplit=1)
+        if len(parts) != 2:
+            continue
+        label, value = parts[0].strip(), parts[1].strip()
+        if label.startswith("On/Off bin pair"):
+            pairs.append(value)
+        else:
+            lines[label.lower()] = value
+
+    def find(begin: str, default: str | None = None) -> str:
+        for label, value in lines.items():
+            if label.startswith(begin.lower()):
+                return value
+        if default is None:
+            raise FormatError(f"{path}: expected a line '{begin} ... =', found none: not a PRESTO .inf file")
+        return default
+
+    def number(begin: str, default: str | None = None) -> float:
+        value = find(begin, default)
+        try:
+            return float(value)
+        except ValueError:
+            raise FormatError(f"{path}: '{begin}': expected a number, found {value!r}") from None
+
+    dt, nsamp = number("Width of each time series bin"), number("Number of bins in the time series")
+    nchan = number("Number of channels", "1")
+    if not (math.isfinite(dt) and dt > 0):
+        raise FormatError(f"{path}: a bin takes {dt} s: expected a positive number")
+    if not (1 <= nsamp < 2**53 and 1 <= nchan <= 2**20):
+        raise FormatError(f"{path}: {nsamp:g} bins of {nchan:g} channels")
+    on = []
+    for pair in pairs:
+        try:
+            first, last = (int(float(x)) for x in pair.split(","))
+        except (ValueError, OverflowError):
+            raise FormatError(f"{path}: expected an on/off pair of bins, found {pair!r}") from None
+        on.append((first, last))
+    return SeriesInfo(
+        dt=dt,
+        nsamp=int(nsamp),
+        dm=number("Dispersion measure", "0"),
+        low_mhz=number("Central freq of low channel", "0"),
+        width_mhz=number("Channel bandwidth", "0"),
+        nchan=int(nchan),
+        start_mjd=number("Epoch of observation", "0"),
+        source=find("Object being observed", ""),
+        telescope=find("Telescope used", ""),
+        barycentric=find("Barycentered?", "0") == "1",
+        on=tuple(on),
+        notes=notes.lstrip(" :\n").strip(),
+    )
+
+
+def read_series(path: Path) -> tuple[SeriesInfo, npt.NDArray[np.float32]]:
+    """Read a time series.
+
+    Parameters
+    ----------
+    path : .dat or .inf; the other is beside it
+
+    Returns
+    -------
+    info, (n_samp) values mapped into memory
+
+    Raises
+    ------
+    FormatError : one of the files is missing, or they do not belong to each other
+    """
+    info = read_info(path.with_suffix(".inf"))
+    data = path.with_suffix(".dat")
+    if not data.is_file():
+        raise FormatError(f"{data}: no such file, expected beside {path.with_suffix('.inf').name}")
+    held = data.stat().st_size
+    if held != 4 * info.nsamp:
+        raise FormatError(
+            f"{data}: {held} bytes, but its .inf promises {info.nsamp} values of 4 bytes: it is cut"
+        )
+    return info, np.memmap(data, "<f4", "r", shape=(info.nsamp,))
+
+
+def write_series(
+    path: Path, info: SeriesInfo, pieces: Iterable[npt.NDArray[np.float32]], *, overwrite: bool = False
+) -> int:
+    """Write .dat and .inf.
+
+    Parameters
+    ----------
+    path : .dat
+    info : nsamp is replaced by the number of values there are
+    pieces : values, one piece after the other
+    overwrite : replace existing files
+
+    Returns
+    -------
+    number of values
+    """
+    staged = StagedPath(path, overwrite)
+    beside = StagedPath(path.with_suffix(".inf"), overwrite)
+    count = 0
+    try:
+        with staged.temporary.open("wb") as file:
+            for piece in pieces:
+                file.write(np.ascontiguousarray(piece, "<f4").tobytes())
+                count += piece.size
+        beside.temporary.write_text(_info_text(path.stem, info, count), "latin-1", "replace")
+    except BaseException:
+        staged.discard()
+        beside.discard()
+        raise
+    staged.commit()
+    beside.commit()
+    return count
+
+
+def _info_text(name: str, info: SeriesInfo, count: int) -> str:
+    lines = {
+        "Data file name without suffix": name,
+        "Telescope used": info.telescope or "unknown",
+        "Instrument used": "unknown",
+        "Object being observed": info.source or "unknown",
+        "J2000 Right Ascension (hh:mm:ss.ssss)": "00:00:00.0000",
+        "J2000 Declination     (dd:mm:ss.ssss)": "00:00:00.0000",
+        "Data observed by": "unknown",
+        "Epoch of observation (MJD)": f"{info.start_mjd:.15f}",
+        "Barycentered?           (1=yes, 0=no)": str(int(info.barycentric)),
+        "Number of bins in the time series": str(count),
+        "Width of each time series bin (sec)": f"{info.dt:.15g}",
+        "Any breaks in the data? (1=yes, 0=no)": "0",
+        "Type of observation (EM band)": "Radio",
+        "Beam diameter (arcsec)": "0",
+        "Dispersion measure (cm-3 pc)": f"{info.dm:.12g}",
+        "Central freq of low channel (Mhz)": f"{info.low_mhz:.12g}",
+        "Total bandwidth (Mhz)": f"{info.width_mhz * info.nchan:.12g}",
+        "Number of channels": str(info.nchan),
+        "Channel bandwidth (Mhz)": f"{info.width_mhz:.12g}",
+        "Data analyzed by": "mwaconvert",
+    }
+    text = "".join(f" {label:<37}  =  {value}\n" for label, value in lines.items())
+    return f"{text} Any additional notes:\n    {info.notes}\n"

@@ -1,0 +1,283 @@
+"""SIGPROC filterbanks and time series: a header of keywords, then spectra one after the other."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert import _core
+from mwaconvert.errors import FormatError
+from mwaconvert.spectra.stream import MOST_CHANNELS, Data, Stream, Weights
+
+_INTEGERS = frozenset(
+    {
+        "telescope_id",
+        "machine_id",
+        "data_type",
+        "barycentric",
+        "pulsarcentric",
+        "nbits",
+        "nsamples",
+        "nchans",
+        "nifs",
+        "nbeams",
+        "ibeam",
+    }
+)
+_DOUBLES = frozenset(
+    {"az_start", "za_start", "src_raj", "src_dej", "tstart", "tsamp", "fch1", "foff", "refdm", "period"}
+)
+_STRINGS = frozenset(["rawdatafile", "source_name"])
+DEDISPERSED = (
+    2,
+    6,
+)  # data_type of time series and of sub-bands; refdm of others is what was done to voltages
+_LONGEST_WORD = 80
+_PIECE_BYTES = 4 << 20
+_LONGEST_HEADER = 32 << 20  # a table of frequencies of so many channels
+
+
+@dataclass(frozen=True)
+class Header:
+    """Keywords of a SIGPROC file, checked."""
+
+    values: dict[str, Any]  #: every keyword as it stands
+    n_bytes: int  #: length of the header
+    nchans: int
+    nifs: int
+    nbits: int
+    tsamp: float  #: s
+    signed: bool  #: of 8-bit values
+    freqs: npt.NDArray[np.float64]  #: (nchans) MHz, in the order of the file
+
+
+def read_header(path: Path) -> Header:
+    """Read and check the header.
+
+    Parameters
+    ----------
+    path : .fil or .tim
+
+    Returns
+    -------
+    Header
+
+    Raises
+    ------
+    FormatError : it is cut, or holds what cannot be
+    """
+    with path.open("rb") as file:
+        return _read(path, file)
+
+
+def _read(path: Path, file: BinaryIO) -> Header:
+    at = 0
+
+    def take(n: int, what: str) -> bytes:
+        nonlocal at
+        at += n
+        raw = file.read(n) if at <= _LONGEST_HEADER else b""
+        if len(raw) < n:
+            raise FormatError(f"{path}: the file ends inside its header, at {what}; it is cut or not SIGPROC")
+        return raw
+
+    def word(what: str) -> str:
+        n = struct.unpack("<i", take(4, what))[0]
+        if not 1 <= n <= _LONGEST_WORD:
+            raise FormatError(
+                f"{path}: header at byte {at - 4}: expected {what}, found a word of {n} characters"
+            )
+        return take(n, what).decode("latin-1")
+
+    if word("HEADER_START") != "HEADER_START":
+        raise FormatError(f"{path}: expected HEADER_START, found something else: not a SIGPROC file")
+    values: dict[str, Any] = {}
+    table: list[float] = []
+    while (key := word("a keyword")) != "HEADER_END":
+        if key in _INTEGERS:
+            values[key] = struct.unpack("<i", take(4, key))[0]
+        elif key in _DOUBLES:
+            values[key] = struct.unpack("<d", take(8, key))[0]
+        elif key in _STRINGS:
+            values[key] = word(f"the value of {key}")
+        elif key == "signed":
+            values[key] = take(1, key)[0]
+        elif key == "fchannel":
+            table.append(struct.unpack("<d", take(8, key))[0])
+        elif key not in ("FREQUENCY_START", "FREQUENCY_END"):
+            raise FormatError(f"{path}: header at byte {at}: unknown keyword {key!r}, of unknown length")
+    return _checked(path, values, table, at)
+
+
+def _checked(path: Path, values: dict[str, Any], table: list[float], n_bytes: int) -> Header:
+    def need(key: str, default: Any = None) -> Any:
+        value = values.get(key, default)
+        if value is None:
+            raise FormatError(f"{path}: the header has no {key}")
+        return value
+
+    series = values.get("data_type") == 2
+    nchans, nifs, nbits = need("nchans", 1 if series else None), need("nifs", 1), need("nbits")
+    tsamp = need("tsamp")
+    if not 1 <= nchans <= MOST_CHANNELS:
+        raise FormatError(f"{path}: nchans = {nchans}: expected 1 to {MOST_CHANNELS}")
+    if not 1 <= nifs <= 8:
+        raise FormatError(f"{path}: nifs = {nifs}: expected 1 to 8")
+    if nbits not in (1, 2, 4, 8, 16, 32):
+        raise FormatError(f"{path}: nbits = {nbits}: expected 1, 2, 4, 8, 16 or 32")
+    if nchans * nbits % 8:
+        raise FormatError(f"{path}: {nchans} channels of {nbits} bits are not a whole number of bytes")
+    if not (math.isfinite(tsamp) and tsamp > 0):
+        raise FormatError(f"{path}: tsamp = {tsamp} s: expected a positive number")
+    if table:
+        if len(table) != nchans:
+            raise FormatError(f"{path}: a table of {len(table)} frequencies for {nchans} channels")
+        freqs = np.array(table)
+    elif series:
+        freqs = np.array([values.get("fch1", 1.0)])
+    else:
+        freqs = need("fch1") + need("foff") * np.arange(nchans)
+    steps = np.diff(freqs)
+    if not (np.isfinite(freqs).all() and (freqs > 0).all() and ((steps > 0).all() or (steps < 0).all())):
+        raise FormatError(
+            f"{path}: fch1 = {values.get('fch1')}, foff = {values.get('foff')}: the {nchans} channels are not at "
+            "positive frequencies, each at its own"
+        )
+    return Header(values, n_bytes, nchans, nifs, nbits, tsamp, bool(values.get("signed", 0)), freqs)
+
+
+class FilterbankStream(Stream):
+    """A filterbank, as total intensity: of two IFs the sum, else the first.
+
+    Values are uint8 up to 8 bits (float32 if signed, or summed), else float32.
+
+    Parameters
+    ----------
+    path : .fil
+
+    Raises
+    ------
+    FormatError : the header is not sound, or the file ends before its samples
+    """
+
+    frugal = True
+
+    def __init__(self, path: Path) -> None:
+        header = read_header(path)
+        self._header = header
+        self._rows, notes = _rows(path, header)
+        plain = header.nifs != 2 and (header.nbits < 8 or (header.nbits == 8 and not header.signed))
+        mjd = header.values.get("tstart")
+        dedispersed = header.values.get("data_type") in DEDISPERSED
+        super().__init__(
+            path=path,
+            kind="SIGPROC",
+            freqs=header.freqs,
+            dt=header.tsamp,
+            nsamp=len(self._rows),
+            dtype=np.uint8 if plain else np.float32,
+            dm=float(header.values.get("refdm", 0.0)) if dedispersed else 0.0,
+            start_mjd=None if mjd is None else float(mjd),
+            source=header.values.get("source_name", ""),
+            notes=tuple(notes),
+            fields=header.values,
+        )
+
+    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:
+        n_sum = 2 if self._header.nifs == 2 else 1
+        summed = [self._rows.channels(first, count, k, self.descending, nthreads) for k in range(n_sum)]
+        return (summed[0] if n_sum == 1 else summed[0].astype(np.float32) + summed[1]), None
+
+
+def read_series(path: Path) -> tuple[Header, npt.NDArray[np.float32]]:
+    """Read a dedispersed time series (.tim).
+
+    Parameters
+    ----------
+    path : .tim
+
+    Returns
+    -------
+    header, (nsamples) values
+
+    Raises
+    ------
+    FormatError
+    """
+    header = read_header(path)
+    if header.nchans != 1 or header.nifs != 1:
+        raise FormatError(
+            f"{path}: expected a series, found {header.nchans} channels: open it as a filterbank"
+        )
+    rows, _ = _rows(path, header)
+    return header, rows.channels(0, len(rows), 0, False, 1)[0].astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The spectra as they are. Read rather than mapped: pages of a mapping count as memory of the process."""
+
+    path: Path
+    header: Header
+    count: int
+    row: int  # bytes
+
+    def __len__(self) -> int:
+        return self.count
+
+    def channels(self, first: int, count: int, k_if: int, reverse: bool, nthreads: int) -> npt.NDArray[Any]:
+        """(nchans, count) of one IF, in pieces that stay in the cache."""
+        head = self.header
+        shape = (head.nchans, count)
+        packed = head.nbits <= 8 and not (head.nbits == 8 and head.signed)
+        out: npt.NDArray[Any] = np.empty(shape, np.uint8 if packed else np.float32)
+        step = max(1, _PIECE_BYTES // self.row)
+        buffer = np.empty((min(step, count), self.row), np.uint8)
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(head.n_bytes + first * self.row)
+            for begin in range(0, count, step):
+                rows = buffer[: min(step, count - begin)]
+                if _fill(file, rows) != rows.nbytes:
+                    raise FormatError(f"{self.path}: became shorter while it was read")
+                if packed:
+                    offset = k_if * head.nchans * head.nbits // 8
+                    _core.unpack(rows, offset, head.nbits, False, reverse, out, nthreads, begin)
+                    continue
+                numbers = rows.view({8: "i1", 16: "<u2", 32: "<f4"}[head.nbits])
+                block = np.empty((head.nchans, len(rows)), np.float32)
+                _core.unpack_numbers(numbers, k_if * head.nchans, reverse, block, nthreads)
+                out[:, begin : begin + len(rows)] = block
+        return out
+
+
+def _fill(file: Any, rows: npt.NDArray[np.uint8]) -> int:
+    """Read into an array; the number of bytes that there were."""
+    view, done = rows.data.cast("B"), 0
+    while done < len(view) and (n := file.readinto(view[done:])):
+        done += n
+    return done
+
+
+def _rows(path: Path, header: Header) -> tuple[_Rows, list[str]]:
+    """Where the spectra are, and what there is to say of them."""
+    row = header.nchans * header.nifs * header.nbits // 8
+    size = path.stat().st_size - header.n_bytes
+    n_samp, rest = divmod(size, row)
+    stated = header.values.get("nsamples", 0)
+    notes = []
+    if stated > n_samp:
+        raise FormatError(f"{path}: the header promises {stated} samples, the file holds {n_samp}: it is cut")
+    if n_samp < 1:
+        raise FormatError(f"{path}: no spectrum after the header: {size} bytes, a spectrum takes {row}")
+    if stated > 0 and stated < n_samp:
+        notes.append(f"{n_samp - stated} spectra after the {stated} of the header were left out")
+        n_samp = stated
+    elif rest:
+        notes.append(f"the last spectrum is cut and was left out ({rest} of {row} bytes)")
+    return _Rows(path, header, n_samp, row), notes

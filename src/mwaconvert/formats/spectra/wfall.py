@@ -1,0 +1,179 @@
+"""Waterfalls in .npz files: our own, those of `get_wfall.py`, of CHIME/FRB's data releases, and of fitburst."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert import __version__
+from mwaconvert.errors import FormatError, InputError
+from mwaconvert.spectra.dispersion import K_DM
+from mwaconvert.spectra.spectra import Spectra
+from mwaconvert.spectra.stream import ArrayStream
+from mwaconvert.staging import StagedPath
+
+_TINY = np.float32(1e-30)
+_KINDS = "wfall and dt_s, intensity and dt, or data_full and metadata"
+
+
+def write_wfall(path: Path, spectra: Spectra, *, overwrite: bool = False) -> None:
+    """Write a waterfall as `get_wfall.py` does, and as its plot scripts read it.
+
+    Parameters
+    ----------
+    path : .npz
+    spectra : masked samples become 0, which nothing else is
+    overwrite : replace an existing file
+
+    Notes
+    -----
+    intensity (n_chan, n_samp) float32 from the lowest to the highest channel; dt (s), df (MHz), dm (pc/cm^3), fbottom
+    (MHz, lower edge of the band). Beyond these: weights, freqs (MHz), k_dm, start_mjd, source, version.
+    """
+    data = spectra.data.astype(np.float32)  # a copy, which is changed
+    weights = np.ones((1, 1), np.float32) if spectra.weights is None else spectra.weights
+    weights = np.broadcast_to(weights[:, None] if weights.ndim == 1 else weights, data.shape)
+    data[data == 0] = _TINY
+    data[weights <= 0] = 0
+    df = spectra.df
+    values: dict[str, Any] = {
+        "intensity": data,
+        "dt": spectra.dt,
+        "df": df,
+        "dm": spectra.dm,
+        "fbottom": spectra.fbottom,
+        "weights": weights,
+        "freqs": spectra.freqs,
+        "k_dm": spectra.k_dm,
+        "source": spectra.source,
+        "version": f"mwaconvert {__version__}",
+    }
+    if spectra.start_mjd is not None:
+        values["start_mjd"] = spectra.start_mjd
+    staged = StagedPath(path, overwrite)
+    try:
+        with staged.temporary.open("wb") as file:
+            np.savez(file, **values)
+    except BaseException:
+        staged.discard()
+        raise
+    staged.commit()
+
+
+def read_wfall(path: Path) -> ArrayStream:
+    """Read a waterfall.
+
+    Parameters
+    ----------
+    path : .npz of `write_wfall` or get_wfall.py (intensity, dt, df, dm, fbottom), of a CHIME/FRB data release (wfall,
+        dt_s, center_freq_mhz; or intensity with frequencies), or of fitburst (data_full, metadata)
+
+    Returns
+    -------
+    ArrayStream
+        zeros and values that are not finite have weight 0
+
+    Raises
+    ------
+    FormatError : it is none of these, or it is damaged
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            names = set(arrays.files)
+            if {"wfall", "dt_s"} <= names:
+                spectra, kind = _release(path, arrays), "CHIME/FRB waterfall"
+            elif {"intensity", "dt"} <= names:
+                spectra, kind = _intensity(path, arrays), "waterfall"
+            elif {"data_full", "metadata"} <= names:
+                from mwaconvert.formats.spectra.fitburst import read_fitburst
+
+                spectra, kind = read_fitburst(path, arrays["data_full"]), "fitburst"
+            else:
+                found = ", ".join(ascii(name)[1:-1] for name in sorted(names)[:12]) or "nothing"
+                raise FormatError(f"{path}: expected the arrays {_KINDS}, found {found}")
+            fields = {
+                key: np.asarray(arrays[key]).item()
+                for key in names - {"metadata", "burst_parameters"}
+                if np.asarray(arrays[key]).ndim == 0
+            }
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        KeyError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        InputError,
+    ) as error:
+        raise FormatError(f"{path}: not a sound .npz file: {' '.join(str(error).split())}") from error
+    return ArrayStream(spectra, path, kind, fields)
+
+
+def _number(path: Path, arrays: Any, key: str, default: float | None = None) -> float:
+    if key not in arrays.files:
+        if default is None:
+            raise FormatError(f"{path}: there is no array '{key}' in it")
+        return default
+    value = np.asarray(arrays[key])
+    if value.size != 1 or value.dtype.kind not in "fiu":
+        raise FormatError(
+            f"{path}: '{key}': expected a number, found {value.dtype} of the shape {value.shape}"
+        )
+    return float(value.reshape(()))
+
+
+def _plane(path: Path, arrays: Any, key: str) -> npt.NDArray[np.float32]:
+    value = np.asarray(arrays[key])
+    if value.ndim != 2 or 0 in value.shape or value.dtype.kind not in "fiu":
+        raise FormatError(
+            f"{path}: '{key}': expected (channels, samples), found {value.dtype} of the shape {value.shape}"
+        )
+    return value.astype(np.float32)
+
+
+def _release(path: Path, arrays: Any) -> Spectra:
+    """Burst of the data release of the repeater FRB 20180916B: 400 MHz around the centre."""
+    data = _plane(path, arrays, "wfall")
+    centre = _number(path, arrays, "center_freq_mhz", 600.1953125)
+    df = 400.0 / len(data)
+    freqs = centre - 200 + df * (np.arange(len(data), dtype=np.float64) + 0.5)
+    return Spectra(
+        data, freqs, _number(path, arrays, "dt_s"), weights=_seen(data), dm=_number(path, arrays, "dm", 0.0)
+    )
+
+
+def _intensity(path: Path, arrays: Any) -> Spectra:
+    data = _plane(path, arrays, "intensity")
+    weights = _seen(data)
+    if "weights" in arrays.files:
+        given = np.asarray(arrays["weights"], np.float32)
+        if given.shape != data.shape:
+            raise FormatError(f"{path}: weights of the shape {given.shape} for an intensity of {data.shape}")
+        weights = np.where(weights > 0, given, np.float32(0))
+        data = np.where(data == _TINY, np.float32(0), data)
+    df = _number(path, arrays, "df")
+    if "freqs" in arrays.files:
+        freqs = np.asarray(arrays["freqs"], np.float64)
+    else:
+        freqs = _number(path, arrays, "fbottom") + df * (np.arange(len(data), dtype=np.float64) + 0.5)
+    start = _number(path, arrays, "start_mjd", np.nan)
+    return Spectra(
+        data,
+        freqs,
+        _number(path, arrays, "dt"),
+        weights=None if (weights == 1).all() else weights,
+        dm=_number(path, arrays, "dm"),
+        start_mjd=start if np.isfinite(start) else None,
+        source=str(arrays["source"]) if "source" in arrays.files else "",
+        k_dm=_number(path, arrays, "k_dm", K_DM),
+    )
+
+
+def _seen(data: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Weight 1 where a sample is there: these files mark masked ones with 0 or NaN."""
+    seen: npt.NDArray[np.float32] = (np.isfinite(data) & (data != 0)).astype(np.float32)
+    return seen

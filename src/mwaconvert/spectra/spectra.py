@@ -1,0 +1,376 @@
+"""Spectra over time: the waterfall of a filterbank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert import _core
+from mwaconvert.errors import InputError
+from mwaconvert.spectra.dispersion import K_DM, Reference, delay_per_dm, delay_samples
+from mwaconvert.transients.search import Search, search
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Spectra:
+    """Total intensity by channel and time. Methods return new spectra and leave their own as they are.
+
+    Parameters
+    ----------
+    data : (n_chan, n_samp) uint8 or float32; other numbers are converted to float32, values that are not finite get
+        weight 0
+    freqs : (n_chan) MHz, centres of the channels, ascending or descending; kept ascending
+    dt : seconds per sample
+    weights : None (all 1), (n_chan) or (n_chan, n_samp), not negative; 0 is masked
+    dm : pc/cm^3, to which the data are dedispersed already
+    start_mjd : UTC of the beginning of the first sample
+    source : name
+    k_dm : dispersion constant, MHz^2 s cm^3 / pc
+    notes : what the reader has to say of the file
+
+    Raises
+    ------
+    InputError : shapes that do not fit, frequencies or dt that make no sense
+    """
+
+    data: npt.NDArray[Any]
+    freqs: npt.NDArray[np.float64]
+    dt: float
+    weights: Floats | None = None
+    dm: float = 0.0
+    start_mjd: float | None = None
+    source: str = ""
+    k_dm: float = K_DM
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        data, freqs = np.asarray(self.data), np.ascontiguousarray(self.freqs, np.float64)
+        weights = None if self.weights is None else np.ascontiguousarray(self.weights, np.float32)
+        if data.ndim != 2 or 0 in data.shape:
+            raise InputError(f"spectra: expected data of (channels, samples), found the shape {data.shape}")
+        if freqs.shape != data.shape[:1]:
+            raise InputError(f"spectra: {data.shape[0]} channels, but frequencies of the shape {freqs.shape}")
+        steps = np.diff(freqs)
+        if not (np.isfinite(freqs).all() and (freqs > 0).all() and (np.all(steps > 0) or np.all(steps < 0))):
+            raise InputError("spectra: frequencies must be positive and ascend or descend")
+        if not (np.isfinite(self.dt) and self.dt > 0):
+            raise InputError(f"spectra: a sample of {self.dt} s")
+        if weights is not None:
+            if weights.shape not in (data.shape, data.shape[:1]):
+                raise InputError(
+                    f"spectra: weights of the shape {weights.shape} do not fit data of {data.shape}"
+                )
+            if not (weights >= 0).all():
+                raise InputError("spectra: weights must be numbers that are not negative")
+        if steps.size and steps[0] < 0:
+            data, freqs = data[::-1], np.ascontiguousarray(freqs[::-1])
+            weights = None if weights is None else np.ascontiguousarray(weights[::-1])
+        data = np.ascontiguousarray(data, np.uint8 if data.dtype == np.uint8 else np.float32)
+        if data.dtype != np.uint8 and not np.isfinite(data.sum(dtype=np.float64)):
+            bad = ~np.isfinite(data)
+            weights = np.where(bad, np.float32(0), _whole(weights, data.shape))
+            data = np.where(bad, np.float32(0), data)
+        for name, value in (("data", data), ("freqs", freqs), ("weights", weights)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def nchan(self) -> int:
+        """Number of channels."""
+        return int(self.data.shape[0])
+
+    @property
+    def nsamp(self) -> int:
+        """Number of samples."""
+        return int(self.data.shape[1])
+
+    @property
+    def df(self) -> float:
+        """MHz per channel (of a single channel: 0)."""
+        return float(self.freqs[-1] - self.freqs[0]) / max(1, self.nchan - 1)
+
+    @property
+    def fbottom(self) -> float:
+        """MHz, lower edge of the band."""
+        return float(self.freqs[0]) - self.df / 2
+
+    @property
+    def ftop(self) -> float:
+        """MHz, upper edge of the band."""
+        return float(self.freqs[-1]) + self.df / 2
+
+    @property
+    def intensity(self) -> npt.NDArray[Any]:
+        """The data, by the name that CHIME/FRB's programs give them."""
+        return self.data
+
+    @property
+    def center_frequencies(self) -> npt.NDArray[np.float64]:
+        """(n_chan) MHz, centres of the channels: `freqs`."""
+        return self.freqs
+
+    @property
+    def frequencies(self) -> npt.NDArray[np.float64]:
+        """(n_chan) MHz, lower edges of the channels."""
+        return self.freqs - self.df / 2
+
+    @property
+    def tstart(self) -> float:
+        """Seconds, beginning of the first sample: 0."""
+        return 0.0
+
+    @property
+    def tend(self) -> float:
+        """Seconds, end of the last sample."""
+        return self.nsamp * self.dt
+
+    @property
+    def times(self) -> npt.NDArray[np.float64]:
+        """(n_samp) seconds, beginnings of the samples."""
+        return np.arange(self.nsamp, dtype=np.float64) * self.dt
+
+    @property
+    def center_times(self) -> npt.NDArray[np.float64]:
+        """(n_samp) seconds, middles of the samples."""
+        return self.times + self.dt / 2
+
+    def masked(self, channels: npt.ArrayLike | slice) -> Spectra:
+        """Spectra of which some channels have weight 0.
+
+        Parameters
+        ----------
+        channels : numbers of channels, a slice, or (n_chan) of which True is masked
+        """
+        gone = np.zeros(self.nchan, bool)
+        gone[channels if isinstance(channels, slice) else np.asarray(channels)] = True
+        weights = np.ones(self.nchan, np.float32) if self.weights is None else self.weights.copy()
+        weights[gone] = 0
+        return replace(self, weights=weights)
+
+    def dedisperse(self, dm: float, reference: Reference = "top") -> Spectra:
+        """Shift every channel by whole samples so that a pulse of this DM arrives in all at once.
+
+        Samples that come round from the other end have weight 0.
+
+        Parameters
+        ----------
+        dm : pc/cm^3; the shift is that of the difference to the DM the data have
+        reference : the frequency that stays where it is: top, bottom, centre, infinity or MHz
+
+        Raises
+        ------
+        InputError
+        """
+        per_dm = delay_per_dm(self.freqs, reference, self.k_dm) / self.dt
+        return replace(self._shifted(delay_samples(_finite(dm) - self.dm, per_dm)[0]), dm=dm)
+
+    def _shifted(self, shifts: npt.NDArray[np.int32]) -> Spectra:
+        """Each channel moved ahead; samples that come round from the other end have weight 0."""
+        if not shifts.any():
+            return self
+        data = np.empty_like(self.data)
+        weights = _whole(self.weights, self.data.shape)
+        for channel, shift in enumerate(shifts):
+            data[channel] = np.roll(self.data[channel], -shift)
+            weights[channel] = np.roll(weights[channel], -shift)
+            if shift > 0:
+                weights[channel, max(0, self.nsamp - shift) :] = 0
+            else:
+                weights[channel, : min(self.nsamp, -shift)] = 0
+        return replace(self, data=data, weights=weights)
+
+    def subband(self, nsub: int, dm: float | None = None) -> Spectra:
+        """Average channels: weighted means, 0 where nothing has weight; weights are averaged.
+
+        Parameters
+        ----------
+        nsub : number of channels that are left; divides the number of channels
+        dm : pc/cm^3, at which the channels of each sub-band are aligned before, to its mean frequency; the sub-bands
+            stay at the DM the data have
+
+        Raises
+        ------
+        InputError
+        """
+        if nsub < 1 or self.nchan % nsub:
+            raise InputError(indivisible(nsub, self.nchan))
+        if nsub == self.nchan:
+            return self
+        if dm is not None:
+            middle = np.repeat(self.freqs.reshape(nsub, -1).mean(1), self.nchan // nsub)
+            per_dm = self.k_dm * (self.freqs**-2.0 - middle**-2.0) / self.dt
+            return self._shifted(delay_samples(_finite(dm) - self.dm, per_dm)[0]).subband(nsub)
+        data, weights = _averaged(
+            self.data.reshape(nsub, -1, self.nsamp), _grouped(self.weights, self.data.shape, nsub)
+        )
+        return replace(self, data=data, weights=weights, freqs=self.freqs.reshape(nsub, -1).mean(1))
+
+    def downsample(self, factor: int) -> Spectra:
+        """Average samples in time; what is left over at the end is dropped.
+
+        Parameters
+        ----------
+        factor : number of samples that become one
+
+        Raises
+        ------
+        InputError
+        """
+        n_out = self.nsamp // factor if factor >= 1 else 0
+        if n_out < 1:
+            raise InputError(
+                f"cannot average {factor} of {self.nsamp} samples: take a number from 1 to {self.nsamp}"
+            )
+        if factor == 1:
+            return self
+
+        def folded(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return np.moveaxis(x[:, : n_out * factor].reshape(self.nchan, n_out, factor), 2, 1)
+
+        weights = None if self.weights is None else folded(_whole(self.weights, self.data.shape))
+        data, weights = _averaged(folded(self.data), weights)
+        return replace(self, data=data, weights=weights, dt=self.dt * factor)
+
+    def scale(self) -> Spectra:
+        """Each channel to mean 0 and standard deviation 1, by its samples of weight above 0.
+
+        A channel without variation, or with fewer than two such samples, gets weight 0.
+        """
+        count, total, _ = channel_sums(self.data, self.weights, np.zeros(self.nchan)).T
+        mean = total / np.maximum(count, 1)
+        _, total, squares = channel_sums(self.data, self.weights, mean).T
+        if self.data.dtype == np.uint8:  # summed as they are
+            squares = squares - total * mean
+        usable = (count > 1) & (squares > 0)
+        std = np.sqrt(np.maximum(squares, 0) / np.maximum(count, 1))
+        scale = np.divide(1.0, std, out=np.zeros_like(std), where=usable)
+        data = np.empty(self.data.shape, np.float32)
+        _core.scale_channels(self.data, mean, scale, data)
+        if self.weights is not None:
+            data[np.broadcast_to(_by_sample(self.weights) <= 0, data.shape)] = 0
+        scaled = replace(self, data=data)
+        return scaled if usable.all() else scaled.masked(~usable)
+
+    def series(self, dms: npt.ArrayLike, reference: Reference = "top", nthreads: int = 0) -> Floats:
+        """Sum over the channels at each DM, with exact delays: the DM-time plane.
+
+        Parameters
+        ----------
+        dms : (n_trial) pc/cm^3, not below the DM of the data
+        reference : frequency that stays where it is, at or above all channels: top, infinity or MHz
+        nthreads : 0 for all cores
+
+        Returns
+        -------
+        (n_trial, n_out) sums of (weight * value), as long as all channels of all trials are within the data
+
+        Raises
+        ------
+        InputError : the pulse sweeps out of the data
+        """
+        per_dm = delay_per_dm(self.freqs, reference, self.k_dm) / self.dt
+        delays = delay_samples(np.asarray(dms, np.float64) - self.dm, per_dm)
+        n_out = self.nsamp - int(delays.max())
+        if n_out < 1 or delays.min() < 0:
+            raise InputError(
+                f"DMs up to {np.max(dms):g} sweep over {delays.max() * self.dt:.4g} s, the data last "
+                f"{self.nsamp * self.dt:.4g} s from DM {self.dm:g}: take lower DMs, or more data"
+            )
+        data = self.data
+        if self.weights is not None:
+            weights = self.weights if self.weights.ndim == 2 else self.weights[:, None]
+            if weights.shape[1] == 1 and ((weights == 0) | (weights == 1)).all():
+                use = weights[:, 0] > 0
+                if not use.any():
+                    raise InputError("all channels are masked")
+                data, delays = data[use], np.ascontiguousarray(delays[:, use])
+            else:
+                data = data * weights
+        out = np.empty((len(delays), n_out), np.float32)
+        _core.dedisperse(np.ascontiguousarray(data), delays, out, nthreads)
+        return out
+
+    def search(self, dm_min: float, dm_max: float, **options: Any) -> Search:
+        """Search for dispersed pulses; see `mwaconvert.transients.search.search`."""
+        return search(self, dm_min, dm_max, **options)
+
+
+def channel_sums(
+    data: npt.NDArray[Any], weights: Floats | None, about: npt.NDArray[np.float64], nthreads: int = 0
+) -> npt.NDArray[np.float64]:
+    """Number, sum and sum of squares of the samples of each channel that have weight.
+
+    Parameters
+    ----------
+    data : (n_chan, n_samp) uint8 or float32
+    weights : None, (n_chan) or (n_chan, n_samp)
+    about : (n_chan) is taken off before, but not off bytes
+    nthreads : 0 for all cores
+
+    Returns
+    -------
+    (n_chan, 3)
+    """
+    sums = np.empty((len(data), 3))
+    by_sample = weights if weights is not None and weights.ndim > 1 else None
+    _core.channel_sums(data, by_sample, about, sums, nthreads)
+    if weights is not None and weights.ndim == 1:
+        sums[weights <= 0] = 0
+    return sums
+
+
+def _by_sample(weights: Floats) -> Floats:
+    """Of (n_chan, 1) or (n_chan, n_samp)."""
+    return weights if weights.ndim > 1 else weights[:, None]
+
+
+def _finite(dm: float) -> float:
+    if not np.isfinite(dm):
+        raise InputError(f"a DM of {dm}: expected a finite number, pc/cm^3")
+    return dm
+
+
+def indivisible(nsub: int, nchan: int) -> str:
+    """What is wrong with a number of sub-bands, and the nearest ones that are right."""
+    right = [n for n in range(1, nchan + 1) if nchan % n == 0]
+    near = [max((n for n in right if n < nsub), default=0), min((n for n in right if n > nsub), default=0)]
+    take = " or ".join(str(n) for n in near if n)
+    return f"{nsub} sub-bands do not divide {nchan} channels: take {take}"
+
+
+def _whole(weights: Floats | None, shape: tuple[int, ...]) -> Floats:
+    """A copy of the weights, one for each sample."""
+    if weights is None:
+        return np.ones(shape, np.float32)
+    return np.array(np.broadcast_to(weights[:, None] if weights.ndim == 1 else weights, shape))
+
+
+def _grouped(weights: Floats | None, shape: tuple[int, ...], nsub: int) -> Floats | None:
+    if weights is None:
+        return None
+    return np.broadcast_to(weights[:, None] if weights.ndim == 1 else weights, shape).reshape(
+        nsub, -1, shape[1]
+    )
+
+
+def _averaged(data: npt.NDArray[Any], weights: npt.NDArray[Any] | None) -> tuple[Floats, Floats | None]:
+    """Weighted mean over axis 1 of (n, group, m), and the mean weight.
+
+    Added up member by member, so that the mean of a sample does not depend on how many others there are.
+    """
+    group = data.shape[1]
+    summed = np.zeros(data.shape[::2])
+    if weights is None:
+        for member in range(group):
+            summed += data[:, member]
+        return (summed / group).astype(np.float32), None
+    total = np.zeros(data.shape[::2])
+    for member in range(group):
+        summed += data[:, member] * weights[:, member].astype(np.float64)
+        total += weights[:, member]
+    mean = np.divide(summed, total, out=np.zeros_like(total), where=total > 0)
+    return mean.astype(np.float32), (total / group).astype(np.float32)
