@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "mwa"
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+DATA = SHARED / "mwa"
 
 
 @pytest.fixture
@@ -17,6 +18,22 @@ def mwa_data() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"reference data not found at {DATA}")
     return DATA
+
+
+@pytest.fixture
+def filterbanks() -> Path:
+    """Folder with fil/ and frb/; tests that need it skip where it is absent."""
+    if not (SHARED / "fil").is_dir() or not (SHARED / "frb").is_dir():
+        pytest.skip(f"reference data not found at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def darc() -> Path:
+    """Folder of the DARC reference data; tests that need it skip where it is absent."""
+    if not (SHARED / "darc" / "amber").is_dir():
+        pytest.skip(f"reference data not found at {SHARED}")
+    return SHARED / "darc"
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from filterbanks import pulse, write_fil
 from solution_files import write_aocal
-from transients.filterbanks import pulse, write_fil
 
 import mwaconvert
 from mwaconvert.cli.main import main

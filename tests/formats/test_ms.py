@@ -629,7 +629,7 @@ print(sorted(p.name for p in folder.iterdir()))
     ],
 )
 def test_full_disk(small_disk: Path, case: str, message: str, left: list[str]) -> None:
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[1] / "support")
     command = [sys.executable, "-c", FULL_DISK, here, str(small_disk), case]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

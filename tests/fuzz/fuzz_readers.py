@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "transients")]
+sys.path[:0] = [str(Path(__file__).parents[1] / "support")]
 
 from filterbanks import header  # noqa: E402
 
