@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.text import json_text
 
 
 class StagedPath:
@@ -67,3 +70,22 @@ def _sync(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def write_json(path: Path, facts: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Write `json_text` under a temporary name, then give it its own.
+
+    Raises
+    ------
+    InputError, ResourceError : the file cannot be written
+    """
+    staged = StagedPath(path, overwrite)
+    try:
+        staged.temporary.write_text(json_text(facts) + "\n", encoding="utf-8")
+        staged.commit()
+    except OSError as error:
+        staged.discard()
+        raise ResourceError(f"{path}: the report could not be written: {error.strerror}") from error
+    except BaseException:
+        staged.discard()
+        raise

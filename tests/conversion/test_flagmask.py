@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from mwaconvert.conversion.rfi import mask as flagmask
 from mwaconvert.conversion.rfi.mask import FlagMask
 from mwaconvert.errors import ResourceError
 
@@ -47,6 +46,6 @@ def test_flags_are_counted(n_fine, n_rows, threads):
 def test_no_room_for_a_file(monkeypatch):
     with pytest.raises(ResourceError, match=r"GiB are needed for a temporary file of flags, .* set TMPDIR"):
         FlagMask(1 << 20, 24, 8256, 128, in_file=True)
-    monkeypatch.setattr(flagmask.tempfile, "gettempdir", lambda: "/proc")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: "/proc")
     with pytest.raises(ResourceError, match="/proc: "):
         FlagMask(1, 1, 1, 8, in_file=True)

@@ -12,9 +12,10 @@ import pytest
 import mwaconvert
 from mwaconvert.conversion.report.numbers import versions
 from mwaconvert.conversion.report.report import FlagCount, OutputFile, Report, observation_facts
-from mwaconvert.conversion.report.words import percent, report_text, size_text, utc_text
+from mwaconvert.conversion.report.words import report_text
 from mwaconvert.conversion.tables.smearing import EARTH_ROTATION_RAD_S, SPEED_OF_LIGHT_M_S, estimate_smearing
 from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.text import percent, size_text, utc_text
 
 
 @pytest.fixture(scope="module")

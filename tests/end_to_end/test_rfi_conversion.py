@@ -266,7 +266,7 @@ def test_no_room_for_the_temporary_file(simulated, monkeypatch):
     sim = simulated(**KINDS["compressed"])
     monkeypatch.setattr(detection, "memory_room", lambda _: 2 << 20)
     monkeypatch.setattr(detection, "worker_bytes", lambda *_: 0)
-    monkeypatch.setattr(flagmask.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(
         ResourceError, match=r"GiB are needed for a temporary file of amplitudes, .* set TMPDIR"
     ):

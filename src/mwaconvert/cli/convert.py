@@ -131,7 +131,7 @@ def _run(request: Request) -> None:
 def _dry_run(request: Request, plan: Plan, outputs: list[Path]) -> None:
     from mwaconvert.conversion.outputs import check_outputs
     from mwaconvert.conversion.report.describe import description_text
-    from mwaconvert.conversion.report.report import write_json
+    from mwaconvert.staging import write_json
 
     text = description_text(plan, outputs, request.notes, text_width(), request.qa)
     if request.report is not None:

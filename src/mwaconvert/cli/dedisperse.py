@@ -9,6 +9,7 @@ import click
 
 from mwaconvert.cli import spectra as common
 from mwaconvert.errors import InputError
+from mwaconvert.machine import own_memory_bytes
 
 if TYPE_CHECKING:
     from mwaconvert.transients.dedispersion import Dedispersion
@@ -105,7 +106,7 @@ def dedisperse(
     else:
         needed = plan.series_memory_bytes if series else plan.memory_bytes
         plan.need_complete()
-    needed += common.own_memory()
+    needed += own_memory_bytes()
     if dry_run:
         _describe(plan, output, needed)
         return
@@ -118,7 +119,7 @@ def dedisperse(
 
 
 def _describe(plan: Dedispersion, output: Path, needed: int) -> None:
-    from mwaconvert.conversion.report.words import size_text
+    from mwaconvert.text import size_text
 
     stream = plan.stream
     lines = common.describe(stream) | {

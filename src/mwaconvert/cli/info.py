@@ -63,7 +63,8 @@ def facts(metadata: Metadata, observation: Observation | None) -> dict[str, Any]
     from dataclasses import asdict
 
     from mwaconvert.conversion.report.describe import describe
-    from mwaconvert.conversion.report.report import observation_facts, plain
+    from mwaconvert.conversion.report.report import observation_facts
+    from mwaconvert.text import plain
 
     found: dict[str, Any] = {
         "format": "mwaconvert info",
@@ -161,7 +162,7 @@ def _pairs(values: dict[str, str]) -> Any:
 
 
 def _summary(metadata: Metadata) -> dict[str, str]:
-    from mwaconvert.conversion.report.words import utc_text
+    from mwaconvert.text import utc_text
 
     def place(direction: tuple[float, float] | None) -> str:
         return (
@@ -252,7 +253,7 @@ def _span(steps: range) -> list[int]:
 
 
 def _timesteps(observation: Observation) -> dict[str, str]:
-    from mwaconvert.conversion.report.words import utc_text
+    from mwaconvert.text import utc_text
 
     times = observation.timestep_unix_ms / 1000
 

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from mwaconvert.conversion.report.words import size_text
+from mwaconvert.text import size_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

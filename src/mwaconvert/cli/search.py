@@ -10,6 +10,7 @@ import click
 from mwaconvert.cli import spectra as common
 from mwaconvert.errors import InputError
 from mwaconvert.extras import need
+from mwaconvert.machine import own_memory_bytes
 
 if TYPE_CHECKING:
     from mwaconvert.transients.candidates import Row
@@ -128,9 +129,9 @@ def search(
       mwaconvert search wide.fil --dm-range 0 1000 --downsample
           longer samples and fewer DMs where a DM smears pulses within channels anyway
     """
-    from mwaconvert.conversion.report.words import plural
     from mwaconvert.formats.spectra.candidate_lists import SUFFIXES
     from mwaconvert.staging import StagedPath
+    from mwaconvert.text import plural
     from mwaconvert.transients import masking
     from mwaconvert.transients.candidates import candidate_rows, write_candidates
     from mwaconvert.transients.survey import plan_survey
@@ -174,9 +175,9 @@ def search(
     if zero_dm:
         clean.append(masking.zero_dm)
     plan = plan_survey(stream, *dm_range, prepare=prepare, gulp=gulp, clean=clean, **options)
-    needed = plan.memory_bytes + common.own_memory()
+    needed = plan.memory_bytes + own_memory_bytes()
     if plots is not None:
-        needed = max(needed, _figure_bytes(plan) + common.own_memory()) + _DRAWING_BYTES
+        needed = max(needed, _figure_bytes(plan) + own_memory_bytes()) + _DRAWING_BYTES
     if dry_run:
         _describe(plan, needed)
         return
@@ -203,7 +204,7 @@ def search(
 
 
 def _describe(plan: Survey, needed: int) -> None:
-    from mwaconvert.conversion.report.words import size_text
+    from mwaconvert.text import size_text
 
     stream = plan.stream
     longest = max(map(len, plan.segments))

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.machine import free_bytes
 from mwaconvert.vocabulary import values
 
 if TYPE_CHECKING:
     from mwaconvert.spectra.stream import Stream
     from mwaconvert.transients.prepare import Preparation
 
-_UNKNOWN_BYTES = 60 << 20  # of the interpreter and its modules, on systems that do not say
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -173,12 +173,6 @@ def check_dm(dm: float) -> None:
         raise InputError(f"--dm {dm:g}: expected a number of pc/cm^3, 0 or more")
 
 
-def own_memory() -> int:
-    """Bytes that this process takes already: the interpreter and what it has imported."""
-    # not what resource.getrusage says: that begins with the peak of the process that started this one
-    return _proc("/proc/self/status", "VmRSS:") or _UNKNOWN_BYTES
-
-
 def check_memory(path: Path, needed: int, limit: str | None) -> None:
     """Refuse what does not fit.
 
@@ -186,7 +180,7 @@ def check_memory(path: Path, needed: int, limit: str | None) -> None:
     ------
     ResourceError : it takes more than allowed, or more than the machine has
     """
-    from mwaconvert.conversion.report.words import size_text
+    from mwaconvert.text import size_text
 
     if limit is not None:
         try:
@@ -195,7 +189,7 @@ def check_memory(path: Path, needed: int, limit: str | None) -> None:
             raise InputError(f"--max-memory {limit}: {error}") from None
         what = "--max-memory allows"
     else:
-        allowed, what = _available_memory(), "this machine has free"
+        allowed, what = free_bytes(), "this machine has free"
     if needed > allowed:
         raise ResourceError(
             f"{path}: this takes {size_text(needed)} of memory, {what} {size_text(allowed)}: take lower DMs or a "
@@ -203,27 +197,11 @@ def check_memory(path: Path, needed: int, limit: str | None) -> None:
         )
 
 
-def _available_memory() -> int:
-    """Bytes that can be had without swapping; of a machine that does not say, all it has."""
-    import os
-
-    return _proc("/proc/meminfo", "MemAvailable:") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _proc(path: str, key: str) -> int | None:
-    """Bytes that a file of the kernel states in kB; None on other systems."""
-    try:
-        lines = Path(path).read_text("ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
-    except (OSError, StopIteration, ValueError):
-        return None
-
-
 def describe(stream: Stream) -> dict[str, str]:
     """A file in a few lines."""
     import numpy as np
 
-    from mwaconvert.conversion.report.words import size_text
+    from mwaconvert.text import size_text
 
     held = np.dtype(stream.dtype).name
     return {

@@ -11,6 +11,7 @@ import click
 from mwaconvert.cli import spectra as common
 from mwaconvert.errors import InputError
 from mwaconvert.extras import need
+from mwaconvert.machine import own_memory_bytes
 
 if TYPE_CHECKING:
     from mwaconvert.spectra.stream import Stream
@@ -169,8 +170,8 @@ def waterfall(
           --title 20200718A --title 20201129A --label "(a)" --mask-sum 2 --mask-var 0.05 -o wfall.pdf
       mwaconvert waterfall burst.fil --dm 475.28 --nsub 84 --window 40 -o burst.png
     """
-    from mwaconvert.conversion.report.words import size_text
     from mwaconvert.staging import StagedPath
+    from mwaconvert.text import size_text
     from mwaconvert.transients.dedispersion import plan_dedispersion
     from mwaconvert.transients.figures import SUFFIXES, Look, Panel, save_figure, waterfall_figure
 
@@ -214,7 +215,7 @@ def waterfall(
         plan = plan_dedispersion(stream, dm, **quantities)  # before a pass for the scales
         # the panels that are there already, this one, and what drawing takes
         held += 28 * plan.nsub * (stream.nsamp // tscrunch)
-        needed = plan.spectra_memory_bytes + held + _DRAWING_BYTES + common.own_memory()
+        needed = plan.spectra_memory_bytes + held + _DRAWING_BYTES + own_memory_bytes()
         if dry_run:
             common.print_lines(
                 common.describe(stream)

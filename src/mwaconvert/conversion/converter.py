@@ -12,9 +12,10 @@ import numpy.typing as npt
 from mwaconvert import _core
 from mwaconvert.conversion.rawinput import RawInput
 from mwaconvert.conversion.rfi.array import array_rfi_bytes
-from mwaconvert.conversion.rfi.mask import BASE_BYTES, FlagMask, mask_bytes, mask_in_file
+from mwaconvert.conversion.rfi.mask import FlagMask, mask_bytes, mask_in_file
 from mwaconvert.conversion.tables.calibration import JonesTables
 from mwaconvert.errors import InputError
+from mwaconvert.machine import BASE_BYTES
 from mwaconvert.observation.legacy import product_table, slot_inputs
 from mwaconvert.visibilities.model import Block
 from mwaconvert.visibilities.statistics import storage_bytes

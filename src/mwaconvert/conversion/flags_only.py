@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.conversion.rfi.array import array_rfi_bytes
-from mwaconvert.conversion.rfi.mask import BASE_BYTES, FlagMask, mask_bytes, mask_in_file
+from mwaconvert.conversion.rfi.mask import FlagMask, mask_bytes, mask_in_file
 from mwaconvert.conversion.steps import Step
 from mwaconvert.conversion.tables import axes
 from mwaconvert.conversion.tables.solution_choice import STEP as SOLUTIONS
+from mwaconvert.machine import BASE_BYTES
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan

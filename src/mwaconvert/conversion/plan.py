@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
+from mwaconvert.arrays import FloatArray, IntArray
 from mwaconvert.conversion.flag_files import PlacedFlags, load_flag_files
 from mwaconvert.conversion.options import Options, check_options
 from mwaconvert.conversion.rfi.array import array_rfi_step
@@ -23,7 +24,7 @@ from mwaconvert.conversion.tables import static_flags as flags
 from mwaconvert.conversion.tables.calibration import Calibration
 from mwaconvert.conversion.tables.passband import choose_passband
 from mwaconvert.conversion.tables.van_vleck import decide_van_vleck
-from mwaconvert.observation.model import COTTER_POSITION, MWA_POSITION, FloatArray, IntArray, Metadata
+from mwaconvert.observation.model import COTTER_POSITION, MWA_POSITION, Metadata
 from mwaconvert.visibilities.model import Block, VisHeader
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.arrays import FloatArray
 from mwaconvert.errors import Error, FormatError, InputError, ResourceError
 from mwaconvert.formats.fits_text import promises_too_much
-from mwaconvert.observation.model import FloatArray
 
 SPEED_OF_LIGHT_M_S = 299792458.0
 AOCAL_MAGIC = b"MWAOCAL\0"

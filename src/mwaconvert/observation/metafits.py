@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mwaconvert.arrays import FloatArray
 from mwaconvert.errors import FormatError, InputError, MetadataError
-from mwaconvert.observation.model import Antenna, CoarseChannel, Correlator, FloatArray, Metadata
+from mwaconvert.observation.model import Antenna, CoarseChannel, Correlator, Metadata
 from mwaconvert.observation.trial import fatal_failure
 
 if TYPE_CHECKING:

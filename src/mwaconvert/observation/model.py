@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from mwaconvert.arrays import FloatArray
 
 #: Correlator that wrote the raw files.
 Correlator = Literal["legacy", "mwax"]

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.arrays import IntArray
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.observation import rawfiles, timemap
 from mwaconvert.observation.metafits import channels_per_coarse, read_metadata
-from mwaconvert.observation.model import IntArray, Metadata, RawFile
+from mwaconvert.observation.model import Metadata, RawFile
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.arrays import IntArray
 from mwaconvert.errors import FormatError
-from mwaconvert.observation.model import IntArray, Metadata
+from mwaconvert.observation.model import Metadata
 from mwaconvert.observation.rawfiles import RawScan
 
 #: more timesteps than this mean a time that is wrong, not an observation

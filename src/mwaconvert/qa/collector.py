@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.arrays import FloatArray
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.visibilities.existing import FileHeader
-from mwaconvert.observation.model import FloatArray
 from mwaconvert.staging import StagedPath
 from mwaconvert.visibilities.model import Block, VisHeader
 from mwaconvert.visibilities.statistics import ratio

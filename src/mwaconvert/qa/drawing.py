@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mwaconvert.conversion.report.words import utc_text
-from mwaconvert.observation.model import FloatArray
+from mwaconvert.arrays import FloatArray
+from mwaconvert.text import utc_text
 from mwaconvert.visibilities.model import SpectralWindow
 
 if TYPE_CHECKING:

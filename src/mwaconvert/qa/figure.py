@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mwaconvert.conversion.report.words import utc_text
 from mwaconvert.qa.drawing import (
     ACCENT,
     BLUE,
@@ -30,6 +29,7 @@ from mwaconvert.qa.found import (
     draw_second,
     draw_worst_channels,
 )
+from mwaconvert.text import utc_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,10 @@ import numpy as np
 
 from mwaconvert.conversion.report.numbers import make_occupancy, make_quality
 from mwaconvert.conversion.report.report import Occupancy, Quality
-from mwaconvert.conversion.report.words import WIDTH, noise_lines, plural, sections, size_text, some
+from mwaconvert.conversion.report.words import noise_lines
 from mwaconvert.formats.visibilities.existing import FileHeader, open_visibilities
+from mwaconvert.machine import tree_bytes
+from mwaconvert.text import WIDTH, plural, sections, size_text, some
 from mwaconvert.visibilities.statistics import GOOD, Interference, QualityStatistics, Sums
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ def draw_file(
         if progress is not None:
             progress(block.time_index * n_rows + block.rows.stop, n_times * n_rows)
     report = FileReport(
-        path, _tree_bytes(path), picture, header, make_occupancy(header, counts), _quality(statistics)
+        path, tree_bytes(path), picture, header, make_occupancy(header, counts), _quality(statistics)
     )
     collector.write(report)
     return report
@@ -122,9 +124,3 @@ def _quality(statistics: QualityStatistics) -> Quality:
         timestep=np.full(len(header.time_mjd), np.nan),
     )
     return make_quality(statistics, interference)
-
-
-def _tree_bytes(path: Path) -> int:
-    if path.is_dir():
-        return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
-    return path.stat().st_size

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.conversion.report.words import LOUD, plural, relative_noise
-from mwaconvert.observation.model import FloatArray
+from mwaconvert.arrays import FloatArray
+from mwaconvert.conversion.report.words import LOUD, relative_noise
 from mwaconvert.qa.drawing import (
     ACCENT,
     BLUE,
@@ -21,6 +21,7 @@ from mwaconvert.qa.drawing import (
     time_edges,
     title,
 )
+from mwaconvert.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

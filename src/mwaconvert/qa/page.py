@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mwaconvert.conversion.report.words import relative_noise, size_text
+from mwaconvert.conversion.report.words import relative_noise
 from mwaconvert.qa.figure import panels, titles
 from mwaconvert.qa.files import FileReport
+from mwaconvert.text import size_text
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.report.report import Report

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.observation.model import FloatArray
+from mwaconvert.arrays import FloatArray
 
 SLOTS = 8  #: tiles on one receiver
 #: nominal cable length in metres and the name of its flavour

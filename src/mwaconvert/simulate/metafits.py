@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.arrays import FloatArray, IntArray
 from mwaconvert.errors import InputError, MetadataError
-from mwaconvert.observation.model import Correlator, FloatArray, IntArray
+from mwaconvert.observation.model import Correlator
 from mwaconvert.simulate.layout import ELECTRICAL, SLOTS, tile_table
 from mwaconvert.simulate.sky import offline, site
 

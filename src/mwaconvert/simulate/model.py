@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.observation.model import MWA_POSITION, FloatArray
+from mwaconvert.arrays import FloatArray
+from mwaconvert.observation.model import MWA_POSITION
 from mwaconvert.simulate.metafits import Instrument
 from mwaconvert.simulate.passband import passband
 from mwaconvert.simulate.sky import REFERENCE_HZ, Source, directions, enu_from_alt_az

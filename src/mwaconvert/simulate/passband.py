@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from mwaconvert.observation.model import Correlator, FloatArray
+from mwaconvert.arrays import FloatArray
+from mwaconvert.observation.model import Correlator
 
 #: amplitudes of cos(2 pi k x), x from -1/2 to 1/2 over the coarse channel. Legacy data: the
 #: table of 2014, 128 values 10 kHz apart. MWAX: computed from the filter's taps, 6400 values 200 Hz apart.

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.observation.model import FloatArray, IntArray
+from mwaconvert.arrays import FloatArray, IntArray
 
 Block = npt.NDArray[np.complex64]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.observation.model import FloatArray
+from mwaconvert.arrays import FloatArray
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.arrays import FloatArray
 from mwaconvert.errors import InputError, ResourceError
-from mwaconvert.observation.model import FloatArray
 from mwaconvert.simulate import metafits as mf
 from mwaconvert.simulate import model
 from mwaconvert.simulate.generator import Generator

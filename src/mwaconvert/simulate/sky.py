@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from mwaconvert.arrays import FloatArray
 from mwaconvert.errors import InputError
-from mwaconvert.observation.model import MWA_POSITION, FloatArray
+from mwaconvert.observation.model import MWA_POSITION
 
 REFERENCE_HZ = 150e6  #: frequency of the flux densities
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.observation.model import ArrayPosition, FloatArray, IntArray, Metadata
+from mwaconvert.arrays import FloatArray, IntArray
+from mwaconvert.observation.model import ArrayPosition, Metadata
 
 if TYPE_CHECKING:
     from mwaconvert.visibilities.statistics import QualityStatistics

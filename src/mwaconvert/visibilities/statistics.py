@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.observation.model import FloatArray
+from mwaconvert.arrays import FloatArray
 from mwaconvert.visibilities.model import Block, VisHeader
 
 if TYPE_CHECKING:

@@ -10,15 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mwaconvert.conversion.report.numbers import plan_smearing
-from mwaconvert.conversion.report.report import observation_facts, plain
-from mwaconvert.conversion.report.words import (
-    WIDTH,
-    observation_line,
-    plural,
-    sections,
-    size_text,
-    step_lines,
-)
+from mwaconvert.conversion.report.report import observation_facts
+from mwaconvert.conversion.report.words import observation_line, step_lines
+from mwaconvert.text import WIDTH, plain, plural, sections, size_text
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan

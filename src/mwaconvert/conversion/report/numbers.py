@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from mwaconvert import _core
 from mwaconvert.conversion.report.report import FlagCount, Occupancy, OutputFile, Performance, Quality, Report
 from mwaconvert.conversion.tables.smearing import Smearing, estimate_smearing
+from mwaconvert.machine import peak_memory_bytes, tree_bytes
 from mwaconvert.visibilities.model import VisHeader
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def make_report(
         OutputFile(
             path=path,
             kind=OUTPUT_KINDS[path.suffix.lower()],
-            bytes=_tree_bytes(path),
+            bytes=tree_bytes(path),
             times=plan.n_times,
             baselines=plan.n_rows,
             channels=sum(header.spectral_windows[k].n_chan for k in windows),
@@ -62,7 +62,7 @@ def make_report(
         else OutputFile(
             path=path,
             kind=OUTPUT_KINDS[".mwaf"],
-            bytes=_tree_bytes(path),
+            bytes=tree_bytes(path),
             times=len(steps),
             baselines=plan.metadata.n_antennas * (plan.metadata.n_antennas + 1) // 2,
             channels=plan.metadata.n_fine,
@@ -173,12 +173,6 @@ def make_occupancy(header: VisHeader | FileHeader, counts: FlagCounts) -> Occupa
     )
 
 
-def _tree_bytes(path: Path) -> int:
-    if path.is_dir():
-        return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
-    return path.stat().st_size
-
-
 def versions() -> dict[str, str]:
     """Versions of mwaconvert, Python, and of the packages that took part."""
     from mwaconvert import __version__
@@ -194,14 +188,3 @@ def versions() -> dict[str, str]:
         if name in sys.modules:
             found[package] = sys.modules[name].__version__
     return found
-
-
-def peak_memory_bytes() -> int:
-    """Largest resident size of this process so far."""
-    try:
-        # what getrusage says starts, after a fork and exec, from the size of the parent
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
-    except (OSError, IndexError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mwaconvert.arrays import FloatArray
 from mwaconvert.conversion.options import Options
-from mwaconvert.conversion.report.words import WIDTH, report_text, utc_text
+from mwaconvert.conversion.report.words import report_text
 from mwaconvert.conversion.steps import Step
 from mwaconvert.conversion.tables.smearing import Smearing
-from mwaconvert.errors import ResourceError
-from mwaconvert.observation.model import FloatArray, Metadata, RawFile
-from mwaconvert.staging import StagedPath
+from mwaconvert.observation.model import Metadata, RawFile
+from mwaconvert.staging import write_json
+from mwaconvert.text import WIDTH, json_text, plain, utc_text
 from mwaconvert.visibilities.model import VisHeader
 
 if TYPE_CHECKING:
@@ -282,44 +282,3 @@ def observation_facts(metadata: Metadata) -> dict[str, Any]:
         "calibrator": metadata.calibrator_source if metadata.calibrator else None,
         "metafits": metadata.path,
     }
-
-
-def json_text(facts: Mapping[str, Any]) -> str:
-    """Strict JSON of what `plain` made."""
-    return json.dumps(facts, indent=1, allow_nan=False)
-
-
-def write_json(path: Path, facts: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Write `json_text` under a temporary name, then give it its own.
-
-    Raises
-    ------
-    InputError, ResourceError : the file cannot be written
-    """
-    staged = StagedPath(path, overwrite)
-    try:
-        staged.temporary.write_text(json_text(facts) + "\n", encoding="utf-8")
-        staged.commit()
-    except OSError as error:
-        staged.discard()
-        raise ResourceError(f"{path}: the report could not be written: {error.strerror}") from error
-    except BaseException:
-        staged.discard()
-        raise
-
-
-def plain(value: Any) -> Any:
-    """Arrays, paths and numpy scalars as what JSON knows; numbers that are not finite as None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Path):
-        return str(value)
-    return value

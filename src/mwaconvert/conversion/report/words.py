@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mwaconvert.arrays import FloatArray
 from mwaconvert.conversion.steps import Step
-from mwaconvert.observation.model import FloatArray
+from mwaconvert.text import WIDTH, percent, plural, sections, size_text, some, utc_text
 from mwaconvert.visibilities.model import VisHeader
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.report.report import Quality, Report
 
-WIDTH = 110
-_LABEL = 12
 #: events of --rfi-array that are told, strongest first
 EVENTS = 5
 #: noise of a tile, in units of the median tile, from which on it is named
@@ -43,56 +40,6 @@ def report_text(report: Report, width: int = WIDTH) -> str:
         ("took", _performance(report)),
         ("note", list(report.notes)),
     )
-
-
-def sections(width: int, *parts: tuple[str, Sequence[str]]) -> str:
-    """Labels in a first column, their lines in a second; a note has its label on each line."""
-    lines: list[str] = []
-    for label, entries in parts:
-        for i, entry in enumerate(entries):
-            head = f"{label if i == 0 or label == 'note' else '':<{_LABEL}}"
-            lines += textwrap.wrap(
-                entry,
-                width,
-                initial_indent=head,
-                subsequent_indent=" " * (_LABEL + 4),
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-    return "\n".join(lines)
-
-
-def utc_text(unix_s: float) -> str:
-    """2015-11-16T18:25:37 for seconds since 1970; with tenths if there are any."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=round(unix_s, 1))
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    return text + (f".{moment.microsecond // 100000}" if moment.microsecond else "")
-
-
-def size_text(n_bytes: float) -> str:
-    """12.3 GB, in powers of ten."""
-    if n_bytes < 1000:
-        return f"{n_bytes:.0f} bytes"
-    for unit in ("kB", "MB", "GB"):
-        n_bytes /= 1000
-        if n_bytes < 999.5:
-            return f"{n_bytes:.3g} {unit}"
-    return f"{n_bytes / 1000:.3g} TB"
-
-
-def percent(fraction: float) -> str:
-    """12 %, 1.8 %, 0.034 %; what is not all is not called 100 %."""
-    value = 100 * fraction
-    if 0 < value < 0.001:
-        return "under 0.001 %"
-    if 99.5 <= value < 100:
-        return f"{min(value, 99.99):.2f} %"
-    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
-
-
-def plural(n: int, noun: str) -> str:
-    """1 file, 2 files."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def observation_line(header: VisHeader) -> str:
@@ -200,11 +147,6 @@ def relative_noise(quality: Quality) -> FloatArray:
     shown = np.nan_to_num(quality.antenna_noise.max(axis=1))
     typical = float(np.median(shown[shown > 0])) if (shown > 0).any() else 1.0
     return np.asarray(shown / typical)
-
-
-def some(names: list[str], limit: int = 16) -> str:
-    """The first of them, and how many more there are."""
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def _outputs(report: Report) -> list[str]:

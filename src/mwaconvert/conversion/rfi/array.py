@@ -17,19 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
+from mwaconvert.arrays import BoolArray, FloatArray
 from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.rawinput import RawInput
-from mwaconvert.conversion.report.words import percent
-from mwaconvert.conversion.rfi.mask import BASE_BYTES, FlagMask
+from mwaconvert.conversion.rfi.mask import FlagMask
 from mwaconvert.conversion.steps import ARRAY_RFI, Step
 from mwaconvert.errors import InputError
+from mwaconvert.machine import BASE_BYTES
 from mwaconvert.observation.legacy import N_INPUTS, product_table
-from mwaconvert.observation.model import FloatArray
+from mwaconvert.text import percent
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
 
-BoolArray = npt.NDArray[np.bool_]
 
 #: what counts as interference, in standard deviations: with it SSINS is run on MWA data
 THRESHOLD = 5.0

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
+from mwaconvert.arrays import FloatArray, IntArray
 from mwaconvert.conversion.converter import Converter
 from mwaconvert.conversion.steps import Step
 from mwaconvert.conversion.tables import axes, corrections
-from mwaconvert.observation.model import FloatArray, IntArray, Metadata
+from mwaconvert.observation.model import Metadata
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
+from mwaconvert.arrays import IntArray
 from mwaconvert.conversion.rfi.images import KeptImages, LegacyImages, MwaxImages
-from mwaconvert.conversion.rfi.mask import BASE_BYTES, FlagMask, mask_bytes, mask_in_file, memory_room
+from mwaconvert.conversion.rfi.mask import FlagMask, mask_bytes, mask_in_file, memory_room
 from mwaconvert.conversion.rfi.strategy import RfiStrategy, worker_bytes
 from mwaconvert.conversion.steps import Step
 from mwaconvert.errors import InputError
-from mwaconvert.observation.model import IntArray
+from mwaconvert.machine import BASE_BYTES
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.options import Options
@@ -79,7 +80,7 @@ class DetectionPlan:
     @property
     def memory_text(self) -> str:
         """Where the data are kept meanwhile, for people."""
-        from mwaconvert.conversion.report.words import size_text
+        from mwaconvert.text import size_text
 
         text = f"{self.rows_at_once} of {len(self.rows)} baselines at a time"
         if self.spill_bytes:

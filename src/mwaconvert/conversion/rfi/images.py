@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
+from mwaconvert.arrays import IntArray
 from mwaconvert.conversion.rawinput import RawInput
-from mwaconvert.conversion.rfi.mask import check_room, free_bytes
 from mwaconvert.errors import ResourceError
+from mwaconvert.machine import check_room, free_bytes
 from mwaconvert.observation.legacy import N_PRODUCTS, product_table, slot_inputs
-from mwaconvert.observation.model import IntArray
 from mwaconvert.observation.rawfiles import KIND_RICE
 
 if TYPE_CHECKING:

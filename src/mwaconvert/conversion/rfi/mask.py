@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
-import os
-import shutil
-import tempfile
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -14,15 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.errors import ResourceError
+from mwaconvert.arrays import BoolArray
+from mwaconvert.machine import BASE_BYTES, free_bytes, map_temporary
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
-
-BoolArray = npt.NDArray[np.bool_]
-
-#: interpreter, libraries, small tables
-BASE_BYTES = 200 << 20
 
 
 class FlagMask:
@@ -155,47 +146,3 @@ def memory_room(plan: Plan) -> int:
     if plan.options.max_memory_gib is not None:
         return int(plan.options.max_memory_gib * 2**30) - BASE_BYTES
     return free_bytes() // 2
-
-
-def free_bytes() -> int:
-    """Memory that is free, as the system sees it."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-
-
-def check_room(n_bytes: int, what: str) -> None:
-    """Refuse a temporary file that has no room.
-
-    Raises
-    ------
-    ResourceError : the folder of temporary files (TMPDIR) is too full
-    """
-    folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    if free < n_bytes:
-        raise ResourceError(
-            f"{folder}: {n_bytes / 2**30:.1f} GiB are needed for a temporary file of {what}, "
-            f"{free / 2**30:.1f} GiB are free; set TMPDIR to a larger disk or raise --max-memory"
-        )
-
-
-def map_temporary(n_bytes: int, what: str) -> mmap.mmap:
-    """A temporary file of zeros, mapped into memory; it has no name and goes with the mapping.
-
-    Raises
-    ------
-    ResourceError : the folder of temporary files (TMPDIR) has no room
-    """
-    folder = tempfile.gettempdir()
-    try:
-        check_room(n_bytes, what)
-        with tempfile.TemporaryFile(prefix="mwaconvert-") as file:
-            os.posix_fallocate(file.fileno(), 0, n_bytes)  # a full disk says so here, not in a store
-            return mmap.mmap(file.fileno(), n_bytes)
-    except OSError as error:
-        raise ResourceError(
-            f"{folder}: no temporary file of {what} can be made there: {error.strerror}"
-        ) from error

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core, _ufuncs
-from mwaconvert.observation.model import FloatArray, Metadata
+from mwaconvert.arrays import FloatArray
+from mwaconvert.observation.model import Metadata
 from mwaconvert.visibilities.model import SpectralWindow
 
 if TYPE_CHECKING:

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.arrays import BoolArray, FloatArray, IntArray
 from mwaconvert.conversion.options import Interpolation
 from mwaconvert.formats.solutions import Solutions
-from mwaconvert.observation.model import FloatArray
-
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mwaconvert.observation.model import FloatArray, Metadata
+from mwaconvert.arrays import FloatArray
+from mwaconvert.observation.model import Metadata
 
 #: width of the channels that the legacy correlator's polyphase filter bank makes before it averages them
 LEGACY_NATIVE_WIDTH_HZ = 10_000.0

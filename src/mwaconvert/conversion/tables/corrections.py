@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.arrays import FloatArray
 from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.steps import Step
 from mwaconvert.conversion.tables.geometry import phase_centre_rad, tracked_centre_rad
 from mwaconvert.conversion.tables.passband import PassbandKind, choose_passband, passband
-from mwaconvert.observation.model import FloatArray, Metadata
+from mwaconvert.observation.model import Metadata
 
 SPEED_OF_LIGHT_M_S = 299792458.0
 

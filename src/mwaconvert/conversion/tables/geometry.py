@@ -27,8 +27,9 @@ from typing import Any
 import erfa
 import numpy as np
 
+from mwaconvert.arrays import FloatArray
 from mwaconvert.conversion.options import Geometry, Options
-from mwaconvert.observation.model import ArrayPosition, FloatArray, Metadata
+from mwaconvert.observation.model import ArrayPosition, Metadata
 
 MJD_ZERO = 2400000.5
 SECONDS_PER_DAY = 86400.0

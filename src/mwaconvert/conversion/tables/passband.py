@@ -13,8 +13,9 @@ from typing import Literal
 
 import numpy as np
 
+from mwaconvert.arrays import FloatArray
 from mwaconvert.conversion.options import Passband
-from mwaconvert.observation.model import Correlator, FloatArray, Metadata
+from mwaconvert.observation.model import Correlator, Metadata
 
 PassbandKind = Literal["none", "jake", "jake_oversampled", "cotter"]
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.arrays import IntArray
 from mwaconvert.conversion.options import Options
 from mwaconvert.errors import InputError
-from mwaconvert.observation.model import IntArray, Metadata
+from mwaconvert.observation.model import Metadata
 
 if TYPE_CHECKING:
     from mwaconvert.observation.observation import Observation

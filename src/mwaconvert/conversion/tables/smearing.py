@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mwaconvert.conversion.report.words import percent
-from mwaconvert.observation.model import FloatArray
+from mwaconvert.arrays import FloatArray
+from mwaconvert.text import percent
 
 EARTH_ROTATION_RAD_S = 7.2921150e-5
 SPEED_OF_LIGHT_M_S = 299792458.0

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.arrays import BoolArray, FloatArray
 from mwaconvert.conversion.options import Options
-from mwaconvert.conversion.report.words import plural
 from mwaconvert.conversion.steps import Step
 from mwaconvert.conversion.tables import channels
-from mwaconvert.conversion.tables.calibration import Between, BoolArray, Calibration, locate
+from mwaconvert.conversion.tables.calibration import Between, Calibration, locate
 from mwaconvert.errors import Error, InputError
 from mwaconvert.formats.solutions import Solutions, obsid_of, read_solutions
-from mwaconvert.observation.model import FloatArray, Metadata
+from mwaconvert.observation.model import Metadata
+from mwaconvert.text import plural
 
 if TYPE_CHECKING:
     from mwaconvert.observation.observation import Observation

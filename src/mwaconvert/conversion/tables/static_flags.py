@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.arrays import BoolArray
 from mwaconvert.conversion.options import Options
-from mwaconvert.conversion.report.words import plural
 from mwaconvert.conversion.steps import Step
 from mwaconvert.errors import InputError
 from mwaconvert.observation.model import Metadata
-
-BoolArray = npt.NDArray[np.bool_]
+from mwaconvert.text import plural
 
 DEFAULT_EDGE_KHZ = 80.0
 

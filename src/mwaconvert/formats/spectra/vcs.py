@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-from mwaconvert.conversion.report.words import plural
 from mwaconvert.errors import FormatError, InputError, MetadataError
 from mwaconvert.observation.metafits import read_metadata
 from mwaconvert.spectra.stream import Data, Stream, Weights
+from mwaconvert.text import plural
 
 UNIX_EPOCH_MJD = 40587.0
 _COARSE_MHZ = 1.28

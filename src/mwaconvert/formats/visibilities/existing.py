@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.arrays import FloatArray, IntArray
 from mwaconvert.errors import FormatError, InputError
-from mwaconvert.observation.model import FloatArray, IntArray
 from mwaconvert.visibilities.model import Block, SpectralWindow
 
 #: of the values of a block

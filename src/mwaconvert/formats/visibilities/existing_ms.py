@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.arrays import FloatArray, IntArray
 from mwaconvert.errors import FormatError
 from mwaconvert.formats.visibilities.casa_table import require_arcae
 from mwaconvert.formats.visibilities.existing import (
@@ -20,7 +21,6 @@ from mwaconvert.formats.visibilities.existing import (
     describe_text,
     linear_products,
 )
-from mwaconvert.observation.model import FloatArray, IntArray
 
 
 class _MainRows:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.arrays import FloatArray, IntArray
 from mwaconvert.errors import FormatError
 from mwaconvert.formats.visibilities.existing import (
     BLOCK_BYTES,
@@ -21,7 +22,6 @@ from mwaconvert.formats.visibilities.existing import (
     describe_text,
     linear_products,
 )
-from mwaconvert.observation.model import FloatArray, IntArray
 
 SPEED_OF_LIGHT_M_S = 299792458.0
 MJD_ZERO_JD = 2400000.5

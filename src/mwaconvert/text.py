@@ -1,0 +1,95 @@
+"""Words and numbers as people read them: sizes, percentages, plurals, columns; JSON as machines do."""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+WIDTH = 110
+
+
+_LABEL = 12
+
+
+def sections(width: int, *parts: tuple[str, Sequence[str]]) -> str:
+    """Labels in a first column, their lines in a second; a note has its label on each line."""
+    lines: list[str] = []
+    for label, entries in parts:
+        for i, entry in enumerate(entries):
+            head = f"{label if i == 0 or label == 'note' else '':<{_LABEL}}"
+            lines += textwrap.wrap(
+                entry,
+                width,
+                initial_indent=head,
+                subsequent_indent=" " * (_LABEL + 4),
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+    return "\n".join(lines)
+
+
+def utc_text(unix_s: float) -> str:
+    """2015-11-16T18:25:37 for seconds since 1970; with tenths if there are any."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=round(unix_s, 1))
+    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+    return text + (f".{moment.microsecond // 100000}" if moment.microsecond else "")
+
+
+def size_text(n_bytes: float) -> str:
+    """12.3 GB, in powers of ten."""
+    if n_bytes < 1000:
+        return f"{n_bytes:.0f} bytes"
+    for unit in ("kB", "MB", "GB"):
+        n_bytes /= 1000
+        if n_bytes < 999.5:
+            return f"{n_bytes:.3g} {unit}"
+    return f"{n_bytes / 1000:.3g} TB"
+
+
+def percent(fraction: float) -> str:
+    """12 %, 1.8 %, 0.034 %; what is not all is not called 100 %."""
+    value = 100 * fraction
+    if 0 < value < 0.001:
+        return "under 0.001 %"
+    if 99.5 <= value < 100:
+        return f"{min(value, 99.99):.2f} %"
+    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
+
+
+def plural(n: int, noun: str) -> str:
+    """1 file, 2 files."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def some(names: list[str], limit: int = 16) -> str:
+    """The first of them, and how many more there are."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def json_text(facts: Mapping[str, Any]) -> str:
+    """Strict JSON of what `plain` made."""
+    return json.dumps(facts, indent=1, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """Arrays, paths and numpy scalars as what JSON knows; numbers that are not finite as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    return value
