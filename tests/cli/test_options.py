@@ -8,16 +8,17 @@ import click
 import pytest
 
 import mwaconvert
-from mwaconvert.cli.arguments import prepare
 from mwaconvert.cli.convert import convert
 from mwaconvert.conversion.options import Options
 from mwaconvert.errors import InputError
+from mwaconvert.vocabulary.arguments import prepare
 from mwaconvert.vocabulary.options import REFUSED, TABLE, squeeze
 from mwaconvert.vocabulary.request import PRESETS, RUN_SETTINGS, Request
 
 #: settings that become fields of Options once all options, or the observation, are known
 COMPOSED = {
-    "note",
+    "allow_missing",
+    "flag_missings",
     "time_average",
     "freq_average",
     "max_memory_percent",

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaconvert.cli.arguments import canonical, prepare
 from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.vocabulary.arguments import prepare
 from mwaconvert.vocabulary.options import GROUPS, TABLE, Spec, squeeze
 from mwaconvert.vocabulary.request import Request, build
 
@@ -66,11 +66,11 @@ def _help_lines(spec: Spec, width: int) -> str:
 
 
 def _shown_names(spec: Spec) -> list[str]:
-    return [name for name in spec.names if not name.startswith("--")] + [canonical(spec)]
+    return [name for name in spec.names if not name.startswith("--")] + [spec.canonical]
 
 
 def _key(spec: Spec) -> str:
-    return squeeze(canonical(spec))
+    return squeeze(spec.canonical)
 
 
 @click.command(

@@ -54,6 +54,11 @@ class Spec:
     def is_flag(self) -> bool:
         return not self.metavar
 
+    @property
+    def canonical(self) -> str:
+        """The long name by which it is declared and spoken of."""
+        return next(name for name in self.names if name.startswith("--"))
+
 
 # one option a line or two, as a table
 # fmt: off
@@ -235,9 +240,9 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
         Spec("-v --verbose", "verbose", "Log lines, and tracebacks of unexpected errors."),
     ),
     "Accepted, with nothing to do": (
-        Spec("--allow-missing", "note", "Files may be missing (always so).", peers="CA",
+        Spec("--allow-missing", "allow_missing", "Files may be missing (always so).", peers="CA",
              note="raw files may always be missing: what is missing is flagged and listed"),
-        Spec("--no-flag-missings", "note", "Missing data are flagged all the same.", peers="CA",
+        Spec("--no-flag-missings", "flag_missings", "Missing data are flagged all the same.", value=False, peers="CA",
              note="--no-flag-missings was not followed: missing data have no values, so they are always flagged"),
     ),
 }

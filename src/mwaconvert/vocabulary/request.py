@@ -1,14 +1,21 @@
-"""What one command line asks for: option values gathered, checked against each other, presets filled in."""
+"""What one conversion asks for: settings gathered from words or JSON, checked against each other, presets filled in.
+
+A request and its settings are one thing in three forms: words of a command line, canonical JSON, and `Request`. Each
+setting has the name of the field of `conversion.options.Options` that it sets, or one of `RUN_SETTINGS`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mwaconvert.errors import InputError
+from mwaconvert.text import plain
 from mwaconvert.vocabulary.options import TABLE, Spec
 
 if TYPE_CHECKING:
@@ -72,6 +79,7 @@ class Request:
 
     Attributes
     ----------
+    settings : what was asked for, by name, without defaults and before presets: the canonical form
     options : fields of `conversion.options.Options`; antennas may still be names
     outputs : files to write; the bare names `uvfits` and `ms` stand for the default name of that kind
     coarse : take the coarse channels that have files, or also those between them; None: as `options` says
@@ -81,10 +89,11 @@ class Request:
     notes : facts for the report
     """
 
+    settings: Mapping[str, Any]
     metafits: Path
     files: tuple[Path, ...]
     outputs: tuple[Path, ...]
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = dataclasses.field(compare=False)  # follows from the settings
     report: Path | None = None
     qa: Path | None = None
     dry_run: bool = False
@@ -96,6 +105,36 @@ class Request:
     files_instead: bool = False
     memory: str = ""
     notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as strict JSON takes them; `from_json` makes the same request of them.
+
+        Examples
+        --------
+        >>> from_json({"metafits": "obs.metafits", "time_res_s": 8}).to_json()
+        {'metafits': 'obs.metafits', 'time_res_s': 8.0}
+        """
+        facts: dict[str, Any] = plain({key: self.settings[key] for key in sorted(self.settings)})
+        return facts
+
+    def to_words(self) -> list[str]:
+        """The words that follow `mwaconvert convert` to ask for the same.
+
+        Examples
+        --------
+        >>> from_json({"metafits": "obs.metafits", "time_res_s": 8, "rfi": "none"}).to_words()
+        ['--metafits=obs.metafits', '--no-rfi', '--timeres=8.0']
+        """
+        words: list[str] = []
+        for spec, occurrences in sorted(_said(self.settings).items(), key=lambda item: item[0].canonical):
+            for texts in occurrences:
+                if spec.is_flag:
+                    words.append(spec.canonical)
+                elif spec.nargs > 1:
+                    words += [spec.canonical, *texts]
+                else:
+                    words.append(f"{spec.canonical}={texts}")
+        return [*words, *(["--", *map(str, self.files)] if self.files else [])]
 
     def output_paths(self, obsid: int) -> list[Path]:
         """Outputs with default names filled in."""
@@ -134,7 +173,7 @@ class Request:
 
 
 def build(given: Mapping[Spec, Sequence[Any]], arguments: Sequence[str]) -> Request:
-    """Gather what was given.
+    """A request from the words of a command line.
 
     Parameters
     ----------
@@ -147,14 +186,113 @@ def build(given: Mapping[Spec, Sequence[Any]], arguments: Sequence[str]) -> Requ
     """
     settings, names = _read(given)
     _refuse_contradictions(settings, names)
+    settings["metafits"], files = _metafits(settings.get("metafits"), arguments)
+    for average in ("time_average", "freq_average"):
+        settings.update(settings.pop(average, {}))
+    _compose_centre(settings)
+    return _compose(settings, files)
+
+
+def from_json(facts: Mapping[str, Any]) -> Request:
+    """A request from its canonical JSON: settings by the names of the fields they set.
+
+    Values are read as the words of a command line are, so that both refuse the same. A value that is the default
+    anyway need not be there.
+
+    Raises
+    ------
+    InputError : a setting that does not exist, a value that it cannot have, settings that contradict each other
+    """
+    settings = dict(facts)
+    files = settings.pop("files", ())
+    if not isinstance(files, list | tuple) or not all(isinstance(name, str) for name in files):
+        raise InputError(f"files is {files!r}; expected a list of file names")
+    settings = _without_defaults(settings)
+    if not isinstance(settings.get("metafits"), str):
+        raise InputError("metafits is missing; expected the name of a metafits file")
+    return build(_said(settings), list(files))
+
+
+_UNSET = object()
+
+
+def _without_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that change something: with the defaults of another program, all of them may."""
+    if "like" in settings:
+        return dict(settings)
+    defaults = _defaults()
+    return {key: value for key, value in settings.items() if _as_tuples(value) != defaults.get(key, _UNSET)}
+
+
+def _defaults() -> dict[str, Any]:
+    """Values that settings have when nobody asks: words for most of them do not exist."""
+    from mwaconvert.conversion.options import Options
+
+    fields = dataclasses.fields(Options)
+    run = {"progress": True, "quiet": False, "verbose": False, "dry_run": False}
+    return {field.name: field.default for field in fields} | run
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def _said(settings: Mapping[str, Any]) -> dict[Spec, list[Any]]:
+    """Settings as the options that say them: for each, its values as text, once per occurrence.
+
+    Raises
+    ------
+    InputError : a setting that does not exist, or a value that no option can say
+    """
+    said: dict[Spec, list[Any]] = {}
+    for key, value in settings.items():
+        if key == "files":
+            continue
+        candidates = [spec for spec in TABLE if spec.sets == key]
+        if not candidates:
+            close = get_close_matches(key, {spec.sets for spec in TABLE}, 1, 0.75)
+            raise InputError(f"there is no setting {key}" + (f"; did you mean {close[0]}?" if close else ""))
+        flag = next((spec for spec in candidates if spec.is_flag and _same(spec.value, value)), None)
+        valued = next((spec for spec in candidates if not spec.is_flag), None)
+        if flag is not None:
+            said[flag] = [True]
+        elif valued is not None and not isinstance(value, bool) and value is not None:
+            said[valued] = _texts(valued, value)
+        else:
+            raise InputError(f"{key} is {value!r}, which cannot be asked for; leave it out for the default")
+    return said
+
+
+def _same(first: Any, second: Any) -> bool:
+    return type(first) is type(second) and bool(first == second)
+
+
+def _texts(spec: Spec, value: Any) -> list[Any]:
+    """A value as the texts that its option takes, once per occurrence."""
+    if spec.nargs > 1:
+        if not isinstance(value, list | tuple) or len(value) != spec.nargs:
+            raise InputError(f"{spec.sets} is {value!r}; expected {spec.nargs} values")
+        return [tuple(map(_text, value))]
+    items = list(value) if isinstance(value, list | tuple) else [value]
+    if spec.listed and spec.metavar != "LIST":
+        return [_text(item) for item in items]
+    return [",".join(map(_text, items))]
+
+
+def _text(value: Any) -> str:
+    """A number, name or range as a command line has it."""
+    return "-".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _compose(settings: dict[str, Any], files: tuple[Path, ...]) -> Request:
+    """What the settings of one conversion come to, with the preset that they name."""
+    canonical = _without_defaults(settings) | ({"files": files} if files else {})
+    notes = tuple(spec.note for spec in TABLE if spec.note and settings.pop(spec.sets, _UNSET) is not _UNSET)
     run = {key: settings.pop(key) for key in RUN_SETTINGS & settings.keys()}
     like = run.pop("like", None)
-    notes = tuple(spec.note for spec in given if spec.note)
-    settings.pop("note", None)
     outputs = tuple(run.pop("outputs", ()))
     if not outputs:
         outputs = (Path("preprocessed.ms" if like == "cotter" else "uvfits"),)
-    metafits, files = _metafits(run.pop("metafits", None), arguments)
     boxes, memory = None, ""
     if "first_box" in settings or "box_count" in settings:
         boxes = settings.pop("first_box", 1), settings.pop("box_count", 24)
@@ -163,25 +301,32 @@ def build(given: Mapping[Spec, Sequence[Any]], arguments: Sequence[str]) -> Requ
         coarse = "provided"
     elif like is not None and boxes is None and "sel_chan_ranges" not in settings:
         coarse = "between"
-    for average in ("time_average", "freq_average"):
-        settings.update(settings.pop(average, {}))
     if "max_memory_percent" in settings:
         physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         share = settings.pop("max_memory_percent")
         settings["max_memory_gib"] = share / 100 * physical / 2**30
         memory = f"--mem {share:g}, percent of {physical / 2**30:.3g} GiB"
-    _compose_centre(settings)
     if like is not None:
         preset = _preset(like, settings, outputs)
         chosen = ", ".join(f"{field}={value}" for field, value in preset.items())
         notes = (*notes, f"--like {like} set {chosen}")
         settings = preset | settings
+    metafits = Path(run.pop("metafits"))
     for key in ("report", "qa"):
         if key in run:
             run[key] = Path(run[key])
     run["files_instead"] = like == "cotter" and not _DETECTION.intersection(settings)
     return Request(
-        metafits, files, outputs, settings, coarse=coarse, boxes=boxes, memory=memory, notes=notes, **run
+        canonical,
+        metafits,
+        files,
+        outputs,
+        settings,
+        coarse=coarse,
+        boxes=boxes,
+        memory=memory,
+        notes=notes,
+        **run,
     )
 
 
@@ -222,7 +367,7 @@ def _refuse_contradictions(settings: Mapping[str, Any], names: Mapping[str, str]
             raise InputError(f"{found[0]} and {found[1]} cannot be combined: give one")
 
 
-def _metafits(named: str | None, arguments: Sequence[str]) -> tuple[Path, tuple[Path, ...]]:
+def _metafits(named: str | None, arguments: Sequence[str]) -> tuple[str, tuple[Path, ...]]:
     words = list(arguments)
     if named is None:
         candidates = [w for w in words if "metafits" in Path(w).name.lower()]
@@ -232,7 +377,7 @@ def _metafits(named: str | None, arguments: Sequence[str]) -> tuple[Path, tuple[
             raise InputError("no metafits file given; try mwaconvert obs.metafits, or mwaconvert --help")
         named = candidates[0] if candidates else words[0]
         words.remove(named)
-    return Path(named), tuple(Path(w) for w in words)
+    return named, tuple(Path(w) for w in words)
 
 
 def _compose_centre(settings: dict[str, Any]) -> None:

@@ -108,7 +108,7 @@ def direction(ra: str, dec: str) -> tuple[float, float]:
 
 
 def right_ascension(text: str) -> float:
-    """Degrees (187.5), hours (12h30m00s or 12:30:00) or 187d30m00s -> degrees in [0, 360)."""
+    """Degrees (187.5), hours (12.5h, 12h30m00s or 12:30:00) or 187d30m00s -> degrees in [0, 360)."""
     value = _angle(text, colon_is_hours=True, example="187.5, 12h30m00s or 12:30:00")
     if not -180 <= value <= 360:
         raise ValueError(f"right ascension '{text}' is {value:g} degrees, outside 0 to 360")
@@ -130,6 +130,9 @@ def _angle(text: str, *, colon_is_hours: bool, example: str) -> float:
         value = float(degrees[1])
         if math.isfinite(value):
             return value
+    hours = re.fullmatch(rf"({_NUMBER})\s*h", text, re.IGNORECASE)
+    if hours and colon_is_hours and math.isfinite(float(hours[1])):
+        return float(hours[1]) * 15
     match = _SEXAGESIMAL.fullmatch(text)
     if match is None:
         raise ValueError(f"'{text}' is not an angle; write it as {example}")

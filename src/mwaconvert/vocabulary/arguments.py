@@ -14,11 +14,6 @@ _SHORT: dict[str, Spec] = {n: spec for spec in TABLE for n in spec.names if not 
 _REFUSED_LONG = {squeeze(n): why for n, why in REFUSED.items() if n.startswith("--")}
 
 
-def canonical(spec: Spec) -> str:
-    """The long name by which an option is declared and spoken of."""
-    return next(name for name in spec.names if name.startswith("--"))
-
-
 def prepare(words: Sequence[str]) -> list[str]:
     """Rewrite the words after `convert` so that every option has its canonical name.
 
@@ -44,7 +39,7 @@ def prepare(words: Sequence[str]) -> list[str]:
         if spec is None:
             done.append(word)
             continue
-        done.append(canonical(spec) if value is None else f"{canonical(spec)}={value}")
+        done.append(spec.canonical if value is None else f"{spec.canonical}={value}")
         if spec.is_flag or value is not None:
             continue
         end = i + spec.nargs
