@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -o -name '*.py' -o -name '*.pyx')
 
-.PHONY: demo test test-external fuzz lint format bench clean dev
+.PHONY: demo test test-external fuzz lint docs format bench clean dev
 
 demo: $(VENV)/installed  ## simulate a small observation and convert it
 	rm -rf demo
@@ -29,6 +29,9 @@ lint: $(VENV)/lint-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $$(find cpp -name '*.[ch]pp')
+
+docs: $(VENV)/docs-installed  ## the pages of docs/ as HTML in build/docs; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 format: $(VENV)/lint-installed  ## write Python and C++ files in the project's format
 	$(BIN)/ruff check --fix .
@@ -56,6 +59,10 @@ $(VENV)/test-installed: $(VENV)/bin/python $(SOURCES)
 
 $(VENV)/lint-installed: $(VENV)/test-installed
 	$(BIN)/python -m pip install -q '.[lint]'
+	touch $@
+
+$(VENV)/docs-installed: $(VENV)/test-installed
+	$(BIN)/python -m pip install -q '.[docs]'
 	touch $@
 
 $(VENV)/bench-installed: $(VENV)/bin/python $(SOURCES)

@@ -1,0 +1,28 @@
+"""Sphinx reads the pages as they stand: `make docs`."""
+
+import re
+from pathlib import Path
+
+_SOURCE = (Path(__file__).parents[1] / "src" / "mwaconvert" / "__init__.py").read_text(encoding="utf-8")
+
+project = "mwaconvert"
+author = "The mwaconvert developers"
+project_copyright = author
+release = re.search(r'__version__ = "(.*?)"', _SOURCE)[1]
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = f"mwaconvert {release}"
+exclude_patterns = ["make_options.py", "examples"]
+# links to files of the repository that are no pages are for readers on a forge
+suppress_warnings = ["myst.xref_missing"]
+nitpicky = False
+
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+autoclass_content = "class"
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+napoleon_preprocess_types = False
