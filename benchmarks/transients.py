@@ -31,11 +31,11 @@ SIGMA, MEAN = 12.0, 100.0
 class Workload:
     """A band, its trials, and one pulse of matched S/N 30."""
 
-    nchan: int
+    n_chan: int
     f_hi: float  #: MHz, upper edge
     bw: float  #: MHz
     tsamp: float  #: s
-    nsamp: int
+    n_times: int
     dm_max: float
     ndm: int
     k_true: int  #: trial of the pulse
@@ -45,10 +45,10 @@ class Workload:
     snr: float = 30.0
 
     @property
-    def freqs(self) -> np.ndarray:
+    def freq_mhz(self) -> np.ndarray:
         """Centres, ascending."""
-        df = self.bw / self.nchan
-        return (self.f_hi - df * (np.arange(self.nchan) + 0.5))[::-1]
+        df_mhz = self.bw / self.n_chan
+        return (self.f_hi - df_mhz * (np.arange(self.n_chan) + 0.5))[::-1]
 
     @property
     def dms(self) -> np.ndarray:
@@ -56,7 +56,7 @@ class Workload:
 
     @property
     def per_dm(self) -> np.ndarray:
-        return delay_per_dm(self.freqs) / self.tsamp
+        return delay_per_dm(self.freq_mhz) / self.tsamp
 
 
 WORKLOADS = {
@@ -67,22 +67,22 @@ WORKLOADS = {
 
 
 def generate(w: Workload) -> np.ndarray:
-    """(nchan, nsamp) uint8: noise, and a pulse smeared within each channel and sample."""
+    """(n_chan, n_times) uint8: noise, and a pulse smeared within each channel and sample."""
     rng = np.random.Generator(np.random.SFC64(20260401))
     sigma = w.fwhm / 2.354820045 / w.tsamp
     cdf = np.vectorize(lambda x: 0.5 * (1 + erf(x / 2**0.5)))
     edges = np.arange(-int(6 * sigma) - 8, int(6 * sigma) + 9)
-    area = w.snr * SIGMA / np.sqrt(w.nchan) / np.sqrt((np.diff(cdf(edges / sigma)) ** 2).sum())
-    dm, df, top = w.dms[w.k_true], w.bw / w.nchan, w.freqs[-1]
+    area = w.snr * SIGMA / np.sqrt(w.n_chan) / np.sqrt((np.diff(cdf(edges / sigma)) ** 2).sum())
+    dm, df_mhz, top = w.dms[w.k_true], w.bw / w.n_chan, w.freq_mhz[-1]
     table_at = np.linspace(-7, 7, 2801)
     table = cdf(table_at)
     inside = (np.arange(16) + 0.5) / 16 - 0.5
-    data = np.empty((w.nchan, w.nsamp), np.uint8)
-    for channel, f in enumerate(w.freqs):
-        row = rng.standard_normal(w.nsamp, dtype=np.float32) * np.float32(SIGMA) + np.float32(MEAN)
-        delays = K_DM * dm * ((f + inside * df) ** -2 - top**-2) / w.tsamp + w.t0 / w.tsamp
+    data = np.empty((w.n_chan, w.n_times), np.uint8)
+    for channel, f in enumerate(w.freq_mhz):
+        row = rng.standard_normal(w.n_times, dtype=np.float32) * np.float32(SIGMA) + np.float32(MEAN)
+        delays = K_DM * dm * ((f + inside * df_mhz) ** -2 - top**-2) / w.tsamp + w.t0 / w.tsamp
         first, last = int(delays.min() - 6 * sigma - 2), int(delays.max() + 6 * sigma + 3)
-        if last < w.nsamp:
+        if last < w.n_times:
             e = np.arange(first, last + 1)
             shape = np.interp((e[None, :] - delays[:, None]) / sigma, table_at, table)
             row[first:last] += np.float32(area) * np.diff(shape, axis=1).mean(0).astype(np.float32)
@@ -135,10 +135,10 @@ def transform(name: str, w: Workload, data: np.ndarray, n_trial: int, threads: i
     first = max(0, min(w.k_true - n_trial // 2, w.ndm - n_trial))
     dms, true = w.dms[first : first + n_trial], w.k_true - first
     delays = delay_samples(dms, w.per_dm)
-    n_out = w.nsamp - int(delays.max()) - 8
-    adds = n_out * w.nchan * n_trial / 1e9
+    n_out = w.n_times - int(delays.max()) - 8
+    adds = n_out * w.n_chan * n_trial / 1e9
     numpy_s, want = numpy_twin(data, delays[true], n_out)
-    numpy_rate = n_out * w.nchan / 1e9 / numpy_s
+    numpy_rate = n_out * w.n_chan / 1e9 / numpy_s
     out = np.empty((n_trial, n_out), np.float32)
     exact = best(lambda: _core.dedisperse(data, delays, out, threads))
     identical = "bit-identical" if np.array_equal(out[true], want) else "DIFFERS"
@@ -175,16 +175,16 @@ def transform(name: str, w: Workload, data: np.ndarray, n_trial: int, threads: i
 def one_dm(w: Workload, data: np.ndarray, threads: int) -> None:
     """A waterfall at one DM to a series, beside `your` where it is installed."""
     dm = w.dms[w.k_true]
-    spectra = transients.Spectra(data, w.freqs, w.tsamp)
+    spectra = transients.Spectra(data, w.freq_mhz, w.tsamp)
     n_out = spectra.series([dm]).shape[1]
-    rate = w.nchan * n_out / best(lambda: spectra.series([dm], nthreads=threads)) / 1e9
+    rate = w.n_chan * n_out / best(lambda: spectra.series([dm], threads=threads)) / 1e9
     try:
         from your.utils.astro import dedisperse
     except ImportError:
         line("one DM", rate, "Gadd/s", None, "your is not installed: no comparison")
         return
     floats = np.ascontiguousarray(data[::-1], np.float32)
-    theirs = w.nchan * n_out / best(lambda: dedisperse(floats, dm, w.tsamp, w.freqs[::-1]).sum(0)) / 1e9
+    theirs = w.n_chan * n_out / best(lambda: dedisperse(floats, dm, w.tsamp, w.freq_mhz[::-1]).sum(0)) / 1e9
     line("one DM", rate, "Gadd/s", None, f"{rate / theirs:8.1f} x your")
 
 
@@ -231,22 +231,22 @@ def end_to_end(w: Workload, data: np.ndarray, threads: int) -> None:
     def word(text: str) -> bytes:
         return struct.pack("<i", len(text)) + text.encode()
 
-    df = w.bw / w.nchan
+    df_mhz = w.bw / w.n_chan
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.fil"
         with path.open("wb") as file:
             file.write(word("HEADER_START"))
-            for key, whole in (("nchans", w.nchan), ("nbits", 8), ("nifs", 1), ("data_type", 1)):
+            for key, whole in (("nchans", w.n_chan), ("nbits", 8), ("nifs", 1), ("data_type", 1)):
                 file.write(word(key) + struct.pack("<i", whole))
             for key, value in (
-                ("fch1", w.f_hi - df / 2),
-                ("foff", -df),
+                ("fch1", w.f_hi - df_mhz / 2),
+                ("foff", -df_mhz),
                 ("tsamp", w.tsamp),
                 ("tstart", 58000.0),
             ):
                 file.write(word(key) + struct.pack("<d", value))
             file.write(word("HEADER_END"))
-            for t in range(0, w.nsamp, 4096):
+            for t in range(0, w.n_times, 4096):
                 file.write(np.ascontiguousarray(data[::-1, t : t + 4096].T).tobytes())
 
         def run(loss: float) -> tuple[float, float, transients.Spectra]:
@@ -254,7 +254,7 @@ def end_to_end(w: Workload, data: np.ndarray, threads: int) -> None:
             spectra = transients.open(path)
             read = time.perf_counter() - begin
             found = spectra.search(
-                0, w.dm_max, dms=w.dms, width_min_s=w.fwhm, n_width=9, loss=loss, nthreads=threads
+                0, w.dm_max, dms=w.dms, width_min_s=w.fwhm, n_width=9, loss=loss, threads=threads
             )
             found.candidates()
             return time.perf_counter() - begin, read, found
@@ -262,7 +262,7 @@ def end_to_end(w: Workload, data: np.ndarray, threads: int) -> None:
         whole, read, found = min((run(w.loss) for _ in range(2)), key=lambda r: r[0])
         truth = w.dms[w.k_true]
         exact = transients.open(path).search(
-            truth, truth, dms=np.array([truth]), width_min_s=w.fwhm, loss=0, nthreads=threads
+            truth, truth, dms=np.array([truth]), width_min_s=w.fwhm, loss=0, threads=threads
         )
     line(f".fil to candidates, {w.ndm} trials", whole, "s", None, "bar 0.6 s on the reference machine")
     line("  of which reading", read, "s")
@@ -272,11 +272,11 @@ def end_to_end(w: Workload, data: np.ndarray, threads: int) -> None:
 
 def all_delays(threads: int) -> None:
     """Every whole delay up to DM 400 of 16384 x 16384 samples of float32, 400-800 MHz, by a tree."""
-    n, dt, fwhm = 16384, 0.98304e-3, 3e-3
-    per_dm = delay_per_dm(400 + 400 / n * (np.arange(n) + 0.5)) / dt
+    n, dt_s, fwhm = 16384, 0.98304e-3, 3e-3
+    per_dm = delay_per_dm(400 + 400 / n * (np.arange(n) + 0.5)) / dt_s
     dms = np.arange(int(400 * per_dm.max()) + 1) / per_dm.max()
     begin = time.perf_counter()
-    plan = plan_tree(dms, per_dm, fwhm / dt, 0.02, is_bytes=False)
+    plan = plan_tree(dms, per_dm, fwhm / dt_s, 0.02, is_bytes=False)
     planning = time.perf_counter() - begin
     assert plan is not None
     rng = np.random.default_rng(0)
@@ -329,7 +329,7 @@ def coherent(threads: int) -> None:
 
         voltages = Voltages(np.stack([x, x])[:, None], np.array([f0]), bw * 1e6)  # two polarisations
         theirs_rate = n_out / best(theirs) / 1e6
-        done = voltages.dedisperse(dm, threads).nsamp
+        done = voltages.dedisperse(dm, threads).n_times
         rate = 2 * done / best(lambda: voltages.dedisperse(dm, threads)) / 1e6  # noqa: B023
         what = f"coherent, {bw:g} MHz at {f0:g} MHz, DM {dm:g}"
         line(what, rate, "Msample/s", None, f"{rate / theirs_rate:8.1f} x scipy  bar 2 x")

@@ -74,12 +74,12 @@ def test_dedisperse_to_each_format(run):
     done(run("dedisperse", "a.fil", "--dm", DM, "-o", "b.fil"))
     fil = transients.open("b.fil")
     assert (fil.data.dtype, fil.dm, fil.source) == (np.uint8, DM, "burst")
-    np.testing.assert_array_equal(fil.data, want.data[:, : fil.nsamp])
+    np.testing.assert_array_equal(fil.data, want.data[:, : fil.n_times])
 
     done(run("dedisperse", "a.fil", "--dm", DM, "--nsub", 8, "--tscrunch", 4, "-o", "c.fil", "--gulp", 100))
     few = transients.open("c.fil")
-    assert few.data.shape == (8, fil.nsamp // 4)
-    np.testing.assert_array_equal(few.data, want.subband(8).downsample(4).data[:, : few.nsamp])
+    assert few.data.shape == (8, fil.n_times // 4)
+    np.testing.assert_array_equal(few.data, want.subband(8).downsample(4).data[:, : few.n_times])
 
     done(run("dedisperse", "a.fil", "--dm", DM, "-o", "b.h5"))
     np.testing.assert_array_equal(transients.open("b.h5").data, fil.data)
@@ -87,7 +87,7 @@ def test_dedisperse_to_each_format(run):
     for name in ("d.dat", "d.tim"):
         done(run("dedisperse", "a.fil", "--dm", DM, "-o", name))
         series = transients.open(name)
-        np.testing.assert_array_equal(series.data[0], want.data.astype("f4").sum(0)[: series.nsamp])
+        np.testing.assert_array_equal(series.data[0], want.data.astype("f4").sum(0)[: series.n_times])
     assert read_series(Path("d.dat"))[0].notes.startswith("a.fil; mwaconvert")
     assert "4149.377" in read_series(Path("d.dat"))[0].notes
 
@@ -222,9 +222,9 @@ def test_a_waterfall_at_a_time_reads_what_is_about_it(run, monkeypatch):
             writer.write(spectra.data)
     read, plain = [], FilterbankStream.read
 
-    def spy(self, first, count, nthreads=0):
+    def spy(self, first, count, threads=0):
         read.append((first, first + count))
-        return plain(self, first, count, nthreads)
+        return plain(self, first, count, threads)
 
     monkeypatch.setattr(FilterbankStream, "read", spy)
     done(run("waterfall", "long.fil", "--dm", DM, "--time", 20.7, "-o", "w.png", "--dpi", 50))
@@ -248,7 +248,7 @@ def test_info(run):
     out = done(run("fil-info", "a.fil"))
     assert "32, 1200.000000 to 1510.000000 MHz" in out
     facts = json.loads(done(run("fil-info", "a.fil", "--json")))
-    assert (facts["kind"], facts["n_chan"], facts["n_samp"], facts["dt_s"]) == ("SIGPROC", 32, 4000, DT)
+    assert (facts["kind"], facts["n_chan"], facts["n_times"], facts["dt_s"]) == ("SIGPROC", 32, 4000, DT)
     assert facts["header"]["nbits"] == 8
 
 
@@ -372,7 +372,7 @@ def test_every_sample_that_has_all_channels_is_there(run):
     """No segment or block is left out at the end, of a series or of a search."""
     done(run("dedisperse", "a.fil", "--dm", DM, "-o", "s.dat"))
     delay = round(DM / 2.41e-4 * (FREQS[0] ** -2 - FREQS[-1] ** -2) / DT)
-    assert transients.open("s.dat").nsamp == 4000 - delay
+    assert transients.open("s.dat").n_times == 4000 - delay
     data = transients.open("a.fil").data.astype(float)
     late = 4000 - 3 - np.rint(DM / 2.41e-4 * (FREQS[0] ** -2 - FREQS**-2) / DT).astype(int)
     for channel, at in enumerate(late):
@@ -414,14 +414,14 @@ def in_a_process(*words: str) -> list[str]:
 def long_files(tmp_path_factory):
     """67 MB in the .fil, 21 MB in the PSRFITS file; that one has weights."""
     folder = tmp_path_factory.mktemp("long")
-    freqs = 1200 + np.arange(1024.0) / 4
+    freq_mhz = 1200 + np.arange(1024.0) / 4
     noise = np.random.default_rng(5).normal(100, 12, (1024, 4096)).clip(0, 255).astype(np.uint8)
-    with FilterbankWriter(folder / "big.fil", freqs, DT, 8) as writer:
+    with FilterbankWriter(folder / "big.fil", freq_mhz, DT, 8) as writer:
         for _ in range(16):
             writer.write(noise)
     n_row = 20
     columns = [
-        fits.Column("DAT_FREQ", "1024D", array=np.tile(freqs, (n_row, 1))),
+        fits.Column("DAT_FREQ", "1024D", array=np.tile(freq_mhz, (n_row, 1))),
         fits.Column("DAT_WTS", "1024E", array=np.full((n_row, 1024), 0.5)),
         fits.Column("DATA", f"{1024 * 1024}B", array=np.tile(noise[:, :1024].T.reshape(1, -1), (n_row, 1))),
     ]

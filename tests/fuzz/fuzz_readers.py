@@ -225,9 +225,9 @@ def one(folder: Path, name: str, raw: bytes) -> str:
             return "read"
         stream = open_stream(path, band_mhz=(800.2, 400.2) if kind == "vdif" else None)
         try:
-            count = min(stream.nsamp, max(1, MOST_SAMPLES // stream.nchan))
+            count = min(stream.n_times, max(1, MOST_SAMPLES // stream.n_chan))
             stream.spectra(0, count)
-            stream.spectra(stream.nsamp - count, count)
+            stream.spectra(stream.n_times - count, count)
         finally:
             stream.close()
     except Error as error:

@@ -10,9 +10,9 @@ K_DM = 1 / 2.41e-4
 
 
 def pulse(
-    freqs: np.ndarray,
-    n_samp: int,
-    dt: float,
+    freq_mhz: np.ndarray,
+    n_times: int,
+    dt_s: float,
     dm: float,
     t0: float,
     fwhm: float,
@@ -25,16 +25,16 @@ def pulse(
     """
     sigma = 12.0
     rng = np.random.default_rng(seed)
-    s = fwhm / 2.354820045 / dt
-    edges = np.arange(n_samp + 1)
-    delays = K_DM * dm * (freqs**-2 - freqs.max() ** -2) / dt + t0 / dt
+    s = fwhm / 2.354820045 / dt_s
+    edges = np.arange(n_times + 1)
+    delays = K_DM * dm * (freq_mhz**-2 - freq_mhz.max() ** -2) / dt_s + t0 / dt_s
     grid = np.linspace(-6, 6, 241)
     cdf = np.concatenate([[0], np.cumsum(np.exp(-((grid[:-1] + grid[1:]) ** 2) / 8))])
     cdf /= cdf[-1]
     middle = np.interp((np.arange(81) - 40) / s, grid, cdf)
     energy = np.sqrt((np.diff(middle) ** 2).sum())
-    area = snr * sigma / np.sqrt(freqs.size) / energy
-    data = rng.normal(100, sigma, (freqs.size, n_samp))
+    area = snr * sigma / np.sqrt(freq_mhz.size) / energy
+    data = rng.normal(100, sigma, (freq_mhz.size, n_times))
     for channel, delay in enumerate(delays):
         data[channel] += area * np.diff(np.interp((edges - delay) / s, grid, cdf, left=0, right=1))
     return np.clip(np.rint(data), 0, 255).astype(np.uint8)
@@ -60,8 +60,8 @@ def header(**values: Any) -> bytes:
     return out + word("HEADER_END")
 
 
-def write_fil(path: Path, data: np.ndarray, freqs: np.ndarray, dt: float, **values: Any) -> Path:
-    """data (n_chan, n_samp), of a type whose size is nbits."""
+def write_fil(path: Path, data: np.ndarray, freq_mhz: np.ndarray, dt_s: float, **values: Any) -> Path:
+    """data (n_chan, n_times), of a type whose size is nbits."""
     keys = {
         "source_name": "test",
         "data_type": 1,
@@ -69,20 +69,20 @@ def write_fil(path: Path, data: np.ndarray, freqs: np.ndarray, dt: float, **valu
         "nbits": data.dtype.itemsize * 8,
         "nifs": 1,
         "tstart": 58000.0,
-        "tsamp": dt,
-        "fch1": float(freqs[0]),
-        "foff": float(freqs[1] - freqs[0]),
+        "tsamp": dt_s,
+        "fch1": float(freq_mhz[0]),
+        "foff": float(freq_mhz[1] - freq_mhz[0]),
     }
     path.write_bytes(header(**(keys | values)) + np.ascontiguousarray(data.T).tobytes())
     return path
 
 
-def channel_shapes(middles: np.ndarray, width: float, n_samp: int) -> np.ndarray:
-    """(n_chan, n_samp) float32: Gaussians of unit area and full width at half maximum `width`, summed over samples.
+def channel_shapes(middles: np.ndarray, width: float, n_times: int) -> np.ndarray:
+    """(n_chan, n_times) float32: Gaussians of unit area and full width at half maximum `width`, summed over samples.
 
     middles : (n_chan) samples
     """
-    x = (np.arange(n_samp + 1)[None, :] - middles[:, None]) / (width / 2.354820045)
+    x = (np.arange(n_times + 1)[None, :] - middles[:, None]) / (width / 2.354820045)
     # the normal distribution's integral, to 1e-7 (Abramowitz & Stegun 26.2.17)
     t = 1 / (1 + 0.2316419 * np.abs(x))
     tail = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)

@@ -27,7 +27,7 @@ def floats(path, *, weights: bool) -> ArrayStream:
     data[3, 100:130] = np.nan
     data[7, 2500] = np.inf
     w = rng.random(data.shape, np.float32) if weights else None
-    return ArrayStream(Spectra(data, spectra.freqs, DT, weights=w), path, "test")
+    return ArrayStream(Spectra(data, spectra.freq_mhz, DT, weights=w), path, "test")
 
 
 @pytest.mark.parametrize("gulp", [1, 7, 640, None])
@@ -38,13 +38,13 @@ def test_gulps_make_no_difference(file, kind, dm, gulp):
     if gulp == 1:  # many steps: a short piece
         stream = ArrayStream(stream.spectra(0, 420), file, "test")
     want = stream.spectra().dedisperse(dm).subband(4).downsample(3)
-    got = plan_dedispersion(stream, dm, nsub=4, tscrunch=3, gulp=gulp).spectra()
+    got = plan_dedispersion(stream, dm, n_sub=4, tscrunch=3, gulp=gulp).spectra()
     np.testing.assert_array_equal(got.data, want.data)
     ones = np.ones(want.data.shape, np.float32)
     np.testing.assert_array_equal(
         ones if got.weights is None else got.weights, ones if want.weights is None else want.weights
     )
-    assert (got.dm, got.dt, got.nsamp) == (dm, 3 * DT, stream.nsamp // 3)
+    assert (got.dm, got.dt_s, got.n_times) == (dm, 3 * DT, stream.n_times // 3)
 
 
 @pytest.mark.parametrize("gulp", [5, 1000, None])
@@ -73,7 +73,7 @@ def test_scaled_and_masked(file):
     x = open(file).data.astype(float)
     np.testing.assert_allclose(mean, x.mean(1), rtol=1e-12)
     np.testing.assert_allclose(std, x.std(1), rtol=1e-9)
-    masked = select_channels(stream.freqs, [(2, 3)], [(1390.0, 1400.0)])
+    masked = select_channels(stream.freq_mhz, [(2, 3)], [(1390.0, 1400.0)])
     assert np.flatnonzero(masked).tolist() == [2, 3, 4, 5]
     prepare = Preparation(masked, mean, std)
     one, other = (plan_dedispersion(stream, 200.0, prepare=prepare, gulp=g).spectra() for g in (None, 99))
@@ -95,7 +95,7 @@ def test_what_is_refused(file):
     stream = open_stream(file)
     for options, message in [
         ({"dm": np.nan}, "DM of nan"),
-        ({"dm": 1, "nsub": 5}, "5 sub-bands do not divide 16 channels: take 4 or 8"),
+        ({"dm": 1, "n_sub": 5}, "5 sub-bands do not divide 16 channels: take 4 or 8"),
         ({"dm": 1, "tscrunch": 0}, "cannot average 0"),
         ({"dm": 1, "tscrunch": 3001}, "3001 of 3000 samples"),
         ({"dm": 1, "gulp": 0}, "gulp of 0"),
@@ -110,7 +110,7 @@ def test_what_is_refused(file):
         ([(0, 15)], [], "all channels are masked"),
     ]:
         with pytest.raises(InputError, match=message):
-            select_channels(stream.freqs, channels, bands)
+            select_channels(stream.freq_mhz, channels, bands)
 
 
 def test_memory_is_stated(file):

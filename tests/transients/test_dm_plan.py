@@ -81,7 +81,7 @@ def test_search_by_stages(dm):
     assert by_stages.best.snr == pytest.approx(full.best.snr, rel=0.06)
     assert by_stages.best.dm == pytest.approx(full.best.dm, abs=0.5)
     assert by_stages.best.time_s == pytest.approx(full.best.time_s, abs=0.02)
-    again = spectra.search(0, 50, width_min_s=2e-3, downsample=True, nthreads=1)
+    again = spectra.search(0, 50, width_min_s=2e-3, downsample=True, threads=1)
     np.testing.assert_array_equal(again.detections, by_stages.detections)
 
 

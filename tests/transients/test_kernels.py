@@ -17,9 +17,9 @@ def noise_data(dtype: str, shape: tuple[int, int], seed: int = 5) -> np.ndarray:
     return rng.normal(10, 3, shape).astype(np.float32)
 
 
-def dedisperse(data, delays, n_out, nthreads=1):
+def dedisperse(data, delays, n_out, threads=1):
     out = np.full((len(delays), n_out), np.nan, np.float32)
-    _core.dedisperse(data, delays, out, nthreads)
+    _core.dedisperse(data, delays, out, threads)
     return out
 
 
@@ -123,9 +123,9 @@ def test_two_stages_are_the_sum_with_added_delays(dtype, n_sub, group, n_trial, 
     within = rng.integers(-5, 6, (n_group, edges[-1]), dtype=np.int32)
     across = rng.integers(5, 56, (n_trial, n_sub), dtype=np.int32)
     results = []
-    for nthreads in (1, 3):
+    for threads in (1, 3):
         out = np.full((n_trial, n_out), np.nan, np.float32)
-        _core.dedisperse_subbands(data, edges, within, across, group, out, nthreads)
+        _core.dedisperse_subbands(data, edges, within, across, group, out, threads)
         results.append(out)
     np.testing.assert_array_equal(*results)
     for trial in {0, n_trial - 1}:
@@ -163,9 +163,9 @@ def test_two_stages_refuse():
             run(edges, within, group)
 
 
-def unpack(packed, n_chan, n_bits, first_high=False, reverse=False, offset=0, nthreads=1):
+def unpack(packed, n_chan, n_bits, first_high=False, reverse=False, offset=0, threads=1):
     out = np.full((n_chan, len(packed)), 99, np.uint8)
-    _core.unpack(packed, offset, n_bits, first_high, reverse, out, nthreads)
+    _core.unpack(packed, offset, n_bits, first_high, reverse, out, threads)
     return out
 
 
@@ -175,17 +175,17 @@ def unpack(packed, n_chan, n_bits, first_high=False, reverse=False, offset=0, nt
     first_high=st.booleans(),
     reverse=st.booleans(),
     n_bytes=st.integers(1, 90),
-    n_samp=st.sampled_from([1, 15, 16, 63, 64, 65, 200, 2100]),
+    n_times=st.sampled_from([1, 15, 16, 63, 64, 65, 200, 2100]),
     offset=st.integers(0, 3),
 )
-def test_unpack(n_bits, first_high, reverse, n_bytes, n_samp, offset):
-    packed = np.random.default_rng(n_bytes).integers(0, 256, (n_samp, offset + n_bytes), dtype=np.uint8)
+def test_unpack(n_bits, first_high, reverse, n_bytes, n_times, offset):
+    packed = np.random.default_rng(n_bytes).integers(0, 256, (n_times, offset + n_bytes), dtype=np.uint8)
     bits = np.unpackbits(packed[:, offset:], axis=1, bitorder="big" if first_high else "little")
     weights = 2 ** np.arange(n_bits)
-    fields = bits.reshape(n_samp, -1, n_bits) @ (weights[::-1] if first_high else weights)
+    fields = bits.reshape(n_times, -1, n_bits) @ (weights[::-1] if first_high else weights)
     want = fields.T[::-1] if reverse else fields.T
-    for nthreads in (1, 3):
-        got = unpack(packed, n_bytes * 8 // n_bits, n_bits, first_high, reverse, offset, nthreads)
+    for threads in (1, 3):
+        got = unpack(packed, n_bytes * 8 // n_bits, n_bits, first_high, reverse, offset, threads)
         np.testing.assert_array_equal(got, want)
 
 
@@ -217,10 +217,10 @@ def noise(series):
     return mean, sigma
 
 
-def boxcars(series, mean, sigma, n_width, block=64, nthreads=1):
+def boxcars(series, mean, sigma, n_width, block=64, threads=1):
     shape = (len(series), -(-series.shape[1] // block))
     snr, start, width = np.empty(shape, np.float32), np.empty(shape, np.int32), np.empty(shape, np.int32)
-    _core.boxcar_search(series, mean, sigma, n_width, block, snr, start, width, nthreads)
+    _core.boxcar_search(series, mean, sigma, n_width, block, snr, start, width, threads)
     return snr, start, width
 
 
@@ -236,9 +236,9 @@ def test_noise_of_blocks():
     assert sigma[0] == pytest.approx(np.sqrt(np.median(blocks.var(1, ddof=1)) / bias), rel=1e-5)
 
 
-@pytest.mark.parametrize("n_samp", [128, 200, 1000, 3000, 16383])
-def test_noise_of_short_series_with_a_pulse(n_samp):
-    series = np.random.default_rng(1).normal(50, 20, (400, n_samp)).astype(np.float32)
+@pytest.mark.parametrize("n_times", [128, 200, 1000, 3000, 16383])
+def test_noise_of_short_series_with_a_pulse(n_times):
+    series = np.random.default_rng(1).normal(50, 20, (400, n_times)).astype(np.float32)
     clean = noise(series)
     assert clean[1].mean() == pytest.approx(20, rel=0.02)
     series[:, 40:48] += 1000
@@ -261,13 +261,13 @@ def test_noise_of_odd_series():
 
 
 @settings(max_examples=40, deadline=None)
-@given(n_samp=st.integers(1, 300), n_width=st.integers(1, 9), seed=st.integers(0, 99))
-def test_boxcars(n_samp, n_width, seed):
-    series = np.random.default_rng(seed).integers(-50, 50, (2, n_samp)).astype(np.float32)
+@given(n_times=st.integers(1, 300), n_width=st.integers(1, 9), seed=st.integers(0, 99))
+def test_boxcars(n_times, n_width, seed):
+    series = np.random.default_rng(seed).integers(-50, 50, (2, n_times)).astype(np.float32)
     mean, sigma = np.array([2, 0], np.float32), np.array([3, 0], np.float32)
     snr, start, width = boxcars(series, mean, sigma, n_width)
     for block in range(snr.shape[1]):
-        starts = range(block * 64, min(n_samp, block * 64 + 64))
+        starts = range(block * 64, min(n_times, block * 64 + 64))
         want, _, _ = reference.best_boxcar(series[0], 2.0, 3.0, n_width, starts)
         assert snr[0, block] == pytest.approx(want, rel=1e-5)
         assert start[0, block] in starts
@@ -291,8 +291,8 @@ def test_noise_and_boxcars_at_once():
     mean, sigma = noise(series)
     want = boxcars(series, mean, sigma, 7, 1024)
     got = [np.empty(5, np.float32), np.empty(5, np.float32), *(np.empty_like(x) for x in want)]
-    for nthreads in (1, 3):
-        _core.search_series(series, 7, 1024, *got, nthreads)
+    for threads in (1, 3):
+        _core.search_series(series, 7, 1024, *got, threads)
         for a, b in zip(got, (mean, sigma, *want), strict=True):
             np.testing.assert_array_equal(a, b)
 
@@ -303,8 +303,8 @@ def test_power_of_channels(n_fine, n_spectrum):
     volts = np.random.default_rng(3).integers(-128, 128, (5, n_spectrum * n_fine, 2)).astype(np.int8)
     used = np.array([0, 3], np.int32)
     found = [np.empty((n_spectrum, n_fine), np.float32) for _ in range(2)]
-    for nthreads, power in enumerate(found, 1):
-        _core.detect_channels(volts, used, power, nthreads)
+    for threads, power in enumerate(found, 1):
+        _core.detect_channels(volts, used, power, threads)
     np.testing.assert_array_equal(*found)
     complex_volts = (volts[..., 0] + 1j * volts[..., 1])[used].reshape(2, n_spectrum, n_fine)
     want = (np.abs(np.fft.fft(complex_volts, axis=2)) ** 2).sum(0)

@@ -16,16 +16,16 @@ from mwaconvert.transients.subbands import plan_subbands
 
 
 @pytest.mark.parametrize(
-    ("n_chan", "low", "high", "dt", "dm", "dtype"),
+    ("n_chan", "low", "high", "dt_s", "dm", "dtype"),
     [
         (3072, 139.28, 170.0, 512e-6, 100.0, "u1"),
         (1536, 1220.0, 1520.0, 81.92e-6, 3000.0, "u1"),
         (16384, 400.0, 800.0, 0.98304e-3, 40.0, "f4"),
     ],
 )
-def test_exact_sums_are_those_of_numpy(n_chan, low, high, dt, dm, dtype):
+def test_exact_sums_are_those_of_numpy(n_chan, low, high, dt_s, dm, dtype):
     width = (high - low) / n_chan
-    per_dm = delay_per_dm(low + width * (np.arange(n_chan) + 0.5)) / dt
+    per_dm = delay_per_dm(low + width * (np.arange(n_chan) + 0.5)) / dt_s
     delays = delay_samples(np.array([0.0, dm / 3, dm]), per_dm)
     n_out = 700
     rng = np.random.default_rng(2)
@@ -36,9 +36,9 @@ def test_exact_sums_are_those_of_numpy(n_chan, low, high, dt, dm, dtype):
         else rng.standard_normal(shape, dtype=np.float32)
     )
     results = []
-    for nthreads in (1, 2):
+    for threads in (1, 2):
         results.append(np.empty((3, n_out), np.float32))
-        _core.dedisperse(data, delays, results[-1], nthreads)
+        _core.dedisperse(data, delays, results[-1], threads)
     np.testing.assert_array_equal(*results)
     for trial in range(3):
         want = np.zeros(n_out, np.float32)
@@ -85,7 +85,7 @@ def test_the_plane_is_sheared_the_right_way(filterbanks):
     """sigpyproc 2.0.0 shifts against the dispersion: it finds S/N 4.7 here."""
     spectra = open(filterbanks / "frb" / "frb_dm475_28.fil")
     found = spectra.search(475.284, 475.284, dms=np.array([475.284]), loss=0)
-    assert found.best.width_s == pytest.approx(2 * spectra.dt)
+    assert found.best.width_s == pytest.approx(2 * spectra.dt_s)
     # S/N is in units of the noise of single samples, times the root of the width: (x - 2 mean) / (sqrt(2) sigma).
     # Neighbouring samples of this file go up and down together, so that sums of two are 8 % noisier than that:
     # against the spread of such sums the burst has the 15.5 to 16.8 that others measure
@@ -107,13 +107,13 @@ def test_sums_do_not_overflow():
     assert (out == 1536 * 255).all()
 
 
-@pytest.mark.parametrize("n_samp", [16383, 16384, 16385, 10007])
-def test_any_length_and_every_sample(n_samp):
+@pytest.mark.parametrize("n_times", [16383, 16384, 16385, 10007])
+def test_any_length_and_every_sample(n_times):
     """Others lose pulses, samples or everything at lengths that are not whole blocks."""
-    spectra = Spectra(pulse(FREQS, n_samp, DT, 150.0, 1.0, 2e-3, 25.0), FREQS, DT)
+    spectra = Spectra(pulse(FREQS, n_times, DT, 150.0, 1.0, 2e-3, 25.0), FREQS, DT)
     per_dm = delay_per_dm(FREQS) / DT
     series = spectra.series([150.0])
-    assert series.shape[1] == n_samp - int(delay_samples(150.0, per_dm).max())
+    assert series.shape[1] == n_times - int(delay_samples(150.0, per_dm).max())
     delays = delay_samples(150.0, per_dm)[0]
     np.testing.assert_array_equal(series[0], reference.dedispersed(spectra.data, delays, series.shape[1]))
     best = spectra.search(100, 200, width_min_s=2e-3).best
@@ -151,8 +151,8 @@ def test_short_series():
 @pytest.mark.parametrize("step", [0.1, 1.4656])
 def test_groups_go_with_the_step(step):
     """Groups of a fixed number of trials lose 59 % of a one-sample pulse at the wider of these steps."""
-    freqs = 1220 + 300 / 1536 * (np.arange(1536) + 0.5)
-    per_dm = delay_per_dm(freqs) / 81.92e-6
+    freq_mhz = 1220 + 300 / 1536 * (np.arange(1536) + 0.5)
+    per_dm = delay_per_dm(freq_mhz) / 81.92e-6
     plan = plan_subbands(step * np.arange(512), per_dm, 1.0, 0.05)
     if plan is None:
         return  # exact delays are taken

@@ -54,7 +54,7 @@ def test_two_bursts_are_two_candidates():
 
 def test_result_does_not_depend_on_threads():
     spectra = burst(150.0, 2e-3)
-    one, three = (spectra.search(0, 400, dms=DMS, width_min_s=2e-3, nthreads=n) for n in (1, 3))
+    one, three = (spectra.search(0, 400, dms=DMS, width_min_s=2e-3, threads=n) for n in (1, 3))
     np.testing.assert_array_equal(one.snr, three.snr)
     np.testing.assert_array_equal(one.detections, three.detections)
 

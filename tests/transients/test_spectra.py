@@ -24,7 +24,7 @@ def test_order_types_and_names():
     np.testing.assert_array_equal(up.data, down.data)
     np.testing.assert_array_equal(down.weights, [1, 2, 3])
     assert up.data.dtype == np.float32
-    assert (up.nchan, up.nsamp, up.df, up.fbottom, up.ftop, up.times[-1]) == (3, 4, 1, 9.5, 12.5, 1.5)
+    assert (up.n_chan, up.n_times, up.df_mhz, up.fbottom, up.ftop, up.times[-1]) == (3, 4, 1, 9.5, 12.5, 1.5)
 
 
 def test_values_that_are_not_finite_are_masked():
@@ -40,17 +40,17 @@ def test_values_that_are_not_finite_are_masked():
     [
         ({"data": np.zeros(3)}, "channels, samples"),
         ({"data": np.zeros((3, 0))}, "channels, samples"),
-        ({"freqs": [1.0, 2]}, "frequencies"),
-        ({"freqs": [1.0, 3, 2]}, "ascend"),
-        ({"freqs": [-1.0, 1, 2]}, "positive"),
-        ({"dt": 0.0}, "sample of 0"),
+        ({"freq_mhz": [1.0, 2]}, "frequencies"),
+        ({"freq_mhz": [1.0, 3, 2]}, "ascend"),
+        ({"freq_mhz": [-1.0, 1, 2]}, "positive"),
+        ({"dt_s": 0.0}, "sample of 0"),
         ({"weights": np.ones(2)}, "do not fit"),
         ({"weights": -np.ones(3)}, "negative"),
     ],
 )
 def test_refusals(change, message):
     with pytest.raises(InputError, match=message):
-        Spectra(**({"data": np.zeros((3, 4)), "freqs": [1.0, 2, 3], "dt": 1.0} | change))
+        Spectra(**({"data": np.zeros((3, 4)), "freq_mhz": [1.0, 2, 3], "dt_s": 1.0} | change))
 
 
 def test_delays_are_the_formula():
@@ -108,7 +108,7 @@ def test_subband():
     np.testing.assert_array_equal(coarse.data[0], 0)
     np.testing.assert_allclose(coarse.data[2], groups[2][[0, 2, 3]].mean(0), rtol=1e-6)
     np.testing.assert_allclose(coarse.weights[:4, 0], [0, 1, 0.75, 1])
-    np.testing.assert_allclose(coarse.freqs, FREQS.reshape(16, 4).mean(1))
+    np.testing.assert_allclose(coarse.freq_mhz, FREQS.reshape(16, 4).mean(1))
     noise = Spectra(np.random.default_rng(0).normal(size=(64, 4000)), FREQS, DT).subband(8)
     assert noise.data.var() == pytest.approx(1 / 8, rel=0.03)
     assert spectra.subband(64) is spectra
@@ -120,7 +120,7 @@ def test_downsample():
     spectra = burst()
     half = spectra.downsample(3)
     np.testing.assert_allclose(half.data, spectra.data[:, :3999].reshape(64, 1333, 3).mean(2), rtol=1e-6)
-    assert half.dt == 3 * DT
+    assert half.dt_s == 3 * DT
     masked = spectra.dedisperse(300.0).downsample(3)
     assert ((masked.weights > 0) & (masked.weights < 1)).any()
     assert spectra.masked([1]).downsample(2).weights[:, 0].tolist() == [1, 0, *[1] * 62]
@@ -163,8 +163,8 @@ def test_series_of_masked_channels_and_weights():
 def test_real_pulsar(filterbanks):
     """PSR B0355+54, dedispersed to 57.2403 already: the best DM is within 0.2 of 57.24."""
     data = np.load(filterbanks / "frb" / "B0355+54_DM57.2403.npy")
-    freqs = 400.1953125 + 400 / 128 * (np.arange(128) + 0.5)
-    spectra = Spectra(data, freqs, 0.98304e-3, dm=57.2403).scale()
+    freq_mhz = 400.1953125 + 400 / 128 * (np.arange(128) + 0.5)
+    spectra = Spectra(data, freq_mhz, 0.98304e-3, dm=57.2403).scale()
     trials = np.arange(56.0, 58.5, 0.05)
     power = []
     for dm in trials:
@@ -185,22 +185,22 @@ def test_names_of_chime_programs():
     np.testing.assert_array_equal(spectra.frequencies, [400, 401, 402, 403])
     np.testing.assert_array_equal(spectra.center_frequencies, [400.5, 401.5, 402.5, 403.5])
     np.testing.assert_allclose(spectra.center_times - spectra.times, 1e-3)
-    assert (spectra.fbottom, spectra.ftop, spectra.df, spectra.dm) == (400.0, 404.0, 1.0, 5.0)
-    assert (spectra.tstart, spectra.tend, spectra.nchan, spectra.nsamp) == (0.0, 0.012, 4, 6)
+    assert (spectra.fbottom, spectra.ftop, spectra.df_mhz, spectra.dm) == (400.0, 404.0, 1.0, 5.0)
+    assert (spectra.tstart, spectra.tend, spectra.n_chan, spectra.n_times) == (0.0, 0.012, 4, 6)
 
 
 def test_subbands_aligned_within():
     """An impulse swept over fine channels is one sample wide in each sub-band, at the delay of its mean frequency."""
-    freqs = 400 + np.arange(64) / 4
-    delay = K_DM * 20.0 * (freqs**-2 - freqs[-1] ** -2) / 1e-3
+    freq_mhz = 400 + np.arange(64) / 4
+    delay = K_DM * 20.0 * (freq_mhz**-2 - freq_mhz[-1] ** -2) / 1e-3
     data = np.zeros((64, 600), np.float32)
     data[np.arange(64), np.rint(100 + delay).astype(int)] = 1
-    few = Spectra(data, freqs, 1e-3).subband(4, dm=20.0)
+    few = Spectra(data, freq_mhz, 1e-3).subband(4, dm=20.0)
     assert (few.data.max(1) > 0.4).all()
-    want = 100 + K_DM * 20.0 * (few.freqs**-2 - freqs[-1] ** -2) / 1e-3
+    want = 100 + K_DM * 20.0 * (few.freq_mhz**-2 - freq_mhz[-1] ** -2) / 1e-3
     np.testing.assert_allclose(few.data.argmax(1), want, atol=1)
     assert few.dm == 0
-    assert (Spectra(data, freqs, 1e-3).subband(4).data.max(1) < 0.3).all()
+    assert (Spectra(data, freq_mhz, 1e-3).subband(4).data.max(1) < 0.3).all()
 
 
 @pytest.mark.parametrize("dtype", ["u1", "f4"])
@@ -231,8 +231,8 @@ def test_scales_are_those_of_numpy(dtype, weighted):
         np.testing.assert_allclose(scaled.data[c][good[c]], (x - x.mean()) / x.std(), atol=2e-6)
         assert not scaled.data[c][~good[c]].any()
     one, two = np.empty((7, 3)), np.empty((7, 3))
-    for nthreads, sums in ((1, one), (2, two)):
-        _core.channel_sums(spectra.data, None, np.full(7, 50.0), sums, nthreads)
+    for threads, sums in ((1, one), (2, two)):
+        _core.channel_sums(spectra.data, None, np.full(7, 50.0), sums, threads)
     np.testing.assert_array_equal(one, two)
     x = data.astype(np.float64) - (50 if dtype == "f4" else 0)
     np.testing.assert_allclose(

@@ -44,9 +44,9 @@ def test_tree_is_the_sum_of_its_delays(dtype, nodes, quantum, phases, kept, n_tr
         data[:] = 255
     results = []
     memory = _core.TreeMemory()
-    for nthreads in (1, 3):
+    for threads in (1, 3):
         results.append(np.full((n_trial, n_out), np.nan, np.float32))
-        plan.run(data, results[-1], nthreads, memory)
+        plan.run(data, results[-1], threads, memory)
     np.testing.assert_array_equal(*results)
     some = np.array([0, n_trial // 2, n_trial - 1])
     delays = composite_delays(plan.levels, some)
@@ -103,9 +103,9 @@ def test_bounds_that_cannot_be_kept():
 
 
 def test_search_of_all_delays_takes_the_tree():
-    transform = plan_transform(ALL, PER_DM, 3.0, 0.02, is_bytes=True, n_samp=3000)
+    transform = plan_transform(ALL, PER_DM, 3.0, 0.02, is_bytes=True, n_times=3000)
     assert transform.method == "tree"
-    longer = plan_transform(ALL, PER_DM, 3.0, 0.02, is_bytes=True, n_samp=70_000)
+    longer = plan_transform(ALL, PER_DM, 3.0, 0.02, is_bytes=True, n_times=70_000)
     parts = [part.trials for part in longer.parts()]
     assert [p.start for p in parts] == list(range(0, 600, parts[0].stop))
     assert parts[-1].stop == 600

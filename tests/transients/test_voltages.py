@@ -41,7 +41,7 @@ def test_impulses_come_back(sideband, n):
     v = Voltages(received, FREQS, RATE, sideband, start_mjd=58000.0)
     got = v.dedisperse(10.0)
     first = round((got.start_mjd - 58000) * 86400 * RATE)
-    want = original[:, :, first : first + got.nsamp]
+    want = original[:, :, first : first + got.n_times]
     assert abs(got.data[0] - want[0]).max() < 1e-2
     assert np.argmax(abs(got.data[0, 0])) + first == n // 2
     inner = slice(2000, -2000)  # white noise fills the band to its edges, which ring
@@ -58,7 +58,7 @@ def test_twin_of_one_transform():
     first = int(
         np.argmin([abs(got.data[0, 0, 5000:5100] - want[5000 + k : 5100 + k]).sum() for k in range(3000)])
     )
-    rest = want[first : first + got.nsamp] - got.data[0, 0]
+    rest = want[first : first + got.n_times] - got.data[0, 0]
     assert np.abs(rest[2000:-2000]).std() < 0.02
     assert v.dedisperse(0.0) is v
 
@@ -94,8 +94,8 @@ def test_there_and_back():
     x = noise(80_000, 4)
     v = Voltages(x[None, None], FREQS[:1], RATE)
     back = v.dedisperse(5.0).dedisperse(0.0)
-    lost = (v.nsamp - back.nsamp) // 2
-    power = np.abs(back.data[0, 0, 2000:-2000] - x[lost + 2000 : lost + 2000 + back.nsamp - 4000]).std()
+    lost = (v.n_times - back.n_times) // 2
+    power = np.abs(back.data[0, 0, 2000:-2000] - x[lost + 2000 : lost + 2000 + back.n_times - 4000]).std()
     assert power < 0.03
     assert back.dm == 0
 
@@ -118,10 +118,10 @@ def test_channelize_finds_tones(sideband):
     tone = np.exp(2j * np.pi * sideband * sky_offset * t)
     fine = Voltages(tone[None, None], FREQS[:1], RATE, sideband).channelize(n)
     power = fine.detect().data.mean(1)
-    assert fine.freqs[np.argmax(power)] == pytest.approx(150.0 + sky_offset / 1e6)
+    assert fine.freq_mhz[np.argmax(power)] == pytest.approx(150.0 + sky_offset / 1e6)
     assert power.max() == pytest.approx(n**2, rel=1e-5)
     assert np.sort(power)[-2] < 1e-3
-    assert (np.diff(fine.freqs) > 0).all()
+    assert (np.diff(fine.freq_mhz) > 0).all()
     assert fine.rate_hz == RATE / n
 
 
@@ -130,7 +130,7 @@ def test_detection_is_the_weighted_sum():
     spectra = Voltages(x, FREQS, RATE, start_mjd=1.0, source="a").detect(10, [1, 0, 2])
     want = np.abs(x[0, :, :1000].astype(complex)) ** 2 + 2 * np.abs(x[2, :, :1000].astype(complex)) ** 2
     np.testing.assert_allclose(spectra.data, want.reshape(2, 100, 10).mean(2), rtol=1e-5)
-    assert (spectra.dt, spectra.start_mjd, spectra.source, spectra.nsamp) == (10 / RATE, 1.0, "a", 100)
+    assert (spectra.dt_s, spectra.start_mjd, spectra.source, spectra.n_times) == (10 / RATE, 1.0, "a", 100)
     plain = Voltages(x, FREQS, RATE).detect()
     np.testing.assert_allclose(plain.data, (np.abs(x.astype(complex)) ** 2).sum(0), rtol=1e-5)
 
@@ -139,16 +139,16 @@ def test_pulse_of_voltages_is_found():
     """Coherent within channels, incoherent between: the pulse is as short as it was."""
     n, dm = 120_000, 10.0
     rng = np.random.default_rng(5)
-    freqs = 150 + 0.2 * np.arange(8)
+    freq_mhz = 150 + 0.2 * np.arange(8)
     pulse = np.zeros(n)
     pulse[50_000:50_040] = 4.0
     data = np.empty((1, 8, n), complex)
-    for channel, f in enumerate(freqs):
-        late = round(K_DM * dm * (f**-2 - freqs[-1] ** -2) * RATE)
+    for channel, f in enumerate(freq_mhz):
+        late = round(K_DM * dm * (f**-2 - freq_mhz[-1] ** -2) * RATE)
         data[0, channel] = dispersed(noise(n, channel) * np.roll(1 + pulse, late), f, dm) + 0.1 * rng.normal(
             size=n
         )
-    v = Voltages(data, freqs, RATE)
+    v = Voltages(data, freq_mhz, RATE)
     sharp = v.dedisperse(dm).detect(8).search(dm, dm, dms=np.array([dm]), loss=0)
     blurred = v.detect(8).search(dm, dm, dms=np.array([dm]), loss=0)
     assert sharp.best.snr > 3 * blurred.best.snr
@@ -159,14 +159,14 @@ def test_pulse_of_voltages_is_found():
     ("change", "message"),
     [
         ({"data": np.zeros((2, 9))}, "inputs, channels"),
-        ({"freqs": FREQS[::-1]}, "ascend"),
+        ({"freq_mhz": FREQS[::-1]}, "ascend"),
         ({"rate_hz": -1.0}, "samples a second"),
         ({"sideband": 0}, "sideband"),
     ],
 )
 def test_refusals(change, message):
     with pytest.raises(InputError, match=message):
-        Voltages(**({"data": np.zeros((1, 2, 9)), "freqs": FREQS, "rate_hz": RATE} | change))
+        Voltages(**({"data": np.zeros((1, 2, 9)), "freq_mhz": FREQS, "rate_hz": RATE} | change))
 
 
 def test_what_cannot_be_done():

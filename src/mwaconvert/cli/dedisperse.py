@@ -22,6 +22,7 @@ _KINDS = (".npz", ".fil", ".h5", ".tim", ".dat")
 @click.option("--dm", type=float, required=True, metavar="DM", help="pc/cm^3; 0 only converts and averages.")
 @click.option(
     "--nsub",
+    "n_sub",
     type=click.IntRange(1),
     metavar="N",
     help="Average to this number of sub-bands. Default: all channels.",
@@ -47,7 +48,7 @@ _KINDS = (".npz", ".fil", ".h5", ".tim", ".dat")
 def dedisperse(
     file: Path,
     dm: float,
-    nsub: int | None,
+    n_sub: int | None,
     tscrunch: int,
     nbits: str | None,
     output: Path | None,
@@ -89,16 +90,16 @@ def dedisperse(
         raise InputError(f"{output}: expected a name that ends in {', '.join(_KINDS)}")
     if nbits is not None and output.suffix != ".fil":
         raise InputError("--nbits is for .fil; other outputs are float32")
-    if nsub is not None and output.suffix in (".tim", ".dat"):
+    if n_sub is not None and output.suffix in (".tim", ".dat"):
         raise InputError(f"--nsub does not go with {output.suffix}, which holds the sum over all channels")
     stream = common.open_file(file, k_dm, band, channels, average)
-    plan_dedispersion(stream, dm, nsub=nsub, tscrunch=tscrunch, gulp=gulp)  # before a pass for the scales
+    plan_dedispersion(stream, dm, n_sub=n_sub, tscrunch=tscrunch, gulp=gulp)  # before a pass for the scales
     StagedPath(output, overwrite)
     prepare = common.preparation(
         stream, mask, mask_mhz, scale=scale, threads=threads or 0, quiet=quiet, dry_run=dry_run
     )
     plan = plan_dedispersion(
-        stream, dm, nsub=nsub, tscrunch=tscrunch, prepare=prepare, gulp=gulp, nthreads=threads or 0
+        stream, dm, n_sub=n_sub, tscrunch=tscrunch, prepare=prepare, gulp=gulp, threads=threads or 0
     )
     series = output.suffix in (".tim", ".dat")
     if output.suffix == ".npz":
@@ -124,9 +125,9 @@ def _describe(plan: Dedispersion, output: Path, needed: int) -> None:
     stream = plan.stream
     lines = common.describe(stream) | {
         "DM": f"{plan.dm:g} pc/cm^3 (K = {stream.k_dm:.9g} MHz^2 s cm^3 / pc)",
-        "sweep": f"{plan.sweep} samples, {plan.sweep * stream.dt:.6g} s",
-        "output": f"{output}: {plan.nsub} sub-bands of {plan.tscrunch * stream.dt * 1e6:g} us",
-        "gulps": f"{-(-stream.nsamp // plan.gulp)} of {plan.gulp} samples",
+        "sweep": f"{plan.sweep} samples, {plan.sweep * stream.dt_s:.6g} s",
+        "output": f"{output}: {plan.n_sub} sub-bands of {plan.tscrunch * stream.dt_s * 1e6:g} us",
+        "gulps": f"{-(-stream.n_times // plan.gulp)} of {plan.gulp} samples",
         "memory": f"about {size_text(needed)}",
     }
     common.print_lines(lines)
@@ -138,7 +139,7 @@ def _write(plan: Dedispersion, output: Path, nbits: int | None, *, overwrite: bo
     from mwaconvert import __version__
 
     stream = plan.stream
-    dt = stream.dt * plan.tscrunch
+    dt_s = stream.dt_s * plan.tscrunch
     with common.progress("dedispersing", "samples", quiet=quiet) as show:
         if output.suffix == ".npz":
             from mwaconvert.formats.spectra.wfall import write_wfall
@@ -146,18 +147,18 @@ def _write(plan: Dedispersion, output: Path, nbits: int | None, *, overwrite: bo
             write_wfall(output, plan.spectra(show), overwrite=overwrite)
             return
         span = plan.need_complete()
-        start = None if stream.start_mjd is None else stream.start_mjd + span.start * stream.dt / 86400
+        start = None if stream.start_mjd is None else stream.start_mjd + span.start * stream.dt_s / 86400
         origin = f"{stream.path.name}; mwaconvert {__version__}, K = {stream.k_dm:.9g}"
         if output.suffix == ".dat":
             from mwaconvert.formats.spectra.presto import SeriesInfo, write_series
 
             info = SeriesInfo(
-                dt,
+                dt_s,
                 len(span) // plan.tscrunch,
                 plan.dm,
-                float(stream.freqs[0]),
-                stream.df,
-                stream.nchan,
+                float(stream.freq_mhz[0]),
+                stream.df_mhz,
+                stream.n_chan,
                 start or 0.0,
                 stream.source,
                 notes=f"{origin}; delays relative to the highest channel",
@@ -168,8 +169,8 @@ def _write(plan: Dedispersion, output: Path, nbits: int | None, *, overwrite: bo
 
         series = output.suffix == ".tim"
         whole = np.dtype(stream.dtype) == np.uint8 and plan.prepare.mean is None
-        whole &= plan.nsub == stream.nchan and plan.tscrunch == 1
-        freqs = stream.freqs[-1:] if series else stream.freqs.reshape(plan.nsub, -1).mean(1)
+        whole &= plan.n_sub == stream.n_chan and plan.tscrunch == 1
+        freq_mhz = stream.freq_mhz[-1:] if series else stream.freq_mhz.reshape(plan.n_sub, -1).mean(1)
         if output.suffix == ".h5":
             from mwaconvert.formats.spectra.hdf5 import Fbh5Writer
 
@@ -178,15 +179,15 @@ def _write(plan: Dedispersion, output: Path, nbits: int | None, *, overwrite: bo
                 about |= {"refdm": plan.dm, "data_type": 6}
             head = kept(stream.fields) | about
             dtype = np.uint8 if whole else np.float32
-            with Fbh5Writer(output, freqs, dt, dtype, header=head, overwrite=overwrite) as h5:
+            with Fbh5Writer(output, freq_mhz, dt_s, dtype, header=head, overwrite=overwrite) as h5:
                 for block in plan.blocks(span, show):
                     h5.write(block.data)
                     del block  # not beside the next one
             return
         with FilterbankWriter(
             output,
-            freqs,
-            dt,
+            freq_mhz,
+            dt_s,
             nbits or (8 if whole and not series else 32),
             dm=plan.dm,
             series=series,

@@ -33,7 +33,7 @@ def fil_info(
     from mwaconvert.spectra.dispersion import delay_per_dm
 
     stream = common.open_file(file, None, band, channels, average)
-    per_dm = delay_per_dm(stream.freqs, "top", stream.k_dm)
+    per_dm = delay_per_dm(stream.freq_mhz, "top", stream.k_dm)
     if as_json:
         import json
 
@@ -42,13 +42,13 @@ def fil_info(
             "file": str(stream.path),
             "kind": stream.kind,
             "source": stream.source,
-            "n_chan": stream.nchan,
-            "n_samp": stream.nsamp,
-            "freq_low_mhz": float(stream.freqs[0]),
-            "freq_high_mhz": float(stream.freqs[-1]),
+            "n_chan": stream.n_chan,
+            "n_times": stream.n_times,
+            "freq_low_mhz": float(stream.freq_mhz[0]),
+            "freq_high_mhz": float(stream.freq_mhz[-1]),
             "descending": stream.descending,
-            "dt_s": stream.dt,
-            "duration_s": stream.nsamp * stream.dt,
+            "dt_s": stream.dt_s,
+            "duration_s": stream.n_times * stream.dt_s,
             "start_mjd": stream.start_mjd,
             "dm": stream.dm,
             "k_dm": stream.k_dm,

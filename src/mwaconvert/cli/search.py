@@ -161,7 +161,7 @@ def search(
         "n_width": widths,
         "downsample": downsample,
         "width_min_s": None if width_min is None else width_min / 1e3,
-        "nthreads": threads or 0,
+        "threads": threads or 0,
     }
     plan_survey(stream, *dm_range, gulp=gulp, **options)  # before a pass for the scales
     prepare = common.preparation(
@@ -212,8 +212,8 @@ def _describe(plan: Survey, needed: int) -> None:
         common.describe(stream)
         | {
             "DMs": f"{plan.dm_min:g} to {plan.dm_max:g} pc/cm^3 (K = {stream.k_dm:.9g} MHz^2 s cm^3 / pc)",
-            "sweep": f"{plan.sweep} samples, {plan.sweep * stream.dt:.6g} s",
-            "segments": f"{len(plan.segments)} of up to {longest} samples ({longest * stream.dt:.4g} s)",
+            "sweep": f"{plan.sweep} samples, {plan.sweep * stream.dt_s:.6g} s",
+            "segments": f"{len(plan.segments)} of up to {longest} samples ({longest * stream.dt_s:.4g} s)",
             "gulps": f"{min(plan.gulp, longest)} samples",
             "memory": f"about {size_text(needed)}",
         }
@@ -223,7 +223,7 @@ def _describe(plan: Survey, needed: int) -> None:
 def _figure_bytes(plan: Survey) -> int:
     """Memory of the data about a candidate, scaled, as they are drawn."""
     widest = 1 << (int(plan.options["n_width"]) - 1)
-    return 36 * plan.stream.nchan * (plan.sweep + 24 * widest)
+    return 36 * plan.stream.n_chan * (plan.sweep + 24 * widest)
 
 
 def _print(rows: list[Row]) -> None:

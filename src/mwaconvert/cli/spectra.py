@@ -141,7 +141,7 @@ def preparation(
     except ValueError as error:
         raise InputError(f"--mask: {error}") from None
     try:
-        masked = select_channels(stream.freqs, channels, list(mask_mhz))
+        masked = select_channels(stream.freq_mhz, channels, list(mask_mhz))
     except InputError as error:
         raise InputError(f"{stream.path}: {error}; see --mask and --mask-mhz") from None
     if not scale:
@@ -149,7 +149,7 @@ def preparation(
     if dry_run:
         import numpy as np
 
-        return Preparation(masked, np.zeros(stream.nchan), np.ones(stream.nchan))
+        return Preparation(masked, np.zeros(stream.n_chan), np.ones(stream.n_chan))
     with progress("scaling", "samples", quiet=quiet) as show:
         mean, std = channel_statistics(stream, show, threads)
     return Preparation(masked, mean, std, threads)
@@ -207,9 +207,9 @@ def describe(stream: Stream) -> dict[str, str]:
     return {
         "file": f"{stream.path} ({stream.kind})",
         "source": stream.source or "not named",
-        "channels": f"{stream.nchan}, {stream.freqs[0]:.6f} to {stream.freqs[-1]:.6f} MHz (centres)",
-        "samples": f"{stream.nsamp} of {stream.dt * 1e6:g} us: {stream.nsamp * stream.dt:.6g} s",
-        "values": f"{held}, {size_text(stream.bytes_per_sample * stream.nsamp)} in memory",
+        "channels": f"{stream.n_chan}, {stream.freq_mhz[0]:.6f} to {stream.freq_mhz[-1]:.6f} MHz (centres)",
+        "samples": f"{stream.n_times} of {stream.dt_s * 1e6:g} us: {stream.n_times * stream.dt_s:.6g} s",
+        "values": f"{held}, {size_text(stream.bytes_per_sample * stream.n_times)} in memory",
         "start": "not in the file" if stream.start_mjd is None else f"MJD {stream.start_mjd:.10f}",
         "DM of the data": f"{stream.dm:g} pc/cm^3",
     }

@@ -35,6 +35,7 @@ _AROUND = 4096  # samples beyond what is shown
 )
 @click.option(
     "--nsub",
+    "n_sub",
     type=click.IntRange(1),
     metavar="N",
     help=f"Number of sub-bands. Default: the largest divisor of the channels up to {_NSUB}.",
@@ -129,7 +130,7 @@ _AROUND = 4096  # samples beyond what is shown
 def waterfall(
     files: tuple[Path, ...],
     dms: tuple[float, ...],
-    nsub: int | None,
+    n_sub: int | None,
     tscrunch: int,
     window: float,
     times: tuple[float, ...],
@@ -196,32 +197,32 @@ def waterfall(
     held = 0
     for k, path in enumerate(files):
         stream = common.open_file(path, k_dm, band, channels, average)
-        nsub_here = nsub or max(n for n in range(1, min(_NSUB, stream.nchan) + 1) if stream.nchan % n == 0)
+        nsub_here = n_sub or max(n for n in range(1, min(_NSUB, stream.n_chan) + 1) if stream.n_chan % n == 0)
         given = all_dms[k]
         dm = stream.dm if given is None else given
         time = all_times[k]
-        if window / 1e3 < tscrunch * stream.dt:
+        if window / 1e3 < tscrunch * stream.dt_s:
             raise InputError(
-                f"{path}: --window {window:g}: a sample takes {tscrunch * stream.dt * 1e3:g} ms: take a longer window"
+                f"{path}: --window {window:g}: a sample takes {tscrunch * stream.dt_s * 1e3:g} ms: take a longer window"
             )
         if time is not None:
             stream, time = _about(stream, time, dm, window / 1e3)
         quantities: dict[str, Any] = {
-            "nsub": nsub_here,
+            "n_sub": nsub_here,
             "tscrunch": tscrunch,
             "gulp": gulp,
-            "nthreads": threads or 0,
+            "threads": threads or 0,
         }
         plan = plan_dedispersion(stream, dm, **quantities)  # before a pass for the scales
         # the panels that are there already, this one, and what drawing takes
-        held += 28 * plan.nsub * (stream.nsamp // tscrunch)
+        held += 28 * plan.n_sub * (stream.n_times // tscrunch)
         needed = plan.spectra_memory_bytes + held + _DRAWING_BYTES + own_memory_bytes()
         if dry_run:
             common.print_lines(
                 common.describe(stream)
                 | {
                     "DM": f"{dm:g} pc/cm^3 (K = {stream.k_dm:.9g} MHz^2 s cm^3 / pc)",
-                    "panel": f"{nsub_here} sub-bands of {tscrunch * stream.dt * 1e6:g} us",
+                    "panel": f"{nsub_here} sub-bands of {tscrunch * stream.dt_s * 1e6:g} us",
                     "memory": f"about {size_text(needed)}",
                 }
             )
@@ -247,17 +248,17 @@ def _about(stream: Stream, time_s: float, dm: float, window_s: float) -> tuple[S
     from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
     from mwaconvert.spectra.stream import StreamPart
 
-    if not 0 <= time_s < stream.nsamp * stream.dt:
+    if not 0 <= time_s < stream.n_times * stream.dt_s:
         raise InputError(
             f"{stream.path}: no samples within {1e3 * window_s:g} ms of {time_s:g} s: the data last "
-            f"{stream.nsamp * stream.dt:.6g} s"
+            f"{stream.n_times * stream.dt_s:.6g} s"
         )
-    delays = delay_samples(dm - stream.dm, delay_per_dm(stream.freqs, "top", stream.k_dm) / stream.dt)
-    around = int(np.ceil(window_s / stream.dt)) + _AROUND
-    at = int(time_s / stream.dt + 1e-6)
+    delays = delay_samples(dm - stream.dm, delay_per_dm(stream.freq_mhz, "top", stream.k_dm) / stream.dt_s)
+    around = int(np.ceil(window_s / stream.dt_s)) + _AROUND
+    at = int(time_s / stream.dt_s + 1e-6)
     first = max(0, at + min(0, int(delays.min())) - around)
-    last = min(stream.nsamp, at + max(0, int(delays.max())) + around)
-    return StreamPart(stream, first, last - first), time_s - first * stream.dt
+    last = min(stream.n_times, at + max(0, int(delays.max())) + around)
+    return StreamPart(stream, first, last - first), time_s - first * stream.dt_s
 
 
 @dataclass(frozen=True)
@@ -285,9 +286,9 @@ def _preparation(
         return Preparation(named)
     with common.progress("scaling", "samples", quiet=quiet) as show:
         mean, std = channel_statistics(stream, show, threads)
-    gone = np.zeros(stream.nchan, bool) if named is None else named
+    gone = np.zeros(stream.n_chan, bool) if named is None else named
     if masks.most_sum is not None:
-        gone = gone | (np.abs(mean) * stream.nsamp > masks.most_sum)
+        gone = gone | (np.abs(mean) * stream.n_times > masks.most_sum)
     if masks.most_variance is not None:
         gone = gone | (std**2 > masks.most_variance)
     if gone.all():

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import FormatError, InputError
+from mwaconvert.spectra.aliases import old_keywords, old_names
 from mwaconvert.spectra.dispersion import K_DM
 from mwaconvert.spectra.spectra import Spectra
 
@@ -20,6 +21,7 @@ Weights = npt.NDArray[np.float32] | None
 MOST_CHANNELS = 1 << 20
 
 
+@old_names("nchan", "nsamp", "freqs", "dt", "df")
 @dataclass(kw_only=True)
 class Stream:
     """A file of spectra of which pieces can be read.
@@ -31,9 +33,9 @@ class Stream:
     ----------
     path : file
     kind : name of its format
-    freqs : (n_chan) MHz, centres of the channels
-    dt : seconds per sample
-    nsamp : number of samples
+    freq_mhz : (n_chan) MHz, centres of the channels
+    dt_s : seconds per sample
+    n_times : number of samples
     dtype : of the values: uint8 or float32
     weighted : `read` may return weights
     dm : pc/cm^3, to which the data are dedispersed already
@@ -50,9 +52,9 @@ class Stream:
 
     path: Path
     kind: str
-    freqs: npt.NDArray[np.float64]
-    dt: float
-    nsamp: int
+    freq_mhz: npt.NDArray[np.float64]
+    dt_s: float
+    n_times: int
     dtype: npt.DTypeLike = np.uint8
     weighted: bool = False
     dm: float = 0.0
@@ -63,54 +65,56 @@ class Stream:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        freqs = np.ascontiguousarray(self.freqs, np.float64)
-        if freqs.ndim != 1 or not 1 <= freqs.size <= MOST_CHANNELS:
+        freq_mhz = np.ascontiguousarray(self.freq_mhz, np.float64)
+        if freq_mhz.ndim != 1 or not 1 <= freq_mhz.size <= MOST_CHANNELS:
             raise FormatError(
-                f"{self.path}: frequencies of the shape {freqs.shape}: expected 1 to {MOST_CHANNELS} channels"
+                f"{self.path}: frequencies of the shape {freq_mhz.shape}: expected 1 to {MOST_CHANNELS} channels"
             )
-        steps = np.diff(freqs)
-        if not (np.isfinite(freqs).all() and (freqs > 0).all() and ((steps > 0).all() or (steps < 0).all())):
+        steps = np.diff(freq_mhz)
+        if not (
+            np.isfinite(freq_mhz).all() and (freq_mhz > 0).all() and ((steps > 0).all() or (steps < 0).all())
+        ):
             raise FormatError(
-                f"{self.path}: the {freqs.size} channels, from {freqs[0]:g} to {freqs[-1]:g} MHz, are not at positive "
-                "frequencies, each at its own"
+                f"{self.path}: the {freq_mhz.size} channels, from {freq_mhz[0]:g} to {freq_mhz[-1]:g} MHz, are "
+                "not at positive frequencies, each at its own"
             )
-        if not (np.isfinite(self.dt) and self.dt > 0):
-            raise FormatError(f"{self.path}: a sample takes {self.dt} s: expected a positive number")
+        if not (np.isfinite(self.dt_s) and self.dt_s > 0):
+            raise FormatError(f"{self.path}: a sample takes {self.dt_s} s: expected a positive number")
         if not np.isfinite(self.dm):
             raise FormatError(f"{self.path}: a DM of {self.dm}")
-        if self.nsamp < 1:
+        if self.n_times < 1:
             raise FormatError(f"{self.path}: there is no sample in it")
         if self.start_mjd is not None and not np.isfinite(self.start_mjd):
             self.start_mjd = None
             self.notes = (*self.notes, "the start time is not a number and was left out")
         self.descending = bool(steps.size and steps[0] < 0)
-        self.freqs = np.ascontiguousarray(freqs[::-1]) if self.descending else freqs
+        self.freq_mhz = np.ascontiguousarray(freq_mhz[::-1]) if self.descending else freq_mhz
 
     #: whether `read` takes hardly more memory than what it returns, however much that is
     frugal: ClassVar[bool] = False
 
     @property
-    def nchan(self) -> int:
+    def n_chan(self) -> int:
         """Number of channels."""
-        return int(self.freqs.size)
+        return int(self.freq_mhz.size)
 
     @property
-    def df(self) -> float:
+    def df_mhz(self) -> float:
         """MHz per channel (of a single channel: 0)."""
-        return float(self.freqs[-1] - self.freqs[0]) / max(1, self.nchan - 1)
+        return float(self.freq_mhz[-1] - self.freq_mhz[0]) / max(1, self.n_chan - 1)
 
     @property
     def bytes_per_sample(self) -> int:
         """Memory that one sample of all channels takes, with its weights."""
-        return self.nchan * (np.dtype(self.dtype).itemsize + (4 if self.weighted else 0))
+        return self.n_chan * (np.dtype(self.dtype).itemsize + (4 if self.weighted else 0))
 
-    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:
+    def read(self, first: int, count: int, threads: int = 0) -> tuple[Data, Weights]:
         """Read samples.
 
         Parameters
         ----------
         first, count : within the file
-        nthreads : 0 for all cores
+        threads : 0 for all cores
 
         Returns
         -------
@@ -119,13 +123,14 @@ class Stream:
         """
         raise NotImplementedError
 
-    def spectra(self, first: int = 0, count: int | None = None, nthreads: int = 0) -> Spectra:
+    @old_keywords("nthreads")
+    def spectra(self, first: int = 0, count: int | None = None, threads: int = 0) -> Spectra:
         """Read samples, by default all of them.
 
         Parameters
         ----------
         first, count : within the file
-        nthreads : 0 for all cores
+        threads : 0 for all cores
 
         Returns
         -------
@@ -136,15 +141,15 @@ class Stream:
         InputError : they are not within the file
         FormatError : the file is damaged
         """
-        count = self.nsamp - first if count is None else count
-        if first < 0 or count < 1 or first + count > self.nsamp:
-            raise InputError(f"{self.path}: samples {first} to {first + count} of {self.nsamp}")
-        data, weights = self.read(first, count, nthreads)
-        start = None if self.start_mjd is None else self.start_mjd + first * self.dt / 86400
+        count = self.n_times - first if count is None else count
+        if first < 0 or count < 1 or first + count > self.n_times:
+            raise InputError(f"{self.path}: samples {first} to {first + count} of {self.n_times}")
+        data, weights = self.read(first, count, threads)
+        start = None if self.start_mjd is None else self.start_mjd + first * self.dt_s / 86400
         return Spectra(
             data,
-            self.freqs,
-            self.dt,
+            self.freq_mhz,
+            self.dt_s,
             weights=weights,
             dm=self.dm,
             start_mjd=start,
@@ -166,9 +171,9 @@ class ArrayStream(Stream):
         super().__init__(
             path=path,
             kind=kind,
-            freqs=spectra.freqs,
-            dt=spectra.dt,
-            nsamp=spectra.nsamp,
+            freq_mhz=spectra.freq_mhz,
+            dt_s=spectra.dt_s,
+            n_times=spectra.n_times,
             dtype=spectra.data.dtype,
             weighted=spectra.weights is not None,
             dm=spectra.dm,
@@ -180,7 +185,7 @@ class ArrayStream(Stream):
         )
         self._data, self._weights = spectra.data, spectra.weights
 
-    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
+    def read(self, first: int, count: int, threads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
         part = slice(first, first + count)
         weights = self._weights
         return self._data[:, part], weights if weights is None or weights.ndim == 1 else weights[:, part]
@@ -200,17 +205,17 @@ class StreamPart(Stream):
     """
 
     def __init__(self, whole: Stream, first: int, count: int) -> None:
-        if first < 0 or count < 1 or first + count > whole.nsamp:
-            raise InputError(f"{whole.path}: samples {first} to {first + count} of {whole.nsamp}")
-        start = None if whole.start_mjd is None else whole.start_mjd + first * whole.dt / 86400
+        if first < 0 or count < 1 or first + count > whole.n_times:
+            raise InputError(f"{whole.path}: samples {first} to {first + count} of {whole.n_times}")
+        start = None if whole.start_mjd is None else whole.start_mjd + first * whole.dt_s / 86400
         names = [f.name for f in fields(Stream)]
         super().__init__(
-            **{name: getattr(whole, name) for name in names} | {"nsamp": count, "start_mjd": start}
+            **{name: getattr(whole, name) for name in names} | {"n_times": count, "start_mjd": start}
         )
         self._whole, self._first = whole, first
 
-    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:
-        return self._whole.read(self._first + first, count, nthreads)
+    def read(self, first: int, count: int, threads: int = 0) -> tuple[Data, Weights]:
+        return self._whole.read(self._first + first, count, threads)
 
     def close(self) -> None:
         self._whole.close()

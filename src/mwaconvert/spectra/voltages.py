@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
+from mwaconvert.spectra.aliases import old_keywords, old_names
 from mwaconvert.spectra.dispersion import K_DM
 from mwaconvert.spectra.spectra import Spectra
 
@@ -19,14 +20,15 @@ _MARGIN = 64  # samples by which the ends of segments overlap beyond the delays:
 _BLOCK = 1 << 20  # voltages that are detected at a time
 
 
+@old_names("freqs", "nsamp")
 @dataclass(frozen=True, eq=False)
 class Voltages:
     """Voltages of inputs (antennas, polarisations) by channel and time. Methods return new voltages.
 
     Parameters
     ----------
-    data : (n_input, n_chan, n_samp) complex64
-    freqs : (n_chan) MHz, centres of the channels, ascending
+    data : (n_input, n_chan, n_times) complex64
+    freq_mhz : (n_chan) MHz, centres of the channels, ascending
     rate_hz : samples per second of each channel, which is also its width
     sideband : 1, or -1 where the frequency within channels runs against that of the sky (as in the raw data of CHIME)
     dm : pc/cm^3 of which dispersion within channels is removed already
@@ -40,7 +42,7 @@ class Voltages:
     """
 
     data: Complex
-    freqs: npt.NDArray[np.float64]
+    freq_mhz: npt.NDArray[np.float64]
     rate_hz: float
     sideband: int = 1
     dm: float = 0.0
@@ -50,34 +52,35 @@ class Voltages:
 
     def __post_init__(self) -> None:
         data = np.ascontiguousarray(self.data, np.complex64)
-        freqs = np.ascontiguousarray(self.freqs, np.float64)
-        if data.ndim != 3 or 0 in data.shape or freqs.shape != data.shape[1:2]:
+        freq_mhz = np.ascontiguousarray(self.freq_mhz, np.float64)
+        if data.ndim != 3 or 0 in data.shape or freq_mhz.shape != data.shape[1:2]:
             raise InputError(
                 f"voltages: expected (inputs, channels, samples) and a frequency for each channel, found "
-                f"{data.shape} and {freqs.shape}"
+                f"{data.shape} and {freq_mhz.shape}"
             )
-        if not (np.isfinite(freqs).all() and (freqs > 0).all() and (np.diff(freqs) > 0).all()):
+        if not (np.isfinite(freq_mhz).all() and (freq_mhz > 0).all() and (np.diff(freq_mhz) > 0).all()):
             raise InputError("voltages: frequencies must be positive and ascend")
-        if not (np.isfinite(self.rate_hz) and 0 < self.rate_hz < 2e6 * freqs[0]):
-            raise InputError(f"voltages: {self.rate_hz} samples a second at {freqs[0]} MHz")
+        if not (np.isfinite(self.rate_hz) and 0 < self.rate_hz < 2e6 * freq_mhz[0]):
+            raise InputError(f"voltages: {self.rate_hz} samples a second at {freq_mhz[0]} MHz")
         if self.sideband not in (1, -1):
             raise InputError(f"voltages: a sideband of {self.sideband}, expected 1 or -1")
         object.__setattr__(self, "data", data)
-        object.__setattr__(self, "freqs", freqs)
+        object.__setattr__(self, "freq_mhz", freq_mhz)
 
     @property
-    def nsamp(self) -> int:
+    def n_times(self) -> int:
         """Number of samples."""
         return int(self.data.shape[2])
 
     def _delays_s(self, dm: float) -> tuple[float, float]:
         """Largest lead and lag of the edges of channels over their centres."""
         half = self.rate_hz / 2e6
-        late = [self.k_dm * dm * ((f - half) ** -2 - f**-2) for f in self.freqs]
-        early = [self.k_dm * dm * (f**-2 - (f + half) ** -2) for f in self.freqs]
+        late = [self.k_dm * dm * ((f - half) ** -2 - f**-2) for f in self.freq_mhz]
+        early = [self.k_dm * dm * (f**-2 - (f + half) ** -2) for f in self.freq_mhz]
         return max(0.0, *early, *(-x for x in late)), max(0.0, *late, *(-x for x in early))
 
-    def dedisperse(self, dm: float, nthreads: int = 0) -> Voltages:
+    @old_keywords("nthreads")
+    def dedisperse(self, dm: float, threads: int = 0) -> Voltages:
         """Remove the dispersion within each channel; what a channel centre receives stays where it is in time.
 
         Multiplies the spectrum of overlapping segments by exp(-2 pi i K DM f^2 / ((f0 + f) f0^2)) (Lorimer & Kramer
@@ -87,7 +90,7 @@ class Voltages:
         Parameters
         ----------
         dm : pc/cm^3, the sum of what is removed then
-        nthreads : 0 for all cores; the result does not depend on it
+        threads : 0 for all cores; the result does not depend on it
 
         Raises
         ------
@@ -100,20 +103,20 @@ class Voltages:
             return self
         before_s, after_s = self._delays_s(change)
         before, after = (int(np.ceil(x * self.rate_hz)) + _MARGIN for x in (before_s, after_s))
-        n_out = self.nsamp - before - after
+        n_out = self.n_times - before - after
         if n_out < 1:
             raise InputError(
-                f"a DM of {change:g} spreads over {before + after} samples within a channel, of the {self.nsamp} there "
-                "are: take more data"
+                f"a DM of {change:g} spreads over {before + after} samples within a channel, of the "
+                f"{self.n_times} there are: take more data"
             )
         n_fft = 1 << max(_SHORTEST, 4 * (before + after)).bit_length()
-        if n_fft // 2 >= max(_SHORTEST, self.nsamp):
-            n_fft = 1 << (max(_SHORTEST, self.nsamp) - 1).bit_length()
+        if n_fft // 2 >= max(_SHORTEST, self.n_times):
+            n_fft = 1 << (max(_SHORTEST, self.n_times) - 1).bit_length()
         out = np.empty((*self.data.shape[:2], n_out), np.complex64)
         k_dm = self.k_dm * change
         rate_mhz = self.rate_hz / 1e6
         _core.dedisperse_coherent(
-            self.data, self.freqs, rate_mhz, k_dm, self.sideband, n_fft, before, after, out, nthreads
+            self.data, self.freq_mhz, rate_mhz, k_dm, self.sideband, n_fft, before, after, out, threads
         )
         start = None if self.start_mjd is None else self.start_mjd + before / self.rate_hz / 86400
         return replace(self, data=out, dm=dm, start_mjd=start)
@@ -123,9 +126,9 @@ class Voltages:
 
         Channels touch: their centres are -n/2 ... n/2 - 1 times their width from the old centre.
         """
-        n_out = self.nsamp // n if n >= 1 else 0
+        n_out = self.n_times // n if n >= 1 else 0
         if n_out < 1:
-            raise InputError(f"cannot split {self.nsamp} samples into {n} channels")
+            raise InputError(f"cannot split {self.n_times} samples into {n} channels")
         if n == 1:
             return self
         shape = (*self.data.shape[:2], n_out, n)
@@ -136,9 +139,9 @@ class Voltages:
         width = self.rate_hz / n / 1e6
         data = np.ascontiguousarray(np.moveaxis(spectra, 3, 2), np.complex64)
         data = data.reshape(self.data.shape[0], -1, n_out)
-        freqs = (self.freqs[:, None] + offset * width).ravel()
-        order = np.argsort(freqs, kind="stable")
-        return replace(self, data=data[:, order], freqs=freqs[order], rate_hz=self.rate_hz / n)
+        freq_mhz = (self.freq_mhz[:, None] + offset * width).ravel()
+        order = np.argsort(freq_mhz, kind="stable")
+        return replace(self, data=data[:, order], freq_mhz=freq_mhz[order], rate_hz=self.rate_hz / n)
 
     def detect(self, average: int = 1, weights: npt.ArrayLike | None = None) -> Spectra:
         """Power: the weighted sum of |v|^2 over the inputs (the incoherent sum), averaged over samples.
@@ -153,17 +156,17 @@ class Voltages:
         Spectra
             not dedispersed between channels: its dm is 0
         """
-        n_out = self.nsamp // average if average >= 1 else 0
+        n_out = self.n_times // average if average >= 1 else 0
         if n_out < 1:
-            raise InputError(f"cannot average {average} of {self.nsamp} samples")
+            raise InputError(f"cannot average {average} of {self.n_times} samples")
         w = np.ones(len(self.data), np.float32) if weights is None else np.asarray(weights, np.float32)
         if w.shape != self.data.shape[:1] or not (np.isfinite(w).all() and (w >= 0).all() and w.any()):
             raise InputError(
                 f"weights of the shape {w.shape} for {len(self.data)} inputs: expected not negative"
             )
-        power = np.empty((self.freqs.size, n_out), np.float32)
+        power = np.empty((self.freq_mhz.size, n_out), np.float32)
         step = max(1, _BLOCK // average // len(self.data))
-        for channel in range(self.freqs.size):
+        for channel in range(self.freq_mhz.size):
             for begin in range(0, n_out, step):
                 end = min(begin + step, n_out)
                 v = self.data[:, channel, begin * average : end * average].view(np.float32)
@@ -171,7 +174,7 @@ class Voltages:
                 power[channel, begin:end] = np.einsum("itk,itk,i->t", v, v, w, optimize=True) / average
         return Spectra(
             power,
-            self.freqs,
+            self.freq_mhz,
             average / self.rate_hz,
             start_mjd=self.start_mjd,
             source=self.source,

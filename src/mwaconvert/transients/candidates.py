@@ -55,13 +55,15 @@ def candidate_rows(search: Search, stream: Stream, candidates: list[Candidate] |
     it, times the mean delay. The steps of the DMs, samples and boxcars add what is uniform over a step.
     """
     rows = []
-    per_dm = delay_per_dm(stream.freqs, "top", stream.k_dm)
+    per_dm = delay_per_dm(stream.freq_mhz, "top", stream.k_dm)
     spread, mean = float(per_dm.std()), float(per_dm.mean())
     for c in search.candidates() if candidates is None else candidates:
         timing = _SHARP * sqrt(2) * c.width_s * _SIGMA / c.snr
         step = _step(search.dms, c.dm)
         dm_err = sqrt((timing / spread) ** 2 + (step * _GRID) ** 2) if spread > 0 else float("inf")
-        time_err = sqrt(timing**2 + (mean * dm_err) ** 2 + (stream.dt * _GRID) ** 2) if spread > 0 else timing
+        time_err = (
+            sqrt(timing**2 + (mean * dm_err) ** 2 + (stream.dt_s * _GRID) ** 2) if spread > 0 else timing
+        )
         width_err = c.width_s * sqrt(_BOXCAR**2 + 1 / c.snr**2)
         mjd = None if stream.start_mjd is None else stream.start_mjd + c.time_s / 86400
         rows.append(Row(c.time_s, time_err, c.dm, dm_err, c.snr, c.width_s, width_err, c.n_detections, mjd))

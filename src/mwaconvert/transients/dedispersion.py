@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
+from mwaconvert.spectra.aliases import old_keywords, old_names
 from mwaconvert.spectra.dispersion import Reference, delay_per_dm, delay_samples
 from mwaconvert.spectra.spectra import Spectra, indivisible
 from mwaconvert.spectra.stream import Stream
@@ -20,24 +21,25 @@ _WORK_BYTES = 24 << 20  # of what does not grow with a gulp
 GULP_BYTES = 64 << 20  # of input, unless a sample or the sweep takes more
 
 
+@old_names("nsub", "nthreads")
 @dataclass(frozen=True, eq=False)
 class Dedispersion:
     """How a file is dedispersed: made by `plan_dedispersion`."""
 
     stream: Stream
     dm: float
-    nsub: int
+    n_sub: int
     tscrunch: int
     prepare: Preparation
     shifts: npt.NDArray[np.int64]  #: (n_chan) samples by which each channel is moved ahead
     gulp: int  #: samples of output, before they are averaged in time, that are made at a time
-    nthreads: int = 0
+    threads: int = 0
 
     @property
     def complete(self) -> range:
         """Samples of output, before they are averaged in time, for which all channels are within the file."""
         first = max(0, -int(self.shifts.min()))
-        return range(first, self.stream.nsamp - max(0, int(self.shifts.max())))
+        return range(first, self.stream.n_times - max(0, int(self.shifts.max())))
 
     @property
     def sweep(self) -> int:
@@ -58,25 +60,25 @@ class Dedispersion:
         item, prepare = np.dtype(self.stream.dtype).itemsize, self.prepare
         summed = 4 if prepare.mean is not None else item * (prepare.masked is not None)
         summed = 8 if self.stream.weighted else summed
-        held = (self.gulp + self.sweep) * self.stream.nchan * summed
+        held = (self.gulp + self.sweep) * self.stream.n_chan * summed
         return self._read_bytes + held + 40 * self.gulp + _WORK_BYTES
 
     @property
     def spectra_memory_bytes(self) -> int:
         """Memory of `spectra`: all of it, with its weights, twice for a moment."""
-        whole = self.nsub * (self.stream.nsamp // self.tscrunch) * 8
+        whole = self.n_sub * (self.stream.n_times // self.tscrunch) * 8
         return max(2 * whole + _WORK_BYTES, whole + self._block_bytes(weighted=True))
 
     def _block_bytes(self, *, weighted: bool) -> int:
         """Of a gulp where it is largest: read and shifted, averaged, or written."""
         n = self.gulp
         data = np.dtype(self.stream.dtype).itemsize if self.prepare.mean is None else 4
-        full, out = self.stream.nchan * n, self.nsub * (n // self.tscrunch)
+        full, out = self.stream.n_chan * n, self.n_sub * (n // self.tscrunch)
         held = full * (data + (4 if weighted else 0))
-        averaged = held + (36 * self.nsub * n if self.nsub < self.stream.nchan else 0)
+        averaged = held + (36 * self.n_sub * n if self.n_sub < self.stream.n_chan else 0)
         if self.tscrunch > 1:
-            averaged += 36 * out + (4 * self.nsub * n if weighted else 0)
-        as_they_are = self.nsub == self.stream.nchan and self.tscrunch == 1
+            averaged += 36 * out + (4 * self.n_sub * n if weighted else 0)
+        as_they_are = self.n_sub == self.stream.n_chan and self.tscrunch == 1
         written = held + (6 if data == 1 else 8) * full if as_they_are else 16 * out
         return max(self._read_bytes + held, averaged, written) + _WORK_BYTES
 
@@ -90,7 +92,7 @@ class Dedispersion:
             held += 4
         if stream.weighted and (prepare.mean is not None or prepare.masked is not None):
             held += 4
-        return (self.gulp + self.sweep) * stream.nchan * held
+        return (self.gulp + self.sweep) * stream.n_chan * held
 
     def need_complete(self) -> range:
         """`complete`, if there is any.
@@ -120,7 +122,7 @@ class Dedispersion:
         step = max(1, self.gulp // self.tscrunch) * self.tscrunch
         for begin in range(span.start, stop, step):
             end = min(begin + step, stop)
-            yield self._shifted(begin, end).subband(self.nsub).downsample(self.tscrunch)
+            yield self._shifted(begin, end).subband(self.n_sub).downsample(self.tscrunch)
             if progress is not None:
                 progress(end - span.start, stop - span.start)
 
@@ -145,25 +147,25 @@ class Dedispersion:
         for begin in range(span.start, stop, step):
             end = min(begin + step, stop)
             read = self.prepare(
-                self.stream.spectra(begin + lowest, end - begin + int(delays.max()), self.nthreads)
+                self.stream.spectra(begin + lowest, end - begin + int(delays.max()), self.threads)
             )
             out = np.empty((1, end - begin), np.float32)
             if read.weights is None:
-                _core.dedisperse(read.data, delays, out, self.nthreads)
+                _core.dedisperse(read.data, delays, out, self.threads)
             elif read.weights.ndim == 1 and np.isin(read.weights, (0, 1)).all():
                 use = read.weights > 0
                 out[:] = 0
                 if use.any():
-                    _core.dedisperse(read.data[use], np.ascontiguousarray(delays[:, use]), out, self.nthreads)
-                    out = out / np.float32(use.sum()) * np.float32(read.nchan)
+                    _core.dedisperse(read.data[use], np.ascontiguousarray(delays[:, use]), out, self.threads)
+                    out = out / np.float32(use.sum()) * np.float32(read.n_chan)
             else:
                 weights = read.weights if read.weights.ndim == 2 else read.weights[:, None]
                 weights = np.ascontiguousarray(np.broadcast_to(weights, read.data.shape))
                 total = np.empty_like(out)
-                _core.dedisperse(read.data * weights, delays, out, self.nthreads)
-                _core.dedisperse(weights, delays, total, self.nthreads)
+                _core.dedisperse(read.data * weights, delays, out, self.threads)
+                _core.dedisperse(weights, delays, total, self.threads)
                 mean = np.divide(out, total, out=np.zeros_like(out), where=total > 0)
-                out = np.where(total == read.nchan, out, mean * np.float32(read.nchan))
+                out = np.where(total == read.n_chan, out, mean * np.float32(read.n_chan))
             yield out[0].reshape(-1, self.tscrunch).sum(1, dtype=np.float64).astype(np.float32) / np.float32(
                 self.tscrunch
             )
@@ -181,12 +183,12 @@ class Dedispersion:
         ------
         InputError : the file is shorter than one averaged sample
         """
-        n_out = self.stream.nsamp // self.tscrunch
+        n_out = self.stream.n_times // self.tscrunch
         if n_out < 1:
             raise InputError(
-                f"{self.stream.path}: cannot average {self.tscrunch} of {self.stream.nsamp} samples: take fewer"
+                f"{self.stream.path}: cannot average {self.tscrunch} of {self.stream.n_times} samples: take fewer"
             )
-        parts = list(self.blocks(range(self.stream.nsamp), progress))
+        parts = list(self.blocks(range(self.stream.n_times), progress))
         data = np.concatenate([part.data for part in parts], axis=1)
         weights = None
         if any(part.weights is not None for part in parts):
@@ -196,14 +198,14 @@ class Dedispersion:
     def _shifted(self, begin: int, end: int) -> Spectra:
         """Dedispersed samples at full resolution."""
         stream, n = self.stream, end - begin
-        low = min(max(0, begin + int(self.shifts.min())), stream.nsamp - 1)
-        high = max(min(stream.nsamp, end + int(self.shifts.max())), low + 1)
-        read = self.prepare(stream.spectra(low, high - low, self.nthreads))
-        inside = begin + self.shifts.min() >= 0 and end + self.shifts.max() <= stream.nsamp
-        data = np.zeros((stream.nchan, n), read.data.dtype)
-        weights = None if inside and read.weights is None else np.zeros((stream.nchan, n), np.float32)
+        low = min(max(0, begin + int(self.shifts.min())), stream.n_times - 1)
+        high = max(min(stream.n_times, end + int(self.shifts.max())), low + 1)
+        read = self.prepare(stream.spectra(low, high - low, self.threads))
+        inside = begin + self.shifts.min() >= 0 and end + self.shifts.max() <= stream.n_times
+        data = np.zeros((stream.n_chan, n), read.data.dtype)
+        weights = None if inside and read.weights is None else np.zeros((stream.n_chan, n), np.float32)
         for channel, shift in enumerate(begin + self.shifts - low):
-            first, last = max(0, int(shift)), min(read.nsamp, int(shift) + n)
+            first, last = max(0, int(shift)), min(read.n_times, int(shift) + n)
             if first >= last:
                 continue
             place = slice(first - int(shift), last - int(shift))
@@ -215,20 +217,21 @@ class Dedispersion:
                     weights[channel, place] = read.weights[channel]
                 else:
                     weights[channel, place] = read.weights[channel, first:last]
-        start = None if stream.start_mjd is None else stream.start_mjd + begin * stream.dt / 86400
+        start = None if stream.start_mjd is None else stream.start_mjd + begin * stream.dt_s / 86400
         return replace(read, data=data, weights=weights, dm=self.dm, start_mjd=start)
 
 
+@old_keywords("nsub", "nthreads")
 def plan_dedispersion(
     stream: Stream,
     dm: float,
     *,
-    nsub: int | None = None,
+    n_sub: int | None = None,
     tscrunch: int = 1,
     prepare: Preparation | None = None,
     reference: Reference = "top",
     gulp: int | None = None,
-    nthreads: int = 0,
+    threads: int = 0,
 ) -> Dedispersion:
     """Prepare to dedisperse a file.
 
@@ -236,12 +239,12 @@ def plan_dedispersion(
     ----------
     stream : the file
     dm : pc/cm^3
-    nsub : number of sub-bands that are left, divides the number of channels; default all
+    n_sub : number of sub-bands that are left, divides the number of channels; default all
     tscrunch : number of samples that become one
     prepare : what is done to the spectra before
     reference : the frequency that stays where it is: top, bottom, centre, infinity or MHz
     gulp : samples that are made at a time; the result does not depend on it
-    nthreads : 0 for all cores; the result does not depend on it
+    threads : 0 for all cores; the result does not depend on it
 
     Returns
     -------
@@ -253,32 +256,35 @@ def plan_dedispersion(
     """
     if not np.isfinite(dm):
         raise InputError(f"a DM of {dm}: expected a finite number, pc/cm^3")
-    nsub = stream.nchan if nsub is None else nsub
-    if nsub < 1 or stream.nchan % nsub:
-        raise InputError(f"{stream.path}: {indivisible(nsub, stream.nchan)}")
-    if not 1 <= tscrunch <= stream.nsamp:
+    n_sub = stream.n_chan if n_sub is None else n_sub
+    if n_sub < 1 or stream.n_chan % n_sub:
+        raise InputError(f"{stream.path}: {indivisible(n_sub, stream.n_chan)}")
+    if not 1 <= tscrunch <= stream.n_times:
         raise InputError(
-            f"{stream.path}: cannot average {tscrunch} of {stream.nsamp} samples: take 1 to {stream.nsamp}"
+            f"{stream.path}: cannot average {tscrunch} of {stream.n_times} samples: take 1 to {stream.n_times}"
         )
     if gulp is not None and gulp < 1:
         raise InputError(f"a gulp of {gulp} samples: expected 1 or more")
-    per_dm = delay_per_dm(stream.freqs, reference, stream.k_dm) / stream.dt
+    per_dm = delay_per_dm(stream.freq_mhz, reference, stream.k_dm) / stream.dt_s
     if not abs(dm - stream.dm) * float(abs(per_dm).max()) < _LONGEST:
         raise InputError(too_long(stream, dm, abs(dm - stream.dm) * float(np.ptp(per_dm))))
     shifts = delay_samples(dm - stream.dm, per_dm)[0].astype(np.int64)
     sweep = int(shifts.max() - shifts.min())
     if gulp is None:
-        gulp = max(min(4096, stream.nsamp), GULP_BYTES // stream.bytes_per_sample - sweep)
-    gulp = min(gulp, stream.nsamp)
-    return Dedispersion(stream, float(dm), nsub, tscrunch, prepare or Preparation(), shifts, gulp, nthreads)
+        gulp = max(min(4096, stream.n_times), GULP_BYTES // stream.bytes_per_sample - sweep)
+    gulp = min(gulp, stream.n_times)
+    return Dedispersion(stream, float(dm), n_sub, tscrunch, prepare or Preparation(), shifts, gulp, threads)
 
 
 def too_long(stream: Stream, dm: float, sweep: float) -> str:
     """What to say if a pulse takes longer to cross the band than a file lasts."""
-    most = stream.dm + (stream.nsamp - 1) * stream.dt / delay_per_dm(stream.freqs, "top", stream.k_dm).max()
+    most = (
+        stream.dm
+        + (stream.n_times - 1) * stream.dt_s / delay_per_dm(stream.freq_mhz, "top", stream.k_dm).max()
+    )
     return (
-        f"{stream.path}: a pulse of DM {dm:g} crosses the band in {sweep * stream.dt:.4g} s, the file lasts "
-        f"{stream.nsamp * stream.dt:.4g} s: take DMs below {most:.4g}"
+        f"{stream.path}: a pulse of DM {dm:g} crosses the band in {sweep * stream.dt_s:.4g} s, the file lasts "
+        f"{stream.n_times * stream.dt_s:.4g} s: take DMs below {most:.4g}"
     )
 
 

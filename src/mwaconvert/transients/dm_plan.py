@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import InputError
+from mwaconvert.spectra.aliases import old_keywords
 from mwaconvert.spectra.dispersion import K_DM, delay_per_dm
 
 _SMEAR = 1.386  # loss of S/N of a Gaussian is this * mean square error / FWHM^2, for small errors: 4 ln 2 / 2
@@ -58,9 +59,10 @@ def dm_trials(
     return np.linspace(dm_min, dm_max, max(2, int(np.ceil((dm_max - dm_min) * across_s / sweep)) + 1))
 
 
+@old_keywords("freqs", "dt")
 def plan_dms(
-    freqs: npt.NDArray[np.float64],
-    dt: float,
+    freq_mhz: npt.NDArray[np.float64],
+    dt_s: float,
     dm_min: float,
     dm_max: float,
     width_s: float,
@@ -74,8 +76,8 @@ def plan_dms(
 
     Parameters
     ----------
-    freqs : (n_chan) MHz, centres of equally wide channels, ascending
-    dt : seconds per sample
+    freq_mhz : (n_chan) MHz, centres of equally wide channels, ascending
+    dt_s : seconds per sample
     dm_min, dm_max : pc/cm^3
     width_s : full width at half maximum of the narrowest Gaussian pulse of interest
     step_loss : fraction of its S/N that a pulse between two DMs may lose
@@ -94,24 +96,24 @@ def plan_dms(
     """
     if not (np.isfinite([dm_min, dm_max]).all() and dm_data <= dm_min <= dm_max):
         raise InputError(f"cannot plan DMs from {dm_min} to {dm_max} for data at DM {dm_data:g}")
-    if not (width_s > 0 and dt > 0 and 0 < step_loss < 1 and 0 < average_loss < 1):
+    if not (width_s > 0 and dt_s > 0 and 0 < step_loss < 1 and 0 < average_loss < 1):
         raise InputError("widths and losses must be positive, losses below 1")
-    half = float(freqs[-1] - freqs[0]) / max(1, freqs.size - 1) / 2
-    smear_per_dm = k_dm * float(((freqs - half) ** -2.0 - (freqs + half) ** -2.0).min())
-    across = float(delay_per_dm(freqs, "top", k_dm).max())
+    half = float(freq_mhz[-1] - freq_mhz[0]) / max(1, freq_mhz.size - 1) / 2
+    smear_per_dm = k_dm * float(((freq_mhz - half) ** -2.0 - (freq_mhz + half) ** -2.0).min())
+    across = float(delay_per_dm(freq_mhz, "top", k_dm).max())
 
     edges, factors = [dm_min], [1]
     factor = 2
     while factor <= _LONGEST:
         low, high = edges[-1], dm_max
-        if averaging_loss(factor, dt, width_s, smear_per_dm * (high - dm_data)) > average_loss:
+        if averaging_loss(factor, dt_s, width_s, smear_per_dm * (high - dm_data)) > average_loss:
             break
-        if averaging_loss(factor, dt, width_s, smear_per_dm * (low - dm_data)) <= average_loss:
+        if averaging_loss(factor, dt_s, width_s, smear_per_dm * (low - dm_data)) <= average_loss:
             factors[-1] = factor  # from the beginning
         else:
             for _ in range(40):
                 middle = (low + high) / 2
-                if averaging_loss(factor, dt, width_s, smear_per_dm * (middle - dm_data)) > average_loss:
+                if averaging_loss(factor, dt_s, width_s, smear_per_dm * (middle - dm_data)) > average_loss:
                     low = middle
                 else:
                     high = middle
@@ -121,7 +123,7 @@ def plan_dms(
 
     stages = []
     for low, high, n in zip(edges, [*edges[1:], dm_max], factors, strict=True):
-        loss = averaging_loss(n, dt, width_s, smear_per_dm * (low - dm_data))
+        loss = averaging_loss(n, dt_s, width_s, smear_per_dm * (low - dm_data))
         begin = low
         while begin < high or begin == low:
             # steps of DM grow with the smeared width: by stages, each until that is half as long again
@@ -138,29 +140,29 @@ def plan_dms(
     return stages
 
 
-def averaging_loss(factor: int, dt: float, width_s: float, smear_s: float) -> float:
+def averaging_loss(factor: int, dt_s: float, width_s: float, smear_s: float) -> float:
     """Loss of S/N by averaging samples, for boxcars of 1, 2, 4, ... samples and a pulse anywhere within a sample.
 
     Parameters
     ----------
     factor : samples that become one
-    dt : seconds per sample
+    dt_s : seconds per sample
     width_s : full width at half maximum of a Gaussian pulse
     smear_s : over which it is spread evenly besides
     """
-    return max(0.0, 1 - _snr(factor * dt, width_s, smear_s) / _snr(dt, width_s, smear_s))
+    return max(0.0, 1 - _snr(factor * dt_s, width_s, smear_s) / _snr(dt_s, width_s, smear_s))
 
 
-def _snr(dt: float, width_s: float, smear_s: float) -> float:
+def _snr(dt_s: float, width_s: float, smear_s: float) -> float:
     """S/N of the best boxcar in units of area over noise of a second."""
     sigma = width_s / _FWHM
-    longest = 8 * (width_s + smear_s) + 2 * dt
+    longest = 8 * (width_s + smear_s) + 2 * dt_s
     best = np.zeros(_PHASES.size)
-    length = dt
+    length = dt_s
     while length <= longest:
         # the middle of one sample, or the border of two, is nearest to the pulse
-        off = _PHASES if length == dt else np.where(_PHASES < 0, _PHASES + 0.5, _PHASES - 0.5)
-        ends = [(x * dt - length / 2, x * dt + length / 2) for x in off]
+        off = _PHASES if length == dt_s else np.where(_PHASES < 0, _PHASES + 0.5, _PHASES - 0.5)
+        ends = [(x * dt_s - length / 2, x * dt_s + length / 2) for x in off]
         share = [_before(high, sigma, smear_s) - _before(low, sigma, smear_s) for low, high in ends]
         best = np.maximum(best, np.array(share) / sqrt(length))
         length *= 2

@@ -141,18 +141,19 @@ def draw_panel(top: Axes, main: Axes, panel: Panel, look: Look) -> None:
     if not np.isfinite(shown).any():
         raise InputError(f"{panel.title or 'waterfall'}: all samples are masked, there is nothing to draw")
     profile = np.nansum(shown, axis=0)
-    peak = find_peak(profile) if panel.peak_s is None else int(panel.peak_s / spectra.dt + 1e-6)
-    half = max(1, int(np.ceil(look.window_s / spectra.dt)))
-    first, last = max(0, peak - half + 1), min(spectra.nsamp, peak + half)
-    if not 0 <= peak < spectra.nsamp or last - first < 2:
+    peak = find_peak(profile) if panel.peak_s is None else int(panel.peak_s / spectra.dt_s + 1e-6)
+    half = max(1, int(np.ceil(look.window_s / spectra.dt_s)))
+    first, last = max(0, peak - half + 1), min(spectra.n_times, peak + half)
+    if not 0 <= peak < spectra.n_times or last - first < 2:
         raise InputError(
-            f"{panel.title or 'waterfall'}: no samples within {1e3 * look.window_s:g} ms of {peak * spectra.dt:.6g} s: "
-            f"the data last {spectra.nsamp * spectra.dt:.6g} s, {spectra.dt * 1e3:g} ms each; take a longer window"
+            f"{panel.title or 'waterfall'}: no samples within {1e3 * look.window_s:g} ms of "
+            f"{peak * spectra.dt_s:.6g} s: the data last {spectra.n_times * spectra.dt_s:.6g} s, "
+            f"{spectra.dt_s * 1e3:g} ms each; take a longer window"
         )
     image = shown[:, first:last]
     low, high = limits(shown, first, last, look.percentiles)
     # edges of the samples about the middle of the brightest
-    edges = (np.arange(first, last + 1) - peak - 0.5) * spectra.dt * 1e3
+    edges = (np.arange(first, last + 1) - peak - 0.5) * spectra.dt_s * 1e3
     top.stairs(profile[first:last], edges, baseline=None, lw=1, color=_LINE)
     main.imshow(
         image,
@@ -165,7 +166,7 @@ def draw_panel(top: Axes, main: Axes, panel: Panel, look: Look) -> None:
         cmap=look.cmap,
     )
     reach = (
-        (half - 0.5) * spectra.dt * 1e3
+        (half - 0.5) * spectra.dt_s * 1e3
     )  # the same for all panels, though one may be near the end of its data
     for ax in (top, main):
         ax.set_xlim(-reach, reach)
@@ -204,7 +205,7 @@ def limits(
 
     Parameters
     ----------
-    shown : (n_chan, n_samp) NaN where masked
+    shown : (n_chan, n_times) NaN where masked
     first, last : what is shown
     percentiles : lower, upper
 
@@ -240,26 +241,26 @@ def candidate_figure(stream: Stream, row: Row, prepare: Preparation | None = Non
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    dt = stream.dt
-    width = max(1, round(row.width_s / dt))
+    dt_s = stream.dt_s
+    width = max(1, round(row.width_s / dt_s))
     factor = max(1, width // 4)
     half = max(_BINS // 2 * factor, 6 * width)
-    per_dm = delay_per_dm(stream.freqs, "top", stream.k_dm)
+    per_dm = delay_per_dm(stream.freq_mhz, "top", stream.k_dm)
     reach = max(
         8 * row.width_s / max(float(per_dm.max()), 1e-12), 3 * row.dm_err if np.isfinite(row.dm_err) else 0
     )
     low_dm = max(stream.dm, row.dm - reach)
     dms = np.linspace(low_dm, row.dm + reach, 65)
-    sweep = int(delay_samples(dms[-1] - stream.dm, per_dm / dt).max())
-    middle = round(row.time_s / dt)
+    sweep = int(delay_samples(dms[-1] - stream.dm, per_dm / dt_s).max())
+    middle = round(row.time_s / dt_s)
     piece = _piece(stream, middle - half, middle + half + sweep, prepare)
-    nsub = max(n for n in range(1, min(128, stream.nchan) + 1) if stream.nchan % n == 0)
+    n_sub = max(n for n in range(1, min(128, stream.n_chan) + 1) if stream.n_chan % n == 0)
     held = ArrayStream(piece, stream.path, stream.kind)
-    plan = plan_dedispersion(held, row.dm, nsub=nsub, tscrunch=factor)
+    plan = plan_dedispersion(held, row.dm, n_sub=n_sub, tscrunch=factor)
     falls = next(iter(replace(plan, gulp=2 * half).blocks(range(2 * half))))
     plane = piece.series(dms)[:, : 2 * half]
     plane = plane[:, : plane.shape[1] // factor * factor].reshape(len(dms), -1, factor).mean(2)
-    panel = Panel(falls, peak_s=half * dt)
+    panel = Panel(falls, peak_s=half * dt_s)
     with rc_context(_STYLE):
         figure = Figure(figsize=(7.0, 3.2))
         left = _left_in([panel]) / 7
@@ -267,7 +268,7 @@ def candidate_figure(stream: Stream, row: Row, prepare: Preparation | None = Non
             2, 2, height_ratios=[1, 3], hspace=0, wspace=0.24, left=left, right=0.985, top=0.91, bottom=0.135
         )
         top, main = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
-        draw_panel(top, main, panel, Look(window_s=half * dt, percentiles=(2.5, 99.0)))
+        draw_panel(top, main, panel, Look(window_s=half * dt_s, percentiles=(2.5, 99.0)))
         side = figure.add_subplot(grid[:, 1])
         noise = np.median(np.abs(plane - np.median(plane))) * 1.4826
         side.imshow(
@@ -275,7 +276,7 @@ def candidate_figure(stream: Stream, row: Row, prepare: Preparation | None = Non
             origin="lower",
             aspect="auto",
             interpolation="nearest",
-            extent=(-half * dt * 1e3, (plane.shape[1] * factor - half) * dt * 1e3, dms[0], dms[-1]),
+            extent=(-half * dt_s * 1e3, (plane.shape[1] * factor - half) * dt_s * 1e3, dms[0], dms[-1]),
             cmap="viridis",
         )
         side.axhline(row.dm, color="white", lw=0.5, ls=":")
@@ -330,12 +331,12 @@ def _masked(spectra: Spectra) -> npt.NDArray[np.float32]:
 
 def _piece(stream: Stream, low: int, high: int, prepare: Preparation | None) -> Spectra:
     """Samples about a pulse, each channel scaled; beyond the ends of the file there is nothing but zeros."""
-    first, last = max(0, low), min(stream.nsamp, high)
+    first, last = max(0, low), min(stream.n_times, high)
     read = stream.spectra(first, last - first)
     if prepare is not None:
         read = prepare(read)
     read = read.scale()
-    data = np.zeros((stream.nchan, high - low), np.float32)
+    data = np.zeros((stream.n_chan, high - low), np.float32)
     weights = np.zeros(data.shape, np.float32)
     place = slice(first - low, last - low)
     data[:, place] = read.data
@@ -363,8 +364,8 @@ def _frequency_ticks(spectra: Spectra) -> tuple[list[float], list[str]]:
 
 def _band(spectra: Spectra) -> tuple[float, float]:
     """Edges of the band; of a single channel, whose width is not known, half a MHz to either side."""
-    half = spectra.df / 2 or 0.5
-    return float(spectra.freqs[0]) - half, float(spectra.freqs[-1]) + half
+    half = spectra.df_mhz / 2 or 0.5
+    return float(spectra.freq_mhz[0]) - half, float(spectra.freq_mhz[-1]) + half
 
 
 def _left_in(panels: Sequence[Panel]) -> float:

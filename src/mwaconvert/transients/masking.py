@@ -60,13 +60,13 @@ def mask_channels(spectra: Spectra, threshold: float = 5.0) -> Spectra:
     """
     if not threshold > 0:
         raise InputError(f"a threshold of {threshold}")
-    mean, std, good = _moments(spectra, spectra.nsamp)
+    mean, std, good = _moments(spectra, spectra.n_times)
     bad = ~good[:, 0] | (std[:, 0] == 0)
     for statistic in (mean[:, 0], std[:, 0]):
-        rest = statistic - _running_median(statistic, ~bad, max(5, spectra.nchan // 16))
+        rest = statistic - _running_median(statistic, ~bad, max(5, spectra.n_chan // 16))
         low, high = np.percentile(rest[~bad], [25, 75]) if (~bad).any() else (0.0, 0.0)
         bad |= np.abs(rest) > threshold * (high - low) / _IQR
-    return _masked(spectra, bad[:, None], spectra.nsamp)
+    return _masked(spectra, bad[:, None], spectra.n_times)
 
 
 def mask_iqrm(
@@ -87,7 +87,7 @@ def mask_iqrm(
         raise InputError(f"blocks of {block} samples")
     _, std, good = _moments(spectra, block)
     bad = ~good | (std == 0)
-    reach = max(1, spectra.nchan // 10) if radius is None else radius
+    reach = max(1, spectra.n_chan // 10) if radius is None else radius
     for k in range(std.shape[1]):
         use = ~bad[:, k]
         if use.sum() > 2:
@@ -142,17 +142,17 @@ def iqrm(statistic: npt.ArrayLike, radius: int, threshold: float = 3.0) -> npt.N
     return bad
 
 
-def _edges(n_samp: int, block: int) -> npt.NDArray[np.int64]:
-    edges = np.arange(0, n_samp, block)
-    if edges.size > 1 and n_samp - edges[-1] < block / 2:
+def _edges(n_times: int, block: int) -> npt.NDArray[np.int64]:
+    edges = np.arange(0, n_times, block)
+    if edges.size > 1 and n_times - edges[-1] < block / 2:
         edges = edges[:-1]
-    return np.append(edges, n_samp)
+    return np.append(edges, n_times)
 
 
 def _moments(spectra: Spectra, block: int) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
     """(n_chan, n_block) mean and standard deviation of samples with weight, and whether there are two."""
-    edges = _edges(spectra.nsamp, block)
-    shape = (spectra.nchan, edges.size - 1)
+    edges = _edges(spectra.n_times, block)
+    shape = (spectra.n_chan, edges.size - 1)
     mean, std, good = np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
     weights = spectra.weights
     for k in range(shape[1]):
@@ -176,7 +176,7 @@ def _masked(spectra: Spectra, bad: npt.NDArray[np.bool_], block: int) -> Spectra
         return spectra
     if (bad == bad[:, :1]).all():
         return spectra.masked(bad[:, 0])
-    lengths = np.diff(_edges(spectra.nsamp, block))
+    lengths = np.diff(_edges(spectra.n_times, block))
     weights = np.ones(spectra.data.shape, np.float32)
     if spectra.weights is not None:
         weights *= spectra.weights[:, None] if spectra.weights.ndim == 1 else spectra.weights

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
+from mwaconvert.spectra.aliases import old_keywords, old_names
 from mwaconvert.spectra.spectra import Spectra, channel_sums
 from mwaconvert.spectra.stream import Stream
 
@@ -18,6 +19,7 @@ _BLOCK = 4096  # samples of which sums are added at a time, whatever is read at 
 Progress = Callable[[int, int], object]
 
 
+@old_names("nthreads")
 @dataclass(frozen=True, eq=False)
 class Preparation:
     """Steps that treat every sample alike, so that it does not matter in which pieces the data come."""
@@ -25,7 +27,7 @@ class Preparation:
     masked: npt.NDArray[np.bool_] | None = None  #: (n_chan) channels that get weight 0
     mean: npt.NDArray[np.float64] | None = None  #: (n_chan) to subtract
     std: npt.NDArray[np.float64] | None = None  #: (n_chan) to divide by; 0: the channel gets weight 0
-    nthreads: int = 0
+    threads: int = 0
 
     def __call__(self, spectra: Spectra) -> Spectra:
         """The spectra with these steps done."""
@@ -35,13 +37,13 @@ class Preparation:
             gone = flat if gone is None else gone | flat
             scale = np.divide(1.0, self.std, out=np.zeros_like(self.std), where=~flat)
             data = np.empty(spectra.data.shape, np.float32)
-            _core.scale_channels(spectra.data, self.mean, scale, data, self.nthreads)
+            _core.scale_channels(spectra.data, self.mean, scale, data, self.threads)
             spectra = replace(spectra, data=data)
         return spectra if gone is None or not gone.any() else spectra.masked(gone)
 
 
 def select_channels(
-    freqs: npt.NDArray[np.float64],
+    freq_mhz: npt.NDArray[np.float64],
     channels: list[tuple[int, int]],
     bands_mhz: list[tuple[float, float]],
 ) -> npt.NDArray[np.bool_] | None:
@@ -49,7 +51,7 @@ def select_channels(
 
     Parameters
     ----------
-    freqs : (n_chan) MHz, ascending
+    freq_mhz : (n_chan) MHz, ascending
     channels : first and last, counted from 0 at the lowest frequency
     bands_mhz : lowest and highest frequency; channels whose centres are within
 
@@ -63,28 +65,29 @@ def select_channels(
     """
     if not channels and not bands_mhz:
         return None
-    chosen = np.zeros(freqs.size, bool)
+    chosen = np.zeros(freq_mhz.size, bool)
     for first, last in channels:
-        if not 0 <= first <= last < freqs.size:
+        if not 0 <= first <= last < freq_mhz.size:
             raise InputError(
-                f"channels {first} to {last} cannot be masked: there are channels 0 to {freqs.size - 1}"
+                f"channels {first} to {last} cannot be masked: there are channels 0 to {freq_mhz.size - 1}"
             )
         chosen[first : last + 1] = True
     for low, high in bands_mhz:
-        within = (freqs >= low) & (freqs <= high)
+        within = (freq_mhz >= low) & (freq_mhz <= high)
         if not within.any():
             raise InputError(
-                f"{low:g} to {high:g} MHz cannot be masked: no channel of the band, {freqs[0]:g} to {freqs[-1]:g} MHz, "
-                "is within"
+                f"{low:g} to {high:g} MHz cannot be masked: no channel of the band, {freq_mhz[0]:g} to "
+                f"{freq_mhz[-1]:g} MHz, is within"
             )
         chosen |= within
     if chosen.all():
-        raise InputError(f"all channels are masked, {freqs.size} of {freqs.size}: mask fewer")
+        raise InputError(f"all channels are masked, {freq_mhz.size} of {freq_mhz.size}: mask fewer")
     return chosen
 
 
+@old_keywords("nthreads")
 def channel_statistics(
-    stream: Stream, progress: Progress | None = None, nthreads: int = 0
+    stream: Stream, progress: Progress | None = None, threads: int = 0
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mean and standard deviation of each channel over the whole file, of samples with weight above 0.
 
@@ -92,24 +95,24 @@ def channel_statistics(
     ----------
     stream : is read once
     progress : called with (done, total) samples
-    nthreads : 0 for all cores; the result does not depend on it
+    threads : 0 for all cores; the result does not depend on it
 
     Returns
     -------
     mean, std
         (n_chan); std is 0 of a channel that does not vary or has fewer than two samples
     """
-    sums = np.zeros((stream.nchan, 3))
-    about = np.zeros(stream.nchan)  # numbers near zero keep their digits when squared
-    for first in range(0, stream.nsamp, _BLOCK):
-        spectra = stream.spectra(first, min(_BLOCK, stream.nsamp - first), nthreads)
+    sums = np.zeros((stream.n_chan, 3))
+    about = np.zeros(stream.n_chan)  # numbers near zero keep their digits when squared
+    for first in range(0, stream.n_times, _BLOCK):
+        spectra = stream.spectra(first, min(_BLOCK, stream.n_times - first), threads)
         new = sums[:, 0] == 0
         if new.any() and spectra.data.dtype != np.uint8:
-            found = channel_sums(spectra.data, spectra.weights, np.zeros(stream.nchan), nthreads)
+            found = channel_sums(spectra.data, spectra.weights, np.zeros(stream.n_chan), threads)
             about[new] = (found[:, 1] / np.maximum(found[:, 0], 1))[new]
-        sums += channel_sums(spectra.data, spectra.weights, about, nthreads)
+        sums += channel_sums(spectra.data, spectra.weights, about, threads)
         if progress is not None:
-            progress(first + spectra.nsamp, stream.nsamp)
+            progress(first + spectra.n_times, stream.n_times)
     count, total, squares = sums.T
     mean = total / np.maximum(count, 1)
     variance = squares / np.maximum(count, 1) - mean**2

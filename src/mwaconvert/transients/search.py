@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
+from mwaconvert.spectra.aliases import old_keywords
 from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients.dm_plan import dm_trials, plan_dms
 from mwaconvert.transients.events import Candidate, pulses
@@ -48,6 +49,7 @@ class Search:
         return pulses(self.detections, self.band_mhz, self.k_dm, np.unique(self.dms))
 
 
+@old_keywords("nthreads")
 def search(
     spectra: Spectra,
     dm_min: float,
@@ -59,7 +61,7 @@ def search(
     n_width: int = 9,
     loss: float = 0.01,
     downsample: bool = False,
-    nthreads: int = 0,
+    threads: int = 0,
 ) -> Search:
     """Dedisperse at many DMs and keep the best boxcars.
 
@@ -74,7 +76,7 @@ def search(
     loss : S/N that approximate delays may cost, at most; 0 for exact delays
     downsample : where channels smear pulses, average samples and take wider steps of DM (`dm_plan.plan_dms`), at a
         further loss of at most `loss`; takes the place of `dms`
-    nthreads : 0 for all cores; the result does not depend on it
+    threads : 0 for all cores; the result does not depend on it
 
     Returns
     -------
@@ -88,10 +90,10 @@ def search(
         if dms is not None or not 0 < loss < 1:
             raise InputError("to average samples where channels smear, give a loss and no DMs")
         return _search_stages(
-            spectra, dm_min, dm_max, threshold, width_min_s or spectra.dt, n_width, loss, nthreads
+            spectra, dm_min, dm_max, threshold, width_min_s or spectra.dt_s, n_width, loss, threads
         )
-    per_dm = delay_per_dm(spectra.freqs, "top", spectra.k_dm)
-    width_s = spectra.dt if width_min_s is None else width_min_s
+    per_dm = delay_per_dm(spectra.freq_mhz, "top", spectra.k_dm)
+    width_s = spectra.dt_s if width_min_s is None else width_min_s
     if not (np.isfinite([dm_min, dm_max]).all() and spectra.dm <= dm_min <= dm_max and width_s > 0):
         raise InputError(
             f"cannot search DMs from {dm_min} to {dm_max} for pulses of {width_s} s: give the lower one first, neither "
@@ -102,23 +104,23 @@ def search(
         if dms is None
         else np.asarray(dms, np.float64)
     )
-    data, per_sample, norm = _usable(spectra, per_dm / spectra.dt)
+    data, per_sample, norm = _usable(spectra, per_dm / spectra.dt_s)
     sweep = int(delay_samples(trials.max() - spectra.dm, per_sample).max())
-    if spectra.nsamp - sweep < _SHORTEST:
+    if spectra.n_times - sweep < _SHORTEST:
         raise InputError(
-            f"a pulse of DM {trials.max():g} crosses the band in {sweep * spectra.dt:.4g} s, which leaves less "
-            f"than {_SHORTEST} of the {spectra.nsamp} samples ({spectra.nsamp * spectra.dt:.4g} s): take lower DMs "
-            "or more data"
+            f"a pulse of DM {trials.max():g} crosses the band in {sweep * spectra.dt_s:.4g} s, which leaves less "
+            f"than {_SHORTEST} of the {spectra.n_times} samples ({spectra.n_times * spectra.dt_s:.4g} s): take "
+            "lower DMs or more data"
         )
-    n_width = min(n_width, int(np.log2(spectra.nsamp - sweep)))
+    n_width = min(n_width, int(np.log2(spectra.n_times - sweep)))
     shifts = trials - spectra.dm
     transform = plan_transform(
         shifts,
         per_sample,
-        width_s / spectra.dt,
+        width_s / spectra.dt_s,
         loss,
         is_bytes=data.dtype == np.uint8,
-        n_samp=spectra.nsamp,
+        n_times=spectra.n_times,
     )
     best_snr = np.empty(trials.size, np.float32)
     best_time, best_width = np.empty(trials.size), np.empty(trials.size)
@@ -126,30 +128,30 @@ def search(
     memory = np.empty(0, np.float32)
     for chunk in transform.parts():
         part = chunk.trials
-        n_trial, n_out = part.stop - part.start, spectra.nsamp - chunk.reach
+        n_trial, n_out = part.stop - part.start, spectra.n_times - chunk.reach
         if memory.size < n_trial * n_out:
             memory = np.empty(n_trial * n_out, np.float32)
         series = memory[: n_trial * n_out].reshape(n_trial, n_out)
-        chunk.fill(data, series, nthreads)
+        chunk.fill(data, series, threads)
         if norm is not None:
             total = np.empty_like(series)
-            chunk.fill(norm, total, nthreads)
+            chunk.fill(norm, total, threads)
             series = np.divide(series, np.sqrt(total), out=np.zeros_like(series), where=total > 0)
 
         mean, sigma = np.empty(n_trial, np.float32), np.empty(n_trial, np.float32)
         shape = (n_trial, -(-n_out // _BLOCK))
         snr, start, width = np.empty(shape, np.float32), np.empty(shape, np.int32), np.empty(shape, np.int32)
-        _core.search_series(series, n_width, _BLOCK, mean, sigma, snr, start, width, nthreads)
-        time_s = (start + width / 2 + chunk.lead) * spectra.dt
+        _core.search_series(series, n_width, _BLOCK, mean, sigma, snr, start, width, threads)
+        time_s = (start + width / 2 + chunk.lead) * spectra.dt_s
         column = (np.arange(n_trial), snr.argmax(1))
         best_snr[part], best_time[part], best_width[part] = (
             snr[column],
             time_s[column],
-            width[column] * spectra.dt,
+            width[column] * spectra.dt_s,
         )
         over = np.nonzero(snr >= threshold)
         found.append(
-            np.stack([trials[part][over[0]], time_s[over], snr[over], width[over] * spectra.dt], axis=1)
+            np.stack([trials[part][over[0]], time_s[over], snr[over], width[over] * spectra.dt_s], axis=1)
         )
 
     table = np.concatenate(found)
@@ -157,7 +159,7 @@ def search(
     detections = np.empty(len(table), [(name, "f8") for name in ("dm", "time_s", "snr", "width_s")])
     for k, name in enumerate(("dm", "time_s", "snr", "width_s")):
         detections[name] = table[:, k]
-    band = (float(spectra.freqs[0]), float(spectra.freqs[-1]))
+    band = (float(spectra.freq_mhz[0]), float(spectra.freq_mhz[-1]))
     return Search(trials, best_snr, best_time, best_width, detections, transform.loss, spectra.k_dm, band)
 
 
@@ -169,11 +171,11 @@ def _search_stages(
     width_s: float,
     n_width: int,
     loss: float,
-    nthreads: int,
+    threads: int,
 ) -> Search:
     stages = plan_dms(
-        spectra.freqs,
-        spectra.dt,
+        spectra.freq_mhz,
+        spectra.dt_s,
         dm_min,
         dm_max,
         width_s,
@@ -196,7 +198,7 @@ def _search_stages(
             width_min_s=stage.width_s,
             n_width=max(1, n_width - factor.bit_length() + 1),
             loss=loss,
-            nthreads=nthreads,
+            threads=threads,
         )
         parts.append(replace(part, loss=1 - (1 - part.loss) * (1 - stage.loss)))
     table = np.concatenate([part.detections for part in parts])

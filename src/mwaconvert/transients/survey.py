@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import InputError
+from mwaconvert.spectra.aliases import old_keywords
 from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import Stream, Weights
@@ -50,7 +51,7 @@ class Survey:
         stream, prepare = self.stream, self.prepare
         item = np.dtype(stream.dtype).itemsize
         longest = max(len(segment) for segment in self.segments) + self.sweep + 2 * self.margin
-        longest = min(longest, stream.nsamp)
+        longest = min(longest, stream.n_times)
         weighted = stream.weighted or bool(self.clean)
         # a segment as it is read: what the next shares with it is there twice for a moment
         held = item * (2 if len(self.segments) > 1 else 1) + (8 if stream.weighted else 0)
@@ -62,13 +63,13 @@ class Survey:
         elif prepare.masked is not None or prepare.mean is not None or self.options.get("downsample"):
             held += 4 if prepare.mean is not None or self.options.get("downsample") else item
         gulp = min(longest, self.gulp) * item * (1 if stream.frugal else 2)
-        per_dm = delay_per_dm(stream.freqs, "top", stream.k_dm)
-        width_s = self.options.get("width_min_s") or stream.dt
+        per_dm = delay_per_dm(stream.freq_mhz, "top", stream.k_dm)
+        width_s = self.options.get("width_min_s") or stream.dt_s
         trials = dm_trials(self.dm_min, self.dm_max, float(per_dm.max()), width_s).size
         series = longest * min(trials, _SERIES) * 4 * (3 if weighted else 1)
         series += min(longest * trials * 14, _TREE_BYTES)
-        tables = (min(trials, 4096) + 4096) * stream.nchan * 4
-        return (longest * held + gulp) * stream.nchan + series + tables + _WORK_BYTES
+        tables = (min(trials, 4096) + 4096) * stream.n_chan * 4
+        return (longest * held + gulp) * stream.n_chan + series + tables + _WORK_BYTES
 
     def run(self, progress: Progress | None = None) -> Search:
         """Search all segments.
@@ -88,25 +89,25 @@ class Survey:
         """
         found: Search | None = None
         tables = []
-        window = _Window(self.stream, self.prepare, self.gulp, int(self.options.get("nthreads", 0)))
+        window = _Window(self.stream, self.prepare, self.gulp, int(self.options.get("threads", 0)))
         for k, segment in enumerate(self.segments):
             low = max(0, segment.start - self.margin)
-            high = min(self.stream.nsamp, segment.stop + self.sweep + self.margin)
+            high = min(self.stream.n_times, segment.stop + self.sweep + self.margin)
             spectra = window.get(low, high)
             for step in self.clean:
                 spectra = step(spectra)
             part = spectra.search(self.dm_min, self.dm_max, **self.options)
-            dt = self.stream.dt
+            dt_s = self.stream.dt_s
             table = part.detections.copy()
-            begin = np.rint((table["time_s"] - table["width_s"] / 2) / dt).astype(np.int64) + low
+            begin = np.rint((table["time_s"] - table["width_s"] / 2) / dt_s).astype(np.int64) + low
             use = np.ones(len(table), bool)
             if k > 0:
                 use &= begin >= segment.start
             if k < len(self.segments) - 1:
                 use &= begin < segment.stop
-            table["time_s"] += low * dt
+            table["time_s"] += low * dt_s
             tables.append(table[use])
-            part = replace(part, time_s=part.time_s + low * dt)
+            part = replace(part, time_s=part.time_s + low * dt_s)
             found = part if found is None else _better(found, part)
             if progress is not None:
                 progress(segment.stop, self.segments[-1].stop)
@@ -115,6 +116,7 @@ class Survey:
         return replace(found, detections=detections[np.argsort(-detections["snr"], kind="stable")])
 
 
+@old_keywords("nthreads")
 def plan_survey(
     stream: Stream,
     dm_min: float,
@@ -153,13 +155,13 @@ def plan_survey(
         )
     if gulp is not None and gulp < 1:
         raise InputError(f"a gulp of {gulp} samples: expected 1 or more")
-    per_dm = delay_per_dm(stream.freqs, "top", stream.k_dm) / stream.dt
+    per_dm = delay_per_dm(stream.freq_mhz, "top", stream.k_dm) / stream.dt_s
     longest = (dm_max - stream.dm) * float(per_dm.max())
-    if longest > stream.nsamp:
+    if longest > stream.n_times:
         raise InputError(too_long(stream, dm_max, longest))
     sweep = int(delay_samples(dm_max - stream.dm, per_dm).max())
     boxcar = 1 << (int(options.get("n_width", 9)) - 1)
-    starts = stream.nsamp - sweep
+    starts = stream.n_times - sweep
     if starts < 1:
         raise InputError(too_long(stream, dm_max, sweep))
     if segment is None:
@@ -179,7 +181,7 @@ def plan_survey(
         sweep,
         margin,
         tuple(range(a, b) for a, b in pairwise(edges)),
-        gulp or (stream.nsamp if stream.frugal else max(1, _GULP_BYTES // stream.bytes_per_sample)),
+        gulp or (stream.n_times if stream.frugal else max(1, _GULP_BYTES // stream.bytes_per_sample)),
         tuple(clean),
     )
 
@@ -187,18 +189,18 @@ def plan_survey(
 class _Window:
     """Samples that move along a file: what the next segment shares with this one is not read again."""
 
-    def __init__(self, stream: Stream, prepare: Preparation, gulp: int, nthreads: int) -> None:
-        self._stream, self._prepare, self._gulp, self._nthreads = stream, prepare, gulp, nthreads
+    def __init__(self, stream: Stream, prepare: Preparation, gulp: int, threads: int) -> None:
+        self._stream, self._prepare, self._gulp, self._threads = stream, prepare, gulp, threads
         self._low = self._high = 0
-        self._data: npt.NDArray[Any] = np.empty((stream.nchan, 0), stream.dtype)
+        self._data: npt.NDArray[Any] = np.empty((stream.n_chan, 0), stream.dtype)
         self._weights: npt.NDArray[np.float32] | None = None
 
     def get(self, low: int, high: int) -> Spectra:
         """Samples low to high, neither of them lower than before."""
-        shape = (self._stream.nchan, high - low)
+        shape = (self._stream.n_chan, high - low)
         kept = max(0, self._high - low)
         if not kept and self._gulp >= high - low:
-            spectra = self._stream.spectra(low, high - low, self._nthreads)
+            spectra = self._stream.spectra(low, high - low, self._threads)
             weights = spectra.weights
             if weights is not None and weights.ndim == 1:
                 weights = np.ascontiguousarray(np.broadcast_to(weights[:, None], shape))
@@ -212,8 +214,8 @@ class _Window:
                 weights[:, :kept] = self._weights[:, low - self._low :]
         self._data, self._weights = data, weights
         for first in range(low + kept, high, self._gulp):
-            piece = self._stream.spectra(first, min(self._gulp, high - first), self._nthreads)
-            place = slice(first - low, first - low + piece.nsamp)
+            piece = self._stream.spectra(first, min(self._gulp, high - first), self._threads)
+            place = slice(first - low, first - low + piece.n_times)
             data[:, place] = piece.data
             if piece.weights is not None:
                 if weights is None:
@@ -225,8 +227,8 @@ class _Window:
         stream = self._stream
         spectra = Spectra(
             data,
-            stream.freqs,
-            stream.dt,
+            stream.freq_mhz,
+            stream.dt_s,
             weights=_if_any(weights),
             dm=stream.dm,
             source=stream.source,

@@ -33,7 +33,7 @@ class Part:
     trials: slice
     lead: int  #: samples by which series begin later than at delay 0
     reach: int  #: samples by which series are shorter than the data
-    fill: Callable[[Data, npt.NDArray[np.float32], int], None]  #: (data, out (n_trial, n_out), nthreads)
+    fill: Callable[[Data, npt.NDArray[np.float32], int], None]  #: (data, out (n_trial, n_out), threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +66,10 @@ class Transform:
             def fill(
                 data: Data,
                 out: npt.NDArray[np.float32],
-                nthreads: int,
+                threads: int,
                 delays: npt.NDArray[np.int32] = delays,
             ) -> None:
-                _core.dedisperse(data, delays, out, nthreads)
+                _core.dedisperse(data, delays, out, threads)
 
             yield Part(part, 0, int(delays.max()), fill)
 
@@ -84,11 +84,11 @@ class Transform:
             def fill(
                 data: Data,
                 out: npt.NDArray[np.float32],
-                nthreads: int,
+                threads: int,
                 within: npt.NDArray[np.int32] = within,
                 across: npt.NDArray[np.int32] = across,
             ) -> None:
-                _core.dedisperse_subbands(data, plan.edges, within, across, group, out, nthreads)
+                _core.dedisperse_subbands(data, plan.edges, within, across, group, out, threads)
 
             yield Part(part, plan.lead, int(across.max()) + int(within.max()), fill)
 
@@ -110,7 +110,7 @@ def plan_transform(
     max_loss: float,
     *,
     is_bytes: bool,
-    n_samp: int,
+    n_times: int,
 ) -> Transform:
     """Choose how to sum the channels.
 
@@ -121,14 +121,14 @@ def plan_transform(
     width_samples : full width at half maximum of the narrowest Gaussian pulse of interest
     max_loss : fraction of its S/N that may be lost, against exact delays; 0: exact delays
     is_bytes : the data are 8-bit integers
-    n_samp : samples of the data, which limit the trials that are in memory at a time
+    n_times : samples of the data, which limit the trials that are in memory at a time
     """
     exact = Transform("exact", 0.0, float(per_dm_samples.size), dms, per_dm_samples, None, None)
     if max_loss <= 0:
         return exact
     two_stage = plan_subbands(dms, per_dm_samples, width_samples, max_loss, is_bytes=is_bytes)
     cost = exact.cost if two_stage is None else two_stage.cost
-    per_call = int(min(_TREE_TRIALS, max(64, _TREE_BYTES / (4 * n_samp * (1 + _TREE_SUMS)))))
+    per_call = int(min(_TREE_TRIALS, max(64, _TREE_BYTES / (4 * n_times * (1 + _TREE_SUMS)))))
     last = dms[-per_call:]  # errors are largest where delays are
     tree = plan_tree(
         last,

@@ -66,14 +66,14 @@ class TreePlan:
         self,
         data: npt.NDArray[np.uint8] | npt.NDArray[np.float32],
         out: npt.NDArray[np.float32],
-        nthreads: int = 0,
+        threads: int = 0,
         memory: _core.TreeMemory | None = None,
     ) -> None:
-        """Fill out (n_trial, n_out) from data (n_chan, n_samp); n_out at most n_samp - reach.
+        """Fill out (n_trial, n_out) from data (n_chan, n_times); n_out at most n_times - reach.
 
         `memory` is for one run at a time: who runs trees one after the other saves the time that new memory takes.
         """
-        _core.dedisperse_tree(data, self.levels, self.kept, out, nthreads, memory)
+        _core.dedisperse_tree(data, self.levels, self.kept, out, threads, memory)
 
 
 class _Shape(NamedTuple):

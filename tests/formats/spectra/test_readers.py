@@ -21,13 +21,13 @@ def numbers(dtype: str) -> np.ndarray:
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
 @pytest.mark.parametrize("descending", [True, False])
 def test_both_band_orders(tmp_path, dtype, descending):
-    freqs = FREQS if descending else FREQS[::-1]
+    freq_mhz = FREQS if descending else FREQS[::-1]
     data = numbers(dtype)
-    read = transients.open(write_fil(tmp_path / "a.fil", data, freqs, 1e-3, nsamples=70))
+    read = transients.open(write_fil(tmp_path / "a.fil", data, freq_mhz, 1e-3, nsamples=70))
     assert read.data.dtype == (np.uint8 if dtype == "u1" else np.float32)
     np.testing.assert_array_equal(read.data, data[::-1] if descending else data)
-    np.testing.assert_array_equal(read.freqs, FREQS[::-1])
-    assert (read.dt, read.start_mjd, read.source, read.notes) == (1e-3, 58000.0, "test", ())
+    np.testing.assert_array_equal(read.freq_mhz, FREQS[::-1])
+    assert (read.dt_s, read.start_mjd, read.source, read.notes) == (1e-3, 58000.0, "test", ())
 
 
 def test_signed_bytes(tmp_path):
@@ -48,7 +48,7 @@ def test_two_ifs_are_summed_of_four_the_first_is_taken(tmp_path):
 def test_table_of_frequencies(tmp_path):
     uneven = sorted((1400 + np.arange(16) ** 1.5).tolist(), reverse=True)
     path = write_fil(tmp_path / "a.fil", numbers("u1"), FREQS, 1e-3, table=uneven)
-    np.testing.assert_array_equal(transients.open(path).freqs, uneven[::-1])
+    np.testing.assert_array_equal(transients.open(path).freq_mhz, uneven[::-1])
 
 
 def test_what_was_left_out_is_noted(tmp_path):
@@ -56,10 +56,10 @@ def test_what_was_left_out_is_noted(tmp_path):
     path = write_fil(tmp_path / "a.fil", data, FREQS, 1e-3)
     path.write_bytes(path.read_bytes()[:-3])
     read = transients.open(path)
-    assert read.nsamp == 69
+    assert read.n_times == 69
     assert "13 of 16 bytes" in read.notes[0]
     longer = transients.open(write_fil(tmp_path / "b.fil", data, FREQS, 1e-3, nsamples=60))
-    assert longer.nsamp == 60
+    assert longer.n_times == 60
     assert "10 spectra" in longer.notes[0]
 
 
@@ -122,7 +122,7 @@ def test_damaged_headers_raise_our_errors(tmp_path_factory, cut, at, value):
         read = transients.open(path)
     except Error:
         return
-    assert read.nsamp >= 1
+    assert read.n_times >= 1
 
 
 def test_series(tmp_path):
@@ -150,9 +150,9 @@ def test_parkes_bits_agree(filterbanks):
 def test_psrfits_is_the_filterbank(filterbanks):
     fil = transients.open(filterbanks / "frb" / "frb_dm475_28.fil")
     sf = transients.open(filterbanks / "fil" / "28.fits")
-    np.testing.assert_array_equal(sf.data[:, : fil.nsamp], fil.data)
-    np.testing.assert_array_equal(sf.freqs, fil.freqs)
-    assert (sf.dt, sf.source) == (fil.dt, fil.source)
+    np.testing.assert_array_equal(sf.data[:, : fil.n_times], fil.data)
+    np.testing.assert_array_equal(sf.freq_mhz, fil.freq_mhz)
+    assert (sf.dt_s, sf.source) == (fil.dt_s, fil.source)
     assert sf.start_mjd == pytest.approx(fil.start_mjd, abs=1e-9)
 
 

@@ -23,8 +23,10 @@ FREQS = 400 + np.arange(16.0)
 DT = 1e-3
 
 
-def write(path: Path, data: np.ndarray, nbits: int, freqs: np.ndarray = FREQS, **options) -> FilterbankWriter:
-    with FilterbankWriter(path, freqs, DT, nbits, **options) as writer:
+def write(
+    path: Path, data: np.ndarray, nbits: int, freq_mhz: np.ndarray = FREQS, **options
+) -> FilterbankWriter:
+    with FilterbankWriter(path, freq_mhz, DT, nbits, **options) as writer:
         writer.write(data[:, :30])
         writer.write(data[:, 30:])
     return writer
@@ -47,8 +49,8 @@ def test_filterbank_of_any_bits(tmp_path, nbits):
     )
     read = open_stream(tmp_path / "a.fil")
     np.testing.assert_array_equal(read.spectra().data, data)
-    np.testing.assert_array_equal(read.freqs, FREQS)
-    assert (read.dt, read.start_mjd, read.source, read.descending) == (DT, 58000.5, "x", True)
+    np.testing.assert_array_equal(read.freq_mhz, FREQS)
+    assert (read.dt_s, read.start_mjd, read.source, read.descending) == (DT, 58000.5, "x", True)
     assert (read.fields["telescope_id"], read.fields["src_raj"], read.fields["nbits"]) == (7, 122637.6, nbits)
     assert writer.clipped == 0
 
@@ -61,9 +63,9 @@ def test_what_does_not_fit_is_clipped_and_counted(tmp_path):
 
 
 def test_uneven_channels_are_a_table(tmp_path):
-    freqs = np.sort(400 + np.arange(16) ** 1.4)
-    write(tmp_path / "a.fil", np.zeros((16, 50), np.uint8), 8, freqs)
-    np.testing.assert_array_equal(open(tmp_path / "a.fil").freqs, freqs)
+    freq_mhz = np.sort(400 + np.arange(16) ** 1.4)
+    write(tmp_path / "a.fil", np.zeros((16, 50), np.uint8), 8, freq_mhz)
+    np.testing.assert_array_equal(open(tmp_path / "a.fil").freq_mhz, freq_mhz)
 
 
 def test_writer_refuses_and_leaves_nothing(tmp_path):
@@ -81,9 +83,9 @@ def test_series(tmp_path):
     write(tmp_path / "a.tim", values, 32, FREQS[-1:], series=True, dm=12.5)
     head, read = read_tim(tmp_path / "a.tim")
     np.testing.assert_array_equal(read, values[0])
-    assert (head.values["refdm"], head.freqs[0]) == (12.5, 415.0)
+    assert (head.values["refdm"], head.freq_mhz[0]) == (12.5, 415.0)
     stream = open_stream(tmp_path / "a.tim")
-    assert (stream.dm, stream.nchan) == (12.5, 1)
+    assert (stream.dm, stream.n_chan) == (12.5, 1)
 
 
 INFO = SeriesInfo(DT, 0, 112.38, 1200.5, 0.25, 1024, 55000.25, "J1807-0847", notes="K = 4149.377593361")
@@ -95,11 +97,11 @@ def test_presto(tmp_path):
     assert write_series(path, INFO, parts) == 12
     info, read = read_series(path)
     np.testing.assert_array_equal(read, np.concatenate(parts))
-    assert info == replace(INFO, nsamp=12, telescope="unknown")
+    assert info == replace(INFO, n_times=12, telescope="unknown")
     spectra = open(path)
     np.testing.assert_array_equal(spectra.data[0], read)
-    assert (spectra.dm, spectra.dt, spectra.start_mjd) == (112.38, DT, 55000.25)
-    assert spectra.freqs[0] == pytest.approx(1200.5 + 0.25 * 1023)
+    assert (spectra.dm, spectra.dt_s, spectra.start_mjd) == (112.38, DT, 55000.25)
+    assert spectra.freq_mhz[0] == pytest.approx(1200.5 + 0.25 * 1023)
     path.write_bytes(path.read_bytes()[:-2])
     with pytest.raises(FormatError, match=r"46 bytes, but its \.inf promises 12 values"):
         open(path)
@@ -128,7 +130,7 @@ def test_the_other_spelling_of_inf(tmp_path):
     path = tmp_path / "x.inf"
     path.write_text(OTHER_SPELLING)
     info = read_info(path)
-    assert (info.source, info.barycentric, info.low_mhz, info.nchan) == ("Mystery = PSR", True, 1300, 1)
+    assert (info.source, info.barycentric, info.low_mhz, info.n_chan) == ("Mystery = PSR", True, 1300, 1)
     assert info.on == ((0, 2), (3, 3))
     for line, other, message in [
         ("6.4e-05", "-1", "-1.0 s"),
@@ -159,7 +161,7 @@ def test_wfall(tmp_path, dedispersed):
     used = dedispersed.weights > 0
     np.testing.assert_array_equal(read.data[used], dedispersed.data[used])
     np.testing.assert_array_equal(read.weights, dedispersed.weights)
-    assert (read.dm, read.dt, read.start_mjd, read.source) == (5.0, DT, 58000.0, "s")
+    assert (read.dm, read.dt_s, read.start_mjd, read.source) == (5.0, DT, 58000.0, "s")
 
 
 def test_other_waterfalls(tmp_path):
@@ -191,7 +193,7 @@ def test_fitburst(tmp_path, dedispersed):
     write_fitburst(path, dedispersed, arrival_s=0.2, width_s=5e-3, dm=5.0)
     read = open(path)
     np.testing.assert_array_equal(read.data, dedispersed.data)
-    np.testing.assert_array_equal(read.freqs, dedispersed.freqs)
+    np.testing.assert_array_equal(read.freq_mhz, dedispersed.freq_mhz)
     assert (read.dm, read.weights[3], read.weights.sum()) == (5.0, 0, 15)
     assert read_parameters(path)["arrival_time"] == [0.2]
 

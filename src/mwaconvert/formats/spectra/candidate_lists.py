@@ -54,33 +54,34 @@ def list_text(path: Path, rows: list[Row], search: Search, stream: Stream) -> st
     ------
     InputError : another ending
     """
-    dt = stream.dt
+    dt_s = stream.dt_s
     if path.suffix == ".singlepulse":
         lines = [_PRESTO]
         for row in sorted(rows, key=lambda r: r.time_s):
-            sample, width = round(row.time_s / dt), max(1, round(row.width_s / dt))
+            sample, width = round(row.time_s / dt_s), max(1, round(row.width_s / dt_s))
             lines.append(f"{row.dm:7.2f} {row.snr:7.2f} {row.time_s:13.6f} {sample:10d}     {width:3d}")
         return "\n".join(lines) + "\n"
     if path.suffix == ".cand":
         lines = []
         for row in rows:
-            width = max(1, round(row.width_s / dt))
-            begin = round(row.time_s / dt - width / 2)
+            width = max(1, round(row.width_s / dt_s))
+            begin = round(row.time_s / dt_s - width / 2)
             trial = int(np.abs(search.dms - row.dm).argmin())
             power = round(np.log2(width))
             lines.append(
-                f"{row.snr:.4f}\t{round(row.time_s / dt)}\t{row.time_s:.6f}\t{power}\t{trial}\t{row.dm:.4f}\t"
+                f"{row.snr:.4f}\t{round(row.time_s / dt_s)}\t{row.time_s:.6f}\t{power}\t{trial}\t{row.dm:.4f}\t"
                 f"{row.n_detections}\t{begin}\t{begin + width}"
             )
         return "".join(line + "\n" for line in lines)
     if path.suffix == ".trigger":
         lines = [f"# {_AMBER_NAMES}"]
         for row in sorted(rows, key=lambda r: r.time_s):
-            width = max(1, round(row.width_s / dt))
+            width = max(1, round(row.width_s / dt_s))
             start_s = row.time_s - row.width_s / 2
             trial = int(np.abs(search.dms - row.dm).argmin())
             lines.append(
-                f"0 0 {round(start_s / dt)} {width} 1 {start_s:.6g} {trial} {row.dm:g} {row.n_detections} {row.snr:.6g}"
+                f"0 0 {round(start_s / dt_s)} {width} 1 {start_s:.6g} {trial} {row.dm:g} "
+                f"{row.n_detections} {row.snr:.6g}"
             )
         return "\n".join(lines) + "\n"
     raise InputError(f"{path}: candidates are written as {', '.join(SUFFIXES)}")

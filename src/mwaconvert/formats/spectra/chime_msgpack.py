@@ -29,7 +29,7 @@ class _Chunk:
     path: Path
     beam: int
     first: int  # sample
-    n_samp: int
+    n_times: int
     n_freq: int
     fpga_per_sample: int
     frame0_nano: int
@@ -70,25 +70,25 @@ class ChunkStream(Stream):
                     f"sample: {one.path.name} has {one.beam}, {one.n_freq} and {one.fpga_per_sample}"
                 )
         for before, after in pairwise(chunks):
-            if after.first < before.first + before.n_samp:
+            if after.first < before.first + before.n_times:
                 raise FormatError(f"{after.path}: overlaps with {before.path.name}: the same samples twice")
         self._chunks = chunks
-        nsamp = chunks[-1].first + chunks[-1].n_samp - one.first
-        held = sum(chunk.n_samp for chunk in chunks)
-        missing = nsamp - held
+        n_times = chunks[-1].first + chunks[-1].n_times - one.first
+        held = sum(chunk.n_times for chunk in chunks)
+        missing = n_times - held
         if missing > 100 * held:
             raise FormatError(f"{chunks[-1].path}: {missing} samples are missing before it: another event?")
-        dt = one.fpga_per_sample * _FRAME_S
+        dt_s = one.fpga_per_sample * _FRAME_S
         start = None
         if one.frame0_nano > 0:
-            start = 40587 + (one.frame0_nano * 1e-9 + one.first * dt) / 86400
-        df = _BAND_MHZ / one.n_freq
+            start = 40587 + (one.frame0_nano * 1e-9 + one.first * dt_s) / 86400
+        df_mhz = _BAND_MHZ / one.n_freq
         super().__init__(
             path=one.path,
             kind="CHIME/FRB msgpack",
-            freqs=_TOP_EDGE_MHZ - df * (np.arange(one.n_freq, dtype=np.float64) + 0.5),
-            dt=dt,
-            nsamp=nsamp,
+            freq_mhz=_TOP_EDGE_MHZ - df_mhz * (np.arange(one.n_freq, dtype=np.float64) + 0.5),
+            dt_s=dt_s,
+            n_times=n_times,
             dtype=np.float32,
             weighted=True,
             start_mjd=start,
@@ -97,11 +97,11 @@ class ChunkStream(Stream):
         )
         self._unpacked: tuple[int, Data, npt.NDArray[np.float32]] | None = None
 
-    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
-        data, weights = (np.zeros((self.nchan, count), np.float32) for _ in range(2))
+    def read(self, first: int, count: int, threads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
+        data, weights = (np.zeros((self.n_chan, count), np.float32) for _ in range(2))
         for k, chunk in enumerate(self._chunks):
             start = chunk.first - self._chunks[0].first
-            low, high = max(first, start), min(first + count, start + chunk.n_samp)
+            low, high = max(first, start), min(first + count, start + chunk.n_times)
             if low >= high:
                 continue
             if self._unpacked is None or self._unpacked[0] != k:
@@ -149,20 +149,20 @@ def _checked(path: Path, items: list[Any]) -> _Chunk:
         )
     beam, n_up, per_packet, per_sample, nt_coarse, n_scale, n_data = (int(items[k]) for k in range(4, 11))
     first, length, binning = int(items[11]), int(items[12]), int(items[13])
-    n_freq, n_samp = _COARSE * n_up, nt_coarse * per_packet
+    n_freq, n_times = _COARSE * n_up, nt_coarse * per_packet
     sound = (
         1 <= n_up <= 64 and 1 <= per_packet <= 4096 and 1 <= nt_coarse <= 4096 and 1 <= per_sample <= 1 << 20
     )
     sound = sound and 1 <= binning <= 1 << 10 and 0 <= first < 1 << 62
-    if not sound or n_scale != _COARSE * nt_coarse or n_data != n_freq * n_samp or n_data > 1 << 30:
+    if not sound or n_scale != _COARSE * nt_coarse or n_data != n_freq * n_times or n_data > 1 << 30:
         raise FormatError(
             f"{path}: {n_up} x {_COARSE} channels, {nt_coarse} x {per_packet} samples of {per_sample} frames, binned by "
             f"{binning}, do not make {n_data} values with {n_scale} scales"
         )
     per_sample *= binning
-    if length not in (0, n_samp * per_sample) or first % per_sample:
+    if length not in (0, n_times * per_sample) or first % per_sample:
         raise FormatError(
-            f"{path}: {n_samp} samples of {per_sample} frames from {first} on do not take {length} frames"
+            f"{path}: {n_times} samples of {per_sample} frames from {first} on do not take {length} frames"
         )
     tables = []
     for k, name in ((14, "scales"), (15, "offsets")):
@@ -173,7 +173,7 @@ def _checked(path: Path, items: list[Any]) -> _Chunk:
     mask = None
     if version == 2 and items[19]:
         n_mask = int(items[18])
-        if n_mask < 1 or n_freq % n_mask or len(items[20]) != n_mask * (n_samp // 8) or n_samp % 8:
+        if n_mask < 1 or n_freq % n_mask or len(items[20]) != n_mask * (n_times // 8) or n_times % 8:
             raise FormatError(f"{path}: a mask of {n_mask} channels in {len(items[20])} bytes")
         mask = np.frombuffer(items[20], np.uint8).reshape(n_mask, -1)
     packed = bytes(items[16])
@@ -186,7 +186,7 @@ def _checked(path: Path, items: list[Any]) -> _Chunk:
         path=path,
         beam=beam,
         first=first // per_sample,
-        n_samp=n_samp,
+        n_times=n_times,
         n_freq=n_freq,
         fpga_per_sample=per_sample,
         frame0_nano=frame0,
@@ -214,8 +214,8 @@ def _check_blocks(path: Path, packed: bytes, n_data: int) -> None:
 
 
 def _unpack(chunk: _Chunk) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Values and weights, (n_freq, n_samp) from the lowest channel."""
-    shape = (chunk.n_freq, chunk.n_samp)
+    """Values and weights, (n_freq, n_times) from the lowest channel."""
+    shape = (chunk.n_freq, chunk.n_times)
     if chunk.compressed:
         bitshuffle = need("bitshuffle", "chime", f"reading {chunk.path.name}")
         try:
@@ -224,7 +224,7 @@ def _unpack(chunk: _Chunk) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.floa
             raise FormatError(f"{chunk.path}: its values cannot be decompressed: {error}") from error
     else:
         raw = np.frombuffer(chunk.packed, np.uint8).reshape(shape)
-    n_up, per_packet = chunk.n_freq // _COARSE, chunk.n_samp // chunk.scales.shape[1]
+    n_up, per_packet = chunk.n_freq // _COARSE, chunk.n_times // chunk.scales.shape[1]
     blocks = raw.reshape(_COARSE, n_up, -1, per_packet)
     scales, offsets = chunk.scales[:, None, :, None], chunk.offsets[:, None, :, None]
     data = (blocks * scales + offsets).astype(np.float32).reshape(shape)

@@ -78,7 +78,7 @@ def read_fitburst(path: Path, data: npt.NDArray[Any]) -> Spectra:
     Parameters
     ----------
     path : .npz
-    data : its array data_full, (n_chan, n_samp)
+    data : its array data_full, (n_chan, n_times)
 
     Returns
     -------
@@ -97,11 +97,11 @@ def read_fitburst(path: Path, data: npt.NDArray[Any]) -> Spectra:
         raise FormatError(f"{path}: data_full: expected (channels, samples), found the shape {data.shape}")
     try:
         step = float(facts["res_freq"])
-        freqs = float(facts["freqs_bin0"]) + step * (
+        freq_mhz = float(facts["freqs_bin0"]) + step * (
             np.arange(len(data), dtype=np.float64) + 0.5
         )  # bin 0 begins there
         bad = np.asarray(facts.get("bad_chans", []), np.int64).ravel()
-        dt, start = float(facts["res_time"]), float(facts.get("times_bin0", np.nan))
+        dt_s, start = float(facts["res_time"]), float(facts.get("times_bin0", np.nan))
         dm = float(np.ravel(read_parameters(path)["dm"])[0]) if facts.get("is_dedispersed") else 0.0
     except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
         raise FormatError(f"{path}: its metadata makes no sense: {error}") from error
@@ -110,7 +110,12 @@ def read_fitburst(path: Path, data: npt.NDArray[Any]) -> Spectra:
     weights = np.ones(len(data), np.float32)
     weights[bad] = 0
     return Spectra(
-        data, freqs, dt, weights=weights if bad.size else None, dm=dm, start_mjd=start if start > 1 else None
+        data,
+        freq_mhz,
+        dt_s,
+        weights=weights if bad.size else None,
+        dm=dm,
+        start_mjd=start if start > 1 else None,
     )
 
 
@@ -128,18 +133,18 @@ def write_fitburst(
     dm : pc/cm^3
     overwrite : replace an existing file
     """
-    gone = np.zeros(spectra.nchan, bool)
+    gone = np.zeros(spectra.n_chan, bool)
     if spectra.weights is not None:
         gone = (spectra.weights if spectra.weights.ndim == 1 else spectra.weights.max(1)) <= 0
     metadata = {
         "bad_chans": np.flatnonzero(gone).tolist(),
         "freqs_bin0": spectra.fbottom,
         "is_dedispersed": spectra.dm != 0,
-        "num_freq": spectra.nchan,
-        "num_time": spectra.nsamp,
+        "num_freq": spectra.n_chan,
+        "num_time": spectra.n_times,
         "times_bin0": spectra.start_mjd or 0.0,
-        "res_freq": spectra.df,
-        "res_time": spectra.dt,
+        "res_freq": spectra.df_mhz,
+        "res_time": spectra.dt_s,
     }
     parameters = {
         "amplitude": [0.0],
@@ -147,7 +152,7 @@ def write_fitburst(
         "burst_width": [width_s],
         "dm": [spectra.dm or dm],
         "dm_index": [-2.0],
-        "ref_freq": [float(spectra.freqs[-1])],
+        "ref_freq": [float(spectra.freq_mhz[-1])],
         "scattering_index": [-4.0],
         "scattering_timescale": [0.0],
         "spectral_index": [0.0],

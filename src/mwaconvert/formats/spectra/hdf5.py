@@ -13,6 +13,7 @@ from mwaconvert import __version__
 from mwaconvert.errors import FormatError
 from mwaconvert.extras import need
 from mwaconvert.formats.spectra.sigproc import DEDISPERSED
+from mwaconvert.spectra.aliases import old_keywords
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream, Data, Stream, Weights
 from mwaconvert.staging import StagedPath
@@ -88,9 +89,9 @@ class _FilterbankH5(Stream):
         super().__init__(
             path=path,
             kind="FBH5",
-            freqs=float(head["fch1"]) + float(head["foff"]) * np.arange(data.shape[2], dtype=np.float64),
-            dt=float(head["tsamp"]),
-            nsamp=int(data.shape[0]),
+            freq_mhz=float(head["fch1"]) + float(head["foff"]) * np.arange(data.shape[2], dtype=np.float64),
+            dt_s=float(head["tsamp"]),
+            n_times=int(data.shape[0]),
             dtype=np.uint8 if data.dtype == np.uint8 and self._n_sum == 1 else np.float32,
             dm=float(dm) if head.get("data_type") in DEDISPERSED else 0.0,
             start_mjd=float(start) if isinstance(start, int | float) else None,
@@ -98,7 +99,7 @@ class _FilterbankH5(Stream):
             fields={key: value for key, value in head.items() if key != "DIMENSION_LABELS"},
         )
 
-    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
+    def read(self, first: int, count: int, threads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
         block = _read(self.path, self._dataset, np.s_[first : first + count, : self._n_sum])
         values = block[:, 0] if self._n_sum == 1 else block.sum(1, dtype=np.float32)
         values = values[:, ::-1] if self.descending else values
@@ -119,26 +120,26 @@ class _ChimeIntensity(Stream):
                 f"{path}: expected intensity and weight of (frequency, pol, time), found the shapes {intensity.shape} "
                 f"and {weight.shape}"
             )
-        freqs = np.asarray(_numbers(path, index["freq"]), np.float64) / 1e6
+        freq_mhz = np.asarray(_numbers(path, index["freq"]), np.float64) / 1e6
         times = np.asarray(_numbers(path, index["time"]), np.float64)
-        if freqs.shape != intensity.shape[:1] or times.shape != intensity.shape[2:]:
+        if freq_mhz.shape != intensity.shape[:1] or times.shape != intensity.shape[2:]:
             raise FormatError(
-                f"{path}: index_map: {freqs.size} frequencies and {times.size} times for an intensity of the shape "
+                f"{path}: index_map: {freq_mhz.size} frequencies and {times.size} times for an intensity of the shape "
                 f"{intensity.shape}"
             )
-        freqs, notes = _centres(freqs)
-        at, dt = _places(path, times)
-        nsamp = int(at[-1]) + 1
-        missing = nsamp - at.size
+        freq_mhz, notes = _centres(freq_mhz)
+        at, dt_s = _places(path, times)
+        n_times = int(at[-1]) + 1
+        missing = n_times - at.size
         if missing:
             notes.append(f"{missing} samples are missing and have weight 0")
         self._file, self._intensity, self._weight, self._at = file, intensity, weight, at
         super().__init__(
             path=path,
             kind="CHIME/FRB intensity",
-            freqs=freqs,
-            dt=dt,
-            nsamp=nsamp,
+            freq_mhz=freq_mhz,
+            dt_s=dt_s,
+            n_times=n_times,
             dtype=np.float32,
             weighted=True,
             start_mjd=UNIX_EPOCH_MJD + times[0] / 86400 if _UNIX[0] < times[0] < _UNIX[1] else None,
@@ -146,9 +147,9 @@ class _ChimeIntensity(Stream):
             fields=_attributes(file),
         )
 
-    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
+    def read(self, first: int, count: int, threads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
         rows = slice(*np.searchsorted(self._at, [first, first + count]).tolist())
-        data = np.zeros((self.nchan, count), np.float32)
+        data = np.zeros((self.n_chan, count), np.float32)
         weights = np.zeros_like(data)
         if rows.start < rows.stop:
             x = np.asarray(_read(self.path, self._intensity, np.s_[:, :, rows]), np.float64)
@@ -172,18 +173,19 @@ class Fbh5Writer:
     Parameters
     ----------
     path : .h5
-    freqs : (n_chan) MHz, ascending; written from the highest to the lowest
-    dt : seconds per sample
+    freq_mhz : (n_chan) MHz, ascending; written from the highest to the lowest
+    dt_s : seconds per sample
     dtype : uint8 or float32
     header : further keywords of SIGPROC
     overwrite : replace an existing file
     """
 
+    @old_keywords("freqs", "dt")
     def __init__(
         self,
         path: Path,
-        freqs: npt.NDArray[np.float64],
-        dt: float,
+        freq_mhz: npt.NDArray[np.float64],
+        dt_s: float,
         dtype: npt.DTypeLike,
         *,
         header: dict[str, Any],
@@ -194,15 +196,15 @@ class Fbh5Writer:
             need("hdf5plugin", "hdf5", "writing .h5"),
         )
         self._staged = StagedPath(path, overwrite)
-        self._dtype, self._n = np.dtype(dtype), freqs.size
-        step = (float(freqs[0]) - float(freqs[-1])) / (freqs.size - 1) if freqs.size > 1 else -1.0
+        self._dtype, self._n = np.dtype(dtype), freq_mhz.size
+        step = (float(freq_mhz[0]) - float(freq_mhz[-1])) / (freq_mhz.size - 1) if freq_mhz.size > 1 else -1.0
         self._head = {
-            "fch1": float(freqs[-1]),
+            "fch1": float(freq_mhz[-1]),
             "foff": step,
-            "nchans": freqs.size,
+            "nchans": freq_mhz.size,
             "nifs": 1,
             "nbits": 8 * self._dtype.itemsize,
-            "tsamp": dt,
+            "tsamp": dt_s,
             "data_type": 1,
             "machine_id": 0,
             "telescope_id": 0,
@@ -236,7 +238,7 @@ class Fbh5Writer:
             self._staged.discard()
 
     def write(self, data: npt.NDArray[Any]) -> None:
-        """Append spectra: (n_chan, n_samp), channels from the lowest to the highest."""
+        """Append spectra: (n_chan, n_times), channels from the lowest to the highest."""
         done, n = self._data.shape[0], data.shape[1]
         self._data.resize(done + n, 0)
         self._data[done:, 0] = data[::-1].T.astype(self._dtype)
@@ -249,18 +251,18 @@ def _catalogue(path: Path, file: Any) -> ArrayStream:
     if "dm" not in fields:
         raise FormatError(f"{path}: frb: the attribute dm is missing or not a number")
     data = np.asarray(_numbers(path, group["wfall"]), np.float32)[::-1]
-    freqs = np.asarray(_numbers(path, group["plot_freq"]), np.float64)
+    freq_mhz = np.asarray(_numbers(path, group["plot_freq"]), np.float64)
     times = np.asarray(_numbers(path, group["plot_time"]), np.float64)
     if data.ndim != 2 or times.size < 2:
         raise FormatError(f"{path}: wfall of the shape {data.shape} with {times.size} times")
-    if freqs.size != len(data):  # the spectrum may be coarser than the waterfall
-        df = 400.0 / len(data)
-        freqs = _CHIME_EDGE_MHZ + df * (np.arange(len(data), dtype=np.float64) + 0.5)
-    dt = float(np.median(np.diff(times))) * 1e-3  # ms
+    if freq_mhz.size != len(data):  # the spectrum may be coarser than the waterfall
+        df_mhz = 400.0 / len(data)
+        freq_mhz = _CHIME_EDGE_MHZ + df_mhz * (np.arange(len(data), dtype=np.float64) + 0.5)
+    dt_s = float(np.median(np.diff(times))) * 1e-3  # ms
     spectra = Spectra(
         data,
-        freqs,
-        dt,
+        freq_mhz,
+        dt_s,
         weights=(np.isfinite(data) & (data != 0)).astype(np.float32),
         dm=float(np.ravel(fields["dm"])[0]),
         source=_text(fields.get("tns_name", "")),
@@ -269,22 +271,22 @@ def _catalogue(path: Path, file: Any) -> ArrayStream:
     return ArrayStream(spectra, path, "CHIME/FRB waterfall", fields)
 
 
-def _centres(freqs: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], list[str]]:
+def _centres(freq_mhz: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], list[str]]:
     """Centres of channels: some writers name edges, which CHIME's grid of channels tells."""
-    if freqs.size < 2:
-        return freqs, []
-    step = float(freqs[1] - freqs[0])
+    if freq_mhz.size < 2:
+        return freq_mhz, []
+    step = float(freq_mhz[1] - freq_mhz[0])
     if step == 0 or not np.isfinite(step):
-        return freqs, []
-    place = (float(freqs[0]) - _CHIME_EDGE_MHZ) / abs(step)
+        return freq_mhz, []
+    place = (float(freq_mhz[0]) - _CHIME_EDGE_MHZ) / abs(step)
     off = abs(place - round(place))
     if off < 0.1:
-        return freqs + step / 2, ["frequencies in the file are edges of channels"]
+        return freq_mhz + step / 2, ["frequencies in the file are edges of channels"]
     if off < 0.4:
-        return freqs, [
+        return freq_mhz, [
             "frequencies in the file are not on CHIME's grid and were taken as centres of channels"
         ]
-    return freqs, []
+    return freq_mhz, []
 
 
 def _places(path: Path, times: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], float]:
@@ -300,13 +302,13 @@ def _places(path: Path, times: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.
         raise FormatError(
             f"{path}: index_map/time: gaps of up to {steps.max():g} s between samples of {shortest:g} s"
         )
-    dt = float((times[-1] - times[0]) / at[-1])
+    dt_s = float((times[-1] - times[0]) / at[-1])
     frames = (
-        round(dt / _FRAME_S) * _FRAME_S
+        round(dt_s / _FRAME_S) * _FRAME_S
     )  # seconds since 1970 are known to a quarter of a microsecond only
-    if abs(frames - dt) <= 4 * np.spacing(np.abs(times).max()) / at[-1]:
-        dt = frames
-    return at.astype(np.int64), dt
+    if abs(frames - dt_s) <= 4 * np.spacing(np.abs(times).max()) / at[-1]:
+        dt_s = frames
+    return at.astype(np.int64), dt_s
 
 
 def _attributes(held: Any) -> dict[str, Any]:

@@ -19,12 +19,12 @@ from mwaconvert.staging import StagedPath
 class SeriesInfo:
     """What an .inf file says."""
 
-    dt: float  #: s
-    nsamp: int
+    dt_s: float  #: s
+    n_times: int
     dm: float  #: pc/cm^3
     low_mhz: float  #: centre of the lowest channel
     width_mhz: float  #: of a channel
-    nchan: int
+    n_chan: int
     start_mjd: float
     source: str = ""
     telescope: str = ""
@@ -33,9 +33,9 @@ class SeriesInfo:
     notes: str = ""
 
     @property
-    def freqs(self) -> npt.NDArray[np.float64]:
+    def freq_mhz(self) -> npt.NDArray[np.float64]:
         """(n_chan) MHz."""
-        return self.low_mhz + self.width_mhz * np.arange(self.nchan, dtype=np.float64)
+        return self.low_mhz + self.width_mhz * np.arange(self.n_chan, dtype=np.float64)
 
 
 def read_info(path: Path) -> SeriesInfo:
@@ -81,12 +81,12 @@ def read_info(path: Path) -> SeriesInfo:
         except ValueError:
             raise FormatError(f"{path}: '{begin}': expected a number, found {value!r}") from None
 
-    dt, nsamp = number("Width of each time series bin"), number("Number of bins in the time series")
-    nchan = number("Number of channels", "1")
-    if not (math.isfinite(dt) and dt > 0):
-        raise FormatError(f"{path}: a bin takes {dt} s: expected a positive number")
-    if not (1 <= nsamp < 2**53 and 1 <= nchan <= 2**20):
-        raise FormatError(f"{path}: {nsamp:g} bins of {nchan:g} channels")
+    dt_s, n_times = number("Width of each time series bin"), number("Number of bins in the time series")
+    n_chan = number("Number of channels", "1")
+    if not (math.isfinite(dt_s) and dt_s > 0):
+        raise FormatError(f"{path}: a bin takes {dt_s} s: expected a positive number")
+    if not (1 <= n_times < 2**53 and 1 <= n_chan <= 2**20):
+        raise FormatError(f"{path}: {n_times:g} bins of {n_chan:g} channels")
     on = []
     for pair in pairs:
         try:
@@ -95,12 +95,12 @@ def read_info(path: Path) -> SeriesInfo:
             raise FormatError(f"{path}: expected an on/off pair of bins, found {pair!r}") from None
         on.append((first, last))
     return SeriesInfo(
-        dt=dt,
-        nsamp=int(nsamp),
+        dt_s=dt_s,
+        n_times=int(n_times),
         dm=number("Dispersion measure", "0"),
         low_mhz=number("Central freq of low channel", "0"),
         width_mhz=number("Channel bandwidth", "0"),
-        nchan=int(nchan),
+        n_chan=int(n_chan),
         start_mjd=number("Epoch of observation", "0"),
         source=find("Object being observed", ""),
         telescope=find("Telescope used", ""),
@@ -119,7 +119,7 @@ def read_series(path: Path) -> tuple[SeriesInfo, npt.NDArray[np.float32]]:
 
     Returns
     -------
-    info, (n_samp) values mapped into memory
+    info, (n_times) values mapped into memory
 
     Raises
     ------
@@ -130,11 +130,11 @@ def read_series(path: Path) -> tuple[SeriesInfo, npt.NDArray[np.float32]]:
     if not data.is_file():
         raise FormatError(f"{data}: no such file, expected beside {path.with_suffix('.inf').name}")
     held = data.stat().st_size
-    if held != 4 * info.nsamp:
+    if held != 4 * info.n_times:
         raise FormatError(
-            f"{data}: {held} bytes, but its .inf promises {info.nsamp} values of 4 bytes: it is cut"
+            f"{data}: {held} bytes, but its .inf promises {info.n_times} values of 4 bytes: it is cut"
         )
-    return info, np.memmap(data, "<f4", "r", shape=(info.nsamp,))
+    return info, np.memmap(data, "<f4", "r", shape=(info.n_times,))
 
 
 def write_series(
@@ -145,7 +145,7 @@ def write_series(
     Parameters
     ----------
     path : .dat
-    info : nsamp is replaced by the number of values there are
+    info : n_times is replaced by the number of values there are
     pieces : values, one piece after the other
     overwrite : replace existing files
 
@@ -183,14 +183,14 @@ def _info_text(name: str, info: SeriesInfo, count: int) -> str:
         "Epoch of observation (MJD)": f"{info.start_mjd:.15f}",
         "Barycentered?           (1=yes, 0=no)": str(int(info.barycentric)),
         "Number of bins in the time series": str(count),
-        "Width of each time series bin (sec)": f"{info.dt:.15g}",
+        "Width of each time series bin (sec)": f"{info.dt_s:.15g}",
         "Any breaks in the data? (1=yes, 0=no)": "0",
         "Type of observation (EM band)": "Radio",
         "Beam diameter (arcsec)": "0",
         "Dispersion measure (cm-3 pc)": f"{info.dm:.12g}",
         "Central freq of low channel (Mhz)": f"{info.low_mhz:.12g}",
-        "Total bandwidth (Mhz)": f"{info.width_mhz * info.nchan:.12g}",
-        "Number of channels": str(info.nchan),
+        "Total bandwidth (Mhz)": f"{info.width_mhz * info.n_chan:.12g}",
+        "Number of channels": str(info.n_chan),
         "Channel bandwidth (Mhz)": f"{info.width_mhz:.12g}",
         "Data analyzed by": "mwaconvert",
     }

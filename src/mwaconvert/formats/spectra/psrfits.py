@@ -49,7 +49,7 @@ class SearchStream(Stream):
         if mode not in ("SEARCH", "SRCH"):
             raise FormatError(f"{path}: OBS_MODE is {mode}: only search mode is read")
         n_chan, n_pol, n_bits = int(header["NCHAN"]), int(header["NPOL"]), int(header["NBITS"])
-        n_block, dt, n_row = int(header["NSBLK"]), float(header["TBIN"]), len(table)
+        n_block, dt_s, n_row = int(header["NSBLK"]), float(header["TBIN"]), len(table)
         if n_bits not in (1, 2, 4, 8, 16, 32):
             raise FormatError(f"{path}: HDU SUBINT: NBITS = {n_bits}: expected 1, 2, 4, 8, 16 or 32")
         row = n_chan * n_pol * n_bits // 8
@@ -64,9 +64,9 @@ class SearchStream(Stream):
                 f"{path}: HDU SUBINT: a row of DATA has {held} bytes, NSBLK, NPOL, NCHAN and NBITS make "
                 f"{n_block * row}"
             )
-        freqs = np.asarray(table["DAT_FREQ"][0], np.float64)
-        if freqs.shape != (n_chan,):
-            raise FormatError(f"{path}: HDU SUBINT: {freqs.size} frequencies for {n_chan} channels")
+        freq_mhz = np.asarray(table["DAT_FREQ"][0], np.float64)
+        if freq_mhz.shape != (n_chan,):
+            raise FormatError(f"{path}: HDU SUBINT: {freq_mhz.size} frequencies for {n_chan} channels")
         pol_type = str(header.get("POL_TYPE", "")).strip()
         self._n_bits, self._n_block = n_bits, n_block
         self._pols = [0, 1] if n_pol > 1 and pol_type.startswith("AABB") else [0]
@@ -83,20 +83,20 @@ class SearchStream(Stream):
             and (self._scales[:, 0] == 1).all()
             and (self._offsets[:, 0] == 0).all()
         )
-        self._firsts, n_samp, notes = _first_samples(table, n_row, n_block, dt)
-        self._uniform = bool((self._weights == 1).all()) and n_samp == n_row * n_block
+        self._firsts, n_times, notes = _first_samples(table, n_row, n_block, dt_s)
+        self._uniform = bool((self._weights == 1).all()) and n_times == n_row * n_block
         start = None
         if "STT_IMJD" in primary:
             seconds = _number(primary, "STT_SMJD", 0) + _number(primary, "STT_OFFS", 0)
             start = _number(primary, "STT_IMJD", 0) + (
-                (seconds + _number(header, "NSUBOFFS", 0) * n_block * dt) / 86400
+                (seconds + _number(header, "NSUBOFFS", 0) * n_block * dt_s) / 86400
             )
         return {
             "path": path,
             "kind": "PSRFITS",
-            "freqs": freqs,
-            "dt": dt,
-            "nsamp": n_samp,
+            "freq_mhz": freq_mhz,
+            "dt_s": dt_s,
+            "n_times": n_times,
             "dtype": np.uint8 if self._plain else np.float32,
             "weighted": not self._uniform,
             "start_mjd": start,
@@ -115,10 +115,10 @@ class SearchStream(Stream):
         kind, begin, n_row = self._place
         return np.memmap(path, kind, "r", begin, (n_row,))
 
-    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:
+    def read(self, first: int, count: int, threads: int = 0) -> tuple[Data, Weights]:
         table = self._map(self.path)
-        data = np.zeros((self.nchan, count), self.dtype)
-        weights = None if self._uniform else np.zeros((self.nchan, count), np.float32)
+        data = np.zeros((self.n_chan, count), self.dtype)
+        weights = None if self._uniform else np.zeros((self.n_chan, count), np.float32)
         order = slice(None, None, -1) if self.descending else slice(None)
         begin = int(np.searchsorted(self._firsts, first, "right")) - 1
         for r in range(max(begin, 0), len(self._firsts)):
@@ -129,17 +129,17 @@ class SearchStream(Stream):
             if low >= high:
                 continue
             place = slice(low - first, high - first)
-            data[:, place] = self._row(table["DATA"][r], r, low - start, high - start, nthreads)[order]
+            data[:, place] = self._row(table["DATA"][r], r, low - start, high - start, threads)[order]
             if weights is not None:
                 weights[:, place] = self._weights[r][order, None]
         return data, weights
 
-    def _row(self, held: Any, r: int, low: int, high: int, nthreads: int) -> npt.NDArray[Any]:
+    def _row(self, held: Any, r: int, low: int, high: int, threads: int) -> npt.NDArray[Any]:
         """Samples of a row, (n_chan, high - low), in the order of the file."""
         packed = np.ascontiguousarray(held).view(np.uint8).reshape(self._n_block, -1)[low:high]
         block: Any = 0
         for pol in self._pols:
-            numbers = _numbers(packed, pol, self.nchan, self._n_bits, nthreads)
+            numbers = _numbers(packed, pol, self.n_chan, self._n_bits, threads)
             if self._plain:
                 return numbers
             block = block + (numbers - np.float32(self._zero)) * self._scales[r, pol][:, None]
@@ -205,26 +205,26 @@ def _by_channel(
 
 
 def _first_samples(
-    table: npt.NDArray[np.void], n_row: int, n_block: int, dt: float
+    table: npt.NDArray[np.void], n_row: int, n_block: int, dt_s: float
 ) -> tuple[npt.NDArray[np.int64], int, list[str]]:
     """Where each row begins: rows that a recorder dropped leave gaps of weight 0."""
     firsts = np.arange(n_row, dtype=np.int64) * n_block
     if "OFFS_SUB" in (table.dtype.names or ()) and n_row > 1:
         middles = np.asarray(table["OFFS_SUB"], np.float64)
-        seen = np.rint((middles - middles[0]) / dt)
+        seen = np.rint((middles - middles[0]) / dt_s)
         if np.isfinite(seen).all() and (np.diff(seen) >= n_block).all() and seen[-1] < 100 * n_row * n_block:
             firsts = seen.astype(np.int64)
-    n_samp = int(firsts[-1]) + n_block
-    missing = n_samp - n_row * n_block
-    return firsts, n_samp, [f"{missing} samples are missing and have weight 0"] if missing else []
+    n_times = int(firsts[-1]) + n_block
+    missing = n_times - n_row * n_block
+    return firsts, n_times, [f"{missing} samples are missing and have weight 0"] if missing else []
 
 
 def _numbers(
-    packed: npt.NDArray[np.uint8], pol: int, n_chan: int, n_bits: int, nthreads: int
+    packed: npt.NDArray[np.uint8], pol: int, n_chan: int, n_bits: int, threads: int
 ) -> npt.NDArray[Any]:
     if n_bits <= 8:
         out = np.empty((n_chan, len(packed)), np.uint8)
-        _core.unpack(packed, pol * n_chan * n_bits // 8, n_bits, True, False, out, nthreads)
+        _core.unpack(packed, pol * n_chan * n_bits // 8, n_bits, True, False, out, threads)
         return out
     kind = ">i2" if n_bits == 16 else ">f4"
     numbers = np.ascontiguousarray(packed).view(kind)[:, pol * n_chan : (pol + 1) * n_chan]

@@ -182,11 +182,11 @@ def _presto(path: Path) -> Stream:
     from mwaconvert.formats.spectra.presto import read_series
 
     info, values = read_series(path)
-    top = float(info.freqs.max())
+    top = float(info.freq_mhz.max())
     spectra = Spectra(
         values[None],
         np.array([top if top > 0 else 1.0]),
-        info.dt,
+        info.dt_s,
         dm=info.dm,
         start_mjd=info.start_mjd or None,
         source=info.source,

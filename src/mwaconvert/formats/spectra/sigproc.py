@@ -54,7 +54,7 @@ class Header:
     nbits: int
     tsamp: float  #: s
     signed: bool  #: of 8-bit values
-    freqs: npt.NDArray[np.float64]  #: (nchans) MHz, in the order of the file
+    freq_mhz: npt.NDArray[np.float64]  #: (nchans) MHz, in the order of the file
 
 
 def read_header(path: Path) -> Header:
@@ -138,18 +138,20 @@ def _checked(path: Path, values: dict[str, Any], table: list[float], n_bytes: in
     if table:
         if len(table) != nchans:
             raise FormatError(f"{path}: a table of {len(table)} frequencies for {nchans} channels")
-        freqs = np.array(table)
+        freq_mhz = np.array(table)
     elif series:
-        freqs = np.array([values.get("fch1", 1.0)])
+        freq_mhz = np.array([values.get("fch1", 1.0)])
     else:
-        freqs = need("fch1") + need("foff") * np.arange(nchans)
-    steps = np.diff(freqs)
-    if not (np.isfinite(freqs).all() and (freqs > 0).all() and ((steps > 0).all() or (steps < 0).all())):
+        freq_mhz = need("fch1") + need("foff") * np.arange(nchans)
+    steps = np.diff(freq_mhz)
+    if not (
+        np.isfinite(freq_mhz).all() and (freq_mhz > 0).all() and ((steps > 0).all() or (steps < 0).all())
+    ):
         raise FormatError(
             f"{path}: fch1 = {values.get('fch1')}, foff = {values.get('foff')}: the {nchans} channels are not at "
             "positive frequencies, each at its own"
         )
-    return Header(values, n_bytes, nchans, nifs, nbits, tsamp, bool(values.get("signed", 0)), freqs)
+    return Header(values, n_bytes, nchans, nifs, nbits, tsamp, bool(values.get("signed", 0)), freq_mhz)
 
 
 class FilterbankStream(Stream):
@@ -178,9 +180,9 @@ class FilterbankStream(Stream):
         super().__init__(
             path=path,
             kind="SIGPROC",
-            freqs=header.freqs,
-            dt=header.tsamp,
-            nsamp=len(self._rows),
+            freq_mhz=header.freq_mhz,
+            dt_s=header.tsamp,
+            n_times=len(self._rows),
             dtype=np.uint8 if plain else np.float32,
             dm=float(header.values.get("refdm", 0.0)) if dedispersed else 0.0,
             start_mjd=None if mjd is None else float(mjd),
@@ -189,9 +191,9 @@ class FilterbankStream(Stream):
             fields=header.values,
         )
 
-    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:
+    def read(self, first: int, count: int, threads: int = 0) -> tuple[Data, Weights]:
         n_sum = 2 if self._header.nifs == 2 else 1
-        summed = [self._rows.channels(first, count, k, self.descending, nthreads) for k in range(n_sum)]
+        summed = [self._rows.channels(first, count, k, self.descending, threads) for k in range(n_sum)]
         return (summed[0] if n_sum == 1 else summed[0].astype(np.float32) + summed[1]), None
 
 
@@ -231,7 +233,7 @@ class _Rows:
     def __len__(self) -> int:
         return self.count
 
-    def channels(self, first: int, count: int, k_if: int, reverse: bool, nthreads: int) -> npt.NDArray[Any]:
+    def channels(self, first: int, count: int, k_if: int, reverse: bool, threads: int) -> npt.NDArray[Any]:
         """(nchans, count) of one IF, in pieces that stay in the cache."""
         head = self.header
         shape = (head.nchans, count)
@@ -247,11 +249,11 @@ class _Rows:
                     raise FormatError(f"{self.path}: became shorter while it was read")
                 if packed:
                     offset = k_if * head.nchans * head.nbits // 8
-                    _core.unpack(rows, offset, head.nbits, False, reverse, out, nthreads, begin)
+                    _core.unpack(rows, offset, head.nbits, False, reverse, out, threads, begin)
                     continue
                 numbers = rows.view({8: "i1", 16: "<u2", 32: "<f4"}[head.nbits])
                 block = np.empty((head.nchans, len(rows)), np.float32)
-                _core.unpack_numbers(numbers, k_if * head.nchans, reverse, block, nthreads)
+                _core.unpack_numbers(numbers, k_if * head.nchans, reverse, block, threads)
                 out[:, begin : begin + len(rows)] = block
         return out
 
@@ -268,16 +270,18 @@ def _rows(path: Path, header: Header) -> tuple[_Rows, list[str]]:
     """Where the spectra are, and what there is to say of them."""
     row = header.nchans * header.nifs * header.nbits // 8
     size = path.stat().st_size - header.n_bytes
-    n_samp, rest = divmod(size, row)
+    n_times, rest = divmod(size, row)
     stated = header.values.get("nsamples", 0)
     notes = []
-    if stated > n_samp:
-        raise FormatError(f"{path}: the header promises {stated} samples, the file holds {n_samp}: it is cut")
-    if n_samp < 1:
+    if stated > n_times:
+        raise FormatError(
+            f"{path}: the header promises {stated} samples, the file holds {n_times}: it is cut"
+        )
+    if n_times < 1:
         raise FormatError(f"{path}: no spectrum after the header: {size} bytes, a spectrum takes {row}")
-    if stated > 0 and stated < n_samp:
-        notes.append(f"{n_samp - stated} spectra after the {stated} of the header were left out")
-        n_samp = stated
+    if stated > 0 and stated < n_times:
+        notes.append(f"{n_times - stated} spectra after the {stated} of the header were left out")
+        n_times = stated
     elif rest:
         notes.append(f"the last spectrum is cut and was left out ({rest} of {row} bytes)")
-    return _Rows(path, header, n_samp, row), notes
+    return _Rows(path, header, n_times, row), notes

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mwaconvert.errors import InputError
 from mwaconvert.formats.spectra.sigproc import _DOUBLES, _INTEGERS, _STRINGS
+from mwaconvert.spectra.aliases import old_keywords
 from mwaconvert.staging import StagedPath
 
 #: keywords that are handed on from the header of another file
@@ -26,8 +27,8 @@ class FilterbankWriter:
     Parameters
     ----------
     path : .fil or .tim
-    freqs : (n_chan) MHz, ascending; written from the highest to the lowest, as is usual
-    dt : seconds per sample
+    freq_mhz : (n_chan) MHz, ascending; written from the highest to the lowest, as is usual
+    dt_s : seconds per sample
     nbits : 1, 2, 4, 8, 16 (whole numbers that are not negative) or 32 (float)
     dm : pc/cm^3, to which the data are dedispersed
     series : write a time series: one channel; then freqs is that of the DM's reference
@@ -42,11 +43,12 @@ class FilterbankWriter:
     InputError : number of bits, or channels that do not fill bytes
     """
 
+    @old_keywords("freqs", "dt")
     def __init__(
         self,
         path: Path,
-        freqs: npt.NDArray[np.float64],
-        dt: float,
+        freq_mhz: npt.NDArray[np.float64],
+        dt_s: float,
         nbits: int,
         *,
         dm: float = 0.0,
@@ -59,12 +61,12 @@ class FilterbankWriter:
     ) -> None:
         if nbits not in (1, 2, 4, 8, 16, 32):
             raise InputError(f"{path}: cannot write {nbits} bits: choose 1, 2, 4, 8, 16 or 32")
-        if freqs.size * nbits % 8:
-            raise InputError(f"{path}: {freqs.size} channels of {nbits} bits do not fill whole bytes")
+        if freq_mhz.size * nbits % 8:
+            raise InputError(f"{path}: {freq_mhz.size} channels of {nbits} bits do not fill whole bytes")
         self.clipped = 0  #: values that were too small or too large for their bits
-        self._nbits, self._nchan = nbits, freqs.size
+        self._nbits, self._nchan = nbits, freq_mhz.size
         self._staged = StagedPath(path, overwrite)
-        self._head = _header(freqs, dt, nbits, dm, series, start_mjd, source, rawdatafile, header or {})
+        self._head = _header(freq_mhz, dt_s, nbits, dm, series, start_mjd, source, rawdatafile, header or {})
 
     def __enter__(self) -> FilterbankWriter:
         self._file = self._staged.temporary.open("wb")
@@ -85,7 +87,7 @@ class FilterbankWriter:
 
         Parameters
         ----------
-        data : (n_chan, n_samp) channels from the lowest to the highest; rounded to whole numbers below 32 bits
+        data : (n_chan, n_times) channels from the lowest to the highest; rounded to whole numbers below 32 bits
         """
         spectra = data[::-1].T
         if self._nbits == 32:
@@ -114,8 +116,8 @@ def kept(header: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _header(
-    freqs: npt.NDArray[np.float64],
-    dt: float,
+    freq_mhz: npt.NDArray[np.float64],
+    dt_s: float,
     nbits: int,
     dm: float,
     series: bool,
@@ -124,7 +126,7 @@ def _header(
     rawdatafile: str,
     other: Mapping[str, Any],
 ) -> bytes:
-    first = float(freqs[-1])
+    first = float(freq_mhz[-1])
     values: dict[str, Any] = {"telescope_id": 0, "machine_id": 0} | kept(other)
     values |= {
         "data_type": 2 if series else 6 if dm else 1,
@@ -134,20 +136,20 @@ def _header(
     values |= {
         "barycentric": 0,
         "tstart": 0.0 if start_mjd is None else start_mjd,
-        "tsamp": dt,
+        "tsamp": dt_s,
         "nbits": nbits,
     }
-    values |= {"fch1": first, "nchans": freqs.size, "nifs": 1}
+    values |= {"fch1": first, "nchans": freq_mhz.size, "nifs": 1}
     if series or dm:
         values["refdm"] = dm
     table = b""
-    if not series and freqs.size > 1:
-        step = (float(freqs[0]) - first) / (freqs.size - 1)
+    if not series and freq_mhz.size > 1:
+        step = (float(freq_mhz[0]) - first) / (freq_mhz.size - 1)
         values["foff"] = step
-        even = first + step * np.arange(freqs.size)
-        if np.abs(even - freqs[::-1]).max() > 1e-3 * abs(step):
+        even = first + step * np.arange(freq_mhz.size)
+        if np.abs(even - freq_mhz[::-1]).max() > 1e-3 * abs(step):
             del values["fch1"], values["foff"]
-            rows = b"".join(_word("fchannel") + struct.pack("<d", f) for f in freqs[::-1])
+            rows = b"".join(_word("fchannel") + struct.pack("<d", f) for f in freq_mhz[::-1])
             table = _word("FREQUENCY_START") + rows + _word("FREQUENCY_END")
     elif not series:
         values["foff"] = -1.0  # of a single channel: it has no neighbour to tell

@@ -99,15 +99,15 @@ class VcsStream(Stream):
         width = _COARSE_MHZ / layout.fine
         # channel k is centred k widths above the lower edge, for the transform of MWAX as for the legacy filter bank
         place = width * np.arange(layout.fine, dtype=np.float64) - _COARSE_MHZ / 2
-        freqs = [number * _COARSE_MHZ + place for number in self._numbers]
+        freq_mhz = [number * _COARSE_MHZ + place for number in self._numbers]
         self._last: dict[int, tuple[tuple[int, int], npt.NDArray[np.float32] | None]] = {}
         start = UNIX_EPOCH_MJD + (metadata.sched_start_unix_s + times[0] - metadata.obsid) / 86400
         super().__init__(
             path=metafits,
             kind="MWA voltages" if kind == "sub" else "MWA legacy voltages",
-            freqs=np.concatenate(freqs),
-            dt=layout.samples / layout.rate / self._per_block,
-            nsamp=n_file * layout.blocks * self._per_block,
+            freq_mhz=np.concatenate(freq_mhz),
+            dt_s=layout.samples / layout.rate / self._per_block,
+            n_times=n_file * layout.blocks * self._per_block,
             dtype=np.float32,
             weighted=missing > 0,
             start_mjd=start,
@@ -121,8 +121,8 @@ class VcsStream(Stream):
             },
         )
 
-    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:
-        data = np.zeros((self.nchan, count), np.float32)
+    def read(self, first: int, count: int, threads: int = 0) -> tuple[Data, Weights]:
+        data = np.zeros((self.n_chan, count), np.float32)
         weights = np.zeros_like(data) if self.weighted else None
         fine = self._layout.fine
         for block in range(first // self._per_block, -(-(first + count) // self._per_block)):
@@ -130,7 +130,7 @@ class VcsStream(Stream):
             low, high = max(first, start), min(first + count, start + self._per_block)
             place, part = slice(low - first, high - first), slice(low - start, high - start)
             for c, number in enumerate(self._numbers):
-                power = self._block(number, block, nthreads)
+                power = self._block(number, block, threads)
                 if power is None:
                     continue
                 rows = slice(c * fine, (c + 1) * fine)
@@ -139,7 +139,7 @@ class VcsStream(Stream):
                     weights[rows, place] = 1
         return data, weights
 
-    def _block(self, number: int, block: int, nthreads: int) -> npt.NDArray[np.float32] | None:
+    def _block(self, number: int, block: int, threads: int) -> npt.NDArray[np.float32] | None:
         """Detected spectra of a coarse channel, (fine, per_block); the last of each channel is kept."""
         k, within = divmod(block, self._layout.blocks)
         path = self._at.get((number, self._first_s + k * self._layout.seconds))
@@ -148,19 +148,19 @@ class VcsStream(Stream):
             power = None
             if path is not None:
                 detect = self._legacy if self._kind == "dat" else self._mwax
-                power = detect(path, within, nthreads)
+                power = detect(path, within, threads)
             kept = self._last[number] = ((k, within), power)
         return kept[1]
 
-    def _legacy(self, path: Path, block: int, nthreads: int) -> npt.NDArray[np.float32]:
+    def _legacy(self, path: Path, block: int, threads: int) -> npt.NDArray[np.float32]:
         n = self._layout.samples * _LEGACY_FINE * self._good.size
         raw = _bytes(path, block * n, n).reshape(-1, self._good.size)
         power = np.empty(len(raw), np.uint32)
-        _core.detect_nibbles(raw, self._good.astype(np.uint8) * np.uint8(255), power, nthreads)
+        _core.detect_nibbles(raw, self._good.astype(np.uint8) * np.uint8(255), power, threads)
         mean = power.reshape(self._per_block, self._average, _LEGACY_FINE).mean(1, dtype=np.float64)
         return np.ascontiguousarray(mean.T, np.float32)
 
-    def _mwax(self, path: Path, block: int, nthreads: int) -> npt.NDArray[np.float32]:
+    def _mwax(self, path: Path, block: int, threads: int) -> npt.NDArray[np.float32]:
         layout = self._layout
         n = layout.n_input * layout.samples * 2
         raw = _bytes(path, layout.begin + block * n, n).view(np.int8)
@@ -169,7 +169,7 @@ class VcsStream(Stream):
             raw.reshape(layout.n_input, layout.samples, 2),
             np.flatnonzero(self._good).astype(np.int32),
             power,
-            nthreads,
+            threads,
         )
         mean = power.reshape(self._per_block, self._average, layout.fine).mean(1, dtype=np.float64)
         return np.ascontiguousarray(np.fft.fftshift(mean / layout.fine, axes=1).T, np.float32)

@@ -83,17 +83,17 @@ class VdifStream(Stream):
                 n_in, is_complex = int(head.nchan), bool(head["complex_data"])
                 rate = abs(high - low) * 1e6 / n_in * (1 if is_complex else 2)
                 self._file = vdif.open(raw, "rs", sample_rate=rate * units.Hz, squeeze=False)
-                n_samp, start = int(self._file.shape[0]), float(self._file.start_time.mjd)
+                n_times, start = int(self._file.shape[0]), float(self._file.start_time.mjd)
         except Exception as error:  # the package raises whatever a damaged header leads to
             raw.close()
             raise FormatError(
                 f"{path}: not sound VDIF: {' '.join(str(error).split()) or type(error).__name__}"
             ) from error
         take = channels * average * (1 if is_complex else 2)
-        if n_samp < take:
+        if n_times < take:
             raw.close()
             raise InputError(
-                f"{path}: {n_samp} voltages are too few for {channels} channels averaged over {average}"
+                f"{path}: {n_times} voltages are too few for {channels} channels averaged over {average}"
             )
         self._complex, self._n_in, self._split, self._average, self._take = (
             is_complex,
@@ -106,13 +106,13 @@ class VdifStream(Stream):
         step = (high - low) / n_out
         # the bins of a transform are centred on multiples of their width from zero frequency
         whole = channels > 1 and (not is_complex or channels % 2 == 0)
-        freqs = low + step * (np.arange(n_out, dtype=np.float64) + (0 if whole else 0.5))
+        freq_mhz = low + step * (np.arange(n_out, dtype=np.float64) + (0 if whole else 0.5))
         super().__init__(
             path=path,
             kind="VDIF",
-            freqs=freqs,
-            dt=take / rate,
-            nsamp=n_samp // take,
+            freq_mhz=freq_mhz,
+            dt_s=take / rate,
+            n_times=n_times // take,
             dtype=np.float32,
             start_mjd=start,
             fields={
@@ -123,8 +123,8 @@ class VdifStream(Stream):
             },
         )
 
-    def read(self, first: int, count: int, nthreads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
-        out = np.empty((self.nchan, count), np.float32)
+    def read(self, first: int, count: int, threads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
+        out = np.empty((self.n_chan, count), np.float32)
         step = max(1, (1 << 22) // (self._take * self._n_in))
         for begin in range(0, count, step):
             n = min(step, count - begin)

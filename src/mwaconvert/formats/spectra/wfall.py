@@ -31,7 +31,7 @@ def write_wfall(path: Path, spectra: Spectra, *, overwrite: bool = False) -> Non
 
     Notes
     -----
-    intensity (n_chan, n_samp) float32 from the lowest to the highest channel; dt (s), df (MHz), dm (pc/cm^3), fbottom
+    intensity (n_chan, n_times) float32 from the lowest to the highest channel; dt (s), df (MHz), dm (pc/cm^3), fbottom
     (MHz, lower edge of the band). Beyond these: weights, freqs (MHz), k_dm, start_mjd, source, version.
     """
     data = spectra.data.astype(np.float32)  # a copy, which is changed
@@ -39,15 +39,15 @@ def write_wfall(path: Path, spectra: Spectra, *, overwrite: bool = False) -> Non
     weights = np.broadcast_to(weights[:, None] if weights.ndim == 1 else weights, data.shape)
     data[data == 0] = _TINY
     data[weights <= 0] = 0
-    df = spectra.df
+    df_mhz = spectra.df_mhz
     values: dict[str, Any] = {
         "intensity": data,
-        "dt": spectra.dt,
-        "df": df,
+        "dt": spectra.dt_s,
+        "df": df_mhz,
         "dm": spectra.dm,
         "fbottom": spectra.fbottom,
         "weights": weights,
-        "freqs": spectra.freqs,
+        "freqs": spectra.freq_mhz,
         "k_dm": spectra.k_dm,
         "source": spectra.source,
         "version": f"mwaconvert {__version__}",
@@ -139,10 +139,14 @@ def _release(path: Path, arrays: Any) -> Spectra:
     """Burst of the data release of the repeater FRB 20180916B: 400 MHz around the centre."""
     data = _plane(path, arrays, "wfall")
     centre = _number(path, arrays, "center_freq_mhz", 600.1953125)
-    df = 400.0 / len(data)
-    freqs = centre - 200 + df * (np.arange(len(data), dtype=np.float64) + 0.5)
+    df_mhz = 400.0 / len(data)
+    freq_mhz = centre - 200 + df_mhz * (np.arange(len(data), dtype=np.float64) + 0.5)
     return Spectra(
-        data, freqs, _number(path, arrays, "dt_s"), weights=_seen(data), dm=_number(path, arrays, "dm", 0.0)
+        data,
+        freq_mhz,
+        _number(path, arrays, "dt_s"),
+        weights=_seen(data),
+        dm=_number(path, arrays, "dm", 0.0),
     )
 
 
@@ -155,15 +159,15 @@ def _intensity(path: Path, arrays: Any) -> Spectra:
             raise FormatError(f"{path}: weights of the shape {given.shape} for an intensity of {data.shape}")
         weights = np.where(weights > 0, given, np.float32(0))
         data = np.where(data == _TINY, np.float32(0), data)
-    df = _number(path, arrays, "df")
+    df_mhz = _number(path, arrays, "df")
     if "freqs" in arrays.files:
-        freqs = np.asarray(arrays["freqs"], np.float64)
+        freq_mhz = np.asarray(arrays["freqs"], np.float64)
     else:
-        freqs = _number(path, arrays, "fbottom") + df * (np.arange(len(data), dtype=np.float64) + 0.5)
+        freq_mhz = _number(path, arrays, "fbottom") + df_mhz * (np.arange(len(data), dtype=np.float64) + 0.5)
     start = _number(path, arrays, "start_mjd", np.nan)
     return Spectra(
         data,
-        freqs,
+        freq_mhz,
         _number(path, arrays, "dt"),
         weights=None if (weights == 1).all() else weights,
         dm=_number(path, arrays, "dm"),
