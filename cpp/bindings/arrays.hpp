@@ -12,8 +12,8 @@
 #include <optional>
 #include <string>
 
-#include "mwaconvert/error.hpp"
-#include "mwaconvert/view.hpp"
+#include "mwaconvert/base/error.hpp"
+#include "mwaconvert/base/view.hpp"
 
 namespace py = pybind11;
 using namespace pybind11::literals;

@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "mwaconvert/chunk.hpp"
-#include "mwaconvert/error.hpp"
+#include "mwaconvert/base/error.hpp"
+#include "mwaconvert/raw/chunk.hpp"
 
 namespace mwaconvert {
 

@@ -1,5 +1,5 @@
 #include "arrays.hpp"
-#include "mwaconvert/parallel.hpp"
+#include "mwaconvert/base/parallel.hpp"
 #include "register.hpp"
 
 PYBIND11_MODULE(_core, m) {

@@ -2,8 +2,8 @@
 
 #include "arrays.hpp"
 #include "check_chunk.hpp"
-#include "mwaconvert/block.hpp"
-#include "mwaconvert/phasors.hpp"
+#include "mwaconvert/visibilities/block.hpp"
+#include "mwaconvert/visibilities/phasors.hpp"
 #include "register.hpp"
 
 namespace mwaconvert {

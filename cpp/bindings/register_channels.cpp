@@ -1,7 +1,7 @@
 #include <optional>
 
 #include "arrays.hpp"
-#include "mwaconvert/channels.hpp"
+#include "mwaconvert/transients/channels.hpp"
 #include "register.hpp"
 
 namespace mwaconvert {

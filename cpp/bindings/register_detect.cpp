@@ -1,5 +1,5 @@
 #include "arrays.hpp"
-#include "mwaconvert/detect.hpp"
+#include "mwaconvert/transients/detect.hpp"
 #include "register.hpp"
 
 namespace mwaconvert {

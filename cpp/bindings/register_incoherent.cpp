@@ -1,6 +1,6 @@
 #include "arrays.hpp"
 #include "check_chunk.hpp"
-#include "mwaconvert/incoherent.hpp"
+#include "mwaconvert/rfi/incoherent.hpp"
 #include "register.hpp"
 
 namespace mwaconvert {

@@ -1,5 +1,5 @@
 #include "arrays.hpp"
-#include "mwaconvert/ms.hpp"
+#include "mwaconvert/visibilities/ms.hpp"
 #include "register.hpp"
 
 namespace mwaconvert {

@@ -1,6 +1,6 @@
 #include "arrays.hpp"
-#include "mwaconvert/mask_counts.hpp"
-#include "mwaconvert/quality.hpp"
+#include "mwaconvert/visibilities/mask_counts.hpp"
+#include "mwaconvert/visibilities/quality.hpp"
 #include "register.hpp"
 
 namespace mwaconvert {

@@ -1,6 +1,6 @@
 #include "arrays.hpp"
-#include "mwaconvert/fits.hpp"
-#include "mwaconvert/rice.hpp"
+#include "mwaconvert/raw/fits.hpp"
+#include "mwaconvert/raw/rice.hpp"
 #include "register.hpp"
 
 namespace mwaconvert {

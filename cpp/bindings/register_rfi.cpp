@@ -1,7 +1,7 @@
 #include "arrays.hpp"
 #include "check_chunk.hpp"
-#include "mwaconvert/rfi.hpp"
-#include "mwaconvert/rfi_input.hpp"
+#include "mwaconvert/rfi/flag.hpp"
+#include "mwaconvert/rfi/input.hpp"
 #include "register.hpp"
 
 namespace mwaconvert {

@@ -1,11 +1,11 @@
 #include <optional>
 
 #include "arrays.hpp"
-#include "mwaconvert/boxcar.hpp"
-#include "mwaconvert/coherent.hpp"
-#include "mwaconvert/dedisperse.hpp"
-#include "mwaconvert/tree.hpp"
-#include "mwaconvert/unpack.hpp"
+#include "mwaconvert/transients/boxcar.hpp"
+#include "mwaconvert/transients/coherent.hpp"
+#include "mwaconvert/transients/dedisperse.hpp"
+#include "mwaconvert/transients/tree.hpp"
+#include "mwaconvert/transients/unpack.hpp"
 #include "register.hpp"
 
 namespace mwaconvert {

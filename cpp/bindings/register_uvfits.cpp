@@ -1,5 +1,5 @@
 #include "arrays.hpp"
-#include "mwaconvert/uvfits.hpp"
+#include "mwaconvert/visibilities/uvfits.hpp"
 #include "register.hpp"
 
 namespace mwaconvert {

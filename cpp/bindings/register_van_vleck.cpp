@@ -1,7 +1,7 @@
 #include <cmath>
 
 #include "arrays.hpp"
-#include "mwaconvert/van_vleck.hpp"
+#include "mwaconvert/visibilities/van_vleck.hpp"
 #include "register.hpp"
 
 namespace mwaconvert {
