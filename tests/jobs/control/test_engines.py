@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.jobs.control.durable import DurableEngine
 from mwaconvert.jobs.control.inline import InlineEngine
 from mwaconvert.jobs.control.limits import Room
 from mwaconvert.jobs.control.states import Fault, Happening, Outcome, Role, Sending, State
@@ -28,14 +29,14 @@ from mwaconvert.jobs.control.work import (
 TIMEOUT_S = 60
 
 
-@pytest.fixture(params=["inline"])
+@pytest.fixture(params=[InlineEngine, DurableEngine], ids=["inline", "durable"])
 def engine_of(request, store, worker_of):
     """Start an engine for the workflows given; it is stopped at the end of the test."""
     running = []
 
     def start(*workflows: Workflow, threads: int = 2, **options):
         worker = worker_of(store, {workflow.kind: workflow for workflow in workflows}, **options)
-        engine = InlineEngine(worker, threads=threads, poll_s=0.05)
+        engine = request.param(worker, threads=threads, poll_s=0.05)
         engine.start()
         running.append(engine)
         return engine

@@ -31,7 +31,8 @@ def main() -> None:
         if value is not None:
             hard = resource.getrlimit(kind)[1]
             allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(kind, (allowed, allowed))
+            # at the hard limit of CPU the kernel kills without a word; at the soft one it says why
+            resource.setrlimit(kind, (allowed, allowed + 2 if kind == resource.RLIMIT_CPU else allowed))
     try:
         os.execvp(argv[0], argv)
     except OSError as error:

@@ -67,27 +67,24 @@ def send_pending(store: Store, senders: Mapping[str, Sender], sender_id: str) ->
 def _take_up(store: Store, senders: Mapping[str, Sender], message: Message, sender_id: str) -> bool:
     sender = senders.get(message.kind)
     is_live = store.switch() is Switch.LIVE
-    now = store.now()
-    if (
-        sender is not None
-        and is_live
-        and store.sent_since(message.kind, now - sender.period_s) >= sender.most
-    ):
+    if sender is None or not is_live:
+        taken = store.claim_message(message.key, sender_id)
+    else:
+        taken = store.claim_message(message.key, sender_id, sender.most, sender.period_s)
+    if taken is None:
         return False
-    if store.claim_message(message.key, sender_id) is None:
-        return False
+    age_s = store.now() - message.created
     if sender is None:
         store.settle_message(
             message.key, Sending.FAILED, f"nobody here sends messages of kind {message.kind!r}"
         )
     elif not is_live:
         store.settle_message(message.key, Sending.TESTED, Sending.TESTED.words)
-    elif sender.oldest_s is not None and now - message.created > sender.oldest_s:
-        late = f"{now - message.created:.0f} s old, more than {sender.oldest_s:g} s"
+    elif sender.oldest_s is not None and age_s > sender.oldest_s:
+        late = f"{age_s:.0f} s old, more than {sender.oldest_s:g} s"
         store.settle_message(message.key, Sending.FAILED, late)
     else:
-        state, answer = _send(sender, message)
-        store.settle_message(message.key, state, answer)
+        store.settle_message(message.key, *_send(sender, taken))
     return True
 
 

@@ -755,7 +755,7 @@ class Store:
         query = sa.select(workers).order_by(workers.c.id)
         return [WorkerRecord(**row) for row in self._read(lambda c: _all(c, query))]
 
-    def reap(self, worker: str, beats: int | None = None) -> list[int]:
+    def reap(self, worker: str, beats: int | None = None) -> list[int] | None:
         """Declare a worker dead: its jobs go back to the queue.
 
         Parameters
@@ -765,14 +765,14 @@ class Store:
 
         Returns
         -------
-        list of int
-            Ids of the jobs that were taken from it.
+        list of int or None
+            Ids of the jobs that were taken from it; None if it is alive, or another was faster.
         """
 
-        def work(c: sa.Connection) -> list[int]:
+        def work(c: sa.Connection) -> list[int] | None:
             known = _first(c, sa.select(workers).where(workers.c.id == worker))
             if known is not None and beats is not None and (known["beats"] != beats or not known["alive"]):
-                return []
+                return None
             if known is not None and known["alive"]:
                 c.execute(workers.update().where(workers.c.id == worker).values(alive=False))
                 self._event(c, Happening.WORKER_LOST, None, worker=worker)
@@ -783,6 +783,16 @@ class Store:
             return [row["id"] for row in rows]
 
         return self._write(work)
+
+    def renew_run(self, job: Job) -> None:
+        """Give a queued job a new run: the engine has lost the one that it had."""
+
+        def work(c: sa.Connection) -> None:
+            row = _row_or_none(c, job.id)
+            if row is not None and row["run"] == job.run and row["state"] == State.QUEUED.value:
+                self._event(c, Happening.REQUEUED, _set(c, job.id, run=job.run + 1))
+
+        self._write(work)
 
     def take_back(self, job: Job) -> None:
         """A worker gives a job of its own back to the queue: it stops before the job has ended."""
@@ -915,15 +925,28 @@ class Store:
             query = query.where(outbox.c.state == state.value)
         return [_message_of(row) for row in self._read(lambda c: _all(c, query))]
 
-    def claim_message(self, key: str, sender: str) -> Message | None:
-        """Take a pending message for sending; None if another has it."""
+    def claim_message(
+        self, key: str, sender: str, most: int | None = None, period_s: float = 0.0
+    ) -> Message | None:
+        """Take a pending message for sending; None if another has it, or the rate has no room.
+
+        Parameters
+        ----------
+        most, period_s
+            At most so many messages of this kind in so many seconds; those that may be out count.
+        """
 
         def work(c: sa.Connection) -> Message | None:
-            pending = sa.and_(outbox.c.key == key, outbox.c.state == Sending.PENDING.value)
-            values = {"state": Sending.SENDING.value, "sender": sender, "tries": outbox.c.tries + 1}
-            if c.execute(outbox.update().where(pending).values(values)).rowcount == 0:
+            found = _first(c, sa.select(outbox).where(outbox.c.key == key))
+            if found is None or found["state"] != Sending.PENDING.value:
                 return None
-            return _message_of(_one(c, sa.select(outbox).where(outbox.c.key == key)))
+            recent = sa.or_(outbox.c.sent >= self.now() - period_s, outbox.c.state == Sending.SENDING.value)
+            count = sa.select(sa.func.count()).where(outbox.c.kind == found["kind"], recent)
+            if most is not None and (c.execute(count).scalar() or 0) >= most:
+                return None
+            values = {"state": Sending.SENDING.value, "sender": sender, "tries": found["tries"] + 1}
+            c.execute(outbox.update().where(outbox.c.key == key).values(values))
+            return _message_of({**found, **values})
 
         return self._write(work)
 
@@ -932,7 +955,7 @@ class Store:
 
         def work(c: sa.Connection) -> None:
             taken = sa.and_(outbox.c.key == key, outbox.c.state == Sending.SENDING.value)
-            sent = self.now() if state is Sending.SENT else None
+            sent = self.now() if state in (Sending.SENT, Sending.UNKNOWN) else None
             values = {"state": state.value, "answer": answer, "sent": sent}
             if c.execute(outbox.update().where(taken).values(values)).rowcount:
                 found = _one(c, sa.select(outbox).where(outbox.c.key == key))
@@ -960,11 +983,6 @@ class Store:
             self._event(c, Happening.SENT, None, key=key, state=Sending.PENDING.value, by=by)
 
         self._write(work)
-
-    def sent_since(self, kind: str, since: float) -> int:
-        """How many messages of a kind were tried since then: for rate limits."""
-        query = sa.select(sa.func.count()).where(outbox.c.kind == kind, outbox.c.sent >= since)
-        return self._read(lambda c: c.execute(query).scalar()) or 0
 
     def switch(self, name: str = "outbox") -> Switch:
         """Where a switch stands: TEST unless somebody has set it LIVE, and its time is not over."""

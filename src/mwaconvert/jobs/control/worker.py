@@ -102,7 +102,7 @@ class Worker:
         self.id = worker_id or self.host
         self.room = room or Room()
         self.beat_s, self.lease_s, self.watch_s = beat_s, lease_s, watch_s
-        self.on_reaped: Callable[[list[int]], None] = lambda _job_ids: None
+        self.on_reaped: Callable[[str], None] = lambda _worker_id: None
         self._pid = os.getpid()
         self._pid_started = execute.process_start(self._pid) or ""
         self._held: dict[int, _Hold] = {}
@@ -165,7 +165,10 @@ class Worker:
                 )
 
     def _end_left_over(self, worker: str) -> None:
-        for attempt in self.store.running_attempts(worker):
+        self._end_groups(self.store.running_attempts(worker))
+
+    def _end_groups(self, attempts: list[Attempt]) -> None:
+        for attempt in attempts:
             if attempt.pid is not None and attempt.pid_started and attempt.host == self.host:
                 execute.end_left_over(attempt.pid, attempt.pid_started)
 
@@ -212,20 +215,26 @@ class Worker:
             is_gone = record.host == self.host and execute.process_start(record.pid) != record.pid_started
             beats, since = self._seen.get(record.id, (-1, 0.0))
             if beats != record.beats:
-                self._seen[record.id] = (record.beats, time.monotonic())
-            elif not is_gone and time.monotonic() - since < self.lease_s:
-                continue
+                since = time.monotonic()
+                self._seen[record.id] = (record.beats, since)
             if is_gone:
                 self._end_left_over(record.id)
                 self._take_over(record)
-            elif beats == record.beats:
-                self._take_over(record)
+            elif time.monotonic() - since < self.lease_s:
+                continue
+            else:
+                # it may only be slow: what it runs is ended if it has lost its jobs, not before
+                running = self.store.running_attempts(record.id)
+                if self._take_over(record):
+                    self._end_groups(running)
 
-    def _take_over(self, record: WorkerRecord) -> None:
+    def _take_over(self, record: WorkerRecord) -> bool:
         taken = self.store.reap(record.id, record.beats)
-        self.store.abandon_messages(record.id)
-        _log.warning("worker %s is dead; jobs %s go back to the queue", record.id, taken)
-        self.on_reaped(taken)
+        if taken is not None:
+            self.store.abandon_messages(record.id)
+            _log.warning("worker %s is dead; jobs %s go back to the queue", record.id, taken)
+            self.on_reaped(record.id)
+        return taken is not None
 
     # -- Keeper
 
@@ -259,6 +268,8 @@ class Worker:
             return False
         hold = _Hold(job)
         with self._lock:
+            if job.id in self._held:
+                return False
             self._held[job.id] = hold
         if self._stopping.is_set():
             hold.ending.set()
