@@ -1,0 +1,287 @@
+"""Programs as children: no shell, a session of their own, limits, ends in words.
+
+The worker may die at any time: on Linux the child is killed with it, and what is left of its process group
+(whose number and start are in the store) is ended before the step runs again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from mwaconvert.errors import ResourceError
+from mwaconvert.jobs.control.states import Fault
+from mwaconvert.jobs.control.work import NO_LIMITS, CancelledError, Ended, Limits, StepError
+
+_GRACE_S = 5.0
+_LAUNCH = Path(__file__).with_name("launch.py")
+_SHORTEST_S, _LONGEST_S = 0.002, 0.1
+_WATCH_S = 0.25
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def _stat(pid: int) -> list[str] | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    # the name of the program, in brackets, may hold anything
+    return text.rsplit(")", 1)[1].split()
+
+
+def process_start(pid: int) -> str | None:
+    """A text that tells a process from a later one of the same number; None if there is no such process."""
+    if sys.platform != "linux":
+        done = subprocess.run(
+            ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() or None
+    fields = _stat(pid)
+    if fields is None or fields[0] in "ZX":
+        return None
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    return f"{boot}:{fields[19]}"
+
+
+def _members(group: int) -> list[tuple[int, int, int]]:
+    """Living processes of a group: number, start in ticks, resident bytes."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        fields = _stat(int(entry.name))
+        if fields is not None and fields[2] == str(group) and fields[0] not in "ZX":
+            found.append((int(entry.name), int(fields[19]), int(fields[21]) * _PAGE))
+    return found
+
+
+def _is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return sys.platform != "linux" or bool(_members(group))
+
+
+def end_group(group: int, grace_s: float = _GRACE_S) -> None:
+    """End all processes of a group: asked first, killed after `grace_s`. Nothing happens if there is none."""
+    for sign, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, _GRACE_S)):
+        deadline = time.monotonic() + patience_s
+        while _is_alive(group):
+            try:
+                os.killpg(group, sign)
+            except ProcessLookupError:
+                return
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+
+
+def end_left_over(group: int, started: str) -> bool:
+    """End what a dead worker left running, unless the number belongs to somebody else by now.
+
+    Parameters
+    ----------
+    started
+        What `process_start` said of the first process of the group.
+
+    Returns
+    -------
+    bool
+        Whether something was left.
+    """
+    now = process_start(group)
+    if now is not None and now != started:
+        return False
+    if now is None:
+        # its first process is gone; members that are not younger than this boot and not older than it are left
+        boot, _, ticks = started.partition(":")
+        same_boot = (
+            sys.platform == "linux" and Path("/proc/sys/kernel/random/boot_id").read_text()[:8] == boot
+        )
+        members = _members(group) if same_boot else []
+        if not members or min(start for _, start, _ in members) < int(ticks):
+            return False
+    was_alive = _is_alive(group)
+    end_group(group)
+    return was_alive
+
+
+class _Log:
+    """Lines of a log as they grow."""
+
+    def __init__(self, path: Path, on_line: Callable[[str], None] | None) -> None:
+        self._file = path.open("rb")
+        self._file.seek(0, os.SEEK_END)
+        self._rest = b""
+        self._on_line = on_line
+
+    def read(self) -> None:
+        if self._on_line is None:
+            return
+        *lines, self._rest = (self._rest + self._file.read()).replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            self._on_line(line.decode(errors="replace"))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _last_line(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        lines = file.read().decode(errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _out_of_memory_kills() -> int:
+    try:
+        text = Path("/proc/vmstat").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)
+
+
+def _in_words(name: str, status: int, log_path: Path, limits: Limits, oom_kills: int) -> StepError | None:
+    code = os.waitstatus_to_exitcode(status)
+    if code == 0:
+        return None
+    last = _last_line(log_path)
+    said = f"; its log ends with: {last}" if last else ""
+    if code > 0:
+        return StepError(f"{name} ended with exit code {code}{said}", Fault.EXIT)
+    if -code == signal.SIGXCPU and limits.cpu_s is not None:
+        return StepError(f"{name} used more than its {limits.cpu_s} s of CPU", Fault.TIMEOUT)
+    if -code == signal.SIGKILL and _out_of_memory_kills() > oom_kills:
+        return StepError(f"{name} was killed: the machine ran out of memory", Fault.MEMORY)
+    words = signal.strsignal(-code) or "unknown"
+    return StepError(f"{name} was ended by signal {-code} ({words.lower()}){said}", Fault.SIGNAL)
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    directory: Path,
+    log_path: Path,
+    limits: Limits = NO_LIMITS,
+    cancelled: threading.Event | None = None,
+    on_start: Callable[[int, str], None] | None = None,
+    on_line: Callable[[str], None] | None = None,
+    env: Mapping[str, str] | None = None,
+    grace_s: float = _GRACE_S,
+) -> Ended:
+    """Run a program to its end.
+
+    Parameters
+    ----------
+    argv
+        Program and arguments; no shell sees them.
+    directory
+        Where it runs.
+    log_path
+        What it prints is added to this file.
+    cancelled
+        Once set, the process group is ended.
+    on_start
+        Called with the process group and its start as soon as there is one.
+    on_line
+        Called with each line that is printed, about as it is printed.
+    env
+        The whole environment; by default that of the worker.
+    grace_s
+        Between the request to end and the kill.
+
+    Returns
+    -------
+    Ended
+        What it used.
+
+    Raises
+    ------
+    StepError
+        It ended otherwise than with 0, or broke a limit; says so in a sentence.
+    CancelledError
+        The job was cancelled; no process is left.
+    """
+    if cancelled is not None and cancelled.is_set():
+        raise CancelledError("the job was cancelled")
+    command = [str(part) for part in argv]
+    wanted = {"parent": os.getpid(), "memory": limits.memory, "cpu_s": limits.cpu_s, "files": limits.files}
+    launcher = [sys.executable, "-I", "-S", str(_LAUNCH), json.dumps(wanted)]
+    oom_kills = _out_of_memory_kills()
+    begun = time.monotonic()
+    try:
+        with log_path.open("ab") as log:
+            child = subprocess.Popen(
+                launcher + command,
+                cwd=directory,
+                env=None if env is None else dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise ResourceError(f"{command[0]} could not be started: {error.strerror}") from error
+    lines = _Log(log_path, on_line)
+    try:
+        if on_start is not None:
+            on_start(child.pid, process_start(child.pid) or "")
+        status, cpu_s, peak = _wait(child, Path(command[0]).name, limits, cancelled, lines, begun, grace_s)
+    finally:
+        # also when a callback raised
+        end_group(child.pid, grace_s)
+        if child.returncode is None:
+            child.wait()
+        lines.read()
+        lines.close()
+    failure = _in_words(Path(command[0]).name, status, log_path, limits, oom_kills)
+    if failure is not None:
+        raise failure
+    return Ended(cpu_s, peak, time.monotonic() - begun)
+
+
+def _wait(
+    child: subprocess.Popen[bytes],
+    name: str,
+    limits: Limits,
+    cancelled: threading.Event | None,
+    lines: _Log,
+    begun: float,
+    grace_s: float,
+) -> tuple[int, float, int]:
+    """Wait for the end: exit status, CPU seconds, peak of resident bytes."""
+    sleep_s = _SHORTEST_S
+    watched = begun
+    peak = 0
+    waiter = cancelled or threading.Event()
+    while True:
+        pid, status, usage = os.wait4(child.pid, os.WNOHANG)
+        if pid:
+            child.returncode = os.waitstatus_to_exitcode(status)
+            scale = 1 if sys.platform == "darwin" else 1024
+            return status, usage.ru_utime + usage.ru_stime, max(peak, usage.ru_maxrss * scale)
+        lines.read()
+        now = time.monotonic()
+        if limits.wall_s is not None and now - begun > limits.wall_s:
+            end_group(child.pid, grace_s)
+            raise StepError(f"{name} took longer than the {limits.wall_s:g} s that it may", Fault.TIMEOUT)
+        if limits.memory is not None and now - watched > _WATCH_S:
+            watched = now
+            used = sum(resident for _, _, resident in _members(child.pid))
+            peak = max(peak, used)
+            if used > limits.memory:
+                end_group(child.pid, 0)
+                raise StepError(
+                    f"{name} used {used / 1e9:.3g} GB of memory, more than the {limits.memory / 1e9:.3g} GB it may",
+                    Fault.MEMORY,
+                )
+        if waiter.wait(sleep_s):
+            end_group(child.pid, grace_s)
+            raise CancelledError(f"{name} was ended, as the job was cancelled")
+        sleep_s = min(_LONGEST_S, sleep_s * 1.5)
