@@ -1,0 +1,1 @@
+"""Jobs: what somebody asked for and what became of it."""
