@@ -95,9 +95,11 @@ class _Handler(BaseHTTPRequestHandler):
             text = f"<InitiateMultipartUploadResult><Bucket>bucket</Bucket><Key>{escape(self.key)}</Key>"
             self._answer(200, f"{text}<UploadId>{number}</UploadId></InitiateMultipartUploadResult>".encode())
         elif "delete" in self.query:
-            for key in re.findall(r"<Key>(.*?)</Key>", body.decode()):
+            keys = re.findall(r"<Key>(.*?)</Key>", body.decode())
+            for key in keys:
                 self.server.objects.pop(unescape(key), None)
-            self._answer(200, b"<DeleteResult></DeleteResult>")
+            rows = "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys)
+            self._answer(200, f"<DeleteResult>{rows}</DeleteResult>".encode())
         else:
             meta, parts = self.server.uploads.pop(self.query["uploadId"])
             self.server.objects[self.key] = b"".join(parts[k] for k in sorted(parts)), meta
