@@ -14,7 +14,6 @@ import shutil
 import stat
 import tarfile
 import time
-import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias, cast
 
 from mwaconvert.errors import FormatError, InputError, ResourceError
-from mwaconvert.jobs.delivery.places import PART, sync
+from mwaconvert.jobs.delivery.places import part_beside, sync
 from mwaconvert.text import json_text, plain
 from mwaconvert.unpacking import safe_name
 
@@ -138,7 +137,7 @@ def write_package(
     """
     folders, files = _collect(contents)
     _check_room(target, files)
-    part = target.with_name(f".{target.name}{PART}{uuid.uuid4().hex}")
+    part = part_beside(target)
     try:
         with part.open("xb", buffering=0) as file, ThreadPoolExecutor(5) as pool:
             sink = _Sink(file, pool, progress)

@@ -169,8 +169,9 @@ class Folder:
             if not top.is_dir():
                 return
             for path in top.rglob("*"):
-                if PART not in path.name and path.is_file():
-                    yield Entry(path.relative_to(self.root).as_posix(), path.stat().st_size)
+                name = path.relative_to(self.root).as_posix()
+                if PART not in name and path.is_file():
+                    yield Entry(name, path.stat().st_size)
 
     def stat(self, name: str) -> Entry | None:
         path = self.path(name)
@@ -243,7 +244,7 @@ class Folder:
 
     def _put(self, target: Path, put: Callable[[Path], None]) -> None:
         """Let something be made under a name of its own beside the target, which it must rename."""
-        part = target.with_name(f".{target.name[:180]}{PART}{uuid.uuid4().hex}")
+        part = part_beside(target)
         with self._errors(target):
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -332,7 +333,14 @@ def link_or_copy(source: Path, target: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # another disk, or one without links
-        copy_file(source, target)
+        part = part_beside(target)
+        copy_file(source, part)
+        part.rename(target)
+
+
+def part_beside(target: Path) -> Path:
+    """A name of its own for what will be a file or folder when it is whole."""
+    return target.with_name(f".{target.name[:180]}{PART}{uuid.uuid4().hex}")
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -407,7 +415,7 @@ class _Stored:
         return patiently(once, self._patience_s)
 
     def fetch(self, name: str, target: Path) -> None:
-        part = target.with_name(f".{target.name[:180]}{PART}{uuid.uuid4().hex}")
+        part = part_beside(target)
 
         def copy(obstore: Any) -> None:
             result = obstore.get(self._store, str(safe_name(name)))
