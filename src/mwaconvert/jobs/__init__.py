@@ -1,1 +1,1 @@
-"""Durable work: a job is what somebody asked for and what became of it."""
+"""Jobs: what somebody asked for and what became of it."""
