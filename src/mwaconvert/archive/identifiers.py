@@ -164,11 +164,22 @@ def safe_name(name: str) -> str:
     return name
 
 
+def _without(name: str, endings: tuple[str, ...]) -> str:
+    for ending in endings:
+        if name.endswith(ending) and name != ending:
+            return _without(name.removesuffix(ending), endings)
+    return name
+
+
+def stem_of_ms(name: str) -> str:
+    """The name of a measurement set without what pipelines append to it, as often as it stands there."""
+    return _without(name, _MS_ENDINGS)
+
+
 def execution_name(name: str) -> str:
     """The name of the execution block behind the name of a raw or derived file.
 
-    Pipelines rename measurement sets from version to version (``_target.ms``, ``_targets.ms``); endings are taken
-    off as often as they stand there.
+    Pipelines rename measurement sets from version to version (``_target.ms``, ``_targets.ms``).
 
     Examples
     --------
@@ -177,10 +188,7 @@ def execution_name(name: str) -> str:
     >>> execution_name("uid___A002_Xc7111c_X3979.asdm.sdm.tar")
     'uid___A002_Xc7111c_X3979'
     """
-    for ending in (*_MS_ENDINGS, *_RAW_ENDINGS):
-        if name.endswith(ending) and name != ending:
-            return execution_name(name.removesuffix(ending))
-    return name
+    return _without(name, _MS_ENDINGS + _RAW_ENDINGS)
 
 
 def disk_name(execution: ExecBlockUid | SdmName) -> str:
