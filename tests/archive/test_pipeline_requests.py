@@ -93,7 +93,7 @@ def test_the_paths_of_several_scheduling_blocks_are_cut_back_to_the_member_set()
 def test_each_trap_is_refused_by_name(name: str) -> None:
     request, trap = UNSOUND[name]
     assert trap in {problem.trap for problem in problems(request)}
-    with pytest.raises(FormatError, match="^ppr.xml: ") as refused:
+    with pytest.raises(FormatError, match=r"^ppr\.xml: ") as refused:
         check(request, "ppr.xml")
     assert trap.value in str(refused.value)
 

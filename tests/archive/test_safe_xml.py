@@ -63,7 +63,7 @@ def test_a_document_type_in_another_encoding_is_refused() -> None:
     ],
 )
 def test_a_wrong_root_namespace_is_refused(old: bytes, new: bytes) -> None:
-    with pytest.raises(FormatError, match="the root element is .*SciPipeRequest; expected"):
+    with pytest.raises(FormatError, match=r"the root element is .*SciPipeRequest; expected"):
         read_request(SOUND.replace(old, new))
 
 
