@@ -170,7 +170,7 @@ def waterfall(
       mwaconvert waterfall burst.fil --dm 475.28 --nsub 84 --window 40 -o burst.png
     """
     from mwaconvert.conversion.report.words import size_text
-    from mwaconvert.staging import StagedPath
+    from mwaconvert.staging import check_targets, kind_of
     from mwaconvert.transients.dedispersion import plan_dedispersion
     from mwaconvert.transients.figures import SUFFIXES, Look, Panel, save_figure, waterfall_figure
 
@@ -184,7 +184,8 @@ def waterfall(
     for dm in dms:
         common.check_dm(dm)
     _check_colours(cmap)
-    StagedPath(output, overwrite)
+    inputs = [read for path in files for read in common.input_files(path)]
+    check_targets([(output, kind_of(output))], inputs=inputs, overwrite=overwrite)
     all_dms, all_times = _each(dms, files, "--dm"), _each(times, files, "--time")
     if titles and len(titles) != len(files):
         raise InputError(

@@ -16,9 +16,8 @@ from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.report.words import WIDTH, report_text, utc_text
 from mwaconvert.conversion.steps import Step
 from mwaconvert.conversion.tables.smearing import Smearing
-from mwaconvert.errors import ResourceError
 from mwaconvert.observation.model import FloatArray, Metadata, RawFile
-from mwaconvert.staging import StagedPath
+from mwaconvert.staging import Kind, StagedPath
 from mwaconvert.visibilities.model import VisHeader
 
 if TYPE_CHECKING:
@@ -296,16 +295,8 @@ def write_json(path: Path, facts: Mapping[str, Any], *, overwrite: bool) -> None
     ------
     InputError, ResourceError : the file cannot be written
     """
-    staged = StagedPath(path, overwrite)
-    try:
+    with StagedPath(path, overwrite, Kind.JSON) as staged:
         staged.temporary.write_text(json_text(facts) + "\n", encoding="utf-8")
-        staged.commit()
-    except OSError as error:
-        staged.discard()
-        raise ResourceError(f"{path}: the report could not be written: {error.strerror}") from error
-    except BaseException:
-        staged.discard()
-        raise
 
 
 def plain(value: Any) -> Any:
