@@ -16,8 +16,7 @@ from typing import Any
 
 from mwaconvert import _core
 from mwaconvert.errors import Error, FormatError, InputError
-from mwaconvert.jobs.delivery.places import Entry, Source
-from mwaconvert.staging import remove
+from mwaconvert.jobs.delivery.places import Entry, Source, remove
 
 #: FITS files are a multiple of this
 _FITS_BLOCK = 2880

@@ -26,7 +26,6 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.extras import need
-from mwaconvert.staging import remove
 from mwaconvert.unpacking import safe_name
 
 if TYPE_CHECKING:
@@ -336,6 +335,14 @@ def link_or_copy(source: Path, target: Path) -> None:
         part = part_beside(target)
         copy_file(source, part)
         part.rename(target)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all that is in it, if there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def part_beside(target: Path) -> Path:
