@@ -102,9 +102,9 @@ def _run(request: Request) -> None:
     import dataclasses
 
     import mwaconvert
-    from mwaconvert.api import make_options
     from mwaconvert.cli.progress import Progress
-    from mwaconvert.conversion.plan import make_plan
+    from mwaconvert.conversion.options import make_options
+    from mwaconvert.conversion.planner import make_plan
     from mwaconvert.staging import StagedPath
 
     overwrite = bool(request.options.get("overwrite", False))

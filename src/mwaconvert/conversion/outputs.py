@@ -11,7 +11,7 @@ from mwaconvert.conversion.flag_files import FlagOutput, flag_file_path
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.mwaf import flag_file_bytes
 from mwaconvert.staging import StagedPath
-from mwaconvert.visibilities.model import Writer
+from mwaconvert.visibilities.writer import Writer
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
