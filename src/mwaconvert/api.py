@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from mwaconvert.conversion.options import Options
-from mwaconvert.errors import InputError
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.report.report import Report
@@ -63,17 +59,3 @@ def convert(
     """
     outputs = [output] if isinstance(output, str | Path) else list(output)
     return open(metafits, files).plan(**options).run(outputs)
-
-
-def make_options(options: dict[str, Any]) -> Options:
-    """Options from keyword arguments; an unknown one is an error.
-
-    Raises
-    ------
-    InputError
-    """
-    known = {field.name for field in fields(Options)}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise InputError(f"unknown option {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-    return Options(**options)

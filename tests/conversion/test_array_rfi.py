@@ -43,7 +43,7 @@ def test_sums_are_those_of_the_raw_data(tmp_path, like, compress, threads):
     plan = observation.plan(**NOTHING, **UNFLAGGED | {"flag_metafits": True}, threads=threads)
     sums, counts, n = incoherent_differences(plan)
     vis = collect(plan).vis.astype(np.complex128)
-    used = (plan.header.antenna1 != plan.header.antenna2) & (plan.row_flagged == 0)
+    used = (plan.header.antenna1 != plan.header.antenna2) & (plan.rows.flagged == 0)
     assert n == used.sum()
     expected = np.abs(np.diff(vis[:, used], axis=0)).sum(axis=1)
     there = np.ones(expected.shape, bool)

@@ -61,7 +61,7 @@ def test_real_tiles_are_let_be(mwa_data, tmp_path):
             hdu.data = np.repeat(hdu.data[:1], 32, axis=0)
         fits.HDUList(images).writeto(tmp_path / path.name.replace("_mini", ""))
     plan = mwaconvert.open(metafits).plan(flag_init_s=0.0, flag_metafits=False, precomputed_flags="ignore")
-    power = auto_spectra(plan, np.arange(128))
+    power = auto_spectra(plan.selection, plan.flags, plan.corrections, plan.options, np.arange(128))
     level_db = 10 * np.log10(np.median(power, axis=1))
     level_db -= np.median(level_db, axis=0)
     assert -2.8 < level_db.min() < level_db.max() < 1.8

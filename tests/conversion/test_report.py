@@ -11,8 +11,8 @@ import pytest
 
 import mwaconvert
 from mwaconvert.conversion.report.numbers import versions
-from mwaconvert.conversion.report.report import FlagCount, OutputFile, Report, observation_facts
-from mwaconvert.conversion.report.words import report_text
+from mwaconvert.conversion.report.parts import FlagCount, OutputFile
+from mwaconvert.conversion.report.report import Report, observation_facts
 from mwaconvert.conversion.tables.smearing import EARTH_ROTATION_RAD_S, SPEED_OF_LIGHT_M_S, estimate_smearing
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.text import percent, size_text, utc_text
@@ -130,7 +130,7 @@ def test_text_shortens_long_lists(converted):
     report = dataclasses.replace(
         report, occupancy=everything, missing_hdus=many, flag_counts=(FlagCount("channels", 4608),)
     )
-    text = report_text(report)
+    text = report.to_text()
     assert "4 integrations missing and flagged: 3 of channel 131, 1 of channel 132" in text
     assert "8 tiles throughout: Tile011, Tile012" in text
     assert "channels 50 %" in text

@@ -223,7 +223,7 @@ def test_nothing_is_converted_for_flag_files_alone(kind, request, tmp_path, monk
         flagged.append([other.unpacked(t).mean() for t in range(other.n_times)])
     assert report.occupancy.total == pytest.approx(np.mean(flagged))
     np.testing.assert_allclose(report.occupancy.timestep, np.mean(flagged, axis=0))
-    assert len(report.occupancy.channel) == len(plan.freqs_hz)
+    assert len(report.occupancy.channel) == len(plan.selection.freqs_hz)
     assert report.quality is None
     steps = {step.name: step for step in report.steps}
     for name in ("cable delays", "geometric delays", "averaging"):

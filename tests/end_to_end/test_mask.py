@@ -18,7 +18,7 @@ def add_cells(mask, cells):
 def some_cells(plan):
     """Flags (n_times, n_rows, n_chan): single cells, channels for long, a timestep as a whole."""
     rng = np.random.default_rng(1)
-    shape = (len(plan.timesteps), plan.n_rows, len(plan.freqs_hz))
+    shape = (len(plan.timesteps), plan.n_rows, len(plan.selection.freqs_hz))
     cells = rng.random(shape) < 0.2
     cells[:, ::5] |= rng.random((shape[2],)) < 0.5
     cells[0] = True
@@ -43,7 +43,7 @@ def test_flagged_cells_are_left_out_of_averages(observation, time_factor, freq_f
         coarse=plan.coarse,
         time_factor=time_factor,
         freq_factor=freq_factor,
-        flagged_fine=np.flatnonzero(plan.channel_flagged[: plan.metadata.n_fine]),
+        flagged_fine=np.flatnonzero(plan.flags.channels[: plan.metadata.n_fine]),
         flagged_antennas=np.flatnonzero(plan.header.antenna_flagged),
         mask=cells,
     )

@@ -8,9 +8,10 @@ from conversion_twin import Choices, convert_slowly
 from conversions import read_with_mwalib
 
 import mwaconvert
+from mwaconvert import machine
+from mwaconvert.conversion import resources
 from mwaconvert.conversion.pipeline import find_flags, stream_blocks
 from mwaconvert.conversion.rfi import detection, images
-from mwaconvert.conversion.rfi import mask as flagmask
 from mwaconvert.conversion.rfi.strategy import RfiStrategy, flag_baselines
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.observation.legacy import product_table
@@ -71,7 +72,7 @@ def twin(sim, plan, rows):
     vis = convert_slowly(raw, sim.metafits, choices).vis.astype(np.complex64)
     there = np.repeat(raw.there[plan.timesteps][:, plan.coarse], plan.metadata.n_fine, axis=1)
     vis[~np.broadcast_to(there[:, None], vis.shape[:3])] = 0
-    missing = ~there | plan.time_flagged[:, None] | (plan.channel_flagged != 0)
+    missing = ~there | plan.flags.times[:, None] | (plan.flags.channels != 0)
     cells = np.zeros(vis.shape[:3], bool)
     for window in plan.header.spectral_windows:
         some = window.channels
@@ -115,7 +116,7 @@ def test_ways_to_hold_the_data_change_no_bit(noisy, way, monkeypatch):
         options = {"max_memory_gib": 0.26}
     if way == "small pieces":
         monkeypatch.setattr(detection, "worker_bytes", lambda *_: 0)
-        monkeypatch.setattr(detection, "memory_room", lambda _: 2 << 20)
+        monkeypatch.setattr(resources, "memory_room", lambda *_: 2 << 20)
         monkeypatch.setattr(detection, "BLOCK_BYTES", 0)
         monkeypatch.setattr(detection, "BLOCK_ROWS", 1)
         monkeypatch.setattr(images, "READ_BYTES", 1 << 16)
@@ -133,7 +134,7 @@ def test_ways_to_hold_the_data_change_no_bit(noisy, way, monkeypatch):
 
 def test_flags_in_a_file(noisy, monkeypatch):
     expected, _ = found_by(noisy)
-    monkeypatch.setattr(flagmask, "mask_in_file", lambda _: True)
+    monkeypatch.setattr(resources, "mask_in_file", lambda *_: True)
     np.testing.assert_array_equal(found_by(noisy)[0], expected)
 
 
@@ -151,7 +152,7 @@ def test_conversion_without_the_cells_found(simulated):
     cells, plan = found_by(sim, time_factor=4, freq_factor=2)
     choices = Choices(
         times=plan.timesteps, coarse=plan.coarse, time_factor=4, freq_factor=2, mask=cells, flagged_antennas=(4,),
-        flagged_times=np.flatnonzero(plan.time_flagged) + plan.timesteps.start, flagged_fine=(0, 15),
+        flagged_times=np.flatnonzero(plan.flags.times) + plan.timesteps.start, flagged_fine=(0, 15),
     )  # fmt: skip
     expected = convert_slowly(read_with_mwalib(sim.metafits), sim.metafits, choices)
     for block in stream_blocks(plan):
@@ -166,7 +167,7 @@ def test_strong_interference_is_found_and_noise_is_not(simulated):
     cells, plan = found_by(sim)
     truth = np.load(sim.rfi_mask)["mask"].reshape(cells.shape[0], 1, -1)
     crosses = plan.header.antenna1 != plan.header.antenna2
-    clear = plan.channel_flagged == 0
+    clear = plan.flags.channels == 0
     found = cells[:, crosses][:, :, clear]
     there = np.broadcast_to(truth[..., clear], found.shape)
     assert found[there].mean() > 0.999
@@ -254,17 +255,18 @@ def test_options_that_do_not_suit(mwax, options, message):
 
 
 def test_too_little_memory(simulated, monkeypatch):
-    monkeypatch.setattr(detection, "memory_room", lambda _: 1 << 20)
-    plan = mwaconvert.open(simulated(**KINDS["legacy"]).metafits).plan(threads=1)
+    monkeypatch.setattr(resources, "memory_room", lambda *_: 1 << 20)
+    monkeypatch.setattr(resources, "mask_in_file", lambda *_: False)
+    observation = mwaconvert.open(simulated(**KINDS["legacy"]).metafits)
     with pytest.raises(
         InputError, match=r"too little: RFI detection needs at least 0\.2\d GiB here .*--no-rfi"
     ):
-        plan.describe(["a.uvfits"])
+        observation.plan(threads=1)
 
 
 def test_no_room_for_the_temporary_file(simulated, monkeypatch):
     sim = simulated(**KINDS["compressed"])
-    monkeypatch.setattr(detection, "memory_room", lambda _: 2 << 20)
+    monkeypatch.setattr(resources, "memory_room", lambda *_: 2 << 20)
     monkeypatch.setattr(detection, "worker_bytes", lambda *_: 0)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(
@@ -276,21 +278,22 @@ def test_no_room_for_the_temporary_file(simulated, monkeypatch):
 def test_files_larger_than_memory_are_read_once(simulated, monkeypatch):
     raw = mwaconvert.open(simulated(**KINDS["legacy"]).metafits)
     assert raw.plan().detection.spill_bytes == 0
-    monkeypatch.setattr(images, "free_bytes", lambda: raw.plan().input_bytes())
+    n_bytes = raw.plan().input_bytes()
+    monkeypatch.setattr(machine, "free_bytes", lambda: n_bytes)
     assert raw.plan().detection.spill_bytes > 0
 
 
 def test_blocks_of_legacy_files_end_where_groups_of_products_do(simulated):
     """So that what a block needs of a channel is one piece of the file."""
     plan = mwaconvert.open(simulated(**KINDS["legacy"]).metafits).plan()
-    rows, blocks = images.LegacyImages.blocks(plan, plan.detection.rows, 700)
+    rows, blocks = images.LegacyImages.blocks(plan.metadata, plan.rows.in_file, plan.detection.rows, 700)
     np.testing.assert_array_equal(np.sort(rows), np.sort(plan.detection.rows))
     product, _ = product_table(plan.metadata)
     before = 0
     for block in blocks:
         assert (np.diff(rows[block]) > 0).all()
         assert len(rows[block]) <= 700
-        here = product[plan.file_rows[rows[block]]]
+        here = product[plan.rows.in_file[rows[block]]]
         assert here.min() >= before
         before = here.max() + 1
     assert len(blocks) < 20

@@ -62,7 +62,7 @@ def test_before_everything(quantised, autos):
     corrected = products.copy()
     for image in corrected:
         _core.van_vleck(image, 256, SAMPLES)
-    rows = plan.file_rows
+    rows = plan.rows.in_file
     expected = corrected[:, :, index[rows]]
     expected = np.where(conjugated[rows], expected.conj(), expected).transpose(0, 2, 1, 3)
     np.testing.assert_array_equal(found.vis, expected)
@@ -75,13 +75,13 @@ def test_before_everything(quantised, autos):
 @pytest.mark.parametrize(("key", "value"), [("SCALEFAC", 0.5), ("BSCALE", 2.0)])
 def test_scale_of_the_files(quantised, tmp_path, key, value):
     plan = mwaconvert.open(with_scale(quantised, tmp_path, key, value)).plan(van_vleck=True)
-    assert plan.van_vleck_samples == SAMPLES * value
+    assert plan.corrections.van_vleck_samples == SAMPLES * value
     assert any(f"scale {value:g} ({key} of the files)" in step.reason for step in plan.steps)
 
 
 def test_off_by_default(quantised, mwax):
     plan = mwaconvert.open(quantised[0]).plan()
-    assert plan.van_vleck_samples == 0
+    assert plan.corrections.van_vleck_samples == 0
     assert any(s.name == "Van Vleck correction" and s.reason == "not asked for" for s in plan.steps)
     with pytest.raises(InputError, match="these are MWAX data"):
         mwaconvert.open(mwax.metafits).plan(van_vleck=True)

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 import mwaconvert
 from mwaconvert.cli.main import main
 from mwaconvert.errors import FormatError, InputError
-from mwaconvert.formats.visibilities.existing import open_visibilities
+from mwaconvert.formats.visibilities.reader import open_visibilities
 from mwaconvert.qa.collector import QaCollector
 from mwaconvert.qa.files import draw_file
 from mwaconvert.simulate import simulate

@@ -16,6 +16,7 @@ from mwaconvert.qa import collector
 from mwaconvert.qa.collector import QaCollector
 from mwaconvert.qa.drawing import FrequencyAxis, edges_between, limits, time_edges
 from mwaconvert.qa.figure import draw_occupancy
+from mwaconvert.qa.page import write_picture
 from mwaconvert.visibilities.model import Block, SpectralWindow, VisHeader
 
 
@@ -178,7 +179,7 @@ def rng():
 
 def test_png(passed, tmp_path):
     header, report, blocks = passed
-    gather(header, blocks, tmp_path / "a.png").write(report)
+    write_picture(gather(header, blocks, tmp_path / "a.png"), report)
     width, height = png_size((tmp_path / "a.png").read_bytes())
     assert width > 1200
     assert height > 1000
@@ -188,7 +189,7 @@ def test_png(passed, tmp_path):
 def test_html_needs_nothing_else(passed, tmp_path):
     header, report, blocks = passed
     report = dataclasses.replace(report, notes=("5 < 6 & 7",))
-    gather(header, blocks, tmp_path / "a.html").write(report)
+    write_picture(gather(header, blocks, tmp_path / "a.html"), report)
     text = (tmp_path / "a.html").read_text()
     sources = re.findall(r'src="([^"]+)"', text)
     assert len(sources) == 10
@@ -220,7 +221,7 @@ def test_draws_whatever_it_is_given(passed, tmp_path, rng, case):
         if "all flagged" in case:
             block.weight[:] = -1
         data.add(block)
-    data.write(report)
+    write_picture(data, report)
     png_size((tmp_path / "a.png").read_bytes())
 
 
@@ -288,7 +289,7 @@ def test_nothing_is_left_of_a_picture_that_fails(passed, tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mwaconvert.qa.figure.write_png", full)
+    monkeypatch.setattr("mwaconvert.qa.page.write_png", full)
     with pytest.raises(ResourceError, match=r"a\.png: no space left on its disk"):
-        data.write(report)
+        write_picture(data, report)
     assert list(tmp_path.iterdir()) == []

@@ -9,10 +9,10 @@ import pytest
 
 import mwaconvert
 from mwaconvert import _core
+from mwaconvert.conversion.counts import data_flags
 from mwaconvert.conversion.pipeline import find_flags
 from mwaconvert.qa.collector import QaCollector
 from mwaconvert.simulate import simulate
-from mwaconvert.visibilities.statistics import DataFlags
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +72,9 @@ def test_interference_is_of_the_input(noise, tmp_path):
     mask = find_flags(plan, lambda _: None).mask
     n_times, n_coarse, n_fine = len(plan.timesteps), len(plan.coarse), plan.metadata.n_fine
     a, b = plan.header.antenna1, plan.header.antenna2
-    there = (plan.channel_flagged == 0).reshape(1, n_coarse, 1, n_fine)
-    there = there & (plan.chunk_state() == _core.CHUNK_GOOD)[..., None, None]
-    there = there & ((plan.row_flagged == 0) & (a != b))[:, None]
+    there = (plan.flags.channels == 0).reshape(1, n_coarse, 1, n_fine)
+    there = there & (plan.flags.chunks == _core.CHUNK_GOOD)[..., None, None]
+    there = there & ((plan.rows.flagged == 0) & (a != b))[:, None]
     flagged = np.stack([mask.unpacked(slice(0, n_times), c) for c in range(n_coarse)], axis=1) & there
 
     report = plan.run(tmp_path / "a.ms", qa=tmp_path / "a.html")
@@ -102,7 +102,7 @@ def test_interference_is_of_the_input(noise, tmp_path):
 def test_panel_shows_the_input(noise, tmp_path):
     plan = mwaconvert.open(noise).plan(time_factor=4, freq_factor=4, rfi_sensitivity=2.0)
     collector = QaCollector(plan.header, tmp_path / "a.png")
-    collector.data_flags = DataFlags.of_plan(plan, find_flags(plan, lambda _: None).mask)
+    collector.data_flags = data_flags(plan, find_flags(plan, lambda _: None).mask)
     found = collector.data_flags.interference(plan.header)
     shown = collector.interference
     assert shown.shape == (plan.n_times, plan.n_channels)

@@ -101,10 +101,10 @@ def _run(request: Request) -> None:
     import dataclasses
 
     import mwaconvert
-    from mwaconvert.api import make_options
     from mwaconvert.cli.progress import Progress
+    from mwaconvert.conversion.options import make_options
     from mwaconvert.conversion.outputs import check_outputs
-    from mwaconvert.conversion.plan import make_plan
+    from mwaconvert.conversion.planner import make_plan
 
     overwrite = bool(request.options.get("overwrite", False))
     _set_up_logging(request)

@@ -4,46 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mwaconvert import _core
 from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.plan import PlacedFlags, Plan
 from mwaconvert.conversion.rfi.detection import detected_by
 from mwaconvert.conversion.rfi.mask import FlagMask
 from mwaconvert.conversion.steps import Step
 from mwaconvert.errors import InputError, MetadataError
 from mwaconvert.formats.mwaf import FlagFile, FlagFileWriter, find_flag_files, read_flag_files
 from mwaconvert.observation.model import Metadata
+from mwaconvert.observation.observation import Observation
 from mwaconvert.visibilities.model import Block
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.plan import Plan
-    from mwaconvert.observation.observation import Observation
-    from mwaconvert.visibilities.statistics import QualityStatistics
+from mwaconvert.visibilities.statistics import QualityStatistics
 
 STEP = "flag files"
 #: a byte with its bits turned about: files have the first channel in the highest bit, masks in the lowest
 _TURNED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
-
-
-@dataclass(frozen=True)
-class PlacedFlags:
-    """A flag file and where it belongs in a plan.
-
-    Attributes
-    ----------
-    coarse : position in `Plan.coarse`
-    file_times, plan_times : the timesteps of both that are the same, counted from the first of each
-    """
-
-    file: FlagFile
-    coarse: int
-    file_times: slice
-    plan_times: slice
 
 
 def load_flag_files(
@@ -139,7 +120,7 @@ def add_flag_files(placed: Sequence[PlacedFlags], plan: Plan, mask: FlagMask) ->
     for each in placed:
         times = range(*each.plan_times.indices(mask.bits.shape[0]))
         for time, bits in zip(times, each.file.flags[each.file_times], strict=True):
-            turned = _TURNED[bits[plan.file_rows]] & last
+            turned = _TURNED[bits[plan.rows.in_file]] & last
             mask.bits[time, each.coarse] |= turned
             cells += int(np.unpackbits(turned).sum())
     return cells
@@ -269,17 +250,17 @@ class FlagOutput:
         """Write the flags of the plan and those of the mask."""
         plan, position, n_fine = self._plan, self._position, self._plan.metadata.n_fine
         antenna1, antenna2 = np.triu_indices(plan.metadata.n_antennas)
-        row = plan.header.antenna_flagged[antenna1] | plan.header.antenna_flagged[antenna2]
-        if plan.options.flag_autos:
+        row = plan.flags.antennas[antenna1] | plan.flags.antennas[antenna2]
+        if plan.flags.autos:
             row |= antenna1 == antenna2
-        channel = plan.channel_flagged[position * n_fine : (position + 1) * n_fine] != 0
+        channel = plan.flags.channels[position * n_fine : (position + 1) * n_fine] != 0
         always = row[:, None] | channel
-        for time, state in enumerate(plan.chunk_state()[:, position]):
+        for time, state in enumerate(plan.flags.chunks[:, position]):
             flags = always.copy()
             if state != _core.CHUNK_GOOD:
                 flags[:] = True
             if mask is not None:
-                flags[plan.file_rows] |= mask.unpacked(slice(time, time + 1), position)[0]
+                flags[plan.rows.in_file] |= mask.unpacked(slice(time, time + 1), position)[0]
             self._writer.write(flags)
 
     def write(self, block: Block) -> None:

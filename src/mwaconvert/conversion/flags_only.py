@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
+from mwaconvert.conversion.plan import Plan
 from mwaconvert.conversion.rfi.array import array_rfi_bytes
-from mwaconvert.conversion.rfi.mask import FlagMask, mask_bytes, mask_in_file
+from mwaconvert.conversion.rfi.mask import FlagMask, mask_bytes
 from mwaconvert.conversion.steps import Step
 from mwaconvert.conversion.tables import axes
 from mwaconvert.conversion.tables.solution_choice import STEP as SOLUTIONS
 from mwaconvert.machine import BASE_BYTES
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.plan import Plan
+from mwaconvert.visibilities.quality import FlagCounts
 
 WHY = "skipped: only flag files are written"
 #: what detection does not look at
@@ -28,32 +26,35 @@ _NEVER = ("cable delays", "geometric delays", "UT1-UTC", "MWAX weights", "averag
 _FOR_DETECTION = ("Van Vleck correction", "digital gains", "coarse passband")
 
 
-def writes_only_flags(outputs: Sequence[Path], qa: Path | None = None) -> bool:
-    """Whether no visibilities are asked for."""
-    return qa is None and bool(outputs) and all(path.suffix.lower() == ".mwaf" for path in outputs)
+def writes_only_flags(outputs: Sequence[Path], *, picture: bool = False) -> bool:
+    """Whether no visibilities are asked for.
+
+    Parameters
+    ----------
+    picture : whether one is to be drawn
+    """
+    return not picture and bool(outputs) and all(path.suffix.lower() == ".mwaf" for path in outputs)
 
 
 def without_conversion(plan: Plan) -> Plan:
     """The same plan as far as flags are concerned: of input cells, the rest said not to be applied."""
-    meta, header = plan.metadata, plan.header
-    groups = tuple(window.coarse for window in header.spectral_windows)
-    times = axes.output_times(plan.input_mjd(plan.timesteps), meta.int_time_s, 1, plan.chunk_state())
+    meta, selection = plan.metadata, plan.selection
+    times = axes.output_times(selection.input_mjd(), meta.int_time_s, 1, plan.flags.chunks)
     return replace(
         plan,
         header=replace(
-            header,
+            plan.header,
             spectral_windows=axes.spectral_windows(
-                meta, groups, plan.freqs_hz, plan.channel_flagged != 0, factor=1
+                meta, selection.bands, selection.freqs_hz, plan.flags.channels != 0, factor=1
             ),
-            time_mjd=times["time_mjd"],
-            centroid_mjd=times["centroid_mjd"],
-            interval_s=times["interval_s"],
-            exposure_s=times["exposure_s"],
+            time_mjd=times.time_mjd,
+            centroid_mjd=times.centroid_mjd,
+            interval_s=times.interval_s,
+            exposure_s=times.exposure_s,
         ),
         options=replace(plan.options, statistics=False),
         steps=tuple(_step(step, plan.detection is not None) for step in plan.steps),
-        time_factor=1,
-        freq_factor=1,
+        selection=replace(selection, time_factor=1, freq_factor=1),
     )
 
 
@@ -72,20 +73,29 @@ def _step(step: Step, detects: bool) -> Step:
 def memory_bytes(plan: Plan) -> int:
     """Estimate of the peak memory."""
     needed = BASE_BYTES
-    if (plan.detection or plan.options.rfi_array or plan.flag_files) and not mask_in_file(plan):
-        needed += mask_bytes(plan)
+    if (plan.detection or plan.options.rfi_array or plan.flag_files) and not plan.resources.mask_in_file:
+        needed += mask_bytes(plan.selection, plan.n_rows)
     if plan.detection is not None:
         needed = max(needed, plan.detection.peak_bytes)
     if plan.options.rfi_array:
-        needed = max(needed, array_rfi_bytes(len(plan.timesteps), len(plan.freqs_hz)))
+        needed = max(needed, array_rfi_bytes(len(plan.timesteps), len(plan.selection.freqs_hz)))
     return needed
+
+
+def count_cells(counts: FlagCounts, plan: Plan, mask: FlagMask | None) -> None:
+    """Take the flags of input cells into the counts."""
+    for time_index, channels, flags in cells(plan, mask):
+        by_row = 4 * flags.sum(axis=1)
+        counts.by_row += by_row
+        counts.by_channel[channels] += 4 * flags.sum(axis=0)
+        counts.by_time[time_index] += by_row.sum()
 
 
 def cells(plan: Plan, mask: FlagMask | None) -> Iterator[tuple[int, slice, npt.NDArray[np.bool_]]]:
     """Flags (n_rows, n_fine) of each timestep and coarse channel: timestep, channels, flags."""
-    n_fine, state = plan.metadata.n_fine, plan.chunk_state()
-    always = (plan.row_flagged != 0)[:, None] | (plan.channel_flagged != 0)
-    for (time, coarse), chunk in np.ndenumerate(state):
+    n_fine = plan.metadata.n_fine
+    always = (plan.rows.flagged != 0)[:, None] | (plan.flags.channels != 0)
+    for (time, coarse), chunk in np.ndenumerate(plan.flags.chunks):
         channels = slice(coarse * n_fine, (coarse + 1) * n_fine)
         flags = always[:, channels] | bool(chunk != _core.CHUNK_GOOD)
         if mask is not None:

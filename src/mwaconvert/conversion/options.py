@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -103,6 +103,20 @@ class Options:
     # resources
     threads: int = 0  #: 0: all cores this process may use
     max_memory_gib: float | None = None
+
+
+def make_options(options: dict[str, Any]) -> Options:
+    """Options from keyword arguments; an unknown one is an error.
+
+    Raises
+    ------
+    InputError
+    """
+    known = {field.name for field in fields(Options)}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise InputError(f"unknown option {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    return Options(**options)
 
 
 #: fields that cannot be 0

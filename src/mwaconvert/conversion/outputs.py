@@ -11,7 +11,7 @@ from mwaconvert.conversion.flag_files import FlagOutput, flag_file_path
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.mwaf import flag_file_bytes
 from mwaconvert.staging import Kind, check_targets, kind_of
-from mwaconvert.visibilities.model import Writer
+from mwaconvert.visibilities.writer import Writer
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
@@ -89,8 +89,9 @@ def input_paths(plan: Plan) -> list[Path]:
     for placed in plan.flag_files:
         name = Path(placed.file.name)
         paths += [name, *name.parents]
-    if plan.calibration is not None:
-        paths.append(plan.calibration.solutions.path)
+    calibration = plan.corrections.calibration
+    if calibration is not None:
+        paths.append(calibration.solutions.path)
     if plan.options.rfi_strategy is not None:
         paths.append(Path(plan.options.rfi_strategy))
     return [path for path in paths if path.is_file()]

@@ -6,30 +6,30 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert import _core
+from mwaconvert.conversion import counts
 from mwaconvert.conversion.converter import Buffers, Converter
 from mwaconvert.conversion.flag_files import FlagOutput, add_flag_files, with_notes
-from mwaconvert.conversion.flags_only import cells, without_conversion, writes_only_flags
+from mwaconvert.conversion.flags_only import count_cells, without_conversion, writes_only_flags
 from mwaconvert.conversion.outputs import open_writers, output_paths
+from mwaconvert.conversion.plan import Plan
+from mwaconvert.conversion.report.numbers import make_report
+from mwaconvert.conversion.report.report import Report
+from mwaconvert.conversion.rfi.array import add_to_mask, detect_array_rfi
 from mwaconvert.conversion.rfi.detection import detect_rfi
 from mwaconvert.conversion.rfi.mask import FlagMask
-from mwaconvert.conversion.steps import ARRAY_RFI
 from mwaconvert.errors import Error, ResourceError
-from mwaconvert.visibilities.model import Block, VisHeader
-from mwaconvert.visibilities.statistics import DataFlags, QualityStatistics
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.plan import Plan
-    from mwaconvert.conversion.report.report import Report
-    from mwaconvert.conversion.rfi.array import ArrayRfi
-    from mwaconvert.formats.visibilities.existing import FileHeader
+from mwaconvert.visibilities.interference import ArrayRfi
+from mwaconvert.visibilities.model import Block
+from mwaconvert.visibilities.quality import FlagCounts
+from mwaconvert.visibilities.statistics import QualityStatistics
+from mwaconvert.visibilities.writer import Observer, Writer
 
 #: called with input bytes done and in all
 Progress = Callable[[int, int], None]
@@ -46,11 +46,7 @@ def find_flags(plan: Plan, progress: Callable[[float], None]) -> FoundFlags:
     ------
     FormatError, ResourceError
     """
-    array_rfi = None
-    if any(step.name == ARRAY_RFI and step.applied for step in plan.steps):
-        from mwaconvert.conversion.rfi.array import detect_array_rfi
-
-        array_rfi = detect_array_rfi(plan)
+    array_rfi = detect_array_rfi(plan) if plan.array_rfi else None
     if plan.detection is None and array_rfi is None and not plan.flag_files:
         return FoundFlags(None, 0, 0, None)
     mask = FlagMask.for_plan(plan)
@@ -59,7 +55,7 @@ def find_flags(plan: Plan, progress: Callable[[float], None]) -> FoundFlags:
     if plan.detection is not None:
         rfi_cells = detect_rfi(plan, plan.detection, mask, progress)
     if array_rfi is not None:
-        array_rfi.add_to(mask)
+        add_to_mask(array_rfi, mask)
     return FoundFlags(mask, file_cells, rfi_cells, array_rfi)
 
 
@@ -171,80 +167,82 @@ class BlockThreads:
 
 
 def run(
-    plan: Plan, outputs: list[Path], *, qa: Path | None = None, progress: Progress | None = None
+    plan: Plan, outputs: list[Path], *, picture: Observer | None = None, progress: Progress | None = None
 ) -> Report:
-    """Convert, write and report; see `Plan.run`."""
-    from mwaconvert.conversion.report.numbers import make_report
+    """Convert, write and report; see `Plan.run`.
 
+    Parameters
+    ----------
+    picture : sees all blocks, and what the data made flagged
+    """
     started = time.perf_counter()
     plan = with_notes(plan, outputs)
-    flags_only = writes_only_flags(outputs, qa)
-    if flags_only:
+    only_flags = writes_only_flags(outputs, picture=picture is not None)
+    if only_flags:
         plan = without_conversion(plan)
-    counts = FlagCounts(plan.header, plan.options.threads)
-    observers: list[Callable[[Block], None]] = [counts.add]
-    collector = None
-    if qa is not None:
-        from mwaconvert.qa.collector import QaCollector
-
-        collector = QaCollector(plan.header, qa, overwrite=plan.options.overwrite)
-        observers.append(collector.add)
+    flag_counts = FlagCounts(plan.header, plan.resources.threads)
+    observers: list[Callable[[Block], None]] = [flag_counts.add]
+    if picture is not None:
+        observers.append(picture.add)
     statistics = None
     if plan.options.statistics:
-        statistics = QualityStatistics.of_plan(plan)
+        statistics = counts.quality_statistics(plan)
         observers.append(statistics.add)
     input_bytes = plan.input_bytes()
-    passes = int(plan.detection is not None) + int(not flags_only)
+    passes = int(plan.detection is not None) + int(not only_flags)
 
     def tell(share: float) -> None:  # of passes over the input
         if progress is not None:
             progress(int(input_bytes * share), passes * input_bytes)
 
-    writers = open_writers(plan, outputs, qa)
-    try:
+    writers = open_writers(plan, outputs, None if picture is None else picture.path)
+    with _aborting(writers, outputs):
         found = find_flags(plan, tell)
-        counts.file_cells, counts.rfi_cells = found.file_cells, found.rfi_cells
-        data_flags = DataFlags.of_plan(plan, found.mask)
-        if collector is not None:
-            collector.data_flags = data_flags
+        flag_counts.file_cells, flag_counts.rfi_cells = found.file_cells, found.rfi_cells
+        data_flags = counts.data_flags(plan, found.mask)
+        if picture is not None:
+            picture.data_flags = data_flags
         for writer in writers:
             if isinstance(writer, FlagOutput):
                 writer.put_mask(found.mask)
-        if flags_only:
-            counts.add_cells(plan, found.mask)
+        if only_flags:
+            count_cells(flag_counts, plan, found.mask)
         else:
-            counts.bad_cells = _convert(
-                plan,
-                found.mask,
-                observers,
-                [writer.write for writer in writers],
-                lambda share: tell(passes - 1 + share),
+            writes: list[Callable[[Block], None]] = [writer.write for writer in writers]
+            flag_counts.bad_cells = _convert(
+                plan, found.mask, observers, writes, lambda share: tell(passes - 1 + share)
             )
-        for writer in writers:
-            if statistics is not None:
-                writer.put_statistics(statistics)
-            writer.close()
+        _close(writers, statistics)
+    return make_report(
+        plan,
+        [target for path in outputs for target in output_paths(plan, path)],
+        flag_counts,
+        statistics,
+        data_flags,
+        found.array_rfi,
+        input_bytes if passes or found.array_rfi else 0,
+        time.perf_counter() - started,
+    )
+
+
+@contextmanager
+def _aborting(writers: Sequence[Writer], outputs: Sequence[Path]) -> Iterator[None]:
+    """Let nothing stay of outputs that cannot be finished."""
+    try:
+        yield
     except BaseException as error:
         for writer in writers:
             writer.abort()
         if isinstance(error, OSError) and not isinstance(error, Error):
             raise ResourceError(f"{outputs[0]}: writing failed: {error.strerror}") from error
         raise
-    targets = [target for path in outputs for target in output_paths(plan, path)]
-    bytes_read = input_bytes if passes or found.array_rfi else 0
-    report = make_report(
-        plan,
-        targets,
-        counts,
-        statistics,
-        data_flags,
-        found.array_rfi,
-        bytes_read,
-        time.perf_counter() - started,
-    )
-    if collector is not None:
-        collector.write(report)
-    return report
+
+
+def _close(writers: Sequence[Writer], statistics: QualityStatistics | None) -> None:
+    for writer in writers:
+        if statistics is not None:
+            writer.put_statistics(statistics)
+        writer.close()
 
 
 def _convert(
@@ -272,33 +270,3 @@ def _convert(
             raise
         threads.finish()
         return converter.bad_cells
-
-
-class FlagCounts:
-    """Numbers of flagged values by row, channel and timestep."""
-
-    def __init__(self, header: VisHeader | FileHeader, threads: int = 0) -> None:
-        self._threads = threads
-        n_times, n_rows = len(header.time_mjd), len(header.antenna1)
-        n_channels = sum(w.n_chan for w in header.spectral_windows)
-        self.values_per_row = n_channels * 4 * n_times
-        self.by_row = np.zeros(n_rows, np.int64)
-        self.by_channel = np.zeros(n_channels, np.int64)
-        self.by_time = np.zeros(n_times, np.int64)
-        self.bad_cells = np.zeros(n_rows, np.int64)
-        self.file_cells = 0
-        self.rfi_cells = 0
-
-    def add(self, block: Block) -> None:
-        by_row = np.zeros(len(block.weight), np.int64)
-        _core.count_flags(block.weight, by_row, self.by_channel, self._threads)
-        self.by_row[block.rows] += by_row
-        self.by_time[block.time_index] += by_row.sum()
-
-    def add_cells(self, plan: Plan, mask: FlagMask | None) -> None:
-        """Flags of input cells, where nothing is converted."""
-        for time_index, channels, flags in cells(plan, mask):
-            by_row = 4 * flags.sum(axis=1)
-            self.by_row += by_row
-            self.by_channel[channels] += 4 * flags.sum(axis=0)
-            self.by_time[time_index] += by_row.sum()

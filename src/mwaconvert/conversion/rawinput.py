@@ -1,4 +1,4 @@
-"""Where the raw data of a plan lie: open files, and tables of chunks for the kernels."""
+"""Where the raw data of a selection lie: open files, and tables of chunks for the kernels."""
 
 from __future__ import annotations
 
@@ -7,36 +7,34 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
+from mwaconvert.conversion.plan import Flags, Selection
 from mwaconvert.errors import FormatError, ResourceError
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.plan import Plan
 
 
 class RawInput:
-    """The raw files of a plan. Close it when done."""
+    """The raw files of a selection. Close it when done."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._files = OpenFiles([f.path for f in plan.observation.files])
+    def __init__(self, selection: Selection, flags: Flags) -> None:
+        self._selection = selection
+        self._files = OpenFiles([f.path for f in selection.observation.files])
         self._spool = Spool()
-        self._state = plan.chunk_state()
+        self._state = flags.chunks
 
     def chunks(self, steps: range) -> npt.NDArray[np.void]:
         """Where the data of these timesteps lie: (n_times, n_coarse) for the kernels."""
-        plan, observation = self._plan, self._plan.observation
-        index = observation.hdu_index[steps.start : steps.stop][:, list(plan.coarse)]
+        selection, observation = self._selection, self._selection.observation
+        index = observation.hdu_index[steps.start : steps.stop][:, list(selection.coarse)]
         hdus = observation.hdus[np.maximum(index, 0)]
         chunks = np.zeros(index.shape, _core.chunk_dtype)
         for name in set(chunks.dtype.names or ()) & set(hdus.dtype.names or ()):
             chunks[name] = hdus[name]
-        first = steps.start - plan.timesteps.start
+        first = steps.start - selection.timesteps.start
         chunks["state"] = self._state[first : first + len(steps)]
         there = index >= 0
         chunks["file"][~there] = -1
@@ -57,7 +55,7 @@ class RawInput:
         try:
             yield
         except (FormatError, ResourceError) as error:
-            files = self._plan.observation.files
+            files = self._selection.observation.files
             names = sorted({str(files[f].path) for f in chunks["file"].ravel() if f >= 0})
             where = names[0] if len(names) == 1 else f"one of {', '.join(names)}"
             raise type(error)(f"{where}: {error}") from None

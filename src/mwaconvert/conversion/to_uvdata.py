@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mwaconvert.conversion.plan import Plan
 from mwaconvert.errors import InputError, ResourceError
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.plan import Plan
 
 
 def to_uvdata(plan: Plan) -> Any:

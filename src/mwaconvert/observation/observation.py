@@ -76,8 +76,8 @@ class Observation:
         ------
         InputError : options that are unknown, contradict each other or do not suit the observation
         """
-        from mwaconvert.api import make_options
-        from mwaconvert.conversion.plan import make_plan
+        from mwaconvert.conversion.options import make_options
+        from mwaconvert.conversion.planner import make_plan
 
         return make_plan(self, make_options(options))
 

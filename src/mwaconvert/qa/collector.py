@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.arrays import FloatArray
 from mwaconvert.errors import InputError, ResourceError
-from mwaconvert.formats.visibilities.existing import FileHeader
-from mwaconvert.staging import StagedPath, check_target, kind_of
-from mwaconvert.visibilities.model import Block, VisHeader
-from mwaconvert.visibilities.statistics import ratio
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.report.report import Report
-    from mwaconvert.qa.files import FileReport
-    from mwaconvert.visibilities.statistics import DataFlags
+from mwaconvert.staging import check_target, kind_of
+from mwaconvert.visibilities.model import Block, FileHeader, VisHeader
+from mwaconvert.visibilities.statistics import DataFlags, ratio
 
 #: of a run, or of a file
 QaHeader: TypeAlias = VisHeader | FileHeader
@@ -78,7 +72,7 @@ class QaCollector:
         self.header = header
         self.path = path
         check_target(path, kind_of(path), overwrite=overwrite)  # better now than after the work
-        self._overwrite = overwrite
+        self.overwrite = overwrite
         n_times, n_antennas = len(header.time_mjd), header.metadata.n_antennas
         n_channels = sum(w.n_chan for w in header.spectral_windows)
         self.time_bin = -(-n_times // MAX_PIXELS)
@@ -143,19 +137,6 @@ class QaCollector:
             self._add_autos(block, np.flatnonzero(~cross))
         if block.time_index in self._uv_times:
             self._uv.append(block.uvw_m[cross, :2][:: self._uv_stride].copy())
-
-    def write(self, report: Report | FileReport) -> None:
-        """Draw and write the picture.
-
-        Raises
-        ------
-        ResourceError : the file cannot be written
-        """
-        from mwaconvert.qa import figure, page
-
-        write = figure.write_png if self.path.suffix == ".png" else page.write_html
-        with StagedPath(self.path, self._overwrite) as staged:
-            write(self, report, staged.temporary)
 
     def _add_cross(
         self, block: Block, part: slice, cross: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_]

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mwaconvert.arrays import FloatArray
+from mwaconvert.qa.collector import QaCollector
 from mwaconvert.text import utc_text
 from mwaconvert.visibilities.model import SpectralWindow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from mwaconvert.qa.collector import QaCollector
 
 GREY = "#c8c8c8"
 INK = "#222222"

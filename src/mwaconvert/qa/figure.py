@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mwaconvert.conversion.report.report import Report
+from mwaconvert.qa.collector import QaCollector
 from mwaconvert.qa.drawing import (
     ACCENT,
     BLUE,
@@ -30,14 +32,11 @@ from mwaconvert.qa.found import (
     draw_worst_channels,
 )
 from mwaconvert.text import utc_text
+from mwaconvert.visibilities.file_report import FileReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from mwaconvert.conversion.report.report import Report
-    from mwaconvert.qa.collector import QaCollector
-    from mwaconvert.qa.files import FileReport
 
 DPI = 110
 SPEED_OF_LIGHT_M_S = 299792458.0

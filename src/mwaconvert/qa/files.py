@@ -3,69 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mwaconvert.conversion.report.numbers import make_occupancy, make_quality
-from mwaconvert.conversion.report.report import Occupancy, Quality
-from mwaconvert.conversion.report.words import noise_lines
-from mwaconvert.formats.visibilities.existing import FileHeader, open_visibilities
+from mwaconvert.formats.visibilities.reader import open_visibilities
 from mwaconvert.machine import tree_bytes
-from mwaconvert.text import WIDTH, plural, sections, size_text, some
-from mwaconvert.visibilities.statistics import GOOD, Interference, QualityStatistics, Sums
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.rfi.array import ArrayRfi
-
-
-@dataclass(frozen=True)
-class FileReport:
-    """What a visibility file holds.
-
-    Attributes
-    ----------
-    picture : that was drawn
-    quality : its `interference` counts all flags of tiles and channels that are not flagged throughout; it is NaN
-        by antenna and timestep
-    """
-
-    path: Path
-    bytes: int
-    picture: Path
-    header: FileHeader
-    occupancy: Occupancy
-    quality: Quality
-    array_rfi: ArrayRfi | None = None
-
-    def to_text(self, width: int = WIDTH) -> str:
-        """A few lines."""
-        header = self.header
-        windows = header.spectral_windows
-        n_chan = sum(w.n_chan for w in windows)
-        low = min(float(w.freq_hz.min()) for w in windows) / 1e6
-        high = max(float(w.freq_hz.max()) for w in windows) / 1e6
-        names = [a.name for a in header.metadata.antennas]
-        throughout = [names[i] for i in np.flatnonzero(np.nan_to_num(self.occupancy.antenna) >= 1)]
-        flagged = [f"{100 * self.occupancy.total:.2f} %"]
-        if throughout:
-            flagged.append(f"{plural(len(throughout), 'tile')} throughout: {some(throughout)}")
-        return sections(
-            width,
-            (
-                "file",
-                [
-                    f"{self.path} ({size_text(self.bytes)}): {plural(len(header.time_mjd), 'time')} x"
-                    f" {plural(len(header.antenna1), 'baseline')} x {plural(n_chan, 'channel')},"
-                    f" {low:.3f} to {high:.3f} MHz"
-                ],
-            ),
-            ("flagged", flagged),
-            ("quality", noise_lines(self.quality, names)),
-            ("picture", [str(self.picture)]),
-        )
+from mwaconvert.qa.collector import QaCollector
+from mwaconvert.qa.page import write_picture
+from mwaconvert.visibilities.file_report import FileReport
+from mwaconvert.visibilities.interference import Interference
+from mwaconvert.visibilities.quality import FlagCounts, Quality, make_occupancy, make_quality
+from mwaconvert.visibilities.statistics import GOOD, QualityStatistics, Sums
 
 
 def draw_file(
@@ -87,9 +36,6 @@ def draw_file(
     ------
     InputError, FormatError, ResourceError : nothing is written
     """
-    from mwaconvert.conversion.pipeline import FlagCounts
-    from mwaconvert.qa.collector import QaCollector
-
     file = open_visibilities(path)
     header = file.header
     n_times, n_rows = len(header.time_mjd), len(header.antenna1)
@@ -107,7 +53,7 @@ def draw_file(
     report = FileReport(
         path, tree_bytes(path), picture, header, make_occupancy(header, counts), _quality(statistics)
     )
-    collector.write(report)
+    write_picture(collector, report)
     return report
 
 

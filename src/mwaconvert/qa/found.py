@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.arrays import FloatArray
-from mwaconvert.conversion.report.words import LOUD, relative_noise
+from mwaconvert.conversion.report.report import Report
+from mwaconvert.qa.collector import QaCollector
 from mwaconvert.qa.drawing import (
     ACCENT,
     BLUE,
@@ -22,14 +23,12 @@ from mwaconvert.qa.drawing import (
     title,
 )
 from mwaconvert.text import plural
+from mwaconvert.visibilities.file_report import FileReport
+from mwaconvert.visibilities.interference import ArrayRfi
+from mwaconvert.visibilities.quality import LOUD, relative_noise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from mwaconvert.conversion.report.report import Report
-    from mwaconvert.conversion.rfi.array import ArrayRfi
-    from mwaconvert.qa.collector import QaCollector
-    from mwaconvert.qa.files import FileReport
 
 #: tiles and channels that are named as the worst
 WORST = 16

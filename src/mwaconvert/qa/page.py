@@ -1,4 +1,4 @@
-"""The picture as one self-contained HTML page: panels as data URIs, tables of the report."""
+"""Writes the picture: as PNG, or as one self-contained HTML page of panels and tables of the report."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mwaconvert.conversion.report.words import relative_noise
-from mwaconvert.qa.figure import panels, titles
-from mwaconvert.qa.files import FileReport
+from mwaconvert.conversion.report.report import Report
+from mwaconvert.qa.collector import QaCollector
+from mwaconvert.qa.figure import panels, titles, write_png
+from mwaconvert.staging import StagedPath
 from mwaconvert.text import size_text
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.report.report import Report
-    from mwaconvert.qa.collector import QaCollector
+from mwaconvert.visibilities.file_report import FileReport
+from mwaconvert.visibilities.quality import relative_noise
 
 #: tiles and channels that are listed
 WORST = 12
@@ -34,6 +32,18 @@ th, td { text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px soli
 td.number { text-align: right; font-variant-numeric: tabular-nums }
 .off { color: #888 } code { font-size: .85rem; overflow-wrap: anywhere }
 """
+
+
+def write_picture(data: QaCollector, report: Report | FileReport) -> None:
+    """Draw what was gathered, and write it under the name that was chosen.
+
+    Raises
+    ------
+    ResourceError : the file cannot be written
+    """
+    write = write_png if data.path.suffix.lower() == ".png" else write_html
+    with StagedPath(data.path, data.overwrite) as staged:
+        write(data, report, staged.temporary)
 
 
 def write_html(data: QaCollector, report: Report | FileReport, path: Path) -> None:

@@ -1,19 +1,14 @@
-"""What passes from the pipeline to a writer: one header for the run, then blocks of visibilities."""
+"""What passes from a pipeline or a reader to whoever takes visibilities: one header, then blocks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.arrays import FloatArray, IntArray
 from mwaconvert.observation.model import ArrayPosition, Metadata
-
-if TYPE_CHECKING:
-    from mwaconvert.visibilities.statistics import QualityStatistics
 
 
 @dataclass(frozen=True)
@@ -80,6 +75,48 @@ class VisHeader:
     history: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class FileAntenna:
+    """An antenna of a visibility file."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class FileMetadata:
+    """What a visibility file says about itself.
+
+    Attributes
+    ----------
+    obsid : the observation, or the name of the file
+    name : of the field
+    correlator : empty, as files do not tell
+    """
+
+    obsid: str
+    name: str
+    antennas: tuple[FileAntenna, ...]
+    correlator: str = ""
+
+    @property
+    def n_antennas(self) -> int:
+        return len(self.antennas)
+
+
+@dataclass(frozen=True)
+class FileHeader:
+    """What `VisHeader` holds, as far as pictures and statistics need it and files tell it."""
+
+    metadata: FileMetadata
+    spectral_windows: tuple[SpectralWindow, ...]
+    antenna1: IntArray
+    antenna2: IntArray
+    time_mjd: FloatArray
+    interval_s: FloatArray
+    antenna_flagged: npt.NDArray[np.bool_]
+    software: str
+
+
 @dataclass
 class Block:
     """Visibilities of one output timestep for a contiguous range of baselines and all channels.
@@ -105,21 +142,3 @@ class Block:
     def flags(self) -> npt.NDArray[np.bool_]:
         """(n_rows, n_chan, 4) True where flagged."""
         return np.signbit(self.weight)
-
-
-class Writer(Protocol):
-    """A file being written under a temporary name."""
-
-    path: Path
-
-    def write(self, block: Block) -> None:
-        """Append a block. Blocks come in row order."""
-
-    def put_statistics(self, statistics: QualityStatistics) -> None:
-        """Take the statistics of the run, after the last block; formats without a place for them do not."""
-
-    def close(self) -> None:
-        """Finish the file, sync it and give it its final name."""
-
-    def abort(self) -> None:
-        """Remove what was written; nothing stays under either name."""

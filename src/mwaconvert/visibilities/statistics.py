@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.arrays import FloatArray
-from mwaconvert.visibilities.model import Block, VisHeader
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.plan import Plan
-    from mwaconvert.conversion.rfi.mask import FlagMask
-    from mwaconvert.formats.visibilities.existing import FileHeader
+from mwaconvert.visibilities.interference import Interference
+from mwaconvert.visibilities.model import Block, FileHeader, VisHeader
 
 #: places of the statistics in `Sums.sums` and `Sums.counts`
 SUM, SUM_SQUARES, DIFFERENCE, DIFFERENCE_SQUARES = range(4)
@@ -42,24 +37,6 @@ class DataFlags:
     flagged: npt.NDArray[np.int32]
     cells: npt.NDArray[np.int32]
 
-    @classmethod
-    def of_plan(cls, plan: Plan, mask: FlagMask | None) -> DataFlags:
-        """Count the cells of a mask; None: nothing was found."""
-        header, n_fine, factor = plan.header, plan.metadata.n_fine, plan.time_factor
-        rows = (header.antenna1 != header.antenna2) & (plan.row_flagged == 0)
-        channels = plan.channel_flagged == 0
-        chunks = plan.chunk_state() == _core.CHUNK_GOOD
-        first = np.arange(0, len(channels), n_fine)[:, None] + np.arange(0, n_fine, plan.freq_factor)
-
-        n_chunks = np.add.reduceat(chunks.astype(np.int32), np.arange(0, len(chunks), factor), axis=0)
-        n_kept = np.add.reduceat(channels, first.ravel(), dtype=np.int32)
-        per_row = np.repeat(n_chunks, first.shape[1], axis=1) * n_kept
-        row_flagged, flagged = np.zeros(len(rows), np.int64), np.zeros_like(per_row)
-        if mask is not None:
-            row_flagged, by_channel = mask.count(rows, channels, chunks, factor, plan.options.threads)
-            flagged = np.add.reduceat(by_channel, first.ravel(), axis=1)
-        return cls(row_flagged, rows * per_row.sum(), flagged, per_row * np.int32(rows.sum()))
-
     def interference(self, header: VisHeader) -> Interference:
         """Fractions."""
 
@@ -75,23 +52,6 @@ class DataFlags:
             channel=ratio(self.flagged.sum(axis=0), self.cells.sum(axis=0)),
             timestep=ratio(self.flagged.sum(axis=1), self.cells.sum(axis=1)),
         )
-
-
-@dataclass(frozen=True)
-class Interference:
-    """Fractions that are flagged because of what the data showed; NaN where nothing is left by the rules.
-
-    Attributes
-    ----------
-    of_input : whether they are of the input of a conversion, or else of a file that exists
-    antenna, channel, timestep : (n_antenna,), (n_channel,) and (n_time,) of the output
-    """
-
-    of_input: bool
-    total: float
-    antenna: FloatArray
-    channel: FloatArray
-    timestep: FloatArray
 
 
 @dataclass(frozen=True)
@@ -167,10 +127,6 @@ class QualityStatistics:
         self._window_start = np.array([0, *(w.channels.stop for w in windows)], np.int64)
         self._threads = threads
 
-    @classmethod
-    def of_plan(cls, plan: Plan) -> QualityStatistics:
-        return cls(plan.header, plan.row_flagged, channel_static(plan), plan.options.threads)
-
     def add(self, block: Block) -> None:
         """Take a block into the sums."""
         rows = Sums.zeros(len(block.vis), len(self._window_start) - 1)
@@ -216,17 +172,6 @@ class QualityStatistics:
     def total(self) -> Sums:
         """`Sums` of (): over all cross-correlations."""
         return Sums(self.times.sums.sum(axis=(0, 1)), self.times.counts.sum(axis=(0, 1)))
-
-
-def channel_static(plan: Plan) -> npt.NDArray[np.uint8]:
-    """(n_times, n_channels) output channels in which no cell can be unflagged, whatever the data show."""
-    n_fine, factor = plan.metadata.n_fine, plan.freq_factor
-    starts = np.arange(0, n_fine, factor)
-    flagged = plan.channel_flagged.reshape(-1, n_fine) != 0
-    by_channel = np.logical_and.reduceat(flagged, starts, axis=1)
-    bad = plan.chunk_state() != _core.CHUNK_GOOD
-    by_time = np.logical_and.reduceat(bad, np.arange(0, len(bad), plan.time_factor), axis=0)
-    return np.asarray((by_time[:, :, None] | by_channel).reshape(len(by_time), -1), np.uint8)
 
 
 def ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> FloatArray:

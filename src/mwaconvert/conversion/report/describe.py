@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from mwaconvert.conversion import converter, flags_only
+from mwaconvert.conversion.flag_files import with_notes
+from mwaconvert.conversion.outputs import output_bytes, output_paths
+from mwaconvert.conversion.plan import DetectionPlan, Plan
 from mwaconvert.conversion.report.numbers import plan_smearing
 from mwaconvert.conversion.report.report import observation_facts
 from mwaconvert.conversion.report.words import observation_line, step_lines
 from mwaconvert.text import WIDTH, plain, plural, sections, size_text
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.plan import Plan
 
 
 def describe(plan: Plan, outputs: Sequence[Path], qa: Path | None = None) -> dict[str, Any]:
@@ -29,17 +30,11 @@ def describe(plan: Plan, outputs: Sequence[Path], qa: Path | None = None) -> dic
     ------
     InputError : an output of unknown kind, or a memory limit that is too low
     """
-    from mwaconvert.conversion import converter, flags_only
-    from mwaconvert.conversion.flag_files import with_notes
-    from mwaconvert.conversion.outputs import output_bytes, output_paths
-
     plan, memory = with_notes(plan, outputs), converter.memory_bytes
-    if flags_only.writes_only_flags(outputs, qa):
+    if flags_only.writes_only_flags(outputs, picture=qa is not None):
         plan, memory = flags_only.without_conversion(plan), flags_only.memory_bytes
-    observation, header, coarse = plan.observation, plan.header, list(plan.coarse)
-    meta = plan.metadata
-    steps = plan.timesteps
-    missing = observation.hdu_index[steps.start : steps.stop][:, coarse] < 0
+    observation, header, coarse = plan.observation, plan.header, plan.coarse
+    meta, steps = plan.metadata, plan.timesteps
     facts: dict[str, Any] = plain(
         {
             "format": "mwaconvert plan",
@@ -50,7 +45,7 @@ def describe(plan: Plan, outputs: Sequence[Path], qa: Path | None = None) -> dic
                 "bytes": plan.input_bytes(),
                 "timesteps": [steps.start, steps.stop - 1],
                 "receiver_channels": [meta.coarse_channels[c].number for c in coarse],
-                "missing_hdus": int(missing.sum()),
+                "missing_hdus": int(plan.selection.missing.sum()),
             },
             "steps": [asdict(step) for step in plan.steps],
             "output": {
@@ -91,12 +86,10 @@ def description_text(
     width : longest line
     qa : picture that would be drawn
     """
-    from mwaconvert.conversion.flags_only import without_conversion, writes_only_flags
-
     facts = describe(plan, outputs, qa)
-    flags_only = writes_only_flags(outputs, qa)
-    if flags_only:
-        plan = without_conversion(plan)
+    only_flags = flags_only.writes_only_flags(outputs, picture=qa is not None)
+    if only_flags:
+        plan = flags_only.without_conversion(plan)
     given, made = facts["input"], facts["output"]
     times, baselines = plural(made["times"], "time"), plural(made["baselines"], "baseline")
     steps = f"timesteps {given['timesteps'][0]} to {given['timesteps'][1]} of {plan.metadata.int_time_s:g} s"
@@ -114,13 +107,20 @@ def description_text(
         ("would read", [read]),
         ("would apply", step_lines(plan.steps, applied=True)),
         ("would not", step_lines(plan.steps, applied=False)),
-        ("smearing", [] if flags_only else [str(plan_smearing(plan))]),
+        ("smearing", [] if only_flags else [str(plan_smearing(plan))]),
         ("would write", [f"{f['path']} (about {size_text(f['bytes'])})" for f in made["files"]]),
-        ("", [] if flags_only else [shape]),
-        ("memory", [f"about {size_text(facts['memory_bytes'])}", *_detection_lines(plan)]),
+        ("", [] if only_flags else [shape]),
+        ("memory", [f"about {size_text(facts['memory_bytes'])}", *_detection_lines(plan.detection)]),
         ("note", [*facts["notes"], *notes]),
     )
 
 
-def _detection_lines(plan: Plan) -> list[str]:
-    return [] if plan.detection is None else [f"RFI detection: {plan.detection.memory_text}"]
+def _detection_lines(detection: DetectionPlan | None) -> list[str]:
+    """Where the detection of RFI keeps the data."""
+    if detection is None:
+        return []
+    text = f"RFI detection: {detection.rows_at_once} of {len(detection.rows)} baselines at a time"
+    if detection.spill_bytes:
+        where = "a temporary file in TMPDIR" if detection.spill_in_file else "memory"
+        text += f", amplitudes ({size_text(detection.spill_bytes)}) in {where}"
+    return [text]

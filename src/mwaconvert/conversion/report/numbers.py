@@ -5,23 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert import _core
-from mwaconvert.conversion.report.report import FlagCount, Occupancy, OutputFile, Performance, Quality, Report
+from mwaconvert.conversion.plan import Plan
+from mwaconvert.conversion.report.parts import FlagCount, OutputFile, Performance
+from mwaconvert.conversion.report.report import Report
 from mwaconvert.conversion.tables.smearing import Smearing, estimate_smearing
 from mwaconvert.machine import peak_memory_bytes, tree_bytes
-from mwaconvert.visibilities.model import VisHeader
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.pipeline import FlagCounts
-    from mwaconvert.conversion.plan import Plan
-    from mwaconvert.conversion.rfi.array import ArrayRfi
-    from mwaconvert.formats.visibilities.existing import FileHeader
-    from mwaconvert.visibilities.statistics import DataFlags, Interference, QualityStatistics
+from mwaconvert.visibilities.interference import ArrayRfi
+from mwaconvert.visibilities.quality import FlagCounts, make_occupancy, make_quality
+from mwaconvert.visibilities.statistics import DataFlags, QualityStatistics
 
 OUTPUT_KINDS = {".uvfits": "uvfits", ".ms": "measurement set", ".mwaf": "flags"}
 
@@ -47,8 +42,7 @@ def make_report(
     array_rfi : what `--rfi-array` found
     """
     header, observation = plan.header, plan.observation
-    steps, coarse = plan.timesteps, list(plan.coarse)
-    missing = observation.hdu_index[steps.start : steps.stop][:, coarse] < 0
+    steps, coarse, missing = plan.timesteps, plan.coarse, plan.selection.missing
     outputs = tuple(
         OutputFile(
             path=path,
@@ -79,7 +73,7 @@ def make_report(
         steps=plan.steps,
         files=tuple(f for f in observation.files if f.coarse in coarse),
         missing_hdus=tuple((coarse[c], steps[t]) for t, c in np.argwhere(missing).tolist()),
-        input_cells=len(steps) * len(plan.freqs_hz) * plan.n_rows,
+        input_cells=len(steps) * len(plan.selection.freqs_hz) * plan.n_rows,
         flag_counts=_flag_counts(plan, missing, n_bad, counts, array_rfi),
         occupancy=make_occupancy(header, counts),
         outputs=outputs,
@@ -89,25 +83,12 @@ def make_report(
             bytes_read=input_bytes,
             bytes_written=sum(output.bytes for output in outputs),
             peak_memory_bytes=peak_memory_bytes(),
-            threads=plan.options.threads or _core.available_threads(),
+            threads=plan.resources.threads,
         ),
         array_rfi=array_rfi,
         quality=None if statistics is None else make_quality(statistics, data_flags.interference(header)),
         software=versions(),
         notes=tuple(notes),
-    )
-
-
-def make_quality(statistics: QualityStatistics, interference: Interference) -> Quality:
-    """What statistics and flags say."""
-    antennas, channels, total = statistics.antennas(), statistics.paired_channels(), statistics.total()
-    times = statistics.times.over_windows()
-    return Quality(
-        noise=total.noise(),
-        antenna_noise=antennas.noise(),
-        channel_noise=channels.noise(),
-        timestep_noise=times.noise(),
-        interference=interference,
     )
 
 
@@ -132,44 +113,18 @@ def _flag_counts(
     n_fine = plan.metadata.n_fine
     n_rows = plan.n_rows
     everything = n_times * n_coarse * n_fine * n_rows
-    autos = plan.header.antenna1 == plan.header.antenna2
-    by_antenna = (
-        plan.header.antenna_flagged[plan.header.antenna1] | plan.header.antenna_flagged[plan.header.antenna2]
-    )
+    autos = ~plan.rows.cross
+    by_antenna = plan.flags.antennas[plan.rows.antenna1] | plan.flags.antennas[plan.rows.antenna2]
     return (
-        FlagCount("timesteps", int(plan.time_flagged.sum()) * everything // max(1, n_times)),
-        FlagCount("channels", int(plan.channel_flagged.sum()) * n_times * n_rows),
+        FlagCount("timesteps", int(plan.flags.times.sum()) * everything // max(1, n_times)),
+        FlagCount("channels", int(plan.flags.channels.sum()) * n_times * n_rows),
         FlagCount("antennas", int(by_antenna.sum()) * everything // max(1, n_rows)),
-        FlagCount(
-            "autocorrelations", int(autos.sum()) * everything // n_rows if plan.options.flag_autos else 0
-        ),
+        FlagCount("autocorrelations", int(autos.sum()) * everything // n_rows if plan.flags.autos else 0),
         FlagCount("missing data", int(missing.sum()) * n_fine * n_rows),
         FlagCount("array RFI", int(array_rfi.flags.sum()) * n_rows if array_rfi else 0),
         FlagCount("NaN or infinity", n_bad),
         FlagCount("flag files", counts.file_cells),
         FlagCount("RFI", counts.rfi_cells),
-    )
-
-
-def make_occupancy(header: VisHeader | FileHeader, counts: FlagCounts) -> Occupancy:
-    """What the counts of flags say."""
-    a, b = header.antenna1, header.antenna2
-    n_antennas, n_times = header.metadata.n_antennas, len(header.time_mjd)
-    n_channels = len(counts.by_channel)
-    cross = a != b
-
-    def by_antenna(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        sums = np.bincount(a, values, n_antennas) + np.bincount(b[cross], values[cross], n_antennas)
-        return sums.astype(np.float64)
-
-    rows = by_antenna(np.ones(len(a)))
-    with np.errstate(invalid="ignore"):
-        antenna = by_antenna(counts.by_row) / (rows * counts.values_per_row)
-    return Occupancy(
-        total=float(counts.by_row.sum() / (len(a) * counts.values_per_row)),
-        antenna=antenna,
-        channel=counts.by_channel / (n_times * len(a) * 4),
-        timestep=counts.by_time / (n_channels * len(a) * 4),
     )
 
 

@@ -7,102 +7,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from mwaconvert.arrays import FloatArray
 from mwaconvert.conversion.options import Options
-from mwaconvert.conversion.report.words import report_text
+from mwaconvert.conversion.report import words
+from mwaconvert.conversion.report.parts import FlagCount, OutputFile, Performance
 from mwaconvert.conversion.steps import Step
 from mwaconvert.conversion.tables.smearing import Smearing
 from mwaconvert.observation.model import Metadata, RawFile
 from mwaconvert.staging import write_json
-from mwaconvert.text import WIDTH, json_text, plain, utc_text
+from mwaconvert.text import WIDTH, json_text, plain, sections, utc_text
+from mwaconvert.visibilities.interference import ArrayRfi
 from mwaconvert.visibilities.model import VisHeader
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.rfi.array import ArrayRfi
-    from mwaconvert.visibilities.statistics import Interference
+from mwaconvert.visibilities.quality import Occupancy, Quality, noise_lines
 
 #: version of the JSON layout; grows when a key changes its meaning or goes away
 LAYOUT = 1
-
-
-@dataclass(frozen=True)
-class FlagCount:
-    """How much of the input one rule flags, whatever the other rules do: the rules overlap."""
-
-    name: str
-    cells: int
-
-
-@dataclass(frozen=True)
-class Occupancy:
-    """Fraction of the output that is flagged: of everything, and by antenna, channel and timestep.
-
-    Attributes
-    ----------
-    antenna : (n_antenna,) over the baselines of each antenna; NaN for an antenna without rows
-    channel : (n_channel,) in the order of the spectral windows
-    timestep : (n_time,)
-    """
-
-    total: float
-    antenna: FloatArray
-    channel: FloatArray
-    timestep: FloatArray
-
-
-@dataclass(frozen=True)
-class Quality:
-    """What the cross-correlations themselves show, by antenna, channel and timestep.
-
-    Attributes
-    ----------
-    noise : (2,) standard deviation of the real or imaginary part, XX and YY, from differences of neighbouring
-        channels; antenna_noise (n_antenna, 2), channel_noise (n_channel, 2), timestep_noise (n_time, 2)
-    interference : fraction of the cells that no static rule flags that were flagged by what the data showed
-
-    NaN where nothing is unflagged.
-    """
-
-    noise: FloatArray
-    antenna_noise: FloatArray
-    channel_noise: FloatArray
-    timestep_noise: FloatArray
-    interference: Interference
-
-
-@dataclass(frozen=True)
-class OutputFile:
-    """A file or directory that was written."""
-
-    path: Path
-    kind: str
-    bytes: int
-    times: int
-    baselines: int
-    channels: int
-
-
-@dataclass(frozen=True)
-class Performance:
-    """Time and memory.
-
-    Attributes
-    ----------
-    wall_s : from start to end
-    bytes_read, bytes_written : of raw files and outputs
-    peak_memory_bytes : largest resident size of the process
-    threads : used by the kernels
-    """
-
-    wall_s: float
-    bytes_read: int
-    bytes_written: int
-    peak_memory_bytes: int
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -232,7 +154,35 @@ class Report:
 
     def to_text(self, width: int = WIDTH) -> str:
         """A summary of a screenful, in lines of at most `width` characters."""
-        return report_text(self, width)
+        header = self.header
+        only_flags = all(output.kind == "flags" for output in self.outputs)
+        return sections(
+            width,
+            ("observation", [words.observation_line(header)]),
+            (
+                "read",
+                words.read_lines(header, len(self.files), self.performance.bytes_read, self.missing_hdus),
+            ),
+            ("applied", words.step_lines(self.steps, applied=True)),
+            ("not applied", words.step_lines(self.steps, applied=False)),
+            (
+                "flagged",
+                words.flag_lines(
+                    header, self.occupancy, self.flag_counts, self.input_cells, only_flags=only_flags
+                ),
+            ),
+            ("array RFI", words.array_rfi_lines(self.array_rfi)),
+            ("quality", self._quality_lines()),
+            ("smearing", [] if only_flags else [str(self.smearing)]),
+            ("wrote", words.output_lines(self.outputs)),
+            ("took", words.performance_lines(self.performance)),
+            ("note", list(self.notes)),
+        )
+
+    def _quality_lines(self) -> list[str]:
+        if self.quality is None:
+            return []
+        return noise_lines(self.quality, [a.name for a in self.header.metadata.antennas])
 
 
 def _quality_facts(quality: Quality, header: VisHeader) -> dict[str, Any]:

@@ -4,42 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mwaconvert.arrays import FloatArray
+from mwaconvert.conversion.report.parts import FlagCount, OutputFile, Performance
 from mwaconvert.conversion.steps import Step
-from mwaconvert.text import WIDTH, percent, plural, sections, size_text, some, utc_text
+from mwaconvert.text import percent, plural, size_text, some, utc_text
+from mwaconvert.visibilities.interference import ArrayRfi
 from mwaconvert.visibilities.model import VisHeader
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.report.report import Quality, Report
+from mwaconvert.visibilities.quality import Occupancy
 
 #: events of --rfi-array that are told, strongest first
 EVENTS = 5
-#: noise of a tile, in units of the median tile, from which on it is named
-LOUD = 1.5
 #: reasons of steps that were neither asked for nor are usual
 _IDLE = ("none", "off", "not asked for")
-
-
-def report_text(report: Report, width: int = WIDTH) -> str:
-    """The report in lines of at most this width."""
-    return sections(
-        width,
-        ("observation", [observation_line(report.header)]),
-        ("read", _read(report)),
-        ("applied", step_lines(report.steps, applied=True)),
-        ("not applied", step_lines(report.steps, applied=False)),
-        ("flagged", _flags(report)),
-        ("array RFI", _array_rfi(report)),
-        ("quality", _quality(report)),
-        ("smearing", [str(report.smearing)] if any(o.kind != "flags" for o in report.outputs) else []),
-        ("wrote", _outputs(report)),
-        ("took", _performance(report)),
-        ("note", list(report.notes)),
-    )
 
 
 def observation_line(header: VisHeader) -> str:
@@ -56,17 +34,25 @@ def observation_line(header: VisHeader) -> str:
     )
 
 
-def _read(report: Report) -> list[str]:
-    meta = report.header.metadata
-    text = f"{plural(len(report.files), 'file')}, {size_text(report.performance.bytes_read)}"
-    if not report.performance.bytes_read:
+def read_lines(
+    header: VisHeader, n_files: int, bytes_read: int, missing_hdus: Sequence[tuple[int, int]]
+) -> list[str]:
+    """What was read, and what of it was missing.
+
+    Parameters
+    ----------
+    missing_hdus : (coarse index, timestep index)
+    """
+    text = f"{plural(n_files, 'file')}, {size_text(bytes_read)}"
+    if not bytes_read:
         text = "none of the raw data: the flags need none"
-    if not report.missing_hdus:
-        return [f"{text}, nothing missing" if report.performance.bytes_read else text]
-    by_channel = Counter(meta.coarse_channels[c].number for c, _ in report.missing_hdus)
+    if not missing_hdus:
+        return [f"{text}, nothing missing" if bytes_read else text]
+    channels = header.metadata.coarse_channels
+    by_channel = Counter(channels[c].number for c, _ in missing_hdus)
     where = ", ".join(f"{n} of channel {number}" for number, n in sorted(by_channel.items())[:8])
     more = f" and {len(by_channel) - 8} more channels" if len(by_channel) > 8 else ""
-    return [f"{text}; {plural(len(report.missing_hdus), 'integration')} missing and flagged: {where}{more}"]
+    return [f"{text}; {plural(len(missing_hdus), 'integration')} missing and flagged: {where}{more}"]
 
 
 def step_lines(steps: Sequence[Step], *, applied: bool) -> list[str]:
@@ -82,18 +68,21 @@ def step_lines(steps: Sequence[Step], *, applied: bool) -> list[str]:
     return [*lines, f"nothing asked for: {', '.join(idle)}"] if idle else lines
 
 
-def _flags(report: Report) -> list[str]:
-    occupancy = report.occupancy
-    rules = [
-        f"{rule.name} {percent(rule.cells / max(1, report.input_cells))}"
-        for rule in report.flag_counts
-        if rule.cells
-    ]
-    whole_text = "input" if all(o.kind == "flags" for o in report.outputs) else "output"
+def flag_lines(
+    header: VisHeader,
+    occupancy: Occupancy,
+    counts: Sequence[FlagCount],
+    input_cells: int,
+    *,
+    only_flags: bool,
+) -> list[str]:
+    """How much is flagged, by which rules, and which tiles and timesteps throughout."""
+    rules = [f"{rule.name} {percent(rule.cells / max(1, input_cells))}" for rule in counts if rule.cells]
+    whole_text = "input" if only_flags else "output"
     lines = [f"{100 * occupancy.total:.2f} % of the {whole_text}"]
     if rules:
         lines.append(f"of the input, each rule by itself: {', '.join(rules)}")
-    antennas = report.header.metadata.antennas
+    antennas = header.metadata.antennas
     fraction = np.nan_to_num(occupancy.antenna)
     whole = [antennas[i].name for i in np.flatnonzero(fraction >= 1)]
     if whole:
@@ -104,8 +93,8 @@ def _flags(report: Report) -> list[str]:
     return lines
 
 
-def _array_rfi(report: Report) -> list[str]:
-    found = report.array_rfi
+def array_rfi_lines(found: ArrayRfi | None) -> list[str]:
+    """What the mean over baselines showed."""
     if found is None:
         return []
     lines = [found.summary()]
@@ -119,47 +108,18 @@ def _array_rfi(report: Report) -> list[str]:
     return [*lines, f"and {more} more, see --report"] if more > 0 else lines
 
 
-def _quality(report: Report) -> list[str]:
-    if report.quality is None:
-        return []
-    return noise_lines(report.quality, [a.name for a in report.header.metadata.antennas])
-
-
-def noise_lines(quality: Quality, names: Sequence[str]) -> list[str]:
-    """Noise of the data, and the tiles that have much of it."""
-    if not np.isfinite(quality.noise).any():
-        return []
-    xx, yy = quality.noise
-    found = quality.interference
-    of_what = (
-        "of the input flagged by the data" if found.of_input else "flagged besides whole tiles and channels"
-    )
-    line = f"noise {xx:.4g} (XX) and {yy:.4g} (YY), {percent(found.total)} {of_what}"
-    shown = relative_noise(quality)
-    loud = [i for i in np.argsort(-shown).tolist() if shown[i] > LOUD]
-    if not loud:
-        return [line]
-    return [line, f"noisy tiles: {some([f'{names[i]} ({shown[i]:.1f} x)' for i in loud])}"]
-
-
-def relative_noise(quality: Quality) -> FloatArray:
-    """(n_antenna,) noise of the noisier polarisation in units of the median tile; 0 where there is none."""
-    shown = np.nan_to_num(quality.antenna_noise.max(axis=1))
-    typical = float(np.median(shown[shown > 0])) if (shown > 0).any() else 1.0
-    return np.asarray(shown / typical)
-
-
-def _outputs(report: Report) -> list[str]:
+def output_lines(outputs: Sequence[OutputFile]) -> list[str]:
+    """Files that were written."""
     return [
         f"{output.path} ({size_text(output.bytes)}: {plural(output.times, 'time')} x"
         f" {plural(output.baselines, 'baseline')} x {plural(output.channels, 'channel')}"
         f"{'' if output.kind == 'flags' else ' x 4 polarisations'})"
-        for output in report.outputs
+        for output in outputs
     ]
 
 
-def _performance(report: Report) -> list[str]:
-    p = report.performance
+def performance_lines(p: Performance) -> list[str]:
+    """Time and memory."""
     return [
         f"{p.wall_s:.1f} s with {plural(p.threads, 'thread')}",
         f"{size_text(p.bytes_read / max(p.wall_s, 1e-9))}/s read,"

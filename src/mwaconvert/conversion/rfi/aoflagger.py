@@ -12,17 +12,12 @@ import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert import _core
+from mwaconvert.conversion.options import Options
 from mwaconvert.errors import InputError, ResourceError
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.options import Options
-    from mwaconvert.conversion.plan import Plan
 
 #: file of AOFlagger's strategy for the MWA
 MWA_STRATEGY = "mwa-default.lua"
@@ -63,11 +58,16 @@ def aoflagger_version() -> str:
 
 
 class AOFlagger:
-    """Flags blocks of images, sharing the baselines out to worker processes."""
+    """Flags blocks of images, sharing the baselines out to worker processes.
 
-    def __init__(self, plan: Plan) -> None:
-        self._strategy = plan.options.rfi_strategy or ""
-        self._n_workers = plan.options.threads or _core.available_threads()
+    Parameters
+    ----------
+    strategy : Lua file; empty: AOFlagger's own for the MWA
+    """
+
+    def __init__(self, strategy: str, n_workers: int) -> None:
+        self._strategy = strategy
+        self._n_workers = n_workers
         self._workers: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> AOFlagger:

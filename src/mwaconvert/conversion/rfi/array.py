@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,17 +18,14 @@ import numpy.typing as npt
 from mwaconvert import _core
 from mwaconvert.arrays import BoolArray, FloatArray
 from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.plan import Plan
 from mwaconvert.conversion.rawinput import RawInput
 from mwaconvert.conversion.rfi.mask import FlagMask
 from mwaconvert.conversion.steps import ARRAY_RFI, Step
 from mwaconvert.errors import InputError
 from mwaconvert.machine import BASE_BYTES
 from mwaconvert.observation.legacy import N_INPUTS, product_table
-from mwaconvert.text import percent
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.plan import Plan
-
+from mwaconvert.visibilities.interference import ArrayRfi, Event
 
 #: what counts as interference, in standard deviations: with it SSINS is run on MWA data
 THRESHOLD = 5.0
@@ -74,88 +70,35 @@ class Shape:
     channels: BoolArray
 
 
-@dataclass(frozen=True)
-class Event:
-    """Interference of one shape in consecutive integrations.
-
-    Attributes
-    ----------
-    low_hz, high_hz : edges of the channels
-    timesteps : first and last of the observation
-    sigma : largest significance
-    polarisation : that has it
-    """
-
-    shape: str
-    low_hz: float
-    high_hz: float
-    timesteps: tuple[int, int]
-    sigma: float
-    polarisation: str
-
-
-@dataclass(frozen=True)
-class ArrayRfi:
-    """What was found.
-
-    Attributes
-    ----------
-    significance : (n_times - 1, n_channel) of each difference of integrations in standard deviations, all
-        polarisations together; NaN where there is none
-    flags : (n_times, n_channel) integrations and channels to flag on all baselines
-    events : strongest first
-    n_baselines : that entered
-    first_timestep : of the observation that the flags begin at
-    fraction : of the cells that no rule flags
-    """
-
-    significance: npt.NDArray[np.float32]
-    flags: BoolArray
-    events: tuple[Event, ...]
-    n_baselines: int
-    first_timestep: int
-    fraction: float
-
-    def add_to(self, mask: FlagMask) -> None:
-        """OR the flags into the mask of a plan."""
-        n_coarse = self.flags.shape[1] // mask.n_fine
-        for coarse in range(n_coarse):
-            part = self.flags[:, coarse * mask.n_fine : (coarse + 1) * mask.n_fine]
-            mask.add_coarse(coarse, part[:, np.newaxis])
-
-    def summary(self) -> str:
-        """In one line."""
-        if not self.n_baselines:
-            return "nothing to look at: no baseline between unflagged tiles"
-        if not self.events:
-            return f"nothing found over {self.n_baselines} baselines"
-        counts: dict[str, int] = {}
-        for event in self.events:
-            counts[event.shape] = counts.get(event.shape, 0) + 1
-        shapes = ", ".join(f"{n} x {shape}" for shape, n in sorted(counts.items(), key=lambda c: -c[1]))
-        return f"{shapes}; {percent(self.fraction)} of the cells, up to {self.events[0].sigma:.0f} sigma"
-
-
 def detect_array_rfi(plan: Plan) -> ArrayRfi:
     """Read the raw data of a plan once and look for interference that all baselines share."""
     sums, counts, n_baselines = incoherent_differences(plan)
-    flagged = plan.channel_flagged != 0
+    flagged = plan.flags.channels != 0
     half_hz = plan.metadata.fine_width_hz / 2
     numbers = [plan.metadata.coarse_channels[c].number for c in plan.coarse]
-    shapes = make_shapes(plan.freqs_hz, flagged, numbers)
+    shapes = make_shapes(plan.selection.freqs_hz, flagged, numbers)
     significance, matched = match(sums, counts, flagged, shapes)
-    found = np.zeros((len(plan.timesteps), len(plan.freqs_hz)), np.bool_)
+    found = np.zeros((len(plan.timesteps), len(plan.selection.freqs_hz)), np.bool_)
     found[:-1] |= matched.flags
     found[1:] |= matched.flags
-    usable = (plan.chunk_state() == _core.CHUNK_GOOD).repeat(plan.metadata.n_fine, axis=1) & ~flagged
+    usable = (plan.flags.chunks == _core.CHUNK_GOOD).repeat(plan.metadata.n_fine, axis=1) & ~flagged
     return ArrayRfi(
         significance,
         found,
-        matched.events(plan.freqs_hz - half_hz, plan.freqs_hz + half_hz, plan.timesteps.start),
+        matched.events(
+            plan.selection.freqs_hz - half_hz, plan.selection.freqs_hz + half_hz, plan.timesteps.start
+        ),
         n_baselines,
         plan.timesteps.start,
         float((found & usable).sum() / max(1, int(usable.sum()))),
     )
+
+
+def add_to_mask(found: ArrayRfi, mask: FlagMask) -> None:
+    """OR what was found into the mask of a plan."""
+    for coarse in range(found.flags.shape[1] // mask.n_fine):
+        part = found.flags[:, coarse * mask.n_fine : (coarse + 1) * mask.n_fine]
+        mask.add_coarse(coarse, part[:, np.newaxis])
 
 
 def incoherent_differences(plan: Plan) -> tuple[FloatArray, npt.NDArray[np.int64], int]:
@@ -166,14 +109,14 @@ def incoherent_differences(plan: Plan) -> tuple[FloatArray, npt.NDArray[np.int64
     sums, counts : (n_times - 1, n_channel, 4); the number of baselines, those of unflagged tiles
     """
     meta = plan.metadata
-    used = (plan.row_flagged == 0) & (plan.header.antenna1 != plan.header.antenna2)
+    used = (plan.rows.flagged == 0) & plan.rows.cross
     shape = (max(0, len(plan.timesteps) - 1), len(plan.coarse), meta.n_fine, 4)
     sums, counts = np.zeros(shape), np.zeros(shape, np.int64)
-    threads = plan.options.threads
-    with closing(RawInput(plan)) as raw:
+    threads = plan.resources.threads
+    with closing(RawInput(plan.selection, plan.flags)) as raw:
         if meta.correlator == "legacy":
-            product = np.ascontiguousarray(product_table(meta)[0][plan.file_rows[used]])
-        rows = np.ascontiguousarray(plan.file_rows[used])
+            product = np.ascontiguousarray(product_table(meta)[0][plan.rows.in_file[used]])
+        rows = np.ascontiguousarray(plan.rows.in_file[used])
         for first in range(0, shape[0], WINDOW):
             last = min(first + WINDOW, shape[0])
             chunks = raw.chunks(plan.timesteps[first : last + 1])

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.arrays import FloatArray, IntArray
-from mwaconvert.conversion.converter import Converter
+from mwaconvert.conversion.converter import BLOCK_BYTES, VALUE_BYTES, Buffers, RowKernels
+from mwaconvert.conversion.options import Options
+from mwaconvert.conversion.plan import Corrections, Flags, Rows, Selection
 from mwaconvert.conversion.steps import Step
-from mwaconvert.conversion.tables import axes, corrections
+from mwaconvert.conversion.tables import axes
+from mwaconvert.conversion.tables.corrections import antenna_factors
 from mwaconvert.observation.model import Metadata
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.plan import Plan
 
 #: integrations looked at, spread over the observation
 SAMPLES = 5
@@ -32,86 +32,87 @@ LEAST_LEVEL_DB = 3.0
 LEAST_SHAPE_DB = 1.0
 
 
-def find_bad_tiles(plan: Plan) -> dict[int, str]:
+def find_bad_tiles(
+    selection: Selection, flags: Flags, corrections: Corrections, options: Options
+) -> dict[int, str]:
     """Reasons to flag, by antenna index, of tiles that nothing flags yet.
 
     Looks at the autocorrelations of a few good integrations, with the digital gains taken out.
-    """
-    tiles = np.flatnonzero(~plan.header.antenna_flagged)
-    if len(tiles) < LEAST_TILES or nothing_unflagged(plan.channel_flagged, plan.chunk_state()):
-        return {}
-    return judge(tiles, auto_spectra(plan, tiles))
-
-
-def nothing_unflagged(channel_flagged: npt.NDArray[Any], state: npt.NDArray[np.int32]) -> bool:
-    """Whether rules and gaps leave nothing to compare.
 
     Parameters
     ----------
-    channel_flagged : (n_coarse * n_fine,)
-    state : (n_times, n_coarse) good, flagged or missing (`_core.CHUNK_*`)
+    flags : by all other rules
+    corrections : of the conversion: what is not the factors of tiles is applied here, too
     """
-    return bool(channel_flagged.all()) or not (state == _core.CHUNK_GOOD).any()
+    tiles = np.flatnonzero(~flags.antennas)
+    if len(tiles) < LEAST_TILES or flags.nothing_left:
+        return {}
+    return judge(tiles, auto_spectra(selection, flags, corrections, options, tiles))
 
 
-def auto_spectra(plan: Plan, tiles: IntArray) -> FloatArray:
+def auto_spectra(
+    selection: Selection, flags: Flags, corrections: Corrections, options: Options, tiles: IntArray
+) -> FloatArray:
     """(n_tile, n_channel, 2 pol) median autocorrelation of unflagged channels; NaN where there is none."""
-    meta = plan.metadata
-    factors = corrections.antenna_factors(
-        meta,
-        plan.coarse,
-        plan.freqs_hz,
-        cable=False,
-        digital_gains=not meta.digital_gains_applied,
-        passband_kind="none",
-    )
-    state = plan.chunk_state()
-    n_good = (state == _core.CHUNK_GOOD).sum(axis=1)
+    n_good = (flags.chunks == _core.CHUNK_GOOD).sum(axis=1)
     good = np.flatnonzero((n_good > 0) & (n_good == n_good.max()))
     if len(good) == 0:
         return np.full((len(tiles), 1, 2), np.nan)
     chosen = good[np.unique(np.linspace(0, len(good) - 1, min(SAMPLES, len(good))).astype(int))]
-    n = meta.n_antennas
-    windows = axes.spectral_windows(
-        meta,
-        tuple(w.coarse for w in plan.header.spectral_windows),
-        plan.freqs_hz,
-        plan.channel_flagged != 0,
-        1,
-    )
-    spectra = np.full((len(chosen), len(tiles), len(plan.freqs_hz), 2), np.nan)
-    for k, step in enumerate(chosen.tolist()):
-        time = slice(step, step + 1)
-        at = plan.timesteps[step]
-        once = replace(
-            plan,
-            header=replace(
-                plan.header,
-                spectral_windows=windows,
-                antenna1=tiles,
-                antenna2=tiles,
-                time_mjd=plan.input_mjd(range(at, at + 1)),
-                centroid_mjd=plan.input_mjd(range(at, at + 1)),
-            ),
-            options=replace(plan.options, max_memory_gib=None, statistics=False),
-            timesteps=range(at, at + 1),
-            time_flagged=plan.time_flagged[time],
-            time_factor=1,
-            freq_factor=1,
-            factors=np.ascontiguousarray(factors.transpose(0, 2, 1)),
-            rotate=False,
-            file_rows=tiles * (2 * n - tiles + 1) // 2,
-            row_flagged=np.zeros(len(tiles), np.uint8),
-        )
-        with Converter(once) as converter:
-            for block, _ in converter.blocks(converter.make_buffers):
-                power = block.vis[..., [0, 3]].real
-                usable = ~block.flags[..., [0, 3]] & np.isfinite(power)
-                spectra[k, block.rows] = np.where(usable, power, np.nan)
+    kernels = _auto_kernels(selection, flags, corrections, options, tiles)
+    with closing(kernels):
+        spectra = np.array([_powers(kernels, selection, step, len(tiles)) for step in chosen.tolist()])
     present = np.isfinite(spectra).any(axis=(0, 1, 3))
     if not present.any():
         return np.full((len(tiles), 1, 2), np.nan)
     return _median(spectra[:, :, present], 0)
+
+
+def _auto_kernels(
+    selection: Selection, flags: Flags, corrections: Corrections, options: Options, tiles: IntArray
+) -> RowKernels:
+    """Kernels that leave channels and times as they are and correct nothing of a tile but its digital gains."""
+    meta = selection.metadata
+    factors = antenna_factors(
+        meta,
+        selection.coarse,
+        selection.freqs_hz,
+        cable=False,
+        digital_gains=not meta.digital_gains_applied,
+        passband_kind="none",
+    )
+    autos = Rows(
+        antenna1=tiles,
+        antenna2=tiles,
+        in_file=tiles * (2 * meta.n_antennas - tiles + 1) // 2,
+        flagged=np.zeros(len(tiles), np.uint8),
+    )
+    return RowKernels(
+        replace(selection, time_factor=1, freq_factor=1),
+        flags,
+        autos,
+        replace(corrections, factors=np.ascontiguousarray(factors.transpose(0, 2, 1)), rotate=False),
+        use_weights=not options.ignore_weights,
+        threads=options.threads,
+    )
+
+
+def _powers(kernels: RowKernels, selection: Selection, step: int, n_tiles: int) -> FloatArray:
+    """(n_tile, n_channel, 2 pol) autocorrelations of one integration; NaN where they are flagged."""
+    at = selection.timesteps[step : step + 1]
+    moment = kernels.moment(at, float(axes.gps_s(selection.metadata, selection.input_mjd(at)[0])))
+    n_channels = len(selection.freqs_hz)
+    at_once = int(np.clip(BLOCK_BYTES // (n_channels * 4 * VALUE_BYTES), 1, n_tiles))
+    buffers = Buffers(at_once, n_channels)
+    powers = np.full((n_tiles, n_channels, 2), np.nan)
+    for start in range(0, n_tiles, at_once):
+        rows = slice(start, min(start + at_once, n_tiles))
+        vis, weight = buffers.vis[: rows.stop - start], buffers.weight[: rows.stop - start]
+        kernels.convert(moment, rows, vis, weight)
+        power = vis[..., [0, 3]].real
+        usable = ~np.signbit(weight[..., [0, 3]]) & np.isfinite(power)
+        powers[rows] = np.where(usable, power, np.nan)
+    return powers
 
 
 def judge(tiles: IntArray, spectra: FloatArray) -> dict[int, str]:
@@ -161,7 +162,7 @@ def bad_tile_step(
     ----------
     flagged : (n_antenna,) by other rules
     bad : None: it was not looked for
-    nothing : there was nothing to compare: see `nothing_unflagged`
+    nothing : there was nothing to compare
     """
     if bad is None:
         return Step("bad tile flags", False, "not asked for")

@@ -8,22 +8,20 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, ClassVar
+from typing import IO, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.arrays import IntArray
+from mwaconvert.conversion.plan import Corrections, DetectionPlan, Plan, Selection
 from mwaconvert.conversion.rawinput import RawInput
 from mwaconvert.errors import ResourceError
-from mwaconvert.machine import check_room, free_bytes
+from mwaconvert.machine import check_room
 from mwaconvert.observation.legacy import N_PRODUCTS, product_table, slot_inputs
+from mwaconvert.observation.model import Metadata
 from mwaconvert.observation.rawfiles import KIND_RICE
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.plan import Plan
-    from mwaconvert.conversion.rfi.detection import DetectionPlan
 
 Images = npt.NDArray[np.float32]
 
@@ -42,9 +40,9 @@ class _Images:
     def __init__(self, plan: Plan, detection: DetectionPlan) -> None:
         self._plan = plan
         self._detection = detection
-        self._raw = RawInput(plan)
-        self._antenna1 = plan.header.antenna1[detection.rows].astype(np.int32)
-        self._antenna2 = plan.header.antenna2[detection.rows].astype(np.int32)
+        self._raw = RawInput(plan.selection, plan.flags)
+        self._antenna1 = plan.rows.antenna1[detection.rows].astype(np.int32)
+        self._antenna2 = plan.rows.antenna2[detection.rows].astype(np.int32)
         self._factors: dict[tuple[int, int], npt.NDArray[np.complex64]] = {}
         self._groups = _groups_of_steps(plan)
         self._chunks: tuple[range, npt.NDArray[np.void]] | None = None
@@ -99,12 +97,12 @@ class _Images:
 
     def _factors_of(self, band: slice) -> npt.NDArray[np.complex64] | None:
         """(n_antenna, 2, n_chan) corrections of the inputs."""
-        if self._plan.factors is None:
+        if self._plan.corrections.factors is None:
             return None
         key = (band.start, band.stop)
         if key not in self._factors:
             n_fine = self._plan.metadata.n_fine
-            some = self._plan.factors[:, band.start * n_fine : band.stop * n_fine]
+            some = self._plan.corrections.factors[:, band.start * n_fine : band.stop * n_fine]
             self._factors = {key: np.ascontiguousarray(some.transpose(0, 2, 1))}
         return self._factors[key]
 
@@ -121,7 +119,7 @@ class MwaxImages(_Images):
 
     def __init__(self, plan: Plan, detection: DetectionPlan) -> None:
         super().__init__(plan, detection)
-        self._file_rows = plan.file_rows[detection.rows]
+        self._file_rows = plan.rows.in_file[detection.rows]
 
     def _read_chunks(self, chunks: npt.NDArray[np.void], rows: slice, band: slice, out: Images) -> None:
         _core.rfi_read_mwax(
@@ -132,7 +130,7 @@ class MwaxImages(_Images):
             self._factors_of(band),
             self._file_rows[rows],
             out,
-            self._plan.options.threads,
+            self._plan.resources.threads,
         )
 
 
@@ -141,7 +139,7 @@ class _LegacyImages(_Images):
 
     def __init__(self, plan: Plan, detection: DetectionPlan) -> None:
         super().__init__(plan, detection)
-        self._product, conjugated = _products(plan, detection.rows)
+        self._product, conjugated = _products(plan.metadata, plan.rows.in_file[detection.rows])
         self._conjugated = conjugated.astype(np.uint8)
         self._n_slot = len(slot_inputs(plan.metadata))
 
@@ -155,9 +153,9 @@ class _LegacyImages(_Images):
             self._n_slot,
             self._product[rows],
             self._conjugated[rows],
-            self._plan.van_vleck_samples,
+            self._plan.corrections.van_vleck_samples,
             out,
-            self._plan.options.threads,
+            self._plan.resources.threads,
         )
 
 
@@ -165,23 +163,29 @@ class LegacyImages(_LegacyImages):
     """Of each channel the stretches that hold a block of baselines are read."""
 
     @staticmethod
-    def suits(plan: Plan, planes: int) -> bool:
+    def suits(selection: Selection, corrections: Corrections, planes: int, free_bytes: int) -> bool:
         """Whether the files can be read in parts, and stay in memory while that is done."""
-        index = plan.observation.hdu_index[plan.timesteps.start : plan.timesteps.stop][:, list(plan.coarse)]
-        plain = bool((plan.observation.hdus["kind"][index[index >= 0]] < KIND_RICE).all())
-        return (
-            plain and planes == 4 and plan.van_vleck_samples == 0 and 2 * plan.input_bytes() <= free_bytes()
-        )
+        observation, steps = selection.observation, selection.timesteps
+        index = observation.hdu_index[steps.start : steps.stop][:, list(selection.coarse)]
+        plain = bool((observation.hdus["kind"][index[index >= 0]] < KIND_RICE).all())
+        small = 2 * selection.input_bytes <= free_bytes
+        return plain and planes == 4 and corrections.van_vleck_samples == 0 and small
 
     @staticmethod
-    def blocks(plan: Plan, rows: IntArray, most: int) -> tuple[IntArray, tuple[slice, ...]]:
+    def blocks(
+        metadata: Metadata, in_file: IntArray, rows: IntArray, most: int
+    ) -> tuple[IntArray, tuple[slice, ...]]:
         """Blocks of at most `most` rows that lie together in the files.
+
+        Parameters
+        ----------
+        in_file : baseline numbers of all rows of the plan
 
         Returns
         -------
         rows in another order, ascending within each block; the blocks
         """
-        product, _ = _products(plan, rows)
+        product, _ = _products(metadata, in_file[rows])
         order = np.argsort(product.min(axis=1), kind="stable")
         first, last = product.min(axis=1)[order], product.max(axis=1)[order]
         # where everything before lies before everything after
@@ -310,10 +314,10 @@ class KeptImages(_LegacyImages):
         return out
 
 
-def _products(plan: Plan, rows: IntArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
-    """(n_rows, 4) where in a channel of a legacy file the products of rows of the plan are; whether conjugated."""
-    product, conjugated = product_table(plan.metadata)
-    return product[plan.file_rows[rows]], conjugated[plan.file_rows[rows]]
+def _products(metadata: Metadata, in_file: IntArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """(n_rows, 4) where in a channel of a legacy file the products of baselines are; whether conjugated."""
+    product, conjugated = product_table(metadata)
+    return product[in_file], conjugated[in_file]
 
 
 def _groups_of_steps(plan: Plan) -> list[range]:

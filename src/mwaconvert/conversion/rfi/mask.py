@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.arrays import BoolArray
-from mwaconvert.machine import BASE_BYTES, free_bytes, map_temporary
-
-if TYPE_CHECKING:
-    from mwaconvert.conversion.plan import Plan
+from mwaconvert.conversion.plan import Plan, Selection
+from mwaconvert.machine import map_temporary
 
 
 class FlagMask:
@@ -56,7 +53,7 @@ class FlagMask:
             len(plan.coarse),
             plan.n_rows,
             plan.metadata.n_fine,
-            in_file=mask_in_file(plan),
+            in_file=plan.resources.mask_in_file,
         )
 
     def __enter__(self) -> FlagMask:
@@ -131,18 +128,7 @@ class FlagMask:
         self.bits = np.zeros((0, 0, 0, 0), np.uint8)  # the mapping goes with the array
 
 
-def mask_bytes(plan: Plan) -> int:
-    """Size of the mask of a plan."""
-    return len(plan.timesteps) * len(plan.coarse) * plan.n_rows * -(-plan.metadata.n_fine // 8)
-
-
-def mask_in_file(plan: Plan) -> bool:
-    """Whether the mask of a plan would take too much of the memory: more than a quarter."""
-    return mask_bytes(plan) > memory_room(plan) // 4
-
-
-def memory_room(plan: Plan) -> int:
-    """Memory for the data of a plan: what --max-memory leaves, else half of what is free."""
-    if plan.options.max_memory_gib is not None:
-        return int(plan.options.max_memory_gib * 2**30) - BASE_BYTES
-    return free_bytes() // 2
+def mask_bytes(selection: Selection, n_rows: int) -> int:
+    """Size of the mask of a selection."""
+    n_cells = len(selection.timesteps) * len(selection.coarse) * n_rows
+    return n_cells * -(-selection.metadata.n_fine // 8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +10,11 @@ import numpy.typing as npt
 from mwaconvert import _core, _ufuncs
 from mwaconvert.arrays import FloatArray
 from mwaconvert.observation.model import Metadata
+from mwaconvert.observation.observation import Observation
 from mwaconvert.visibilities.model import SpectralWindow
 
-if TYPE_CHECKING:
-    from mwaconvert.observation.observation import Observation
-
 SECONDS_PER_DAY = 86400.0
+UNIX_EPOCH_MJD = 40587
 
 
 def spectral_windows(
@@ -51,21 +50,29 @@ def spectral_windows(
 
 
 def chunk_state(
-    observation: Observation,
-    timesteps: range,
-    coarse: tuple[int, ...],
+    missing: npt.NDArray[np.bool_],
     time_flagged: npt.NDArray[np.bool_],
     coarse_flagged: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.int32]:
-    missing = observation.hdu_index[timesteps.start : timesteps.stop][:, list(coarse)] < 0
+    """(n_times, n_coarse) good, flagged or missing (`_core.CHUNK_*`)."""
     state = np.where(time_flagged[:, None] | coarse_flagged, _core.CHUNK_FLAGGED, _core.CHUNK_GOOD)
     return np.where(missing, _core.CHUNK_MISSING, state).astype(np.int32)
 
 
+@dataclass(frozen=True)
+class OutputTimes:
+    """Centre, centroid, length and exposure of each output timestep, as `VisHeader` explains them."""
+
+    time_mjd: FloatArray
+    centroid_mjd: FloatArray
+    interval_s: FloatArray
+    exposure_s: FloatArray
+
+
 def output_times(
     input_mjd: FloatArray, int_time_s: float, factor: int, state: npt.NDArray[np.int32]
-) -> dict[str, FloatArray]:
-    """Centre, centroid, length and exposure of the output timesteps, as `VisHeader` wants them.
+) -> OutputTimes:
+    """The output timesteps.
 
     The centroid is the mean over unflagged (integration, coarse channel) pairs, so all rows share it.
     """
@@ -80,12 +87,20 @@ def output_times(
     shift_s = np.where(weight > 0, moment / np.where(weight > 0, weight, 1), (counts - 1) / 2 * int_time_s)
     # rounded: a fully good timestep has its centroid exactly at its centre
     partial = np.abs(shift_s - (counts - 1) / 2 * int_time_s) > 1e-6
-    return {
-        "time_mjd": centre,
-        "centroid_mjd": np.where(partial, first + shift_s / SECONDS_PER_DAY, centre),
-        "interval_s": counts * int_time_s,
-        "exposure_s": np.add.reduceat(good > 0, borders, dtype=np.int64) * int_time_s,
-    }
+    return OutputTimes(
+        time_mjd=centre,
+        centroid_mjd=np.where(partial, first + shift_s / SECONDS_PER_DAY, centre),
+        interval_s=counts * int_time_s,
+        exposure_s=np.add.reduceat(good > 0, borders, dtype=np.int64) * int_time_s,
+    )
+
+
+def gps_s(meta: Metadata, mjd: npt.ArrayLike) -> FloatArray:
+    """GPS seconds of UTC: counted from the start of the schedule, so leap seconds do not matter."""
+    gps: FloatArray = meta.obsid + (
+        (np.asarray(mjd) - UNIX_EPOCH_MJD) * SECONDS_PER_DAY - meta.sched_start_unix_s
+    )
+    return gps
 
 
 def input_mjd(observation: Observation, steps: range) -> FloatArray:

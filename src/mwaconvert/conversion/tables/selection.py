@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +11,7 @@ from mwaconvert.arrays import IntArray
 from mwaconvert.conversion.options import Options
 from mwaconvert.errors import InputError
 from mwaconvert.observation.model import Metadata
-
-if TYPE_CHECKING:
-    from mwaconvert.observation.observation import Observation
+from mwaconvert.observation.observation import Observation
 
 
 def averaging_factor(

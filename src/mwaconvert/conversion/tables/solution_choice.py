@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +17,8 @@ from mwaconvert.conversion.tables.calibration import Between, Calibration, locat
 from mwaconvert.errors import Error, InputError
 from mwaconvert.formats.solutions import Solutions, obsid_of, read_solutions
 from mwaconvert.observation.model import Metadata
+from mwaconvert.observation.observation import Observation
 from mwaconvert.text import plural
-
-if TYPE_CHECKING:
-    from mwaconvert.observation.observation import Observation
 
 STEP = "calibration solutions"
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.steps import Step
 from mwaconvert.errors import InputError
-
-if TYPE_CHECKING:
-    from mwaconvert.observation.observation import Observation
+from mwaconvert.observation.observation import Observation
 
 #: obsid of the first observation whose files say their scale (October 2014)
 FIRST_SCALED_OBSID = 1096160568

@@ -1,4 +1,4 @@
-"""Visibility files that exist already, of this or another program, as blocks: what `mwaconvert qa` reads."""
+"""Visibility files that exist already, of this or another program, as blocks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.arrays import FloatArray, IntArray
-from mwaconvert.errors import FormatError, InputError
-from mwaconvert.visibilities.model import Block, SpectralWindow
+from mwaconvert.errors import FormatError
+from mwaconvert.visibilities.model import Block, FileHeader, FileMetadata, SpectralWindow
 
 #: of the values of a block
 BLOCK_BYTES = 16 << 20
@@ -21,48 +21,6 @@ CASA_LINEAR = {9: 0, 10: 1, 11: 2, 12: 3}
 FITS_LINEAR = {-5: 0, -6: 3, -7: 1, -8: 2}
 #: times nearer to each other than this belong to one integration
 SAME_TIME_S = 0.01
-
-
-@dataclass(frozen=True)
-class FileAntenna:
-    """An antenna of a visibility file."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class FileMetadata:
-    """What a visibility file says about itself.
-
-    Attributes
-    ----------
-    obsid : the observation, or the name of the file
-    name : of the field
-    correlator : empty, as files do not tell
-    """
-
-    obsid: str
-    name: str
-    antennas: tuple[FileAntenna, ...]
-    correlator: str = ""
-
-    @property
-    def n_antennas(self) -> int:
-        return len(self.antennas)
-
-
-@dataclass(frozen=True)
-class FileHeader:
-    """What `VisHeader` holds, as far as pictures and statistics need it and files tell it."""
-
-    metadata: FileMetadata
-    spectral_windows: tuple[SpectralWindow, ...]
-    antenna1: IntArray
-    antenna2: IntArray
-    time_mjd: FloatArray
-    interval_s: FloatArray
-    antenna_flagged: npt.NDArray[np.bool_]
-    software: str
 
 
 class Rows(Protocol):
@@ -152,32 +110,6 @@ class VisibilityFile:
                 vis[there, window.channels] = part
                 weight[there, window.channels] = part_weight
         return Block(time, slice(begin, begin + n), vis, weight, uvw_m)
-
-
-def open_visibilities(path: Path) -> VisibilityFile:
-    """Open a uvfits file or a measurement set.
-
-    Raises
-    ------
-    InputError : no such file, or neither
-    FormatError : what it holds cannot be shown
-    ResourceError : arcae, which reads measurement sets, cannot be imported
-    """
-    if not path.exists():
-        raise InputError(f"{path}: there is no such file")
-    if path.is_dir():
-        from mwaconvert.formats.visibilities.existing_ms import open_ms
-
-        if not (path / "table.dat").is_file():
-            raise InputError(f"{path}: is a directory, but no measurement set (it has no table.dat)")
-        return open_ms(path)
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start[:6] != b"SIMPLE":
-        raise InputError(f"{path}: expected a uvfits file or a measurement set, this is neither")
-    from mwaconvert.formats.visibilities.existing_uvfits import open_uvfits
-
-    return open_uvfits(path)
 
 
 def assemble(

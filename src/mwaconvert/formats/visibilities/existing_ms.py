@@ -13,14 +13,13 @@ from mwaconvert.errors import FormatError
 from mwaconvert.formats.visibilities.casa_table import require_arcae
 from mwaconvert.formats.visibilities.existing import (
     CASA_LINEAR,
-    FileAntenna,
-    FileMetadata,
     Index,
     VisibilityFile,
     assemble,
     describe_text,
     linear_products,
 )
+from mwaconvert.visibilities.model import FileAntenna, FileMetadata
 
 
 class _MainRows:

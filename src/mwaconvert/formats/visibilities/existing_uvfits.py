@@ -14,14 +14,13 @@ from mwaconvert.errors import FormatError
 from mwaconvert.formats.visibilities.existing import (
     BLOCK_BYTES,
     FITS_LINEAR,
-    FileAntenna,
-    FileMetadata,
     Index,
     VisibilityFile,
     assemble,
     describe_text,
     linear_products,
 )
+from mwaconvert.visibilities.model import FileAntenna, FileMetadata
 
 SPEED_OF_LIGHT_M_S = 299792458.0
 MJD_ZERO_JD = 2400000.5

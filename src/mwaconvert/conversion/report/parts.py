@@ -1,0 +1,45 @@
+"""Parts of a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class FlagCount:
+    """How much of the input one rule flags, whatever the other rules do: the rules overlap."""
+
+    name: str
+    cells: int
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A file or directory that was written."""
+
+    path: Path
+    kind: str
+    bytes: int
+    times: int
+    baselines: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Performance:
+    """Time and memory.
+
+    Attributes
+    ----------
+    wall_s : from start to end
+    bytes_read, bytes_written : of raw files and outputs
+    peak_memory_bytes : largest resident size of the process
+    threads : used by the kernels
+    """
+
+    wall_s: float
+    bytes_read: int
+    bytes_written: int
+    peak_memory_bytes: int
+    threads: int
