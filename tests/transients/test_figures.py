@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mwaconvert.errors import InputError
+from mwaconvert.spectra.candidate import Candidate
 from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.transients import Spectra
-from mwaconvert.transients.candidates import Row
 from mwaconvert.transients.figures import Look, Panel, candidate_figure, find_peak, limits, waterfall_figure
 
 DT = 0.00098304
@@ -112,7 +112,7 @@ def test_a_wide_pulse_wins_over_a_spike():
 def test_candidate_at_the_ends_of_a_file():
     stream = ArrayStream(chime(200), Path("a.npz"), "test")
     for when in (0.0, 0.2, 0.39):
-        row = Row(when, 1e-3, 87.8, 0.1, 9.0, 3 * DT, DT, 1, None)
+        row = Candidate(time_s=when, time_err_s=1e-3, dm=87.8, dm_err=0.1, snr=9.0, width_s=3 * DT)
         figure = candidate_figure(stream, row)
         assert "S/N = 9.0" in figure.get_suptitle()
         assert len(figure.get_axes()) == 3

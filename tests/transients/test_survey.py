@@ -9,7 +9,6 @@ from filterbanks import pulse, write_fil
 from mwaconvert.errors import InputError
 from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.transients import Spectra, open, open_stream
-from mwaconvert.transients.candidates import candidate_rows
 from mwaconvert.transients.survey import plan_survey
 
 FREQS = 1500 - np.arange(64.0) * 5
@@ -36,7 +35,7 @@ def test_pulses_at_borders_are_found_once(file):
     assert [s.start for s in plan.segments] == [0, 4096, 8192, 12288][: len(plan.segments)]
     assert plan.segments[-1].stop == 16000 - plan.sweep
     found = plan.run()
-    rows = sorted(candidate_rows(found, plan.stream), key=lambda row: row.time_s)
+    rows = sorted(found.candidates(), key=lambda row: row.time_s)
     assert [row.time_s for row in rows] == pytest.approx(WHEN, abs=8e-3)
     assert [row.dm for row in rows] == pytest.approx([200.0] * 4, abs=10)
     # a pulse at a border is in two segments, each with a noise level of its own: a median of variances of blocks, known
@@ -71,7 +70,7 @@ def test_errors_are_those_of_many_pulses():
         data = pulse(FREQS, 1500, DT, 200.0, 0.3, 8e-3, 20.0, seed=seed)
         stream = ArrayStream(Spectra(data, FREQS, DT), "a", "test")
         found = stream.spectra().search(100, 300, dms=np.arange(100, 300, 1.0), loss=0)
-        best = candidate_rows(found, stream, [found.best])[0]
+        best = found.best
         off.append([(best.time_s - 0.3) / best.time_err_s, (best.dm - 200) / best.dm_err])
     rms = np.sqrt(np.mean(np.square(off), axis=0))
     assert (rms > 0.5).all()
@@ -96,7 +95,7 @@ def test_memory_is_stated(file):
 @pytest.mark.parametrize("name", ["frb/frb_dm475_28.fil", "fil/28.fits"])
 def test_known_burst(filterbanks, name):
     stream = open_stream(filterbanks / name)
-    row = candidate_rows(plan_survey(stream, 300, 700).run(), stream)[0]
+    row = plan_survey(stream, 300, 700).run().candidates()[0]
     assert row.dm == pytest.approx(475.284, abs=3 * row.dm_err)
     assert row.time_s == pytest.approx(2.029, abs=3 * row.time_err_s)
     assert 15 < row.snr < 17.5
@@ -109,7 +108,7 @@ def test_two_bursts_of_the_synthetic_apertif_file(filterbanks):
     if not path.is_file():
         pytest.skip("not among the reference data")
     stream = open_stream(path)
-    rows = candidate_rows(plan_survey(stream, 0, 120, threshold=20.0).run(), stream)
+    rows = plan_survey(stream, 0, 120, threshold=20.0).run().candidates()
     strong = {round(row.dm / 10) * 10: row for row in reversed(rows)}
     for dm, when, width in ((50, 0.12, 4.1e-4), (20, 0.24, 8.2e-5)):
         assert strong[dm].time_s == pytest.approx(when, abs=4 * width)

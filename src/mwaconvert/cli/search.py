@@ -13,7 +13,7 @@ from mwaconvert.extras import need
 from mwaconvert.machine import own_memory_bytes
 
 if TYPE_CHECKING:
-    from mwaconvert.transients.candidates import Row
+    from mwaconvert.spectra.candidate import Candidate
     from mwaconvert.transients.survey import Clean, Survey
 
 _SHOWN = 20
@@ -129,11 +129,10 @@ def search(
       mwaconvert search wide.fil --dm-range 0 1000 --downsample
           longer samples and fewer DMs where a DM smears pulses within channels anyway
     """
-    from mwaconvert.formats.spectra.candidate_lists import SUFFIXES
+    from mwaconvert.formats.spectra.candidate_lists import SUFFIXES, write_candidates
     from mwaconvert.staging import check_targets, kind_of
     from mwaconvert.text import plural
     from mwaconvert.transients import masking
-    from mwaconvert.transients.candidates import candidate_rows, write_candidates
     from mwaconvert.transients.survey import plan_survey
 
     if not snr > 0:
@@ -184,9 +183,9 @@ def search(
     common.check_memory(file, needed, max_memory)
     with common.progress("searching", "samples", quiet=quiet) as show:
         found = plan.run(show)
-    rows = candidate_rows(found, stream)
+    rows = found.candidates()
     if output is not None:
-        write_candidates(output, rows, found, stream, snr, overwrite=overwrite)
+        write_candidates(output, rows, found.facts(stream, snr), overwrite=overwrite)
     if plots is not None:
         _draw(plan, rows[:max_plots], plots, overwrite=overwrite, quiet=quiet)
     if not quiet:
@@ -226,7 +225,7 @@ def _figure_bytes(plan: Survey) -> int:
     return 36 * plan.stream.n_chan * (plan.sweep + 24 * widest)
 
 
-def _print(rows: list[Row]) -> None:
+def _print(rows: list[Candidate]) -> None:
     if not rows:
         return
     click.echo(f"{'time (s)':>22}  {'DM (pc/cm^3)':>18}  {'S/N':>6}  {'width (ms)':>16}  detections")
@@ -237,7 +236,7 @@ def _print(rows: list[Row]) -> None:
         )
 
 
-def _draw(plan: Survey, rows: list[Row], folder: Path, *, overwrite: bool, quiet: bool) -> None:
+def _draw(plan: Survey, rows: list[Candidate], folder: Path, *, overwrite: bool, quiet: bool) -> None:
     from mwaconvert.transients.figures import candidate_figure, save_figure
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.spectra.candidate import Candidate
 from mwaconvert.spectra.dispersion import K_DM
 
 _STANDS_OUT = (
     3.0  # the largest of several S/N and the least of others differ by that much where all are the same
 )
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A pulse."""
-
-    dm: float  #: pc/cm^3
-    time_s: float  #: middle of its boxcar, from the start of the data, at the highest channel
-    snr: float
-    width_s: float  #: of its boxcar
-    n_detections: int  #: that belong to it
 
 
 def pulses(
@@ -87,7 +75,7 @@ def pulses(
 
 def _candidate(top: np.void, n_detections: int) -> Candidate:
     dm, time_s, snr, width_s = (float(top[name]) for name in ("dm", "time_s", "snr", "width_s"))
-    return Candidate(dm, time_s, snr, width_s, n_detections)
+    return Candidate(time_s=time_s, dm=dm, snr=snr, width_s=width_s, n_detections=n_detections)
 
 
 def _arrives(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import InputError
+from mwaconvert.spectra.candidate import Candidate
 from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream, Stream
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mwaconvert.transients.candidates import Row
 
 SUFFIXES = (".pdf", ".png", ".svg")
 _FONT = 9
@@ -229,7 +229,7 @@ def limits(
     return low, high if high > low else low + 1
 
 
-def candidate_figure(stream: Stream, row: Row, prepare: Preparation | None = None) -> Figure:
+def candidate_figure(stream: Stream, row: Candidate, prepare: Preparation | None = None) -> Figure:
     """Draw a candidate: its waterfall below the profile, and S/N against DM and time beside it.
 
     Parameters

@@ -11,19 +11,22 @@ import numpy.typing as npt
 from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.spectra.aliases import old_keywords
+from mwaconvert.spectra.candidate import Candidate, SearchFacts, html_table
 from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients.dm_plan import dm_trials, plan_dms
-from mwaconvert.transients.events import Candidate, pulses
+from mwaconvert.transients.events import pulses
+from mwaconvert.transients.precision import Precision
 from mwaconvert.transients.transform import plan_transform
 
 if TYPE_CHECKING:
     from mwaconvert.spectra.spectra import Spectra
+    from mwaconvert.spectra.stream import Stream
 
 _BLOCK = 1024  # samples of which the best boxcar is kept
 _SHORTEST = 64  # samples that every series must have
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Search:
     """What was found, with the best pulse of each trial."""
 
@@ -34,19 +37,64 @@ class Search:
     detections: npt.NDArray[np.void]  #: all above the threshold: dm, time_s, snr, width_s; best first
     loss: float  #: bound of the S/N lost against exact delays, for pulses of width_min_s or wider
     k_dm: float  #: dispersion constant, MHz^2 s cm^3 / pc
-    band_mhz: tuple[float, float]  #: lowest and highest channel
+    freq_mhz: npt.NDArray[np.float64]  #: (n_chan) centres of the channels
+    dt_s: float  #: seconds per sample
+    start_mjd: float | None = None  #: UTC of the beginning of the data
+
+    @property
+    def band_mhz(self) -> tuple[float, float]:
+        """Lowest and highest channel."""
+        return float(self.freq_mhz[0]), float(self.freq_mhz[-1])
+
+    @property
+    def precision(self) -> Precision:
+        """What errors of candidates follow from."""
+        return Precision(self.dms, self.freq_mhz, self.dt_s, self.k_dm, self.start_mjd)
 
     @property
     def best(self) -> Candidate:
         """The best of all trials, whether above the threshold or not."""
         k = int(np.argmax(self.snr))
-        return Candidate(
-            float(self.dms[k]), float(self.time_s[k]), float(self.snr[k]), float(self.width_s[k]), 1
+        found = Candidate(
+            time_s=float(self.time_s[k]),
+            dm=float(self.dms[k]),
+            snr=float(self.snr[k]),
+            width_s=float(self.width_s[k]),
         )
+        return self.precision.measured([found])[0]
 
     def candidates(self) -> list[Candidate]:
-        """Pulses, best first; see `mwaconvert.transients.events.pulses`."""
-        return pulses(self.detections, self.band_mhz, self.k_dm, np.unique(self.dms))
+        """Pulses, best first, with errors and MJD; see `mwaconvert.transients.events.pulses`."""
+        found = pulses(self.detections, self.band_mhz, self.k_dm, np.unique(self.dms))
+        return self.precision.measured(found)
+
+    def facts(self, stream: Stream, threshold: float) -> SearchFacts:
+        """What a list of the candidates has to say of the search.
+
+        Parameters
+        ----------
+        stream : what was searched
+        threshold : S/N of detections
+        """
+        return SearchFacts(
+            path=stream.path,
+            source=stream.source,
+            dms=self.dms,
+            dt_s=stream.dt_s,
+            band_mhz=self.band_mhz,
+            threshold=threshold,
+            loss=self.loss,
+            k_dm=self.k_dm,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"<Search: {self.dms.size} DMs from {self.dms[0]:g} to {self.dms[-1]:g} pc/cm^3, "
+            f"{len(self.detections)} detections, best S/N {float(self.snr.max()):.2f}>"
+        )
+
+    def _repr_html_(self) -> str:
+        return html_table(self.candidates())
 
 
 @old_keywords("nthreads")
@@ -159,8 +207,18 @@ def search(
     detections = np.empty(len(table), [(name, "f8") for name in ("dm", "time_s", "snr", "width_s")])
     for k, name in enumerate(("dm", "time_s", "snr", "width_s")):
         detections[name] = table[:, k]
-    band = (float(spectra.freq_mhz[0]), float(spectra.freq_mhz[-1]))
-    return Search(trials, best_snr, best_time, best_width, detections, transform.loss, spectra.k_dm, band)
+    return Search(
+        trials,
+        best_snr,
+        best_time,
+        best_width,
+        detections,
+        transform.loss,
+        spectra.k_dm,
+        spectra.freq_mhz,
+        spectra.dt_s,
+        spectra.start_mjd,
+    )
 
 
 def _search_stages(
@@ -184,7 +242,7 @@ def _search_stages(
         dm_data=spectra.dm,
     )
     parts = []
-    factor = 1
+    dt_s, factor = spectra.dt_s, 1
     for stage in stages:
         if stage.downsample > factor:
             spectra = spectra.downsample(stage.downsample // factor)
@@ -210,6 +268,7 @@ def _search_stages(
         width_s=np.concatenate([part.width_s for part in parts]),
         detections=table[np.argsort(-table["snr"], kind="stable")],
         loss=max(part.loss for part in parts),
+        dt_s=dt_s,
     )
 
 

@@ -113,7 +113,8 @@ class Survey:
                 progress(segment.stop, self.segments[-1].stop)
         assert found is not None  # there is at least one segment
         detections = np.concatenate(tables)
-        return replace(found, detections=detections[np.argsort(-detections["snr"], kind="stable")])
+        order = np.argsort(-detections["snr"], kind="stable")
+        return replace(found, detections=detections[order], start_mjd=self.stream.start_mjd)
 
 
 @old_keywords("nthreads")

@@ -1,5 +1,6 @@
 """What is written reads back: SIGPROC of all numbers of bits, PRESTO, waterfalls, lists of candidates."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,16 +9,17 @@ import pytest
 from filterbanks import pulse
 
 from mwaconvert.errors import FormatError, InputError
-from mwaconvert.formats.spectra.candidate_lists import list_text, read_list
+from mwaconvert.formats.spectra import candidate_lists
+from mwaconvert.formats.spectra.candidate_lists import csv_text, list_text, read_list, write_candidates
 from mwaconvert.formats.spectra.fitburst import read_parameters, write_fitburst
 from mwaconvert.formats.spectra.presto import SeriesInfo, read_info, read_series, write_series
 from mwaconvert.formats.spectra.sigproc import read_header
 from mwaconvert.formats.spectra.sigproc import read_series as read_tim
 from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
 from mwaconvert.formats.spectra.wfall import write_wfall
+from mwaconvert.spectra.candidate import Candidate
 from mwaconvert.spectra.stream import ArrayStream
-from mwaconvert.transients import Spectra, open, open_stream
-from mwaconvert.transients.candidates import candidate_rows, csv_text, facts
+from mwaconvert.transients import Spectra, candidates, open, open_stream
 
 FREQS = 400 + np.arange(16.0)
 DT = 1e-3
@@ -215,14 +217,14 @@ def found():
     spectra = Spectra(pulse(FREQS, 2000, DT, 5.0, 0.5, 5e-3, 30.0), FREQS, DT)
     stream = ArrayStream(spectra, Path("a.fil"), "test")
     search = spectra.search(0, 10, dms=np.arange(0, 10, 0.5))
-    return candidate_rows(search, stream), search, stream
+    return search.candidates(), search.facts(stream, 7.0)
 
 
 @pytest.mark.parametrize("suffix", [".singlepulse", ".cand", ".trigger"])
 def test_lists(tmp_path, found, suffix):
-    rows, search, stream = found
+    rows, facts = found
     path = tmp_path / f"a{suffix}"
-    path.write_text(list_text(path, rows, search, stream))
+    path.write_text(list_text(path, rows, facts))
     read = read_list(path)
     assert len(read) == len(rows) > 0
     best = max(read, key=lambda c: c.snr)
@@ -230,6 +232,40 @@ def test_lists(tmp_path, found, suffix):
     assert best.time_s == pytest.approx(rows[0].time_s - early, abs=1e-5)
     assert (best.dm, best.snr) == pytest.approx((rows[0].dm, rows[0].snr), abs=0.01)
     assert best.width_samples == pytest.approx(rows[0].width_s / DT)
+    assert math.isnan(best.width_s)
+    best = max(read_list(path, DT), key=lambda c: c.snr)  # what a sample takes makes seconds of samples
+    assert best.time_s == pytest.approx(rows[0].time_s, abs=1e-5)
+    assert best.width_s == pytest.approx(rows[0].width_s)
+
+
+def test_our_table_is_read_as_it_was_written(tmp_path, found):
+    rows, facts = found
+    path = tmp_path / "A.CSV"
+    write_candidates(path, rows, facts)
+    read = read_list(path)
+    assert csv_text(read, facts) == path.read_text()
+    assert (read[0].n_detections, read[0].mjd) == (rows[0].n_detections, None)
+    assert read[0].dm_err == pytest.approx(rows[0].dm_err, abs=1e-4)
+    path.write_text(path.read_text() + "1,2,3\n")
+    with pytest.raises(FormatError, match="expected 9 numbers"):
+        read_list(path)
+
+
+def test_old_names_of_candidates(tmp_path, found):
+    """Row, Listed and the functions about them are what they were, with a warning."""
+    spectra = Spectra(pulse(FREQS, 2000, DT, 5.0, 0.5, 5e-3, 30.0), FREQS, DT, start_mjd=58000.0)
+    stream, search = ArrayStream(spectra, Path("a.fil"), "test"), spectra.search(0, 10)
+    with pytest.warns(DeprecationWarning, match="spectra.candidate.Candidate"):
+        assert candidates.Row is Candidate
+    with pytest.warns(DeprecationWarning, match="spectra.candidate.Candidate"):
+        assert candidate_lists.Listed is Candidate
+    with pytest.warns(DeprecationWarning, match=r"search\.candidates"):
+        rows = candidates.candidate_rows(search, stream)
+    assert rows == search.candidates()
+    assert rows[0].mjd == 58000 + rows[0].time_s / 86400
+    with pytest.warns(DeprecationWarning, match="candidate_lists"):
+        candidates.write_candidates(tmp_path / "a.csv", rows, search, stream, 7.0)
+    assert (tmp_path / "a.csv").read_text() == csv_text(rows, search.facts(stream, 7.0))
 
 
 def test_lists_of_others(tmp_path, filterbanks):
@@ -267,8 +303,8 @@ def test_damaged_lists(tmp_path, text, message):
 
 
 def test_table(found):
-    rows, search, stream = found
-    lines = csv_text(rows, facts(search, stream, 7.0)).splitlines()
+    rows, facts = found
+    lines = csv_text(rows, facts).splitlines()
     head = next(k for k, line in enumerate(lines) if not line.startswith("#"))
     assert lines[head].startswith("time_s,time_err_s,dm,dm_err,snr,width_s,width_err_s,n_detections")
     assert any("k_dm: 4149.37759" in line for line in lines[:head])

@@ -1,21 +1,36 @@
-"""Lists of candidates of other programs: PRESTO's .singlepulse, heimdall's .cand, AMBER's .trigger."""
+"""Lists of candidates: a table of our own, PRESTO's .singlepulse, heimdall's .cand, AMBER's .trigger."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+import io
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
+from mwaconvert import __version__
 from mwaconvert.errors import FormatError, InputError
-
-if TYPE_CHECKING:
-    from mwaconvert.spectra.stream import Stream
-    from mwaconvert.transients.candidates import Row
-    from mwaconvert.transients.search import Search
+from mwaconvert.spectra.aliases import warn_renamed
+from mwaconvert.spectra.candidate import NOT_KNOWN, Candidate, SearchFacts
+from mwaconvert.staging import StagedPath
 
 SUFFIXES = (".csv", ".singlepulse", ".cand", ".trigger")
+
+#: columns of our own table: fields of `Candidate`, and how they are written
+_COLUMNS = {
+    "time_s": ".6f",
+    "time_err_s": ".6f",
+    "dm": ".4f",
+    "dm_err": ".4f",
+    "snr": ".2f",
+    "width_s": ".6f",
+    "width_err_s": ".6f",
+    "n_detections": "d",
+    "mjd": ".10f",
+}
 
 _PRESTO = "# DM      Sigma      Time (s)     Sample    Downfact"
 _AMBER_NAMES = (
@@ -30,73 +45,123 @@ _AMBER = {
 }
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A candidate as another program lists it."""
-
-    time_s: float  #: as in the list: PRESTO and heimdall the middle of the boxcar, AMBER its start
-    dm: float  #: pc/cm^3
-    snr: float
-    width_samples: float  #: of the boxcar, in samples of its program
-    beam: int = 0
+def __getattr__(name: str) -> Any:
+    if name == "Listed":
+        warn_renamed("formats.spectra.candidate_lists.Listed", "spectra.candidate.Candidate")
+        return Candidate
+    raise AttributeError(f"module {__name__} has no attribute {name}")
 
 
-def list_text(path: Path, rows: list[Row], search: Search, stream: Stream) -> str:
-    """Candidates as text in the format that the ending of a name stands for.
+def csv_text(candidates: Sequence[Candidate], facts: SearchFacts) -> str:
+    """The table as text: comments that begin with #, names of the columns, rows."""
+    out = io.StringIO()
+    for key, value in {"program": f"mwaconvert {__version__}", **facts.lines()}.items():
+        out.write(f"# {key}: {' '.join(value.split())}\n")
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(_COLUMNS)
+    for candidate in candidates:
+        table.writerow(_cell(getattr(candidate, name), how) for name, how in _COLUMNS.items())
+    return out.getvalue()
+
+
+def _cell(value: float | None, how: str) -> str:
+    """A value as the table has it; what is not known is empty."""
+    return "" if value is None or math.isnan(value) else format(value, how)
+
+
+def list_text(path: Path, candidates: Sequence[Candidate], facts: SearchFacts) -> str:
+    """Candidates as text in the format that the ending of a name stands for, in any case.
 
     Parameters
     ----------
-    path : .singlepulse, .cand or .trigger
-    rows : of `transients.candidates.candidate_rows`
-    search, stream : where they are from
+    path : .csv, .singlepulse, .cand or .trigger
+    candidates : of `transients.search.Search.candidates`, best first
+    facts : of the search
 
     Raises
     ------
     InputError : another ending
     """
-    dt_s = stream.dt_s
-    if path.suffix == ".singlepulse":
-        lines = [_PRESTO]
-        for row in sorted(rows, key=lambda r: r.time_s):
-            sample, width = round(row.time_s / dt_s), max(1, round(row.width_s / dt_s))
-            lines.append(f"{row.dm:7.2f} {row.snr:7.2f} {row.time_s:13.6f} {sample:10d}     {width:3d}")
-        return "\n".join(lines) + "\n"
-    if path.suffix == ".cand":
-        lines = []
-        for row in rows:
-            width = max(1, round(row.width_s / dt_s))
-            begin = round(row.time_s / dt_s - width / 2)
-            trial = int(np.abs(search.dms - row.dm).argmin())
-            power = round(np.log2(width))
-            lines.append(
-                f"{row.snr:.4f}\t{round(row.time_s / dt_s)}\t{row.time_s:.6f}\t{power}\t{trial}\t{row.dm:.4f}\t"
-                f"{row.n_detections}\t{begin}\t{begin + width}"
-            )
-        return "".join(line + "\n" for line in lines)
-    if path.suffix == ".trigger":
-        lines = [f"# {_AMBER_NAMES}"]
-        for row in sorted(rows, key=lambda r: r.time_s):
-            width = max(1, round(row.width_s / dt_s))
-            start_s = row.time_s - row.width_s / 2
-            trial = int(np.abs(search.dms - row.dm).argmin())
-            lines.append(
-                f"0 0 {round(start_s / dt_s)} {width} 1 {start_s:.6g} {trial} {row.dm:g} "
-                f"{row.n_detections} {row.snr:.6g}"
-            )
-        return "\n".join(lines) + "\n"
+    by_time = sorted(candidates, key=lambda c: c.time_s)
+    match path.suffix.lower():
+        case ".csv":
+            return csv_text(candidates, facts)
+        case ".singlepulse":
+            return "\n".join([_PRESTO, *(_presto_line(c, facts) for c in by_time)]) + "\n"
+        case ".cand":
+            return "".join(_heimdall_line(c, facts) + "\n" for c in candidates)
+        case ".trigger":
+            return "\n".join([f"# {_AMBER_NAMES}", *(_amber_line(c, facts) for c in by_time)]) + "\n"
     raise InputError(f"{path}: candidates are written as {', '.join(SUFFIXES)}")
 
 
-def read_list(path: Path) -> list[Listed]:
+def _presto_line(c: Candidate, facts: SearchFacts) -> str:
+    sample, width = round(c.time_s / facts.dt_s), _width(c, facts)
+    return f"{c.dm:7.2f} {c.snr:7.2f} {c.time_s:13.6f} {sample:10d}     {width:3d}"
+
+
+def _heimdall_line(c: Candidate, facts: SearchFacts) -> str:
+    width = _width(c, facts)
+    begin = round(c.time_s / facts.dt_s - width / 2)
+    return (
+        f"{c.snr:.4f}\t{round(c.time_s / facts.dt_s)}\t{c.time_s:.6f}\t{round(np.log2(width))}\t{_trial(c, facts)}\t"
+        f"{c.dm:.4f}\t{c.n_detections}\t{begin}\t{begin + width}"
+    )
+
+
+def _amber_line(c: Candidate, facts: SearchFacts) -> str:
+    start_s = c.time_s - c.width_s / 2
+    return (
+        f"{c.beam} 0 {round(start_s / facts.dt_s)} {_width(c, facts)} 1 {start_s:.6g} {_trial(c, facts)} {c.dm:g} "
+        f"{c.n_detections} {c.snr:.6g}"
+    )
+
+
+def _width(c: Candidate, facts: SearchFacts) -> int:
+    """Samples of the boxcar."""
+    return max(1, round(c.width_s / facts.dt_s))
+
+
+def _trial(c: Candidate, facts: SearchFacts) -> int:
+    """Number of the DM nearest to that of a candidate."""
+    return int(np.abs(facts.dms - c.dm).argmin())
+
+
+def write_candidates(
+    path: Path, candidates: Sequence[Candidate], facts: SearchFacts, *, overwrite: bool = False
+) -> None:
+    """Write candidates; the ending of the name decides how.
+
+    Parameters
+    ----------
+    path : .csv, or .singlepulse (PRESTO), .cand (heimdall), .trigger (AMBER)
+    candidates : best first
+    facts : of the search, as `transients.search.Search.facts` has them
+    overwrite : replace an existing file
+
+    Raises
+    ------
+    InputError : the ending is not one of these, or the file exists
+    """
+    text = list_text(path, candidates, facts)
+    with StagedPath(path, overwrite) as staged:
+        staged.temporary.write_text(text, "utf-8", "backslashreplace")
+
+
+def read_list(path: Path, dt_s: float | None = None) -> list[Candidate]:
     """Read a list of candidates; its content decides whose it is.
 
     Parameters
     ----------
-    path : .singlepulse, .cand or .trigger of any generation
+    path : .csv, .singlepulse, .cand or .trigger of any generation
+    dt_s : seconds per sample, which lists of other programs do not state. With it widths are in seconds too, and the
+        times of AMBER, which are those of the start of a boxcar, become those of its middle; without it they stay as
+        they are in the list, and `width_s` is NaN
 
     Returns
     -------
-    candidates in the order of the file
+    list of Candidate
+        in the order of the file
 
     Raises
     ------
@@ -109,19 +174,45 @@ def read_list(path: Path) -> list[Listed]:
     lines = [(k, line.strip()) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
     comments = [line for _, line in lines if line.startswith("#")]
     rows = [(k, line) for k, line in lines if not line.startswith("#")]
+    if rows and rows[0][1] == ",".join(_COLUMNS):
+        return [_own(path, k, line) for k, line in rows[1:]]
     if comments and "Downfact" in comments[0]:
-        return [Listed(v[2], v[0], v[1], v[4]) for v in _numbers(path, rows, {5})]
+        return [_listed(v[2], v[0], v[1], v[4], dt_s) for v in _numbers(path, rows, {5})]
     for comment in comments:
         names = comment.lstrip("# ").split()
         if "integration_step" in names:
-            return _read_amber(path, names, rows)
+            return _read_amber(path, names, rows, dt_s)
     if not rows:
         raise FormatError(f"{path}: there is no candidate and no header of a known list in it")
     # heimdall writes no header; pipelines that merge beams add columns
-    numbers = _numbers(path, rows, {9, 14, 15})
     return [
-        Listed(v[2], v[5], v[0], 2.0 ** min(v[3], 62.0), int(v[12]) if len(v) > 12 else 0) for v in numbers
+        _listed(v[2], v[5], v[0], 2.0 ** min(v[3], 62.0), dt_s, beam=int(v[12]) if len(v) > 12 else 0)
+        for v in _numbers(path, rows, {9, 14, 15})
     ]
+
+
+def _listed(
+    time_s: float, dm: float, snr: float, width: float, dt_s: float | None, beam: int = 0
+) -> Candidate:
+    """A candidate of another program, whose width is in samples."""
+    width_s = NOT_KNOWN if dt_s is None else width * dt_s
+    return Candidate(time_s=time_s, dm=dm, snr=snr, width_s=width_s, width_samples=width, beam=beam)
+
+
+def _own(path: Path, k: int, line: str) -> Candidate:
+    """A row of our own table."""
+    words = line.split(",")
+    try:
+        values: dict[str, Any] = dict(zip(_COLUMNS, words, strict=True))
+        values = {
+            name: int(word) if name == "n_detections" else float(word)
+            for name, word in values.items()
+            if word
+        }
+        return Candidate(**values)
+    except (ValueError, TypeError):
+        expected = f"{len(_COLUMNS)} numbers, {','.join(_COLUMNS)}"
+        raise FormatError(f"{path}: line {k}: expected {expected}, found {line[:60]!r}") from None
 
 
 def _numbers(path: Path, rows: list[tuple[int, str]], counts: set[int]) -> list[list[float]]:
@@ -140,13 +231,17 @@ def _numbers(path: Path, rows: list[tuple[int, str]], counts: set[int]) -> list[
     return out
 
 
-def _read_amber(path: Path, names: list[str], rows: list[tuple[int, str]]) -> list[Listed]:
+def _read_amber(
+    path: Path, names: list[str], rows: list[tuple[int, str]], dt_s: float | None
+) -> list[Candidate]:
     if names != _AMBER.get(len(names), "").split():
         known = ", ".join(map(str, _AMBER))
         raise FormatError(f"{path}: its header names {len(names)} columns, expected AMBER's {known}: {names}")
     at = {name.lower(): k for k, name in enumerate(names)}
     beam = at.get("beam_id", at.get("beam", 0))
-    return [
-        Listed(v[at["time"]], v[at["dm"]], v[at["snr"]], v[at["integration_step"]], int(v[beam]))
-        for v in _numbers(path, rows, {len(names)})
-    ]
+    found = []
+    for v in _numbers(path, rows, {len(names)}):
+        width = v[at["integration_step"]]
+        middle_s = v[at["time"]] + (0 if dt_s is None else width * dt_s / 2)
+        found.append(_listed(middle_s, v[at["dm"]], v[at["snr"]], width, dt_s, beam=int(v[beam])))
+    return found

@@ -1,0 +1,128 @@
+"""A dispersed pulse: as a search finds it, as lists keep it, as triggers are made of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mwaconvert.spectra.dispersion import K_DM
+
+NOT_KNOWN = math.nan
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Candidate:
+    """A pulse; errors are standard deviations, and NaN where they are not known.
+
+    Parameters
+    ----------
+    time_s : middle of its best boxcar at the centre of the highest channel, from the start of the data
+    dm : pc/cm^3
+    snr : signal over noise
+    width_s : of its best boxcar; NaN where a list states it in samples of unknown length
+    n_detections : above the threshold that belong to it
+    time_err_s, dm_err, width_err_s : errors
+    mjd : of `time_s`, UTC; None where the start of the data is not known
+    beam : number of the beam of a telescope with several
+    width_samples : of its boxcar, in samples of the program that listed it; NaN of our own searches
+
+    Examples
+    --------
+    >>> pulse = Candidate(time_s=0.7, dm=300.0, snr=14.2, width_s=4e-3, time_err_s=5e-4, dm_err=0.3)
+    >>> pulse
+    <Candidate: t = 0.70000 +- 0.00050 s, DM = 300.000 +- 0.300, S/N = 14.20, width = 4 ms>
+    """
+
+    time_s: float
+    dm: float
+    snr: float
+    width_s: float = NOT_KNOWN
+    n_detections: int = 1
+    time_err_s: float = NOT_KNOWN
+    dm_err: float = NOT_KNOWN
+    width_err_s: float = NOT_KNOWN
+    mjd: float | None = None
+    beam: int = 0
+    width_samples: float = NOT_KNOWN
+
+    def __repr__(self) -> str:
+        time_err = "" if math.isnan(self.time_err_s) else f" +- {self.time_err_s:.5f}"
+        dm_err = "" if math.isnan(self.dm_err) else f" +- {self.dm_err:.3f}"
+        width = (
+            f"{self.width_samples:g} samples" if math.isnan(self.width_s) else f"{1e3 * self.width_s:.4g} ms"
+        )
+        beam = f", beam {self.beam}" if self.beam else ""
+        return (
+            f"<Candidate: t = {self.time_s:.5f}{time_err} s, DM = {self.dm:.3f}{dm_err}, S/N = {self.snr:.2f}, "
+            f"width = {width}{beam}>"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SearchFacts:
+    """What has to be known of a search to judge its candidates, and to list them as other programs do.
+
+    Parameters
+    ----------
+    path : the file that was searched
+    source : its name in the file
+    dms : (n_trial) pc/cm^3
+    dt_s : seconds per sample
+    band_mhz : centres of the lowest and the highest channel
+    threshold : S/N of detections
+    loss : bound of the S/N lost against exact delays
+    k_dm : dispersion constant, MHz^2 s cm^3 / pc
+    """
+
+    path: Path
+    source: str
+    dms: npt.NDArray[np.float64]
+    dt_s: float
+    band_mhz: tuple[float, float]
+    threshold: float
+    loss: float
+    k_dm: float = K_DM
+
+    def lines(self) -> dict[str, str]:
+        """The facts in words, by name."""
+        low, high = self.band_mhz
+        return {
+            "file": str(self.path),
+            "source": self.source,
+            "dms": f"{self.dms[0]:g} to {self.dms[-1]:g} pc/cm^3, {self.dms.size} trials",
+            "threshold": f"S/N {self.threshold:g}",
+            "loss": f"at most {100 * self.loss:.2g} % of the S/N against exact delays",
+            "k_dm": f"{self.k_dm:.9f} MHz^2 s cm^3 / pc",
+            "reference": f"times at {high:.6f} MHz, the centre of the highest channel (lowest {low:.6f} MHz)",
+        }
+
+
+def html_table(candidates: list[Candidate]) -> str:
+    """Candidates as a table for a notebook.
+
+    Examples
+    --------
+    >>> html_table([Candidate(time_s=1.0, dm=10.0, snr=8.0, width_s=1e-3)]).count("<tr>")
+    2
+    """
+    names = ("time (s)", "DM (pc/cm³)", "S/N", "width (ms)", "detections", "MJD")
+    rows = ["".join(f"<th>{name}</th>" for name in names)]
+    for c in candidates:
+        cells = (
+            _with_error(c.time_s, c.time_err_s, 5),
+            _with_error(c.dm, c.dm_err, 3),
+            f"{c.snr:.2f}",
+            _with_error(1e3 * c.width_s, 1e3 * c.width_err_s, 3),
+            str(c.n_detections),
+            "" if c.mjd is None else f"{c.mjd:.10f}",
+        )
+        rows.append("".join(f"<td>{cell}</td>" for cell in cells))
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+
+
+def _with_error(value: float, error: float, digits: int) -> str:
+    return f"{value:.{digits}f}" + ("" if math.isnan(error) else f" ± {error:.{digits}f}")
