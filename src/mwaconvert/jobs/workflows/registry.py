@@ -1,0 +1,13 @@
+"""All kinds of jobs, by name."""
+
+from __future__ import annotations
+
+from mwaconvert.jobs.control.work import Workflow
+from mwaconvert.jobs.workflows import conversion, download
+from mwaconvert.jobs.workflows.site import Site
+
+
+def workflows(site: Site) -> dict[str, Workflow]:
+    """The kinds of jobs that a site carries out."""
+    made = (conversion.workflow(site), download.workflow(site))
+    return {workflow.kind: workflow for workflow in made}

@@ -1,0 +1,82 @@
+"""Where a site has its raw data and solutions, and where products go: what steps need and no job may choose."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mwaconvert.errors import InputError
+from mwaconvert.jobs.control.work import NO_LIMITS, Limits
+from mwaconvert.jobs.delivery.expiry import LIFE_DAYS
+from mwaconvert.jobs.delivery.places import Folder, Source
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site.
+
+    Attributes
+    ----------
+    sources
+        Places of raw data, in the order of preference: `<place>/<obsid>` and below is searched.
+    packages
+        Where archives go (delivery acacia); `places` has those where files go as they are, by the name of
+        the delivery (scratch, dug, astro).
+    solutions
+        Folder of calibration solutions, if there is one.
+    life_days
+        How long a product is kept unless a job says otherwise; None: for ever.
+    limits
+        Of a conversion.
+    program
+        Starts the converter.
+
+    Examples
+    --------
+    >>> site = local_site([Path("raw")], Path("products"))
+    >>> site.place("acacia")
+    Folder('...products')
+    """
+
+    sources: tuple[Source, ...]
+    packages: Folder
+    places: Mapping[str, Folder] = field(default_factory=dict)
+    solutions: Path | None = None
+    life_days: float | None = LIFE_DAYS
+    limits: Limits = NO_LIMITS
+    program: tuple[str, ...] = (sys.executable, "-m", "mwaconvert")
+
+    def place(self, delivery: str) -> Folder:
+        """Where a delivery goes.
+
+        Raises
+        ------
+        InputError
+            The site has no such place.
+        """
+        if delivery == "acacia":
+            return self.packages
+        try:
+            return self.places[delivery]
+        except KeyError:
+            known = ", ".join(["acacia", *self.places])
+            raise InputError(f"this site does not deliver to {delivery}; choose from {known}") from None
+
+
+def local_site(
+    roots: Sequence[Path], products: Path, *, solutions: Path | None = None, life_days: float | None = None
+) -> Site:
+    """A site of folders on one machine.
+
+    Parameters
+    ----------
+    roots
+        Folders with raw data.
+    products
+        Packages go there; files that are delivered as they are, to a folder for each job in it.
+    """
+    there = Folder(products)
+    files = dict.fromkeys(("scratch", "dug", "astro"), there)
+    return Site(tuple(Folder(root) for root in roots), there, files, solutions, life_days)
