@@ -28,6 +28,7 @@ lint: $(VENV)/lint-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run --Werror $$(find cpp -name '*.[ch]pp')
 
 docs: $(VENV)/docs-installed  ## the pages of docs/ as HTML in build/docs; warnings are errors

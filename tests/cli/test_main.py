@@ -290,7 +290,7 @@ def test_existing_output_stays(run, small):
 def at_progress(monkeypatch, error: BaseException) -> None:
     """Raise in the middle of a run."""
 
-    def fail(self: Progress, done: int, total: int) -> None:
+    def fail(self: Progress, stage: str, done: int, total: int) -> None:
         raise error
 
     monkeypatch.setattr(Progress, "__call__", fail)
@@ -348,7 +348,7 @@ def test_progress_lines_are_rare(capsys, monkeypatch):
     monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
     with Progress(terminal=False) as progress:
         for done in range(0, 1001, 5):
-            progress(done * 10**6, 10**9)
+            progress("converting", done * 10**6, 10**9)
     lines = capsys.readouterr().err.splitlines()
     assert 5 <= len(lines) <= 10
     assert re.fullmatch(r"mwaconvert: converting, 10 % of 1 GB done, about \d+ s left", lines[0])
@@ -356,12 +356,12 @@ def test_progress_lines_are_rare(capsys, monkeypatch):
 
 def test_progress_can_be_silent(capsys):
     with Progress(enabled=False, terminal=True) as progress:
-        progress(1, 2)
+        progress("converting", 1, 2)
     assert capsys.readouterr() == ("", "")
 
 
 def test_progress_bar_on_a_terminal(capsys):
     with Progress(terminal=True) as progress:
-        progress(1, 2)
-        progress(2, 2)
+        progress("converting", 1, 2)
+        progress("converting", 2, 2)
     assert "converting" in capsys.readouterr().err

@@ -34,7 +34,7 @@ HELD_UP = """
 import sys, time
 from mwaconvert.cli.progress import Progress
 
-def hold(self, done, total):
+def hold(self, stage, done, total):
     print("under way", flush=True)
     time.sleep(60)
 
@@ -70,7 +70,7 @@ def test_stopped_from_outside(mwax, tmp_path, stop, code):
 
 
 def test_an_error_half_way(mwax, tmp_path):
-    def fail(done, total):
+    def fail(stage, done, total):
         raise ZeroDivisionError
 
     plan = mwaconvert.open(mwax.metafits).plan()
@@ -106,10 +106,10 @@ def test_existing_output(mwax, tmp_path, name):
     # it stays in place until the new one is whole
     seen = []
 
-    def look(done, total):
+    def look(stage, done, total):
         seen.append(keep.read_bytes())
 
-    def fail(done, total):
+    def fail(stage, done, total):
         raise ZeroDivisionError
 
     plan = observation.plan(overwrite=True)
@@ -178,7 +178,7 @@ import sys
 from pathlib import Path
 from mwaconvert.cli.progress import Progress
 
-def fill(self, done, total):
+def fill(self, stage, done, total):
     with Path("other").open("ab", buffering=0) as file:
         try:
             while file.write(bytes(4096)):

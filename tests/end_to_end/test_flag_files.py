@@ -215,7 +215,7 @@ def test_nothing_is_converted_for_flag_files_alone(kind, request, tmp_path, monk
         patch.setattr(pipeline, "Converter", None)
         seen = []
         report = plan.run([tmp_path / "b_%%%.mwaf"], progress=lambda *at: seen.append(at))
-    assert seen[-1] == (plan.input_bytes(), plan.input_bytes())
+    assert seen[-1] == ("detecting", plan.input_bytes(), plan.input_bytes())
     flagged = []
     for path in sorted(tmp_path.glob("a_*.mwaf")):
         (one,), (other,) = (read_flag_files([tmp_path / (k + path.name[1:])]) for k in "ab")

@@ -302,7 +302,7 @@ def test_blocks_of_legacy_files_end_where_groups_of_products_do(simulated):
 def test_progress_covers_both_passes(simulated, tmp_path):
     seen = []
     plan = mwaconvert.open(simulated(**KINDS["mwax"]).metafits).plan()
-    report = plan.run(tmp_path / "a.uvfits", progress=lambda done, total: seen.append((done, total)))
+    report = plan.run(tmp_path / "a.uvfits", progress=lambda _, done, total: seen.append((done, total)))
     assert {total for _, total in seen} == {2 * plan.input_bytes()}
     done = [done for done, _ in seen]
     assert done == sorted(done)

@@ -571,7 +571,7 @@ def test_existing_files_stay(tmp_path):
 
 
 def test_interrupt_leaves_nothing(tmp_path):
-    def stop(done, total):
+    def stop(stage, done, total):
         assert total == 4
         if done == 3:
             raise KeyboardInterrupt

@@ -19,13 +19,12 @@ LINE_FRACTION = 0.1
 
 
 class Progress:
-    """A callable (done, total); a context manager.
+    """A callable (stage, done, total), see `mwaconvert.progress`; a context manager.
 
     Parameters
     ----------
     enabled : False prints nothing
     terminal : whether to draw a bar; default: whether stderr is a terminal
-    doing : word before the bar
     unit : what is counted; bytes are shown as sizes
     """
 
@@ -34,10 +33,9 @@ class Progress:
         *,
         enabled: bool = True,
         terminal: bool | None = None,
-        doing: str = "converting",
         unit: str = "bytes",
     ) -> None:
-        self._doing, self._unit = doing, unit
+        self._unit = unit
         self._enabled = enabled
         self._terminal = sys.stderr.isatty() if terminal is None else terminal
         self._bar: Bar | None = None
@@ -71,7 +69,7 @@ class Progress:
                 console=Console(stderr=True, force_terminal=True),
                 transient=True,
             )
-            self._task = self._bar.add_task(self._doing, total=None)
+            self._task = self._bar.add_task("", total=None)
             self._bar.start()
         return self
 
@@ -81,14 +79,14 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def __call__(self, done: int, total: int) -> None:
-        """Show that `done` of `total` bytes have been worked off."""
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show that `done` of `total` have been worked off."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, total=total)
+            self._bar.update(self._task, description=stage, completed=done, total=total)
         elif self._enabled and not self._terminal and total > 0:
-            self._line(done, total)
+            self._line(stage, done, total)
 
-    def _line(self, done: int, total: int) -> None:
+    def _line(self, stage: str, done: int, total: int) -> None:
         fraction = done / total
         now = time.monotonic()
         if now - self._last_s < LINE_SECONDS or fraction - self._last_fraction < LINE_FRACTION:
@@ -97,7 +95,7 @@ class Progress:
         left_s = (now - self._start) * (1 - fraction) / fraction
         whole = size_text(total) if self._unit == "bytes" else f"{total} {self._unit}"
         print(
-            f"mwaconvert: {self._doing}, {100 * fraction:.0f} % of {whole} done, about {left_s:.0f} s left",
+            f"mwaconvert: {stage}, {100 * fraction:.0f} % of {whole} done, about {left_s:.0f} s left",
             file=sys.stderr,
             flush=True,
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -166,11 +166,13 @@ def preparation(
     return Preparation(masked, mean, std, threads)
 
 
-def progress(doing: str, unit: str, *, quiet: bool) -> AbstractContextManager[Callable[[int, int], None]]:
+@contextmanager
+def progress(doing: str, unit: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """A bar on a terminal, lines elsewhere."""
     from mwaconvert.cli.progress import Progress
 
-    return Progress(enabled=not quiet, doing=doing, unit=unit)
+    with Progress(enabled=not quiet, unit=unit) as show:
+        yield lambda done, total: show(doing, done, total)
 
 
 def check_dm(dm: float) -> None:

@@ -25,14 +25,12 @@ from mwaconvert.conversion.rfi.array import add_to_mask, detect_array_rfi
 from mwaconvert.conversion.rfi.detection import detect_rfi
 from mwaconvert.conversion.rfi.mask import FlagMask
 from mwaconvert.errors import Error, ResourceError
+from mwaconvert.progress import Progress
 from mwaconvert.visibilities.interference import ArrayRfi
 from mwaconvert.visibilities.model import Block
 from mwaconvert.visibilities.quality import FlagCounts
 from mwaconvert.visibilities.statistics import QualityStatistics
 from mwaconvert.visibilities.writer import Observer, Writer
-
-#: called with input bytes done and in all
-Progress = Callable[[int, int], None]
 
 
 def find_flags(plan: Plan, progress: Callable[[float], None]) -> FoundFlags:
@@ -191,13 +189,13 @@ def run(
     input_bytes = plan.input_bytes()
     passes = int(plan.detection is not None) + int(not only_flags)
 
-    def tell(share: float) -> None:  # of passes over the input
+    def tell(stage: str, share: float) -> None:  # of passes over the input
         if progress is not None:
-            progress(int(input_bytes * share), passes * input_bytes)
+            progress(stage, int(input_bytes * share), passes * input_bytes)
 
     writers = open_writers(plan, outputs, None if picture is None else picture.path)
     with _aborting(writers, outputs):
-        found = find_flags(plan, tell)
+        found = find_flags(plan, lambda share: tell("detecting", share))
         flag_counts.file_cells, flag_counts.rfi_cells = found.file_cells, found.rfi_cells
         data_flags = counts.data_flags(plan, found.mask)
         if picture is not None:
@@ -210,7 +208,7 @@ def run(
         else:
             writes: list[Callable[[Block], None]] = [writer.write for writer in writers]
             flag_counts.bad_cells = _convert(
-                plan, found.mask, observers, writes, lambda share: tell(passes - 1 + share)
+                plan, found.mask, observers, writes, lambda share: tell("converting", passes - 1 + share)
             )
         _close(writers, statistics)
     return make_report(

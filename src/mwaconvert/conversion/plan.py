@@ -20,10 +20,10 @@ from mwaconvert.conversion.tables.calibration import Calibration
 from mwaconvert.formats.mwaf import FlagFile
 from mwaconvert.observation.model import Metadata
 from mwaconvert.observation.observation import Observation
+from mwaconvert.progress import Progress
 from mwaconvert.visibilities.model import Block, VisHeader
 
 if TYPE_CHECKING:
-    from mwaconvert.conversion.pipeline import Progress
     from mwaconvert.conversion.report.report import Report
 
 
@@ -358,7 +358,7 @@ class Plan:
         ----------
         outputs : files to write; the suffix decides: .uvfits, .ms or .mwaf
         qa : quality picture to write, .png or .html
-        progress : called with (done, total) input bytes
+        progress : told input bytes, of all passes over them
 
         Raises
         ------

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from mwaconvert.formats.visibilities.reader import open_visibilities
 from mwaconvert.machine import tree_bytes
+from mwaconvert.progress import Progress
 from mwaconvert.qa.collector import QaCollector
 from mwaconvert.qa.page import write_picture
 from mwaconvert.visibilities.file_report import FileReport
@@ -23,14 +23,14 @@ def draw_file(
     *,
     overwrite: bool = False,
     threads: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> FileReport:
     """Read a uvfits file or a measurement set once and draw it, in bounded memory.
 
     Parameters
     ----------
     picture : to write, .png or .html
-    progress : called with (done, total) values
+    progress : told rows
 
     Raises
     ------
@@ -49,7 +49,7 @@ def draw_file(
         collector.add(block)
         statistics.add(block)
         if progress is not None:
-            progress(block.time_index * n_rows + block.rows.stop, n_times * n_rows)
+            progress("reading", block.time_index * n_rows + block.rows.stop, n_times * n_rows)
     report = FileReport(
         path, tree_bytes(path), picture, header, make_occupancy(header, counts), _quality(statistics)
     )

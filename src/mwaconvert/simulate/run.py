@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mwaconvert.arrays import FloatArray
 from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.progress import Progress
 from mwaconvert.simulate import metafits as mf
 from mwaconvert.simulate import model
 from mwaconvert.simulate.generator import Generator
@@ -23,8 +24,6 @@ from mwaconvert.simulate.prepare import checked_tiles, chosen_channels, prepare_
 from mwaconvert.simulate.rfi import Rfi, make_rfi
 from mwaconvert.simulate.sky import Source, as_sources, directions, read_sky
 from mwaconvert.staging import Kind, StagedPath, check_targets
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ def simulate(
     weights : of MWAX files, one number or (n_baselines, 4)
     seed : of noise and interference
     overwrite : replace existing files
-    progress : called with the number of integrations written, of all channels, and their total
+    progress : told the number of integrations written, of all channels, and their total
 
     Raises
     ------
@@ -247,7 +246,7 @@ def simulate(
                         ends.append(out.tell())
                         done += 1
                         if progress is not None:
-                            progress(done, n_hdus)
+                            progress("simulating", done, n_hdus)
                     if file.cut:
                         out.truncate((ends[-file.cut] + ends[-file.cut - 1]) // 2)
             for path in staged:
