@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Protocol
+
+
+class Stage(StrEnum):
+    """What is done now, with a word for it; what is counted meanwhile is `unit`."""
+
+    CONVERTING = "converting"
+    SCALING = "scaling"
+    SEARCHING = "searching"
+    DEDISPERSING = "dedispersing"
+    DRAWING = "drawing"
+
+    @property
+    def unit(self) -> str:
+        """What is counted."""
+        return {Stage.CONVERTING: "bytes", Stage.DRAWING: "figures"}.get(self, "samples")
 
 
 class Progress(Protocol):
@@ -10,7 +26,7 @@ class Progress(Protocol):
 
     Parameters
     ----------
-    stage : name of what is done now: converting, scaling, searching, ...
+    stage : what is done now: a `Stage`
     done, total : in the unit of the stage; `done` does not fall within a stage
     """
 
