@@ -1,8 +1,33 @@
-"""The exception tree: every error the package raises on purpose is an `Error`."""
+"""The exception tree: every error the package raises on purpose is an `Error`.
+
+A message names options by their fields, in back quotes: "`threshold=0`: expected a positive number". A face puts its
+own words there: --snr 0.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
 
 
 class Error(Exception):
-    """Base class. The message names the file, what was expected, what was found and what to do."""
+    """Base class. The message names the file, what was expected, what was found and what to do.
+
+    Parameters
+    ----------
+    message : one sentence
+    option : field name of the option that is to blame
+    path : the file that is to blame
+
+    Examples
+    --------
+    >>> InputError("`threshold=0`: expected a positive number", option="threshold").option
+    'threshold'
+    """
+
+    def __init__(self, message: str = "", *, option: str = "", path: Path | None = None) -> None:
+        super().__init__(message)
+        self.option = option
+        self.path = path
 
 
 class InputError(Error):

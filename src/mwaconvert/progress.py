@@ -2,7 +2,35 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Protocol
+
+
+class Stage(StrEnum):
+    """What is done now, with a word for it; what is counted meanwhile is `unit`."""
+
+    CONVERTING = "converting"
+    FLAGGING = "looking for interference"
+    READING = "reading"
+    SIMULATING = "simulating"
+    SCALING = "scaling"
+    SEARCHING = "searching"
+    DEDISPERSING = "dedispersing"
+    DRAWING = "drawing"
+
+    @property
+    def unit(self) -> str:
+        """What is counted."""
+        return _UNITS.get(self, "samples")
+
+
+_UNITS = {
+    Stage.CONVERTING: "bytes",
+    Stage.FLAGGING: "bytes",
+    Stage.READING: "rows",
+    Stage.SIMULATING: "integrations",
+    Stage.DRAWING: "figures",
+}
 
 
 class Progress(Protocol):
@@ -10,9 +38,9 @@ class Progress(Protocol):
 
     Parameters
     ----------
-    stage : name of what is done now: converting, scaling, searching, ...
+    stage : what is done now: a `Stage`
     done, total : in the unit of the stage; `done` does not fall within a stage
     """
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
+    def __call__(self, stage: Stage, done: int, total: int) -> None:
         """Tell."""

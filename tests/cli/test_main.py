@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from mwaconvert.cli.main import _stoppable, main
 from mwaconvert.cli.progress import Progress
+from mwaconvert.progress import Stage
 from mwaconvert.simulate import simulate
 
 # main() asks for warnings to be logged; that must not outlive a test
@@ -348,7 +349,7 @@ def test_progress_lines_are_rare(capsys, monkeypatch):
     monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
     with Progress(terminal=False) as progress:
         for done in range(0, 1001, 5):
-            progress("converting", done * 10**6, 10**9)
+            progress(Stage.CONVERTING, done * 10**6, 10**9)
     lines = capsys.readouterr().err.splitlines()
     assert 5 <= len(lines) <= 10
     assert re.fullmatch(r"mwaconvert: converting, 10 % of 1 GB done, about \d+ s left", lines[0])
@@ -356,12 +357,12 @@ def test_progress_lines_are_rare(capsys, monkeypatch):
 
 def test_progress_can_be_silent(capsys):
     with Progress(enabled=False, terminal=True) as progress:
-        progress("converting", 1, 2)
+        progress(Stage.CONVERTING, 1, 2)
     assert capsys.readouterr() == ("", "")
 
 
 def test_progress_bar_on_a_terminal(capsys):
     with Progress(terminal=True) as progress:
-        progress("converting", 1, 2)
-        progress("converting", 2, 2)
+        progress(Stage.CONVERTING, 1, 2)
+        progress(Stage.CONVERTING, 2, 2)
     assert "converting" in capsys.readouterr().err

@@ -8,20 +8,25 @@ from typing import Any
 import click
 
 from mwaconvert.cli import spectra as common
+from mwaconvert.vocabulary.spectra import VOLTAGES, parsed
 
 
-@click.command("fil-info", short_help="What a filterbank holds.", context_settings=common.SETTINGS)
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-@common.voltages
-@click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors.")
+@click.command(
+    "fil-info",
+    params=[
+        click.Argument(["file"], type=click.Path(path_type=Path)),
+        click.Option(["--json", "as_json"], is_flag=True, help="For machines."),
+        *map(common.option, VOLTAGES),
+        click.Option(["-v", "--verbose"], is_flag=True, help="Tracebacks of unexpected errors."),
+    ],
+    short_help="What a filterbank holds.",
+    context_settings=common.SETTINGS,
+)
 def fil_info(
     file: Path,
     as_json: bool,
-    band: tuple[float, float] | None,
-    channels: int | None,
-    average: int | None,
     verbose: bool,  # noqa: ARG001  looked at where errors are explained
+    **params: Any,
 ) -> None:
     """Show the header of a file of spectra of any format, and what follows from it.
 
@@ -31,8 +36,14 @@ def fil_info(
       mwaconvert fil-info search.fits --json
     """
     from mwaconvert.spectra.dispersion import delay_per_dm
+    from mwaconvert.transients.products.common import describe, open_file
+    from mwaconvert.transients.products.requests import SpectraRequest
 
-    stream = common.open_file(file, None, band, channels, average)
+    said = {spec: params[spec.canonical.lstrip("-")] for spec in VOLTAGES}
+    values = {spec.sets: parsed(spec, words) for spec, words in said.items() if words is not None}
+    request = SpectraRequest(**values)
+    request.check()
+    stream = open_file(file, request)
     per_dm = delay_per_dm(stream.freq_mhz, "top", stream.k_dm)
     if as_json:
         import json
@@ -58,7 +69,7 @@ def fil_info(
         }
         click.echo(json.dumps(facts, indent=1, allow_nan=False))
         return
-    lines = common.describe(stream)
+    lines = describe(stream)
     lines["order in file"] = "from the highest channel" if stream.descending else "from the lowest channel"
     lines["delay across the band"] = f"{1e3 * float(per_dm.max()):.6g} ms per unit of DM"
     lines |= {f"header: {key}": str(value) for key, value in stream.fields.items()}

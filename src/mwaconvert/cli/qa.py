@@ -50,7 +50,7 @@ def qa(
     pictures = [place(file) for file in files]
     check_targets([(path, kind_of(path)) for path in pictures], inputs=files, overwrite=overwrite)
     for file, picture in zip(files, pictures, strict=True):
-        with Progress(enabled=not quiet, unit="rows") as progress:
+        with Progress(enabled=not quiet) as progress:
             report = draw_file(file, picture, overwrite=overwrite, threads=threads, progress=progress)
         if not quiet:
             click.echo(report.to_text(text_width()))

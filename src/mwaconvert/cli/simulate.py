@@ -107,7 +107,7 @@ def simulate(
         flagged = () if flagged_tiles is None else values.indices(flagged_tiles)
     except ValueError as error:
         raise InputError(str(error)) from None
-    with Progress(enabled=not quiet, unit="integrations") as progress:
+    with Progress(enabled=not quiet) as progress:
         done = run(
             output,
             like,

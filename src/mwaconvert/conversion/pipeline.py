@@ -25,7 +25,7 @@ from mwaconvert.conversion.rfi.array import add_to_mask, detect_array_rfi
 from mwaconvert.conversion.rfi.detection import detect_rfi
 from mwaconvert.conversion.rfi.mask import FlagMask
 from mwaconvert.errors import Error, ResourceError
-from mwaconvert.progress import Progress
+from mwaconvert.progress import Progress, Stage
 from mwaconvert.visibilities.interference import ArrayRfi
 from mwaconvert.visibilities.model import Block
 from mwaconvert.visibilities.quality import FlagCounts
@@ -187,15 +187,14 @@ def run(
         statistics = counts.quality_statistics(plan)
         observers.append(statistics.add)
     input_bytes = plan.input_bytes()
-    passes = int(plan.detection is not None) + int(not only_flags)
 
-    def tell(stage: str, share: float) -> None:  # of passes over the input
+    def tell(stage: Stage, share: float) -> None:
         if progress is not None:
-            progress(stage, int(input_bytes * share), passes * input_bytes)
+            progress(stage, int(input_bytes * share), input_bytes)
 
     writers = open_writers(plan, outputs, None if picture is None else picture.path)
     with _aborting(writers, outputs):
-        found = find_flags(plan, lambda share: tell("detecting", share))
+        found = find_flags(plan, lambda share: tell(Stage.FLAGGING, share))
         flag_counts.file_cells, flag_counts.rfi_cells = found.file_cells, found.rfi_cells
         data_flags = counts.data_flags(plan, found.mask)
         if picture is not None:
@@ -208,7 +207,7 @@ def run(
         else:
             writes: list[Callable[[Block], None]] = [writer.write for writer in writers]
             flag_counts.bad_cells = _convert(
-                plan, found.mask, observers, writes, lambda share: tell("converting", passes - 1 + share)
+                plan, found.mask, observers, writes, lambda share: tell(Stage.CONVERTING, share)
             )
         _close(writers, statistics)
     return make_report(
@@ -218,7 +217,7 @@ def run(
         statistics,
         data_flags,
         found.array_rfi,
-        input_bytes if passes or found.array_rfi else 0,
+        input_bytes if plan.detection is not None or not only_flags or found.array_rfi else 0,
         time.perf_counter() - started,
     )
 

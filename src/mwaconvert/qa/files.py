@@ -8,7 +8,7 @@ import numpy as np
 
 from mwaconvert.formats.visibilities.reader import open_visibilities
 from mwaconvert.machine import tree_bytes
-from mwaconvert.progress import Progress
+from mwaconvert.progress import Progress, Stage
 from mwaconvert.qa.collector import QaCollector
 from mwaconvert.qa.page import write_picture
 from mwaconvert.visibilities.file_report import FileReport
@@ -49,7 +49,7 @@ def draw_file(
         collector.add(block)
         statistics.add(block)
         if progress is not None:
-            progress("reading", block.time_index * n_rows + block.rows.stop, n_times * n_rows)
+            progress(Stage.READING, block.time_index * n_rows + block.rows.stop, n_times * n_rows)
     report = FileReport(
         path, tree_bytes(path), picture, header, make_occupancy(header, counts), _quality(statistics)
     )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mwaconvert.arrays import FloatArray
 from mwaconvert.errors import InputError, ResourceError
-from mwaconvert.progress import Progress
+from mwaconvert.progress import Progress, Stage
 from mwaconvert.simulate import metafits as mf
 from mwaconvert.simulate import model
 from mwaconvert.simulate.generator import Generator
@@ -246,7 +246,7 @@ def simulate(
                         ends.append(out.tell())
                         done += 1
                         if progress is not None:
-                            progress("simulating", done, n_hdus)
+                            progress(Stage.SIMULATING, done, n_hdus)
                     if file.cut:
                         out.truncate((ends[-file.cut] + ends[-file.cut - 1]) // 2)
             for path in staged:

@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
+from mwaconvert.progress import Progress, Stage
 from mwaconvert.spectra.aliases import old_keywords, old_names
 from mwaconvert.spectra.dispersion import Reference, delay_per_dm, delay_samples
 from mwaconvert.spectra.spectra import Spectra, indivisible
 from mwaconvert.spectra.stream import Stream
-from mwaconvert.transients.prepare import Preparation, Progress
+from mwaconvert.transients.prepare import Preparation
 
 _LONGEST = 1 << 30  # samples, of a delay
 _WORK_BYTES = 24 << 20  # of what does not grow with a gulp
@@ -111,7 +112,7 @@ class Dedispersion:
         Parameters
         ----------
         span : samples of output before they are averaged in time; what is left over at its end is dropped
-        progress : called with (done, total) samples
+        progress : told of the stage dedispersing, in samples
 
         Yields
         ------
@@ -124,7 +125,7 @@ class Dedispersion:
             end = min(begin + step, stop)
             yield self._shifted(begin, end).subband(self.n_sub).downsample(self.tscrunch)
             if progress is not None:
-                progress(end - span.start, stop - span.start)
+                progress(Stage.DEDISPERSING, end - span.start, stop - span.start)
 
     def series(self, progress: Progress | None = None) -> Iterator[npt.NDArray[np.float32]]:
         """The sum over the channels, gulp by gulp, where all channels are within the file.
@@ -133,7 +134,7 @@ class Dedispersion:
 
         Parameters
         ----------
-        progress : called with (done, total) samples
+        progress : told of the stage dedispersing, in samples
 
         Raises
         ------
@@ -170,14 +171,14 @@ class Dedispersion:
                 self.tscrunch
             )
             if progress is not None:
-                progress(end - span.start, stop - span.start)
+                progress(Stage.DEDISPERSING, end - span.start, stop - span.start)
 
     def spectra(self, progress: Progress | None = None) -> Spectra:
         """All of it in memory, as long as the file: what lies beyond its ends has weight 0.
 
         Parameters
         ----------
-        progress : called with (done, total) samples
+        progress : told of the stage dedispersing, in samples
 
         Raises
         ------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,13 +9,12 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
+from mwaconvert.progress import Progress, Stage
 from mwaconvert.spectra.aliases import old_keywords, old_names
 from mwaconvert.spectra.spectra import Spectra, channel_sums
 from mwaconvert.spectra.stream import Stream
 
 _BLOCK = 4096  # samples of which sums are added at a time, whatever is read at a time
-
-Progress = Callable[[int, int], object]
 
 
 @old_names("nthreads")
@@ -94,7 +92,7 @@ def channel_statistics(
     Parameters
     ----------
     stream : is read once
-    progress : called with (done, total) samples
+    progress : told of the stage scaling, in samples
     threads : 0 for all cores; the result does not depend on it
 
     Returns
@@ -112,7 +110,7 @@ def channel_statistics(
             about[new] = (found[:, 1] / np.maximum(found[:, 0], 1))[new]
         sums += channel_sums(spectra.data, spectra.weights, about, threads)
         if progress is not None:
-            progress(first + spectra.n_times, stream.n_times)
+            progress(Stage.SCALING, first + spectra.n_times, stream.n_times)
     count, total, squares = sums.T
     mean = total / np.maximum(count, 1)
     variance = squares / np.maximum(count, 1) - mean**2

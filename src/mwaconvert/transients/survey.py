@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import InputError
+from mwaconvert.progress import Progress, Stage
 from mwaconvert.spectra.aliases import old_keywords
 from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import Stream, Weights
 from mwaconvert.transients.dedispersion import too_long
 from mwaconvert.transients.dm_plan import dm_trials
-from mwaconvert.transients.prepare import Preparation, Progress
+from mwaconvert.transients.prepare import Preparation
 from mwaconvert.transients.search import Search
 
 Clean = Callable[[Spectra], Spectra]
@@ -76,7 +77,7 @@ class Survey:
 
         Parameters
         ----------
-        progress : called with (done, total) samples
+        progress : told of the stage searching, in samples
 
         Returns
         -------
@@ -110,7 +111,7 @@ class Survey:
             part = replace(part, time_s=part.time_s + low * dt_s)
             found = part if found is None else _better(found, part)
             if progress is not None:
-                progress(segment.stop, self.segments[-1].stop)
+                progress(Stage.SEARCHING, segment.stop, self.segments[-1].stop)
         assert found is not None  # there is at least one segment
         detections = np.concatenate(tables)
         order = np.argsort(-detections["snr"], kind="stable")

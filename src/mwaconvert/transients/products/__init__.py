@@ -1,0 +1,90 @@
+"""Transient work as work: a request becomes files and a report.
+
+A request is a frozen set of options (`SearchRequest`, `DedisperseRequest`, `WaterfallRequest`). `plan` decides what is
+done and refuses what cannot be, without writing anything; `run` does it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mwaconvert.transients.products.requests import (
+    DedisperseRequest,
+    SearchRequest,
+    SpectraRequest,
+    WaterfallRequest,
+)
+
+if TYPE_CHECKING:
+    from mwaconvert.progress import Progress
+    from mwaconvert.transients.products.dedisperse import DedispersePlan
+    from mwaconvert.transients.products.report import ProductReport
+    from mwaconvert.transients.products.search import SearchPlan
+    from mwaconvert.transients.products.waterfall import WaterfallPlan
+
+__all__ = ["DedisperseRequest", "SearchRequest", "SpectraRequest", "WaterfallRequest", "plan", "run"]
+
+
+def plan(request: SpectraRequest) -> SearchPlan | DedispersePlan | WaterfallPlan:
+    """Decide how a request is carried out: its dry run.
+
+    Parameters
+    ----------
+    request : what is asked for
+
+    Returns
+    -------
+    SearchPlan, DedispersePlan or WaterfallPlan
+        `lines` say what would be done, `memory_bytes` what it takes, `run` does it
+
+    Raises
+    ------
+    InputError : a value that makes no sense, or an output that exists
+    FormatError : the file is damaged
+    """
+    match request:
+        case SearchRequest():
+            from mwaconvert.transients.products.search import plan_search
+
+            return plan_search(request)
+        case DedisperseRequest():
+            from mwaconvert.transients.products.dedisperse import plan_dedisperse
+
+            return plan_dedisperse(request)
+        case WaterfallRequest():
+            from mwaconvert.transients.products.waterfall import plan_waterfall
+
+            return plan_waterfall(request)
+    raise TypeError(f"{type(request).__name__} is no request")
+
+
+def run(request: SpectraRequest, progress: Progress | None = None) -> ProductReport:
+    """Carry out a request.
+
+    Parameters
+    ----------
+    request : what is asked for
+    progress : told how far the work is
+
+    Returns
+    -------
+    ProductReport
+
+    Raises
+    ------
+    InputError : a value that makes no sense, or an output that exists
+    FormatError : the file is damaged
+    ResourceError : it takes more memory than is allowed, or an output cannot be written
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
+    >>> with FilterbankWriter(Path("noise.fil"), 1200.0 + np.arange(8), 1e-3, 8) as writer:
+    ...     writer.write(np.random.default_rng(1).normal(100, 10, (8, 1000)))
+    >>> report = run(DedisperseRequest(path=Path("noise.fil"), dm=10))
+    >>> report.outputs[0].path.name, report.numbers["n_sub"]
+    ('noise_dm10.npz', 8)
+    """
+    return plan(request).run(progress)

@@ -1,0 +1,162 @@
+"""What all products share: the file they open, channels that are masked and scaled, memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.formats.spectra.reader import open_stream
+from mwaconvert.machine import free_bytes, peak_memory_bytes
+from mwaconvert.progress import Progress
+from mwaconvert.spectra.candidate import Candidate
+from mwaconvert.spectra.stream import Stream
+from mwaconvert.staging import Kind, check_targets, kind_of, write_json
+from mwaconvert.text import size_text
+from mwaconvert.transients.prepare import Preparation, channel_statistics, select_channels
+from mwaconvert.transients.products.report import InputFile, ProductFile, ProductReport
+from mwaconvert.transients.products.requests import SpectraRequest
+
+
+def open_file(path: Path, request: SpectraRequest) -> Stream:
+    """Open a file of spectra or voltages."""
+    stream = open_stream(path, band_mhz=request.band_mhz, channels=request.channels, average=request.average)
+    if request.k_dm is not None:
+        stream.k_dm = request.k_dm
+    return stream
+
+
+def check_suffix(path: Path, suffixes: Iterable[str]) -> None:
+    """Refuse a name with another ending.
+
+    Raises
+    ------
+    InputError
+    """
+    if path.suffix.lower() not in suffixes:
+        raise InputError(
+            f"{path}: expected a name that ends in {', '.join(suffixes)}", option="output", path=path
+        )
+
+
+def check_outputs(request: SpectraRequest, inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
+    """Refuse outputs that must not be written, before the work; the report is one of them.
+
+    Raises
+    ------
+    InputError : an output is an input, or exists and must not be replaced
+    ResourceError : its folder cannot be written
+    """
+    targets = [(path, kind_of(path)) for path in outputs]
+    if request.report is not None:
+        targets.append((request.report, Kind.JSON))
+    read = [file for path in inputs for file in _input_files(path)]
+    check_targets(targets, inputs=read, overwrite=request.overwrite)
+
+
+def _input_files(path: Path) -> list[Path]:
+    """All files that are read with one: the chunks in a folder, both files of a series."""
+    if path.is_dir():
+        return [file for file in path.iterdir() if file.is_file()]
+    if path.suffix.lower() in (".dat", ".inf"):
+        return [path, path.with_suffix(".inf"), path.with_suffix(".dat")]
+    return [path]
+
+
+def masked_channels(stream: Stream, request: SpectraRequest) -> Preparation:
+    """Channels that are left out by number or frequency.
+
+    Raises
+    ------
+    InputError : there is no such channel, or none is left
+    """
+    try:
+        return Preparation(select_channels(stream.freq_mhz, list(request.mask), list(request.mask_mhz)))
+    except InputError as error:
+        raise InputError(
+            f"{stream.path}: {error}; see `mask` and `mask_mhz`", option="mask", path=stream.path
+        ) from None
+
+
+def planned_scales(prepare: Preparation, stream: Stream) -> Preparation:
+    """As if scales were known: what they are takes a pass through the file, which a plan does not make."""
+    return replace(prepare, mean=np.zeros(stream.n_chan), std=np.ones(stream.n_chan))
+
+
+def found_scales(
+    prepare: Preparation, stream: Stream, threads: int, progress: Progress | None
+) -> Preparation:
+    """Mean and variation of each channel, by one pass through the file."""
+    mean, std = channel_statistics(stream, progress, threads)
+    return replace(prepare, mean=mean, std=std, threads=threads)
+
+
+def check_memory(path: Path, needed: int, request: SpectraRequest) -> None:
+    """Refuse what does not fit.
+
+    Raises
+    ------
+    ResourceError : it takes more than allowed, or more than the machine has
+    """
+    if request.max_memory_gib is not None:
+        allowed, what = int(request.max_memory_gib * 2**30), "`max_memory_gib` allows"
+    else:
+        allowed, what = free_bytes(), "this machine has free"
+    if needed > allowed:
+        raise ResourceError(
+            f"{path}: this takes {size_text(needed)} of memory, {what} {size_text(allowed)}: take lower DMs or a "
+            "smaller `gulp`",
+            option="gulp",
+            path=path,
+        )
+
+
+def describe(stream: Stream) -> dict[str, str]:
+    """A file in a few lines, by name."""
+    held = np.dtype(stream.dtype).name
+    return {
+        "file": f"{stream.path} ({stream.kind})",
+        "source": stream.source or "not named",
+        "channels": f"{stream.n_chan}, {stream.freq_mhz[0]:.6f} to {stream.freq_mhz[-1]:.6f} MHz (centres)",
+        "samples": f"{stream.n_times} of {stream.dt_s * 1e6:g} us: {stream.n_times * stream.dt_s:.6g} s",
+        "values": f"{held}, {size_text(stream.bytes_per_sample * stream.n_times)} in memory",
+        "start": "not in the file" if stream.start_mjd is None else f"MJD {stream.start_mjd:.10f}",
+        "DM of the data": f"{stream.dm:g} pc/cm^3",
+    }
+
+
+def finish(
+    request: SpectraRequest,
+    streams: tuple[Stream, ...],
+    numbers: Mapping[str, Any],
+    outputs: tuple[ProductFile, ...],
+    started: float,
+    *,
+    candidates: tuple[Candidate, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> ProductReport:
+    """The report of what was done, written where it was asked for.
+
+    Parameters
+    ----------
+    started : `time.perf_counter` at the beginning
+    """
+    own = tuple(note for stream in streams for note in stream.notes)
+    report = ProductReport(
+        request,
+        tuple(InputFile.of(stream) for stream in streams),
+        numbers,
+        outputs,
+        candidates,
+        (*own, *notes),
+        time.perf_counter() - started,
+        peak_memory_bytes(),
+    )
+    if request.report is not None:
+        write_json(request.report, report.to_dict(), overwrite=request.overwrite)
+    return report

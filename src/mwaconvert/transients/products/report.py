@@ -1,0 +1,131 @@
+"""What was done for a request: inputs, numbers, outputs; as JSON too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from mwaconvert import __version__
+from mwaconvert.spectra.candidate import Candidate
+from mwaconvert.spectra.stream import Stream
+from mwaconvert.text import plain
+from mwaconvert.transients.products.requests import SpectraRequest
+
+
+class FileKind(Enum):
+    """What is written."""
+
+    CANDIDATES = "candidates"
+    FIGURE = "figure"
+    WATERFALL = "waterfall"
+    FILTERBANK = "filterbank"
+    SERIES = "time series"
+
+
+@dataclass(frozen=True)
+class ProductFile:
+    """A file that was written."""
+
+    path: Path
+    kind: FileKind
+    bytes: int
+
+    @classmethod
+    def of(cls, path: Path, kind: FileKind) -> ProductFile:
+        """A file that is there."""
+        return cls(path, kind, path.stat().st_size)
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file that was read."""
+
+    path: Path
+    format: str
+    source: str
+    n_chan: int
+    n_times: int
+    freq_low_mhz: float
+    freq_high_mhz: float
+    dt_s: float
+    dm: float
+    start_mjd: float | None
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, stream: Stream) -> InputFile:
+        """What an open file says."""
+        return cls(
+            stream.path,
+            stream.kind,
+            stream.source,
+            stream.n_chan,
+            stream.n_times,
+            float(stream.freq_mhz[0]),
+            float(stream.freq_mhz[-1]),
+            stream.dt_s,
+            stream.dm,
+            stream.start_mjd,
+            stream.notes,
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class ProductReport:
+    """What was done.
+
+    Attributes
+    ----------
+    request : what was asked for
+    inputs : files that were read
+    numbers : what was decided and found, by name
+    outputs : files that were written
+    candidates : of a search, best first
+    notes : what the user should know
+    wall_s : from start to end
+    peak_memory_bytes : largest resident size of the process
+    """
+
+    request: SpectraRequest
+    inputs: tuple[InputFile, ...]
+    numbers: Mapping[str, Any]
+    outputs: tuple[ProductFile, ...]
+    candidates: tuple[Candidate, ...]
+    notes: tuple[str, ...]
+    wall_s: float
+    peak_memory_bytes: int
+
+    @property
+    def verb(self) -> str:
+        """search, dedisperse or waterfall."""
+        return type(self.request).__name__.removesuffix("Request").lower()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as strict JSON takes it; numbers that are not finite are None."""
+        facts: dict[str, Any] = plain(
+            {
+                "format": f"mwaconvert {self.verb}",
+                "software": {"mwaconvert": __version__},
+                "request": _by_name(self.request),
+                "inputs": [_by_name(file) for file in self.inputs],
+                "numbers": dict(self.numbers),
+                "outputs": [_by_name(file) | {"kind": file.kind.value} for file in self.outputs],
+                "notes": self.notes,
+                "performance": {"wall_s": self.wall_s, "peak_memory_bytes": self.peak_memory_bytes},
+            }
+        )
+        if self.verb == "search":
+            facts["candidates"] = plain([_by_name(candidate) for candidate in self.candidates])
+        return facts
+
+    def __repr__(self) -> str:
+        found = f", {len(self.candidates)} candidates" if self.verb == "search" else ""
+        names = ", ".join(file.path.name for file in self.outputs) or "no file"
+        return f"<ProductReport: {self.verb}{found}, wrote {names} in {self.wall_s:.3g} s>"
+
+
+def _by_name(held: Any) -> dict[str, Any]:
+    return {f.name: getattr(held, f.name) for f in fields(held)}

@@ -1,0 +1,304 @@
+"""What can be asked for: a search, a dedispersion, a waterfall. One field for each option, each with a default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mwaconvert.errors import InputError
+
+#: largest dispersion constant that anybody can mean, MHz^2 s cm^3 / pc
+_LARGEST_K_DM = 1e6
+#: inches: a figure must be larger
+_SMALLEST_IN = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectraRequest:
+    """What all requests share.
+
+    Parameters
+    ----------
+    band_mhz : of VDIF: edges of the band, that of the first channel first
+    channels : of voltages: split each channel of the file into this many; None: 128 of MWAX, else 1
+    average : of voltages: spectra that become one
+    k_dm : dispersion constant, MHz^2 s cm^3 / pc; None: 1 / 2.41e-4
+    mask : (first, last) channels that are left out, counted from 0 at the lowest frequency
+    mask_mhz : (low, high) frequencies whose channels are left out
+    gulp : samples read at a time; None: as many as are quick; results do not depend on it
+    threads : 0 for all cores that the process may use; results do not depend on it
+    max_memory_gib : refuse to take more; None: than the machine has free
+    overwrite : replace outputs that exist
+    report : file for what was done, as JSON
+    """
+
+    band_mhz: tuple[float, float] | None = None
+    channels: int | None = None
+    average: int = 1
+    k_dm: float | None = None
+    mask: tuple[tuple[int, int], ...] = ()
+    mask_mhz: tuple[tuple[float, float], ...] = ()
+    gulp: int | None = None
+    threads: int = 0
+    max_memory_gib: float | None = None
+    overwrite: bool = False
+    report: Path | None = None
+
+    def check(self) -> None:
+        """Refuse values that no file can make right.
+
+        Raises
+        ------
+        InputError : with the field that is to blame
+        """
+        if self.k_dm is not None and not 0 < self.k_dm < _LARGEST_K_DM:
+            raise _refused("k_dm", self.k_dm, "a number near 4149, MHz^2 s cm^3 / pc")
+        for name in ("channels", "gulp"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise _refused(name, value, "a whole number of at least 1")
+        if self.average < 1:
+            raise _refused("average", self.average, "a whole number of at least 1")
+        if self.threads < 0:
+            raise _refused("threads", self.threads, "a whole number of at least 0")
+        if self.max_memory_gib is not None and not self.max_memory_gib > 0:
+            raise _refused("max_memory_gib", self.max_memory_gib, "a positive number of GiB")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRequest(SpectraRequest):
+    """Pulses within a range of DMs.
+
+    Parameters
+    ----------
+    path : the file
+    dm_min, dm_max : pc/cm^3
+    threshold : S/N of detections
+    loss : S/N that faster, approximate delays may cost, as a fraction; 0 for exact delays
+    width_min_s : full width at half maximum of the narrowest pulse for which the loss is bounded; None: a sample
+    n_width : boxcars of 1, 2, 4, ... 2^(n_width - 1) samples
+    downsample : average samples, and take wider steps of DM, where channels smear pulses
+    scale : bring each channel to mean 0 and standard deviation 1 first
+    mask_outliers, iqrm, zero_dm : masks that look at the data, see `transients.masking`
+    output : list of the candidates: .csv, .singlepulse (PRESTO), .cand (heimdall) or .trigger (AMBER)
+    plots : folder for a figure of each candidate
+    max_plots : figures of the best ones, at most
+
+    Examples
+    --------
+    >>> SearchRequest(path=Path("burst.fil"), dm_min=0, dm_max=1000).threshold
+    7.0
+    """
+
+    path: Path = Path()
+    dm_min: float | None = None
+    dm_max: float | None = None
+    threshold: float = 7.0
+    loss: float = 0.01
+    width_min_s: float | None = None
+    n_width: int = 9
+    downsample: bool = False
+    scale: bool = False
+    mask_outliers: bool = False
+    iqrm: bool = False
+    zero_dm: bool = False
+    output: Path | None = None
+    plots: Path | None = None
+    max_plots: int = 50
+
+    @property
+    def dm_range(self) -> tuple[float, float]:
+        """DMs to search, pc/cm^3.
+
+        Raises
+        ------
+        InputError : they were not given
+        """
+        if self.dm_min is None or self.dm_max is None:
+            name = "dm_min" if self.dm_min is None else "dm_max"
+            raise InputError(
+                f"`{name}` is missing: give the range of DMs to search, pc/cm^3, with `dm_min` and `dm_max`",
+                option=name,
+            )
+        return self.dm_min, self.dm_max
+
+    def check(self) -> None:
+        super().check()
+        self.dm_range  # noqa: B018  refuses what is missing
+        if not self.threshold > 0:
+            raise _refused("threshold", self.threshold, "a positive number")
+        if not 0 <= self.loss < 1:
+            raise _refused("loss", self.loss, "a fraction from 0 to below 1")
+        if self.downsample and self.loss == 0:
+            raise InputError(
+                "`downsample` averages samples, which costs S/N: give a `loss` above 0, such as 0.01",
+                option="downsample",
+            )
+        if self.width_min_s is not None and not self.width_min_s > 0:
+            raise _refused("width_min_s", self.width_min_s, "a positive time")
+        if not 1 <= self.n_width <= 20:
+            raise _refused("n_width", self.n_width, "a whole number from 1 to 20")
+        if self.max_plots < 1:
+            raise _refused("max_plots", self.max_plots, "a whole number of at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DedisperseRequest(SpectraRequest):
+    """One DM, to a waterfall, a filterbank or a time series.
+
+    Parameters
+    ----------
+    path : the file
+    dm : pc/cm^3; 0 only converts and averages
+    n_sub : average to this number of sub-bands; None: all channels
+    tscrunch : samples that become one
+    n_bits : of .fil: 1, 2, 4, 8, 16 or 32; None: 8 if the values stay whole numbers of 8 bits, else 32
+    scale : bring each channel to mean 0 and standard deviation 1 first
+    output : .npz for a waterfall; .fil, .h5 for a filterbank; .tim, .dat for a time series; None: the name of the file
+        with _dm<DM>.npz
+
+    Examples
+    --------
+    >>> DedisperseRequest(path=Path("burst.fil"), dm=475.28).target
+    PosixPath('burst_dm475.28.npz')
+    """
+
+    path: Path = Path()
+    dm: float | None = None
+    n_sub: int | None = None
+    tscrunch: int = 1
+    n_bits: int | None = None
+    scale: bool = False
+    output: Path | None = None
+
+    @property
+    def known_dm(self) -> float:
+        """The DM.
+
+        Raises
+        ------
+        InputError : it was not given, or is none
+        """
+        if self.dm is None:
+            raise InputError("`dm` is missing: give a number of pc/cm^3", option="dm")
+        check_dm(self.dm)
+        return self.dm
+
+    @property
+    def target(self) -> Path:
+        """The file to write."""
+        if self.output is not None:
+            return self.output
+        return self.path.with_name(f"{self.path.stem}_dm{self.known_dm:g}.npz")
+
+    def check(self) -> None:
+        super().check()
+        self.known_dm  # noqa: B018  refuses what is none
+        _check_averages(self.n_sub, self.tscrunch)
+        if self.n_bits is not None and self.n_bits not in (1, 2, 4, 8, 16, 32):
+            raise _refused("n_bits", self.n_bits, "1, 2, 4, 8, 16 or 32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaterfallRequest(SpectraRequest):
+    """Figures of pulses, each below its profile.
+
+    Parameters
+    ----------
+    paths : the files, one for each panel
+    dms : pc/cm^3, one for all files or one for each; (): those that the files state
+    n_sub : number of sub-bands; None: the largest divisor of the channels up to 128
+    tscrunch : samples that become one
+    window_s : shown on either side of the peak
+    times_s : times that become 0, one for all files or one for each; (): where the pulse is brightest
+    percentiles : limits of the colours: of what is shown, and of what is before the pulse
+    titles : one for each file; (): the sources of several files
+    label : above all panels, such as (a)
+    size_in : inches, width and height of a row
+    columns : panels side by side; None: up to 4
+    cmap : colours, as matplotlib names them
+    dpi : of .png
+    mask_sum : leave out channels whose values add up to more than this, or less than its negative
+    mask_var : leave out channels whose variance is larger
+    scale : bring each channel to mean 0 and standard deviation 1 first; None: not of .npz waterfalls
+    output : .pdf, .png or .svg; None: the first file with .pdf
+
+    Examples
+    --------
+    >>> WaterfallRequest(paths=(Path("wfall.npz"),), dms=(87.81,)).target
+    PosixPath('wfall.pdf')
+    """
+
+    paths: tuple[Path, ...] = ()
+    dms: tuple[float, ...] = ()
+    n_sub: int | None = None
+    tscrunch: int = 1
+    window_s: float = 0.025
+    times_s: tuple[float, ...] = ()
+    percentiles: tuple[float, float] = (2.5, 97.5)
+    titles: tuple[str, ...] = ()
+    label: str = ""
+    size_in: tuple[float, float] = (4.26, 3.0)
+    columns: int | None = None
+    cmap: str = "viridis"
+    dpi: int = 300
+    mask_sum: float | None = None
+    mask_var: float | None = None
+    scale: bool | None = None
+    output: Path | None = None
+
+    @property
+    def target(self) -> Path:
+        """The file to write."""
+        return self.paths[0].with_suffix(".pdf") if self.output is None else self.output
+
+    def check(self) -> None:
+        super().check()
+        if not self.paths:
+            raise InputError("`paths` is missing: give one file or more", option="paths")
+        _check_averages(self.n_sub, self.tscrunch)
+        if not self.window_s > 0:
+            raise _refused("window_s", self.window_s, "a positive time")
+        if not min(self.size_in) > _SMALLEST_IN:
+            raise _refused("size_in", self.size_in, f"inches above {_SMALLEST_IN:g}")
+        for dm in self.dms:
+            check_dm(dm, "dms")
+        if self.columns is not None and self.columns < 1:
+            raise _refused("columns", self.columns, "a whole number of at least 1")
+        if not 30 <= self.dpi <= 2400:
+            raise _refused("dpi", self.dpi, "a whole number from 30 to 2400")
+        for name in ("dms", "times_s"):
+            n = len(getattr(self, name))
+            if n not in (0, 1, len(self.paths)):
+                raise InputError(
+                    f"`{name}` was given {n} times for {len(self.paths)} files: give it once, or for each",
+                    option=name,
+                )
+        if self.titles and len(self.titles) != len(self.paths):
+            raise InputError(
+                f"`titles` was given {len(self.titles)} times for {len(self.paths)} files: give it once for each",
+                option="titles",
+            )
+
+
+def check_dm(dm: float, option: str = "dm") -> None:
+    """Refuse what is no DM.
+
+    Raises
+    ------
+    InputError : it is negative, or not a number
+    """
+    if not 0 <= dm < float("inf"):
+        raise _refused(option, dm, "a number of pc/cm^3, 0 or more")
+
+
+def _check_averages(n_sub: int | None, tscrunch: int) -> None:
+    if n_sub is not None and n_sub < 1:
+        raise _refused("n_sub", n_sub, "a whole number of at least 1")
+    if tscrunch < 1:
+        raise _refused("tscrunch", tscrunch, "a whole number of at least 1")
+
+
+def _refused(option: str, value: object, expected: str) -> InputError:
+    text = " ".join(f"{v:g}" for v in value) if isinstance(value, tuple) else f"{value:g}"
+    return InputError(f"`{option}={text}`: expected {expected}", option=option)

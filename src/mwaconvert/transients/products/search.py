@@ -1,0 +1,162 @@
+"""A search from a request to a list of candidates and their figures."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mwaconvert.errors import InputError
+from mwaconvert.extras import need
+from mwaconvert.formats.spectra.candidate_lists import SUFFIXES, write_candidates
+from mwaconvert.machine import own_memory_bytes
+from mwaconvert.progress import Progress, Stage
+from mwaconvert.spectra.candidate import Candidate
+from mwaconvert.text import size_text
+from mwaconvert.transients import masking
+from mwaconvert.transients.products import common
+from mwaconvert.transients.products.report import FileKind, ProductFile, ProductReport
+from mwaconvert.transients.products.requests import SearchRequest
+from mwaconvert.transients.survey import Clean, Survey, plan_survey
+
+_DRAWING_BYTES = 70 << 20  # of matplotlib
+
+
+@dataclass(frozen=True, eq=False)
+class SearchPlan:
+    """How a file is searched, and what is written: made by `plan_search`."""
+
+    request: SearchRequest
+    survey: Survey  #: its scales are not known yet
+    memory_bytes: int  #: with that of the process
+
+    def lines(self) -> dict[str, str]:
+        """What would be done, by name."""
+        survey, stream = self.survey, self.survey.stream
+        longest = max(map(len, survey.segments))
+        return common.describe(stream) | {
+            "DMs": f"{survey.dm_min:g} to {survey.dm_max:g} pc/cm^3 (K = {stream.k_dm:.9g} MHz^2 s cm^3 / pc)",
+            "sweep": f"{survey.sweep} samples, {survey.sweep * stream.dt_s:.6g} s",
+            "segments": f"{len(survey.segments)} of up to {longest} samples ({longest * stream.dt_s:.4g} s)",
+            "gulps": f"{min(survey.gulp, longest)} samples",
+            "memory": f"about {size_text(self.memory_bytes)}",
+        }
+
+    def run(self, progress: Progress | None = None) -> ProductReport:
+        """Search, write and report.
+
+        Parameters
+        ----------
+        progress : told of the stages scaling, searching and drawing
+
+        Raises
+        ------
+        InputError : all channels are masked, or an output exists
+        ResourceError : it takes more memory than is allowed, or an output cannot be written
+        """
+        started = time.perf_counter()
+        request, survey = self.request, self.survey
+        common.check_memory(request.path, self.memory_bytes, request)
+        if request.scale:
+            found = common.found_scales(survey.prepare, survey.stream, request.threads, progress)
+            survey = replace(survey, prepare=found)
+        search = survey.run(progress)
+        candidates = search.candidates()
+        outputs = []
+        if request.output is not None:
+            facts = search.facts(survey.stream, request.threshold)
+            write_candidates(request.output, candidates, facts, overwrite=request.overwrite)
+            outputs.append(ProductFile.of(request.output, FileKind.CANDIDATES))
+        if request.plots is not None:
+            drawn = candidates[: request.max_plots]
+            outputs += _draw(survey, drawn, request.plots, overwrite=request.overwrite, progress=progress)
+        numbers = {
+            "n_candidates": len(candidates),
+            "n_dms": int(search.dms.size),
+            "dm_min": float(search.dms[0]),
+            "dm_max": float(search.dms[-1]),
+            "loss": search.loss,
+            "n_segments": len(survey.segments),
+            "sweep_s": survey.sweep * survey.stream.dt_s,
+            "memory_bytes": self.memory_bytes,
+        }
+        return common.finish(
+            request, (survey.stream,), numbers, tuple(outputs), started, candidates=tuple(candidates)
+        )
+
+
+def plan_search(request: SearchRequest) -> SearchPlan:
+    """Decide how to search, and refuse what cannot be done.
+
+    Parameters
+    ----------
+    request : what is asked for
+
+    Raises
+    ------
+    InputError : a value that makes no sense, or an output that exists
+    FormatError : the file is damaged
+    """
+    request.check()
+    if request.output is not None:
+        common.check_suffix(request.output, SUFFIXES)
+    if request.plots is not None:
+        need("matplotlib", "plot", "drawing")
+        if request.plots.exists() and not request.plots.is_dir():
+            raise InputError(
+                f"{request.plots}: exists and is not a directory", option="plots", path=request.plots
+            )
+    outputs = [] if request.output is None else [request.output]
+    common.check_outputs(request, [request.path], outputs)
+    stream = common.open_file(request.path, request)
+    options: dict[str, Any] = {
+        "threshold": request.threshold,
+        "loss": request.loss,
+        "n_width": request.n_width,
+        "downsample": request.downsample,
+        "width_min_s": request.width_min_s,
+        "threads": request.threads,
+    }
+    survey = plan_survey(stream, *request.dm_range, gulp=request.gulp, clean=_cleaning(request), **options)
+    prepare = common.masked_channels(stream, request)
+    if request.scale:
+        prepare = common.planned_scales(prepare, stream)
+    survey = replace(survey, prepare=prepare)
+    needed = survey.memory_bytes + own_memory_bytes()
+    if request.plots is not None:
+        needed = max(needed, _figure_bytes(survey, request) + own_memory_bytes()) + _DRAWING_BYTES
+    return SearchPlan(request, survey, needed)
+
+
+def _cleaning(request: SearchRequest) -> list[Clean]:
+    """Masks that look at the data, in the order in which they are applied."""
+    steps = (
+        (request.mask_outliers, masking.mask_channels),
+        (request.iqrm, masking.mask_iqrm),
+        (request.zero_dm, masking.zero_dm),
+    )
+    return [step for wanted, step in steps if wanted]
+
+
+def _figure_bytes(survey: Survey, request: SearchRequest) -> int:
+    """Memory of the data about a candidate, scaled, as they are drawn."""
+    widest = 1 << (request.n_width - 1)
+    return 36 * survey.stream.n_chan * (survey.sweep + 24 * widest)
+
+
+def _draw(
+    survey: Survey, candidates: list[Candidate], folder: Path, *, overwrite: bool, progress: Progress | None
+) -> list[ProductFile]:
+    from mwaconvert.transients.figures import candidate_figure, save_figure
+
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for k, candidate in enumerate(candidates):
+        figure = candidate_figure(survey.stream, candidate, survey.prepare)
+        name = f"{survey.stream.path.stem}_{k + 1:04d}_t{candidate.time_s:.3f}_dm{candidate.dm:.1f}.png"
+        save_figure(figure, folder / name, overwrite=overwrite)
+        drawn.append(ProductFile.of(folder / name, FileKind.FIGURE))
+        if progress is not None:
+            progress(Stage.DRAWING, k + 1, len(candidates))
+    return drawn

@@ -1,0 +1,583 @@
+"""Requests for spectra in three forms: words of a command line, canonical JSON, and `transients.products` requests.
+
+Every option of `mwaconvert search`, `dedisperse` and `waterfall` stands in one table, with the names that PRESTO,
+heimdall, `your` and the tutorial of CHIME/FRB give it. Names are compared without dashes and underscores, and one dash
+does for two: -detect_thresh is --detect-thresh.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from mwaconvert.errors import InputError
+from mwaconvert.text import plain
+from mwaconvert.transients.products import (
+    DedisperseRequest,
+    SearchRequest,
+    SpectraRequest,
+    WaterfallRequest,
+)
+from mwaconvert.vocabulary import values
+from mwaconvert.vocabulary.options import squeeze
+
+
+class Verb(StrEnum):
+    """What can be asked for."""
+
+    SEARCH = "search"
+    DEDISPERSE = "dedisperse"
+    WATERFALL = "waterfall"
+
+    @property
+    def request(self) -> type[SpectraRequest]:
+        """The class of its requests."""
+        return {
+            Verb.SEARCH: SearchRequest,
+            Verb.DEDISPERSE: DedisperseRequest,
+            Verb.WATERFALL: WaterfallRequest,
+        }[self]
+
+    @property
+    def file_field(self) -> str:
+        """The field that names the file, or the files."""
+        return "paths" if self is Verb.WATERFALL else "path"
+
+
+#: who has an option under one of its names: the letters of `Spec.peers`
+PEERS = {"P": "PRESTO", "H": "heimdall", "Y": "your", "C": "CHIME/FRB's tutorial"}
+
+#: settings of the run, which are no fields of a request
+RUN_SETTINGS = ("dry_run", "quiet", "verbose")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a value is read from words, and written as words.
+
+    Attributes
+    ----------
+    parse : words -> value; raises ValueError with a sentence
+    write : value -> words that are read as the same value; raises TypeError or ValueError for another type
+    show : a value as text, in the unit of the field -> in that of the words
+    """
+
+    parse: Callable[..., Any]
+    write: Callable[[Any], tuple[str, ...]]
+    show: Callable[[str], str] = str
+
+
+def _any_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is not a number") from None
+
+
+def _number(text: str) -> float:
+    value = _any_number(text)
+    if not math.isfinite(value):
+        raise ValueError(f"'{text}' is not a finite number")
+    return value
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"[+-]?\d+", text.strip()):
+        raise ValueError(f"'{text}' is not a whole number")
+    return int(text)
+
+
+def _milliseconds(text: str) -> float:
+    """25, 25ms, 0.025s -> seconds."""
+    lower = text.strip().lower()
+    if lower.endswith("ms"):
+        return _number(lower[:-2]) / 1e3
+    return _number(lower[:-1]) if lower.endswith("s") else _number(lower) / 1e3
+
+
+def _boxcars(text: str) -> int:
+    """The longest boxcar in samples -> how many there are, each twice as long as the last."""
+    return values.positive(text).bit_length()
+
+
+def _as_number(value: Any) -> tuple[str, ...]:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("expected a number")
+    return (repr(float(value)),)
+
+
+def _as_whole(value: Any) -> tuple[str, ...]:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("expected a whole number")
+    return (str(value),)
+
+
+def _as_milliseconds(value: Any) -> tuple[str, ...]:
+    (seconds,) = _as_number(value)
+    text = repr(float(value) * 1e3)
+    return (text,) if _milliseconds(text) == value else (f"{seconds}s",)
+
+
+def _as_pair(value: Any) -> tuple[str, ...]:
+    first, second = value
+    return (*_as_number(first), *_as_number(second))
+
+
+def _as_text(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, str | Path):
+        raise TypeError("expected text")
+    return (str(value),)
+
+
+def _as_range(value: Any) -> tuple[str, ...]:
+    first, last = value
+    return (f"{_as_whole(first)[0]}-{_as_whole(last)[0]}",)
+
+
+NUMBER = Kind(_number, _as_number)
+ANY_NUMBER = Kind(_any_number, _as_number)  # the request refuses what is not finite in better words
+WHOLE = Kind(_whole, _as_whole)
+MILLISECONDS = Kind(_milliseconds, _as_milliseconds, lambda text: f"{1e3 * float(text):g}")
+BOXCARS = Kind(_boxcars, lambda value: (str(1 << (value - 1)),))
+GIBIBYTES = Kind(values.gibibytes, _as_number)
+PAIR = Kind(lambda first, second: (_number(first), _number(second)), _as_pair)
+TEXT = Kind(str, _as_text)
+PATH = Kind(Path, _as_text)
+RANGES = Kind(lambda text: values.ranges(text.replace(":", "-")), _as_range)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One option.
+
+    Attributes
+    ----------
+    spelling : its names, ours first, separated by blanks
+    sets : the field, or two fields separated by a blank, or one of `RUN_SETTINGS`
+    help : one sentence or two
+    metavar : names of its values; empty for a flag
+    kind : how values are read and written; not used by flags
+    value : what a flag sets
+    nargs : how many values follow
+    listed : values add up when the option is repeated
+    peers : letters of `PEERS`: who has it under one of these names
+    required : click refuses its absence
+    """
+
+    spelling: str
+    sets: str
+    help: str
+    metavar: str = ""
+    kind: Kind = TEXT
+    value: Any = True
+    nargs: int = 1
+    listed: bool = False
+    peers: str = ""
+    required: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.spelling.split())
+
+    @property
+    def is_flag(self) -> bool:
+        return not self.metavar
+
+    @property
+    def canonical(self) -> str:
+        """The long name by which it is declared and spoken of."""
+        return next(name for name in self.names if name.startswith("--"))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What it sets."""
+        return tuple(self.sets.split())
+
+
+# one option a line or two, as a table
+# fmt: off
+_PREPARING = (
+    Spec("--mask --ignorechan", "mask",
+         "Leave out channels, counted from 0 at the lowest frequency: 0-10,35; may be repeated.", "LIST", RANGES,
+         listed=True, peers="P"),
+    Spec("--mask-mhz", "mask_mhz", "Leave out channels within these frequencies; may be repeated.", "LOW HIGH", PAIR,
+         nargs=2, listed=True),
+)
+#: options for files of voltages, which are detected while they are read
+VOLTAGES = (
+    Spec("--band", "band_mhz", "VDIF: edges of the band in MHz, that of the first channel first.", "LOW HIGH", PAIR,
+         nargs=2),
+    Spec("--channels", "channels", "Voltages: split each channel into this many. Default: 128 of MWAX, else 1.", "N",
+         WHOLE),
+    Spec("--average", "average", "Voltages: spectra that become one.", "N", WHOLE),
+)
+_RUNNING = (
+    Spec("--k-dm", "k_dm", "Dispersion constant, MHz^2 s cm^3 / pc. Default: 1/2.41e-4 = 4149.378.", "K", NUMBER),
+    Spec("--gulp --nsamps-gulp", "gulp", "Samples read at a time; results do not depend on it.", "N", WHOLE,
+         peers="HY"),
+    Spec("-j --threads --ncpus", "threads", "Default: all cores this process may use.", "N", WHOLE, peers="P"),
+    Spec("--max-memory", "max_memory_gib", "Refuse to take more than this: 4, 4GB, 512MiB.", "GIB", GIBIBYTES),
+    Spec("--report", "report", "Write what was done as JSON.", "FILE", PATH),
+    Spec("--dry-run", "dry_run", "Print what would be done and how much memory it takes."),
+    Spec("--overwrite", "overwrite", "Replace outputs that exist."),
+    Spec("-q --quiet", "quiet", "Print nothing but errors."),
+    Spec("-v --verbose", "verbose", "Tracebacks of unexpected errors."),
+)
+_SCALE = Spec("--scale", "scale", "Bring each channel to mean 0 and standard deviation 1 first.")
+_TSCRUNCH = Spec("--tscrunch --downsamp", "tscrunch", "Average this many samples in time.", "N", WHOLE, peers="PC")
+
+TABLES: dict[Verb, tuple[Spec, ...]] = {
+    Verb.SEARCH: (
+        Spec("--dm-range --dm", "dm_min dm_max", "DMs to search, pc/cm^3.", "LO HI", ANY_NUMBER, nargs=2, peers="HY"),
+        Spec("--dm-min --lodm", "dm_min", "The lowest DM, pc/cm^3.", "DM", ANY_NUMBER, peers="P"),
+        Spec("--dm-max --hidm", "dm_max", "The highest DM, pc/cm^3.", "DM", ANY_NUMBER, peers="P"),
+        Spec("--snr --threshold --detect-thresh", "threshold", "S/N of detections. Default: 7.", "X", ANY_NUMBER,
+             peers="PH"),
+        Spec("--loss", "loss",
+             "S/N that faster, approximate delays may cost, as a fraction; 0: exact delays. Default: 0.01.", "X",
+             ANY_NUMBER),
+        Spec("--width-min", "width_min_s",
+             "Narrowest pulse (full width at half maximum) for which the loss is bounded. Default: a sample.", "MS",
+             MILLISECONDS),
+        Spec("--widths", "n_width", "Boxcars of 1, 2, 4, ... 2^(N-1) samples. Default: 9.", "N", WHOLE),
+        Spec("--boxcar-max", "n_width", "Same, by the samples of the longest.", "SAMPLES", BOXCARS, peers="HY"),
+        Spec("--downsample", "downsample",
+             "Average samples, and take wider steps of DM, where channels smear pulses: faster for wide channels; "
+             "at most as much S/N is lost again. Not for data that are dedispersed within channels."),
+        Spec("-o --output", "output",
+             "Write all candidates: .csv, .singlepulse (PRESTO), .cand (heimdall) or .trigger (AMBER).", "OUT", PATH),
+        Spec("--plots", "plots", "Draw a figure of each candidate.", "DIR", PATH),
+        Spec("--max-plots", "max_plots", "Of the best ones. Default: 50.", "N", WHOLE),
+        Spec("--zero-dm", "zero_dm", "Subtract what arrives at all frequencies at once.", peers="P"),
+        Spec("--iqrm", "iqrm",
+             "Mask channels, for about a thousand samples each time, that vary more than their neighbours (IQRM)."),
+        Spec("--mask-outliers", "mask_outliers",
+             "Mask channels whose mean or variation in a segment is unlike that of their neighbours."),
+        _SCALE, *_PREPARING, *VOLTAGES, *_RUNNING,
+    ),
+    Verb.DEDISPERSE: (
+        Spec("--dm", "dm", "pc/cm^3; 0 only converts and averages.", "DM", ANY_NUMBER, required=True, peers="PC"),
+        Spec("--nsub", "n_sub", "Average to this number of sub-bands. Default: all channels.", "N", WHOLE,
+             peers="PC"),
+        _TSCRUNCH,
+        Spec("--nbits", "n_bits", "Of .fil. Default: 8 if the values stay whole numbers of 8 bits, else 32.",
+             "1|2|4|8|16|32", WHOLE),
+        Spec("-o --output --outfile", "output",
+             "Default: FILE with _dm<DM>.npz. .npz: waterfall; .fil, .h5 (blimpy): filterbank; .tim, .dat: time series.",
+             "OUT", PATH, peers="P"),
+        _SCALE, *_PREPARING, *VOLTAGES, *_RUNNING,
+    ),
+    Verb.WATERFALL: (
+        Spec("--dm", "dms", "pc/cm^3; once for all files or once for each. Default: that of the file.", "DM", ANY_NUMBER,
+             listed=True, peers="PC"),
+        Spec("--nsub", "n_sub", "Number of sub-bands. Default: the largest divisor of the channels up to 128.", "N",
+             WHOLE, peers="PC"),
+        _TSCRUNCH,
+        Spec("--window", "window_s", "Shown on either side of the peak. Default: 25.", "MS", MILLISECONDS),
+        Spec("--time", "times_s",
+             "Time that becomes 0; once for each file; only what is about it is read. Default: where the pulse is "
+             "brightest.", "S", NUMBER, listed=True),
+        Spec("--percentiles", "percentiles",
+             "Limits of the colours: of what is shown, and of what is before the pulse. Default: 2.5 97.5.",
+             "LOW HIGH", PAIR, nargs=2),
+        Spec("--title", "titles", "Once for each file. Default of several files: their sources.", "TEXT", TEXT,
+             listed=True),
+        Spec("--label", "label", "Above all panels, such as (a).", "TEXT", TEXT),
+        Spec("--size", "size_in", "Inches, of a row. Default: 4.26 3.", "W H", PAIR, nargs=2),
+        Spec("--columns", "columns", "Panels side by side. Default: up to 4.", "N", WHOLE),
+        Spec("--cmap --colour-map", "cmap", "Colours, as matplotlib names them. Default: viridis.", "NAME", TEXT,
+             peers="P"),
+        Spec("--dpi", "dpi", "Of .png. Default: 300.", "N", WHOLE),
+        Spec("--mask-sum", "mask_sum",
+             "Leave out channels whose values add up to more than this, or less than -X.", "X", NUMBER),
+        Spec("--mask-var", "mask_var", "Leave out channels whose variance is larger than this.", "X", NUMBER),
+        Spec("--scale --scaleindep", "scale",
+             "Bring each channel to mean 0 and standard deviation 1 first. Default: not of .npz waterfalls.",
+             peers="P"),
+        Spec("--no-scale", "scale", "Leave the channels as they are.", value=False),
+        *_PREPARING,
+        Spec("-o --output --figname --output-file", "output",
+             "Default: the first FILE with .pdf; .pdf, .png or .svg.", "FIGURE", PATH, peers="PC"),
+        *VOLTAGES, *_RUNNING,
+    ),
+}
+
+#: the file as an option, of programs that have it so
+FILE_NAMES = ("--fname", "--files", "--filename", "-f")
+
+_NO_GRID = "is not needed, trials of DM follow from the band and the narrowest pulse; see --loss"
+#: options of the other programs that are refused, and why
+REFUSED: dict[str, str] = {
+    "--zap-chans": "counts channels in the order of the file; use --mask, which counts from 0 at the lowest frequency",
+    "--dmstep": _NO_GRID, "--numdms": _NO_GRID, "--dm-tol": _NO_GRID,
+    "--gpu-id": "is not needed, the work is done by the cores of this machine; see --threads",
+    "--nobary": "is not needed, times are never corrected to the barycentre",
+    "--output-dir": "is not supported, use -o OUT for the list and --plots DIR for figures",
+    "--subdm": "is not supported, channels are shifted before they are averaged, at the DM of --dm",
+}
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request and how it is run.
+
+    Attributes
+    ----------
+    dry_run : say what would be done, and stop
+    quiet : print nothing but errors
+    verbose : tracebacks of unexpected errors
+    """
+
+    verb: Verb
+    request: SpectraRequest
+    dry_run: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The canonical form: fields that are not at their default, as strict JSON takes them.
+
+        Examples
+        --------
+        >>> from_json({"verb": "dedisperse", "path": "a.fil", "dm": 300}).to_json()
+        {'verb': 'dedisperse', 'dm': 300.0, 'path': 'a.fil'}
+        """
+        facts: dict[str, Any] = {"verb": self.verb.value}
+        facts |= {key: plain(value) for key, value in sorted(self._settings().items())}
+        return facts
+
+    def to_words(self) -> list[str]:
+        """The words that follow `mwaconvert` to ask for the same.
+
+        Examples
+        --------
+        >>> from_json({"verb": "dedisperse", "path": "a.fil", "dm": 300}).to_words()
+        ['dedisperse', '--dm', '300.0', '--', 'a.fil']
+        """
+        words: list[str] = [self.verb.value]
+        files: list[str] = []
+        for key, value in sorted(self._settings().items()):
+            if key == self.verb.file_field:
+                files = list(map(str, value)) if isinstance(value, tuple) else [str(value)]
+                continue
+            spec = _spec_of(self.verb, key, value)
+            for texts in _texts(spec, key, value):
+                words += [spec.canonical, *texts]
+        return [*words, "--", *files]
+
+    def _settings(self) -> dict[str, Any]:
+        """What was asked for, by name, without defaults."""
+        settings = {name: True for name in RUN_SETTINGS if getattr(self, name)}
+        for field in fields(self.request):
+            value = getattr(self.request, field.name)
+            if field.default is MISSING or value != field.default:
+                settings[field.name] = value
+        return settings
+
+
+def build(verb: Verb, given: Mapping[Spec, Sequence[Any]], files: Sequence[str]) -> Asked:
+    """A request from the words of a command line.
+
+    Parameters
+    ----------
+    verb : what is asked for
+    given : for each option that was given, its words, once per occurrence: a text, a tuple of texts, or True
+    files : the words that are no options
+
+    Raises
+    ------
+    InputError : a value that cannot be read, options that contradict each other, no file
+    """
+    settings: dict[str, Any] = {}
+    names: dict[str, str] = {}
+    for spec, occurrences in given.items():
+        for words in occurrences:
+            value = spec.value if spec.is_flag else parsed(spec, words)
+            for key, item in zip(spec.fields, value if len(spec.fields) > 1 else (value,), strict=True):
+                if names.setdefault(key, spec.canonical) != spec.canonical:
+                    raise InputError(
+                        f"{names[key]} and {spec.canonical} cannot be combined: give one", option=key
+                    )
+                if spec.listed:
+                    more = item if spec.kind is RANGES else (item,)
+                    settings[key] = (*settings.get(key, ()), *more)
+                else:
+                    settings[key] = item
+    return _composed(verb, settings | _files(verb, files))
+
+
+def from_json(facts: Mapping[str, Any]) -> Asked:
+    """A request from its canonical JSON: fields by name, and `verb`.
+
+    Values are read as words of a command line are, so that both refuse the same.
+
+    Raises
+    ------
+    InputError : a field that does not exist, or a value that it cannot have
+    """
+    name = facts.get("verb")
+    if name not in list(Verb):
+        raise InputError(f"verb is {name!r}; expected {', '.join(Verb)}", option="verb")
+    verb = Verb(name)
+    known = {"verb", *RUN_SETTINGS, *(field.name for field in fields(verb.request))}
+    for key in facts:
+        if key not in known:
+            close = get_close_matches(key, known, 1, 0.75)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise InputError(f"there is no setting {key}" + hint, option=key)
+    settings = {key: value for key, value in facts.items() if value is not None and key != "verb"}
+    files = settings.pop(verb.file_field, [])
+    files = [files] if isinstance(files, str) else files
+    if not isinstance(files, list | tuple) or not all(isinstance(file, str) for file in files):
+        raise InputError(f"{verb.file_field} is {files!r}; expected names of files", option=verb.file_field)
+    given: dict[Spec, Sequence[Any]] = {}
+    for key, value in settings.items():
+        if value is False and (key in RUN_SETTINGS or _default(verb, key) is False):
+            continue
+        spec = _spec_of(verb, key, value)
+        given[spec] = [
+            True if spec.is_flag else texts if spec.nargs > 1 else texts[0]
+            for texts in _texts(spec, key, value)
+        ]
+    return build(verb, given, files)
+
+
+def prepare(verb: Verb, words: Sequence[str]) -> list[str]:
+    """Rewrite the words after a verb so that every option has its canonical name.
+
+    Raises
+    ------
+    InputError : an option of another program that has no counterpart
+    """
+    names = {squeeze(name): spec for spec in TABLES[verb] for name in spec.names}
+    refused = {squeeze(name): why for name, why in REFUSED.items()}
+    as_files = {squeeze(name) for name in FILE_NAMES}
+    done: list[str] = []
+    i = 0
+    while i < len(words):
+        word = words[i]
+        i += 1
+        if word == "--":
+            return [*done, word, *words[i:]]
+        name, equals, rest = word.partition("=")
+        key = squeeze(name)
+        long = name.startswith("--") or (name.startswith("-") and len(name) > 2)
+        spec = names.get(key) if long or name in ("-o", "-j", "-q", "-v") else None
+        if spec is not None:
+            end = i if spec.is_flag or equals else i + spec.nargs
+            done += [f"{spec.canonical}={rest}" if equals else spec.canonical, *words[i:end]]
+            i = end
+        elif (long or name == "-f") and key in as_files:
+            if equals:
+                done.append(rest)
+        elif long and key in refused:
+            raise InputError(f"{name}: {refused[key]}")
+        elif name.startswith("--") and name != "--help":
+            close = get_close_matches(
+                name, [n for s in TABLES[verb] for n in s.names if n.startswith("--")], 1, 0.75
+            )
+            hint = f"did you mean {close[0]}?" if close else f"see mwaconvert {verb} --help"
+            raise InputError(f"there is no option {name}; {hint}")
+        else:
+            done.append(word)
+    return done
+
+
+def in_words(verb: Verb, message: str) -> str:
+    """A sentence of the library with the names of the command line in place of its fields.
+
+    Examples
+    --------
+    >>> in_words(Verb.SEARCH, "`threshold=0`: expected a positive number; `loss` is another matter")
+    '--snr 0: expected a positive number; --loss is another matter'
+    >>> in_words(Verb.WATERFALL, "`window_s=0.0001`: too short")
+    '--window 0.1: too short'
+    """
+
+    def word(found: re.Match[str]) -> str:
+        key, value = found[1], found[2]
+        specs = [spec for spec in TABLES[verb] if spec.fields == (key,)]
+        if not specs:
+            return "FILE" if key == verb.file_field else found[0]
+        return specs[0].canonical + ("" if value is None else f" {specs[0].kind.show(value)}")
+
+    return re.sub(r"`(\w+)(?:=([^`]*))?`", word, message)
+
+
+def parsed(spec: Spec, words: Any) -> Any:
+    """The value that words of an option stand for.
+
+    Raises
+    ------
+    InputError : they cannot be read
+    """
+    try:
+        if len(spec.fields) > 1:
+            return tuple(spec.kind.parse(word) for word in words)
+        return spec.kind.parse(*words) if spec.nargs > 1 else spec.kind.parse(words)
+    except ValueError as error:
+        raise InputError(f"{spec.canonical}: {error}", option=spec.fields[0]) from None
+
+
+def _files(verb: Verb, files: Sequence[str]) -> dict[str, Any]:
+    paths = tuple(Path(file) for file in files)
+    if not paths:
+        raise InputError(f"no file was given; see mwaconvert {verb} --help", option=verb.file_field)
+    if verb is Verb.WATERFALL:
+        return {"paths": paths}
+    if len(paths) > 1:
+        raise InputError(f"{paths[0]} and {paths[1]}: one file at a time", option="path")
+    return {"path": paths[0]}
+
+
+def _composed(verb: Verb, settings: dict[str, Any]) -> Asked:
+    run = {name: settings.pop(name) for name in RUN_SETTINGS if name in settings}
+    return Asked(verb, verb.request(**settings), **run)
+
+
+def _default(verb: Verb, key: str) -> Any:
+    return next((field.default for field in fields(verb.request) if field.name == key), MISSING)
+
+
+def _spec_of(verb: Verb, key: str, value: Any) -> Spec:
+    """The option that says a value of a field.
+
+    Raises
+    ------
+    InputError : no option can say this
+    """
+    for spec in TABLES[verb]:
+        if spec.fields == (key,) and (not spec.is_flag or spec.value is value):
+            return spec
+    raise InputError(
+        f"{key} is {value!r}, which cannot be asked for; leave it out for the default", option=key
+    )
+
+
+def _texts(spec: Spec, key: str, value: Any) -> list[tuple[str, ...]]:
+    """The words of a value, once per occurrence of its option.
+
+    Raises
+    ------
+    InputError : the value is of another type
+    """
+    if spec.is_flag:
+        return [()]
+    try:
+        if spec.listed:
+            if not isinstance(value, list | tuple):
+                raise TypeError("expected a list")
+            return [spec.kind.write(item) for item in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("expected a finite number")
+        return [spec.kind.write(value)]
+    except (TypeError, ValueError) as error:
+        expected = str(error) if str(error).startswith("expected") else f"expected {spec.metavar}"
+        raise InputError(f"{key} is {value!r}; {expected}", option=key) from None
