@@ -291,6 +291,8 @@ def test_the_greater_priority_comes_first(store, engine_of):
     until(lambda: order == [0])
     for number, priority in ((1, 0), (2, 7), (3, 0), (4, 9)):
         store.submit(ask("try", number, priority=priority))
+    # the durable engine puts them into its queue one by one
+    time.sleep(0.5)
     hold.set()
     engine.run_until_idle(TIMEOUT_S)
     assert order == [0, 4, 2, 1, 3]

@@ -73,6 +73,8 @@ class DurableEngine:
                 "application_version": _VERSION,
                 "log_level": "ERROR",
                 "use_listen_notify": False,
+                # nothing is told that way, but `stop` waits as long
+                "notification_listener_polling_interval_sec": self.poll_s,
             }
         )
 
