@@ -9,9 +9,27 @@ from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.worker import Worker
 
 
+@pytest.fixture(scope="session")
+def postgres():
+    from services.postgres import Postgres, is_installed
+
+    if not is_installed():
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.services)])
+def database(request, tmp_path: Path) -> str:
+    """A database that is empty: a path or a URL."""
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres").new_database()
+    return str(tmp_path / "jobs.db")
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "jobs.db")
+def store(database: str) -> Iterator[Store]:
+    store = Store(database)
     yield store
     store.close()
 

@@ -257,16 +257,18 @@ def test_a_program_is_within_the_limits_of_its_step(store, engine_of):
 
 def test_a_running_quota_holds_while_other_users_go_on(store, engine_of):
     store.add_user("ann", Role.OPERATE, Quotas(running=1))
-    now, most, lock = {"ann": 0, "bob": 0}, {"ann": 0, "bob": 0}, threading.Lock()
+    now, most, lock, two = [0], [0], threading.Lock(), threading.Barrier(2)
 
     def count(context):
-        owner = context.job.owner
+        if context.job.owner == "bob":
+            two.wait(TIMEOUT_S)
+            return
         with lock:
-            now[owner] += 1
-            most[owner] = max(most[owner], now[owner])
+            now[0] += 1
+            most[0] = max(most[0], now[0])
         time.sleep(0.05)
         with lock:
-            now[owner] -= 1
+            now[0] -= 1
 
     engine = engine_of(workflow(Step("count", count)), threads=4)
     for number in range(6):
@@ -274,8 +276,7 @@ def test_a_running_quota_holds_while_other_users_go_on(store, engine_of):
         store.submit(ask("try", number, owner="bob"))
     engine.run_until_idle(TIMEOUT_S)
     assert store.counts()[State.COMPLETED] == 12
-    assert most["ann"] == 1
-    assert most["bob"] > 1
+    assert most[0] == 1
 
 
 def test_the_greater_priority_comes_first(store, engine_of):
@@ -291,6 +292,8 @@ def test_the_greater_priority_comes_first(store, engine_of):
     until(lambda: order == [0])
     for number, priority in ((1, 0), (2, 7), (3, 0), (4, 9)):
         store.submit(ask("try", number, priority=priority))
+    # the durable engine puts them into its queue one by one
+    time.sleep(0.5)
     hold.set()
     engine.run_until_idle(TIMEOUT_S)
     assert order == [0, 4, 2, 1, 3]

@@ -115,11 +115,10 @@ def _submit_many(path: str, results) -> None:
     store.close()
 
 
-def test_of_two_processes_that_submit_the_same_one_wins_and_the_other_is_told(tmp_path):
+def test_of_two_processes_that_submit_the_same_one_wins_and_the_other_is_told(database):
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    path = str(tmp_path / "jobs.db")
-    both = [context.Process(target=_submit_many, args=(path, results)) for _ in range(2)]
+    both = [context.Process(target=_submit_many, args=(database, results)) for _ in range(2)]
     for process in both:
         process.start()
     answers = [results.get(timeout=60) for _ in range(40)]
@@ -343,7 +342,7 @@ def test_keys_are_hashed_and_revoked(store, tmp_path):
     assert store.authenticate(key) is None
     with pytest.raises(UnknownError):
         store.revoke_user("ann")
-    for file in tmp_path.glob("jobs.db*"):
+    for file in tmp_path.iterdir():
         assert key.encode() not in file.read_bytes()
 
 

@@ -64,15 +64,18 @@ class DurableEngine:
 
         self.worker.on_reaped = self._resume_workflows_of
         self.worker.start()
+        self._engine = engine_of(self.worker.store.url)
         DBOS(
             config={
                 "name": "mwaconvert",
                 "system_database_url": self.worker.store.url,
-                "system_database_engine": engine_of(self.worker.store.url),
+                "system_database_engine": self._engine,
                 "executor_id": self.worker.id,
                 "application_version": _VERSION,
                 "log_level": "ERROR",
                 "use_listen_notify": False,
+                # nothing is told that way, but `stop` waits as long
+                "notification_listener_polling_interval_sec": self.poll_s,
             }
         )
 
@@ -102,6 +105,7 @@ class DurableEngine:
         with self._quiet:
             self._quiet.wait_for(lambda: self._running == 0, timeout=60)
         DBOS.destroy(destroy_registry=True)
+        self._engine.dispose()
 
     def run_until_idle(self, timeout_s: float | None = None) -> None:
         """Return when no job is queued or running any more; jobs that wait at a gate do not count."""

@@ -820,6 +820,21 @@ class Store:
         )
         return [_attempt_of(row) for row in self._read(lambda c: _all(c, query))]
 
+    def stray_batches(self) -> list[Attempt]:
+        """Attempts whose batch job may still run though their job was cancelled while nobody watched it."""
+        query = (
+            sa.select(attempts)
+            .join(jobs, jobs.c.id == attempts.c.job_id)
+            .where(jobs.c.state == State.CANCELLED.value, attempts.c.batch_id.is_not(None))
+            .where(attempts.c.outcome == Outcome.LOST.value)
+        )
+        return [_attempt_of(row) for row in self._read(lambda c: _all(c, query))]
+
+    def stray_batch_ended(self, attempt_id: int) -> None:
+        """The batch job of an attempt was ended after its job was cancelled."""
+        ended = attempts.update().where(attempts.c.id == attempt_id).values(outcome=Outcome.CANCELLED.value)
+        self._write(lambda c: c.execute(ended))
+
     def to_be_ended(self, runs: Mapping[int, int]) -> dict[int, bool]:
         """Of the runs (job id -> run) of a worker: those to end, and whether by a cancel (else: taken away)."""
         query = sa.select(jobs.c.id, jobs.c.run, jobs.c.state, jobs.c.cancel_requested).where(

@@ -420,6 +420,8 @@ class Context:
         Attempts of this step that ended without success, oldest first (their batch ids, for instance).
     cancelled
         Set when the step must end.
+    by_cancel
+        Whether it must end because the job was cancelled; else it will be carried on elsewhere.
     """
 
     job: Job
@@ -429,6 +431,7 @@ class Context:
     answers: Mapping[str, Decision]
     earlier: tuple[Attempt, ...]
     cancelled: threading.Event
+    by_cancel: Callable[[], bool]
     keeper: Keeper
     products: list[Product] = field(default_factory=list)
     messages: list[tuple[str, str, Json]] = field(default_factory=list)

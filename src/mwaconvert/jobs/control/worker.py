@@ -81,6 +81,8 @@ class Worker:
         Heartbeats come each `beat_s`; a worker of another machine is dead when none was seen for `lease_s`.
     watch_s
         How soon a cancel is noticed.
+    end_batch
+        Ends a batch job that was lost sight of, when its job is cancelled (`Slurm.cancel`).
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Worker:
         beat_s: float = 2.0,
         lease_s: float = 30.0,
         watch_s: float = 0.2,
+        end_batch: Callable[[str], None] | None = None,
     ) -> None:
         self.store = store
         self.registry = registry
@@ -102,6 +105,7 @@ class Worker:
         self.id = worker_id or self.host
         self.room = room or Room()
         self.beat_s, self.lease_s, self.watch_s = beat_s, lease_s, watch_s
+        self.end_batch = end_batch
         self.on_reaped: Callable[[str], None] = lambda _worker_id: None
         self._pid = os.getpid()
         self._pid_started = execute.process_start(self._pid) or ""
@@ -184,6 +188,7 @@ class Worker:
                     next_beat = time.monotonic() + self.beat_s
                     self._beat()
                     self._reap_others()
+                    self._end_stray_batches()
             except Exception:
                 # a worker that does not watch cannot be cancelled: whatever it is, look again
                 _log.exception("worker %s could not look after its jobs", self.id)
@@ -235,6 +240,12 @@ class Worker:
             _log.warning("worker %s is dead; jobs %s go back to the queue", record.id, taken)
             self.on_reaped(record.id)
         return taken is not None
+
+    def _end_stray_batches(self) -> None:
+        for attempt in self.store.stray_batches() if self.end_batch is not None else ():
+            if self.end_batch is not None and attempt.batch_id is not None:
+                self.end_batch(attempt.batch_id)
+            self.store.stray_batch_ended(attempt.id)
 
     # -- Keeper
 
@@ -364,6 +375,7 @@ class Worker:
             answers=dict(history.answers),
             earlier=tuple(earlier),
             cancelled=hold.ending,
+            by_cancel=lambda: hold.by_cancel,
             keeper=self,
         )
 
