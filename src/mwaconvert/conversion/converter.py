@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -114,28 +114,38 @@ class Converter:
         weight: npt.NDArray[np.float32],
     ) -> None:
         plan = self.plan
-        common = (
-            chunks,
-            plan.metadata.n_fine,
-            plan.freq_factor,
-            plan.averaged,
-            self._antenna1[rows],
-            self._antenna2[rows],
-            plan.row_flagged[rows],
-            plan.factors if self._tables is None else self._tables.factors,
-            jones,
-            plan.channel_weight,
-            plan.channel_flagged,
-            None if mask is None else mask[:, :, rows],
-            phasors,
-        )
-        last = (vis, weight, self.bad_cells[rows], plan.options.threads)
+        common: dict[str, Any] = {
+            "chunks": chunks,
+            "n_fine": plan.metadata.n_fine,
+            "freq_factor": plan.freq_factor,
+            "averaged": plan.averaged,
+            "antenna1": self._antenna1[rows],
+            "antenna2": self._antenna2[rows],
+            "row_flagged": plan.row_flagged[rows],
+            "factors": plan.factors if self._tables is None else self._tables.factors,
+            "jones": jones,
+            "channel_weight": plan.channel_weight,
+            "channel_flagged": plan.channel_flagged,
+            "mask": None if mask is None else mask[:, :, rows],
+            "phasors": phasors,
+            "vis": vis,
+            "weight": weight,
+            "bad_cells": self.bad_cells[rows],
+            "threads": plan.options.threads,
+        }
         with self._raw.naming_files(chunks):
             if self._legacy:
-                products = len(self._slot_antenna), self._product[rows], self._conjugated[rows]
-                _core.convert_legacy(*common, *products, plan.van_vleck_samples, *last)
+                _core.convert_legacy(
+                    **common,
+                    n_slot=len(self._slot_antenna),
+                    product=self._product[rows],
+                    conjugated=self._conjugated[rows],
+                    van_vleck_samples=plan.van_vleck_samples,
+                )
             else:
-                _core.convert_mwax(*common, plan.file_rows[rows], not plan.options.ignore_weights, *last)
+                _core.convert_mwax(
+                    **common, file_row=plan.file_rows[rows], use_weights=not plan.options.ignore_weights
+                )
 
     def _step_mask(self, steps: range) -> npt.NDArray[np.uint8] | None:
         """(n_times, n_coarse, n_rows, n_bytes) flagged cells: of the mask, and those without a solution."""
