@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -o -name '*.py' -o -name '*.pyx')
 
-.PHONY: demo test test-external fuzz lint docs format bench clean dev
+.PHONY: demo test test-external fuzz lint docs format stubs tidy bench clean dev
 
 demo: $(VENV)/installed  ## simulate a small observation and convert it
 	rm -rf demo
@@ -28,6 +28,7 @@ lint: $(VENV)/lint-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python cpp/bindings/make_stubs.py --check
 	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run --Werror $$(find cpp -name '*.[ch]pp')
 
@@ -38,6 +39,14 @@ format: $(VENV)/lint-installed  ## write Python and C++ files in the project's f
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $$(find cpp -name '*.[ch]pp')
+
+stubs: $(VENV)/lint-installed  ## write src/mwaconvert/_core.pyi from the compiled module
+	$(BIN)/python cpp/bindings/make_stubs.py
+
+# Not in `make lint`: clang takes several minutes on two cores for the templates of the kernels.
+tidy: $(VENV)/lint-installed $(VENV)/build-installed  ## clang-tidy over the C++, with the checks of .clang-tidy
+	cmake --preset tidy -DPython_EXECUTABLE=$(PY) -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir) > /dev/null
+	$(BIN)/run-clang-tidy.py -quiet -p build/tidy -j 2 -clang-tidy-binary $(BIN)/clang-tidy 'cpp/(src|bindings)/'
 
 bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--scale small" for a quick look
 	$(BIN)/python benchmarks/ratios.py $(ARGS)

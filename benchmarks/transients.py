@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import erf
 from pathlib import Path
 
@@ -158,10 +159,24 @@ def transform(name: str, w: Workload, data: np.ndarray, n_trial: int, threads: i
     if plan is None:
         print("  no two-stage plan within the loss asked for")
         return numpy_rate
-    _core.dedisperse_subbands(data, plan.edges, plan.within, plan.across, plan.trials_per_group, out, threads)
+    _core.dedisperse_subbands(
+        data=data,
+        edges=plan.edges,
+        within=plan.within,
+        across=plan.across,
+        trials_per_group=plan.trials_per_group,
+        out=out,
+        threads=threads,
+    )
     run = best(
         lambda: _core.dedisperse_subbands(
-            data, plan.edges, plan.within, plan.across, plan.trials_per_group, out, threads
+            data=data,
+            edges=plan.edges,
+            within=plan.within,
+            across=plan.across,
+            trials_per_group=plan.trials_per_group,
+            out=out,
+            threads=threads,
         )
     )
     bar = {"apertif": "bar 90 x", "low": "bar 150 x", "narrow": "bar 23 x"}[name]
@@ -195,7 +210,17 @@ def boxcars(threads: int) -> None:
     top, start, width = np.empty(shape, np.float32), np.empty(shape, np.int32), np.empty(shape, np.int32)
 
     def ours() -> None:
-        _core.search_series(series, 9, 1024, mean, sigma, top, start, width, threads)
+        _core.search_series(
+            series=series,
+            n_width=9,
+            block=1024,
+            mean=mean,
+            sigma=sigma,
+            snr=top,
+            start=start,
+            width=width,
+            threads=threads,
+        )
 
     def theirs() -> None:
         total = np.cumsum(series[0], dtype=np.float64)
@@ -213,7 +238,9 @@ def transposition(threads: int) -> None:
     copy = out.size / best(lambda: np.copyto(out, spectra.reshape(out.shape))) / 1e9
     numpy_rate = out.size / best(lambda: np.copyto(out, spectra.T), 1) / 1e9
     for bits in (8, 4, 2, 1):
-        rate = out.size / best(lambda: _core.unpack(spectra, 0, bits, False, False, out, threads)) / 1e9  # noqa: B023
+        options = {"offset": 0, "n_bits": bits, "first_high": False, "reverse": False, "threads": threads}
+        run = partial(_core.unpack, spectra=spectra, out=out, **options)
+        rate = out.size / best(run) / 1e9
         what = "transpose uint8" if bits == 8 else f"unpack and transpose {bits} bits"
         line(
             what,

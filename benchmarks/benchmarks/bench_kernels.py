@@ -90,10 +90,27 @@ class Columns(Threads):
         self.file.close()
 
     def time_write_groups(self, threads: int) -> None:
-        _core.write_groups(self.file.fileno(), 0, self.parameters, self.vis, self.weight, 0, N_FINE, threads)
+        _core.write_groups(
+            fd=self.file.fileno(),
+            offset=0,
+            parameters=self.parameters,
+            vis=self.vis,
+            weight=self.weight,
+            channel_begin=0,
+            channel_end=N_FINE,
+            threads=threads,
+        )
 
     def time_ms_columns(self, threads: int) -> None:
-        _core.ms_columns(self.weight, 0, self.spectrum, self.flag, self.sum, self.flag_row, threads)
+        _core.ms_columns(
+            weight=self.weight,
+            first_chan=0,
+            weight_spectrum=self.spectrum,
+            flag=self.flag,
+            weight_sum=self.sum,
+            flag_row=self.flag_row,
+            threads=threads,
+        )
 
     def time_count_flags(self, threads: int) -> None:
         _core.count_flags(self.weight, self.by_row, self.by_channel, threads)

@@ -82,17 +82,17 @@ void register_block(py::module_& m) {
   m.def(
       "antenna_phasors",
       [](const Array<double>& w_m, const Array<double>& start_hz, double step_hz, bool by_channel,
-         Array<Complex>& out, int nthreads) {
+         Array<Complex>& out, int threads) {
         const auto w = view<double, 2>(w_m, "w_m", {-1, -1});
         const auto start = view<double, 1>(start_hz, "start_hz", {-1});
         const int64_t n_column = w.shape[1];
         const auto o = mutable_view<Complex, 4>(
             out, "out", {w.shape[0], start.shape[0], by_channel ? -1 : n_column, by_channel ? n_column : -1});
         py::gil_scoped_release release;
-        antenna_phasors(w, start, step_hz, by_channel, o, nthreads);
+        antenna_phasors(w, start, step_hz, by_channel, o, threads);
       },
       "w_m"_a.noconvert(), "start_hz"_a.noconvert(), "step_hz"_a, "by_channel"_a, "out"_a.noconvert(),
-      "nthreads"_a = 0,
+      "threads"_a = 0,
       R"(Phase factors exp(-2 pi i w f / c) of antennas.
 
 w_m (n_time, n_column) metres, start_hz (n_coarse,), out (n_time, n_coarse, n_column, n_fine) complex64, or
@@ -106,7 +106,7 @@ w_m (n_time, n_column) metres, start_hz (n_coarse,), out (n_time, n_coarse, n_co
          const Array<float>& channel_weight, const Array<uint8_t>& channel_flagged,
          const std::optional<Strided<uint8_t>>& mask, const std::optional<Array<Complex>>& phasors,
          const Array<int64_t>& file_row, bool use_weights, Array<Complex>& vis, Array<float>& weight,
-         Array<int64_t>& bad_cells, int nthreads) {
+         Array<int64_t>& bad_cells, int threads) {
         const Arguments a(chunks, n_fine, freq_factor, averaged, antenna1, antenna2, row_flagged, factors,
                           jones, channel_weight, channel_flagged, mask, vis, weight, bad_cells);
         View<const Complex, 4> g;
@@ -120,14 +120,17 @@ w_m (n_time, n_column) metres, start_hz (n_coarse,), out (n_time, n_coarse, n_co
             throw InputError("file_row must ascend from 0");
         if (rows.shape[0] == 0) return;
         py::gil_scoped_release release;
-        convert_mwax(a.in, g, rows, use_weights, a.out, nthreads);
+        convert_mwax(a.in, g, rows, use_weights, a.out, threads);
       },
-      "chunks"_a.noconvert(), "n_fine"_a, "freq_factor"_a, "averaged"_a, "antenna1"_a.noconvert(),
-      "antenna2"_a.noconvert(), "row_flagged"_a.noconvert(), "factors"_a.noconvert(), "jones"_a.noconvert(),
-      "channel_weight"_a.noconvert(), "channel_flagged"_a.noconvert(), "mask"_a.noconvert(),
-      "phasors"_a.noconvert(), "file_row"_a.noconvert(), "use_weights"_a, "vis"_a.noconvert(),
-      "weight"_a.noconvert(), "bad_cells"_a.noconvert(), "nthreads"_a = 0,
-      "Read, correct and average one output timestep of MWAX files; see cpp/include/mwaconvert/block.hpp.");
+      py::kw_only(), "chunks"_a.noconvert(), "n_fine"_a, "freq_factor"_a, "averaged"_a,
+      "antenna1"_a.noconvert(), "antenna2"_a.noconvert(), "row_flagged"_a.noconvert(),
+      "factors"_a.noconvert(), "jones"_a.noconvert(), "channel_weight"_a.noconvert(),
+      "channel_flagged"_a.noconvert(), "mask"_a.noconvert(), "phasors"_a.noconvert(),
+      "file_row"_a.noconvert(), "use_weights"_a, "vis"_a.noconvert(), "weight"_a.noconvert(),
+      "bad_cells"_a.noconvert(), "threads"_a = 0,
+      R"(Read, correct and average one output timestep of MWAX files.
+
+vis and weight (n_rows, n_out, 4), bad_cells (n_rows,) are filled; a mask bit flags a cell.)");
 
   m.def(
       "convert_legacy",
@@ -138,7 +141,7 @@ w_m (n_time, n_column) metres, start_hz (n_coarse,), out (n_time, n_coarse, n_co
          const std::optional<Strided<uint8_t>>& mask, const std::optional<Array<Complex>>& phasors,
          int64_t n_slot, const Array<int32_t>& product, const Array<uint8_t>& conjugated,
          double van_vleck_samples, Array<Complex>& vis, Array<float>& weight, Array<int64_t>& bad_cells,
-         int nthreads) {
+         int threads) {
         const Arguments a(chunks, n_fine, freq_factor, averaged, antenna1, antenna2, row_flagged, factors,
                           jones, channel_weight, channel_flagged, mask, vis, weight, bad_cells);
         View<const Complex, 4> g;
@@ -153,15 +156,17 @@ w_m (n_time, n_column) metres, start_hz (n_coarse,), out (n_time, n_coarse, n_co
         const auto conj = view<uint8_t, 2>(conjugated, "conjugated", {n_rows, 4});
         if (n_rows == 0) return;
         py::gil_scoped_release release;
-        convert_legacy(a.in, g, n_slot, index, conj, van_vleck_samples, a.out, nthreads);
+        convert_legacy(a.in, g, n_slot, index, conj, van_vleck_samples, a.out, threads);
       },
-      "chunks"_a.noconvert(), "n_fine"_a, "freq_factor"_a, "averaged"_a, "antenna1"_a.noconvert(),
-      "antenna2"_a.noconvert(), "row_flagged"_a.noconvert(), "factors"_a.noconvert(), "jones"_a.noconvert(),
-      "channel_weight"_a.noconvert(), "channel_flagged"_a.noconvert(), "mask"_a.noconvert(),
-      "phasors"_a.noconvert(), "n_slot"_a, "product"_a.noconvert(), "conjugated"_a.noconvert(),
-      "van_vleck_samples"_a, "vis"_a.noconvert(), "weight"_a.noconvert(), "bad_cells"_a.noconvert(),
-      "nthreads"_a = 0,
-      "Read, correct and average one output timestep of legacy files; see cpp/include/mwaconvert/block.hpp.");
+      py::kw_only(), "chunks"_a.noconvert(), "n_fine"_a, "freq_factor"_a, "averaged"_a,
+      "antenna1"_a.noconvert(), "antenna2"_a.noconvert(), "row_flagged"_a.noconvert(),
+      "factors"_a.noconvert(), "jones"_a.noconvert(), "channel_weight"_a.noconvert(),
+      "channel_flagged"_a.noconvert(), "mask"_a.noconvert(), "phasors"_a.noconvert(), "n_slot"_a,
+      "product"_a.noconvert(), "conjugated"_a.noconvert(), "van_vleck_samples"_a, "vis"_a.noconvert(),
+      "weight"_a.noconvert(), "bad_cells"_a.noconvert(), "threads"_a = 0,
+      R"(Read, correct and average one output timestep of legacy files.
+
+vis and weight (n_rows, n_out, 4), bad_cells (n_rows,) are filled; a mask bit flags a cell.)");
 }
 
 }  // namespace mwaconvert

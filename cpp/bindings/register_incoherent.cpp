@@ -27,7 +27,7 @@ void register_incoherent(py::module_& m) {
   m.def(
       "incoherent_mwax",
       [](const Array<Chunk>& chunks, const Array<int64_t>& file_row, Array<double>& sum,
-         Array<int64_t>& count, int nthreads) {
+         Array<int64_t>& count, int threads) {
         const auto c = checked(chunks);
         const auto out = outputs(c, sum, count);
         const auto rows = view<int64_t, 1>(file_row, "file_row", {-1});
@@ -36,15 +36,14 @@ void register_incoherent(py::module_& m) {
             throw InputError("file_row must ascend from 0");
         if (rows.shape[0] == 0) return;
         py::gil_scoped_release release;
-        incoherent_mwax(c, rows, out, nthreads);
+        incoherent_mwax(c, rows, out, threads);
       },
       "chunks"_a.noconvert(), "file_row"_a.noconvert(), "sum"_a.noconvert(), "count"_a.noconvert(),
-      "nthreads"_a = 0,
-      "Sums over baselines of the changes between integrations; see cpp/include/mwaconvert/incoherent.hpp.");
+      "threads"_a = 0, "Sums over baselines of the changes between integrations, from MWAX files.");
   m.def(
       "incoherent_legacy",
       [](const Array<Chunk>& chunks, int64_t n_product, const Array<int32_t>& product, Array<double>& sum,
-         Array<int64_t>& count, int nthreads) {
+         Array<int64_t>& count, int threads) {
         const auto c = checked(chunks);
         const auto out = outputs(c, sum, count);
         const auto index = view<int32_t, 2>(product, "product", {-1, 4});
@@ -53,11 +52,11 @@ void register_incoherent(py::module_& m) {
           if (index.data[k] < 0 || index.data[k] >= n_product)
             throw InputError("array 'product' names a number beyond the " + std::to_string(n_product));
         py::gil_scoped_release release;
-        incoherent_legacy(c, n_product, index, out, nthreads);
+        incoherent_legacy(c, n_product, index, out, threads);
       },
       "chunks"_a.noconvert(), "n_product"_a, "product"_a.noconvert(), "sum"_a.noconvert(),
-      "count"_a.noconvert(), "nthreads"_a = 0,
-      "The same for legacy files; see cpp/include/mwaconvert/incoherent.hpp.");
+      "count"_a.noconvert(), "threads"_a = 0,
+      "Sums over baselines of the changes between integrations, from legacy files.");
 }
 
 }  // namespace mwaconvert

@@ -17,7 +17,7 @@ void register_ms(py::module_& m) {
   m.def(
       "ms_columns",
       [](const Array<float>& weight, int64_t first_chan, Array<float>& weight_spectrum, Array<bool>& flag,
-         Array<float>& weight_sum, Array<bool>& flag_row, int nthreads) {
+         Array<float>& weight_sum, Array<bool>& flag_row, int threads) {
         const auto in = view<float, 3>(weight, "weight", {-1, -1, 4});
         const int64_t n = in.shape[0];
         const auto spectrum = mutable_view<float, 3>(weight_spectrum, "weight_spectrum", {n, -1, 4});
@@ -27,18 +27,18 @@ void register_ms(py::module_& m) {
         const auto row = mutable_view<bool, 1>(flag_row, "flag_row", {n});
         check_channels(first_chan, n_chan, in.shape[1]);
         py::gil_scoped_release release;
-        ms_columns(in, first_chan, spectrum, out_flag, sum, row, nthreads);
+        ms_columns(in, first_chan, spectrum, out_flag, sum, row, threads);
       },
-      "weight"_a.noconvert(), "first_chan"_a, "weight_spectrum"_a.noconvert(), "flag"_a.noconvert(),
-      "weight_sum"_a.noconvert(), "flag_row"_a.noconvert(), "nthreads"_a = 0,
+      py::kw_only(), "weight"_a.noconvert(), "first_chan"_a, "weight_spectrum"_a.noconvert(),
+      "flag"_a.noconvert(), "weight_sum"_a.noconvert(), "flag_row"_a.noconvert(), "threads"_a = 0,
       "Split signed weights (row, channel, 4) into |weight|, flags, sums over channels and row flags.\n\n"
-      "The outputs hold the channels from first_chan on; see cpp/include/mwaconvert/ms.hpp.");
+      "The outputs hold the channels from first_chan on.");
   m.def("flag_bytes", &flag_bytes, "n_chan"_a, "Bytes that the flags of a row take in a measurement set.");
   m.def(
       "write_ms_cells",
       [](std::array<int, 3> files, int64_t first_row, const Array<std::complex<float>>& vis,
          const Array<float>& weight, int64_t first_chan, int64_t n_chan, Array<float>& weight_sum,
-         Array<bool>& flag_row, int nthreads) {
+         Array<bool>& flag_row, int threads) {
         const auto in = view<std::complex<float>, 3>(vis, "vis", {-1, -1, 4});
         const int64_t n = in.shape[0];
         const auto in_weight = view<float, 3>(weight, "weight", {n, in.shape[1], 4});
@@ -47,12 +47,11 @@ void register_ms(py::module_& m) {
         check_channels(first_chan, n_chan, in.shape[1]);
         py::gil_scoped_release release;
         write_ms_cells({files[0], files[1], files[2]}, first_row, in, in_weight, first_chan, n_chan, sum, row,
-                       nthreads);
+                       threads);
       },
-      "files"_a, "first_row"_a, "vis"_a.noconvert(), "weight"_a.noconvert(), "first_chan"_a, "n_chan"_a,
-      "weight_sum"_a.noconvert(), "flag_row"_a.noconvert(), "nthreads"_a = 0,
-      "Write cells of DATA, WEIGHT_SPECTRUM and FLAG into their files (descriptors in this order); see "
-      "cpp/include/mwaconvert/ms.hpp.");
+      py::kw_only(), "files"_a, "first_row"_a, "vis"_a.noconvert(), "weight"_a.noconvert(), "first_chan"_a,
+      "n_chan"_a, "weight_sum"_a.noconvert(), "flag_row"_a.noconvert(), "threads"_a = 0,
+      "Write cells of DATA, WEIGHT_SPECTRUM and FLAG into their files (descriptors in this order).");
 }
 
 }  // namespace mwaconvert

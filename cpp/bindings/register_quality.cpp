@@ -12,7 +12,7 @@ void register_quality(py::module_& m) {
          const Array<uint8_t>& row_cross, const Array<uint8_t>& channel_static,
          const Array<int64_t>& window_start, Array<std::complex<double>>& row_sums,
          Array<int64_t>& row_counts, Array<std::complex<double>>& channel_sums,
-         Array<int64_t>& channel_counts, int nthreads) {
+         Array<int64_t>& channel_counts, int threads) {
         QualityInput in;
         in.vis = view<std::complex<float>, 3>(vis, "vis", {-1, -1, 4});
         const int64_t n_rows = in.vis.shape[0], n_chan = in.vis.shape[1];
@@ -32,18 +32,18 @@ void register_quality(py::module_& m) {
             mutable_view<std::complex<double>, 3>(channel_sums, "channel_sums", {n_chan, 4, 4});
         out.channel_counts = mutable_view<int64_t, 3>(channel_counts, "channel_counts", {n_chan, 3, 4});
         py::gil_scoped_release release;
-        quality_sums(in, out, nthreads);
+        quality_sums(in, out, threads);
       },
-      "vis"_a.noconvert(), "weight"_a.noconvert(), "row_static"_a.noconvert(), "row_cross"_a.noconvert(),
-      "channel_static"_a.noconvert(), "window_start"_a.noconvert(), "row_sums"_a.noconvert(),
-      "row_counts"_a.noconvert(), "channel_sums"_a.noconvert(), "channel_counts"_a.noconvert(),
-      "nthreads"_a = 0,
-      "Add a block's statistics to sums by row and by channel; see cpp/include/mwaconvert/quality.hpp.");
+      py::kw_only(), "vis"_a.noconvert(), "weight"_a.noconvert(), "row_static"_a.noconvert(),
+      "row_cross"_a.noconvert(), "channel_static"_a.noconvert(), "window_start"_a.noconvert(),
+      "row_sums"_a.noconvert(), "row_counts"_a.noconvert(), "channel_sums"_a.noconvert(),
+      "channel_counts"_a.noconvert(), "threads"_a = 0,
+      "Add a block's statistics to sums by row and by channel.");
   m.def(
       "mask_counts",
       [](const Array<uint8_t>& bits, const Array<uint8_t>& wanted, const Array<uint8_t>& row,
          const Array<uint8_t>& chunk, int64_t n_fine, int64_t times_per_count, Array<int64_t>& by_row,
-         Array<int32_t>& by_channel, int nthreads) {
+         Array<int32_t>& by_channel, int threads) {
         MaskCountInput in;
         in.bits = view<uint8_t, 4>(bits, "bits", {-1, -1, -1, (n_fine + 7) / 8});
         const auto [n_times, n_coarse, n_rows, n_bytes] = in.bits.shape;
@@ -57,12 +57,11 @@ void register_quality(py::module_& m) {
         const auto channels = mutable_view<int32_t, 2>(
             by_channel, "by_channel", {(n_times + times_per_count - 1) / times_per_count, n_coarse * n_fine});
         py::gil_scoped_release release;
-        mask_counts(in, rows, channels, nthreads);
+        mask_counts(in, rows, channels, threads);
       },
-      "bits"_a.noconvert(), "wanted"_a.noconvert(), "row"_a.noconvert(), "chunk"_a.noconvert(), "n_fine"_a,
-      "times_per_count"_a, "by_row"_a.noconvert(), "by_channel"_a.noconvert(), "nthreads"_a = 0,
-      "Add the numbers of flagged cells of a mask by row and channel; see "
-      "cpp/include/mwaconvert/mask_counts.hpp.");
+      py::kw_only(), "bits"_a.noconvert(), "wanted"_a.noconvert(), "row"_a.noconvert(), "chunk"_a.noconvert(),
+      "n_fine"_a, "times_per_count"_a, "by_row"_a.noconvert(), "by_channel"_a.noconvert(), "threads"_a = 0,
+      "Add the numbers of flagged cells of a mask by row and channel.");
 }
 
 }  // namespace mwaconvert

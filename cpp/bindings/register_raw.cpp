@@ -1,3 +1,6 @@
+#include <map>
+#include <utility>
+
 #include "arrays.hpp"
 #include "mwaconvert/raw/fits.hpp"
 #include "mwaconvert/raw/rice.hpp"
@@ -16,7 +19,7 @@ struct HduRecord {
   int64_t heap_offset, data_bytes;
 };
 
-py::tuple scan(const std::string& path) {
+std::pair<std::map<std::string, FitsValue>, py::array_t<HduRecord>> scan(const std::string& path) {
   FitsScan found;
   {
     py::gil_scoped_release release;
@@ -33,7 +36,7 @@ py::tuple scan(const std::string& path) {
                                                        h.desc_64,     h.rice_block,
                                                        h.heap_offset, h.data_bytes};
   }
-  return py::make_tuple(found.primary, records);
+  return {std::move(found.primary), records};
 }
 
 void check_block(int block) {
@@ -72,7 +75,7 @@ Array<uint8_t> encode(const Array<int32_t>& pixels, int block) {
 void register_raw(py::module_& m) {
   PYBIND11_NUMPY_DTYPE(HduRecord, hdu, kind, unix_ms, naxis1, naxis2, bscale, bzero, data_offset, row_bytes,
                        desc_offset, desc_64, rice_block, heap_offset, data_bytes);
-  m.def("scan_fits", &scan, "path"_a, "Primary keywords, and one record for each later HDU (fits.hpp).");
+  m.def("scan_fits", &scan, "path"_a, "Primary keywords, and one record for each later HDU.");
   m.def("rice_decode", &decode, "tiles"_a.noconvert(), "n"_a, "block"_a,
         "Decode RICE_1 tiles of n int32 each.");
   m.def("rice_encode", &encode, "pixels"_a.noconvert(), "block"_a, "Encode int32 as one RICE_1 tile.");

@@ -59,7 +59,7 @@ struct Arguments {
 }  // namespace
 
 void register_rfi(py::module_& m) {
-  py::class_<RfiParameters> parameters(m, "RfiParameters", "See cpp/include/mwaconvert/rfi.hpp.");
+  py::class_<RfiParameters> parameters(m, "RfiParameters", "The numbers of an RFI strategy.");
   parameters.def(py::init<>());
 #define FIELD(name) parameters.def_readwrite(#name, &RfiParameters::name)
   FIELD(iterations);
@@ -87,7 +87,7 @@ void register_rfi(py::module_& m) {
   m.def(
       "rfi_flag",
       [](const Strided<float>& amplitude, const Array<uint8_t>& missing, const RfiParameters& p,
-         Array<uint8_t>& out, int nthreads) {
+         Array<uint8_t>& out, int threads) {
         check(p);
         const auto v = view<float, 4>(amplitude, "amplitude", {-1, 4, -1, -1});
         const auto [n_baselines, four, n_time, n_chan] = v.shape;
@@ -99,10 +99,10 @@ void register_rfi(py::module_& m) {
         const auto o = mutable_view<uint8_t, 3>(out, "out", {n_baselines, n_time, n_chan});
         if (v.size() == 0) return;
         py::gil_scoped_release release;
-        rfi_flag(v, mask, p, o, nthreads);
+        rfi_flag(v, mask, p, o, threads);
       },
       "amplitude"_a.noconvert(), "missing"_a.noconvert(), "parameters"_a, "out"_a.noconvert(),
-      "nthreads"_a = 0,
+      "threads"_a = 0,
       R"(Detect RFI in baselines.
 
 amplitude (n_baselines, 4, n_time, n_chan) float32, missing (1 or n_baselines, n_time, n_chan) and out
@@ -110,21 +110,21 @@ amplitude (n_baselines, 4, n_time, n_chan) float32, missing (1 or n_baselines, n
 
   m.def(
       "rfi_amplitudes",
-      [](const Array<Complex>& vis, Array<float>& out, int nthreads) {
+      [](const Array<Complex>& vis, Array<float>& out, int threads) {
         const auto v = view<Complex, 4>(vis, "vis", {-1, -1, -1, 4});
         const auto o = mutable_view<float, 4>(out, "out", {v.shape[0], 4, v.shape[1], v.shape[2]});
         if (v.size() == 0) return;
         py::gil_scoped_release release;
-        rfi_amplitudes(v, o, nthreads);
+        rfi_amplitudes(v, o, threads);
       },
-      "vis"_a.noconvert(), "out"_a.noconvert(), "nthreads"_a = 0,
+      "vis"_a.noconvert(), "out"_a.noconvert(), "threads"_a = 0,
       "Amplitudes (n_baselines, 4, n_time, n_chan) of visibilities (n_baselines, n_time, n_chan, 4).");
 
   m.def(
       "rfi_read_mwax",
       [](const Array<Chunk>& chunks, int64_t n_fine, const Array<int32_t>& antenna1,
          const Array<int32_t>& antenna2, const std::optional<Array<Complex>>& factors,
-         const Array<int64_t>& file_row, Strided<float>& out, int nthreads) {
+         const Array<int64_t>& file_row, Strided<float>& out, int threads) {
         const Arguments a(chunks, n_fine, antenna1, antenna2, factors, out);
         const auto rows = view<int64_t, 1>(file_row, "file_row", {a.in.antenna1.shape[0]});
         for (int64_t r = 0; r < rows.shape[0]; ++r)
@@ -132,18 +132,18 @@ amplitude (n_baselines, 4, n_time, n_chan) float32, missing (1 or n_baselines, n
             throw InputError("file_row must ascend from 0");
         if (a.out.size() == 0) return;
         py::gil_scoped_release release;
-        rfi_read_mwax(a.in, rows, a.out, nthreads);
+        rfi_read_mwax(a.in, rows, a.out, threads);
       },
-      "chunks"_a.noconvert(), "n_fine"_a, "antenna1"_a.noconvert(), "antenna2"_a.noconvert(),
-      "factors"_a.noconvert(), "file_row"_a.noconvert(), "out"_a.noconvert(), "nthreads"_a = 0,
-      "Read images of baselines from MWAX files; see cpp/include/mwaconvert/rfi_input.hpp.");
+      py::kw_only(), "chunks"_a.noconvert(), "n_fine"_a, "antenna1"_a.noconvert(), "antenna2"_a.noconvert(),
+      "factors"_a.noconvert(), "file_row"_a.noconvert(), "out"_a.noconvert(), "threads"_a = 0,
+      "Read images of baselines from MWAX files.");
 
   m.def(
       "rfi_read_legacy",
       [](const Array<Chunk>& chunks, int64_t n_fine, const Array<int32_t>& antenna1,
          const Array<int32_t>& antenna2, const std::optional<Array<Complex>>& factors, int64_t n_slot,
          const Array<int32_t>& product, const Array<uint8_t>& conjugated, double van_vleck_samples,
-         Strided<float>& out, int nthreads) {
+         Strided<float>& out, int threads) {
         const Arguments a(chunks, n_fine, antenna1, antenna2, factors, out);
         if (n_slot < 2 || n_slot % 2 != 0) throw InputError("n_slot must be even and at least 2");
         const int64_t n_rows = a.in.antenna1.shape[0];
@@ -151,17 +151,17 @@ amplitude (n_baselines, 4, n_time, n_chan) float32, missing (1 or n_baselines, n
         const auto conj = view<uint8_t, 2>(conjugated, "conjugated", {n_rows, 4});
         if (a.out.size() == 0) return;
         py::gil_scoped_release release;
-        rfi_read_legacy(a.in, n_slot, index, conj, van_vleck_samples, a.out, nthreads);
+        rfi_read_legacy(a.in, n_slot, index, conj, van_vleck_samples, a.out, threads);
       },
-      "chunks"_a.noconvert(), "n_fine"_a, "antenna1"_a.noconvert(), "antenna2"_a.noconvert(),
+      py::kw_only(), "chunks"_a.noconvert(), "n_fine"_a, "antenna1"_a.noconvert(), "antenna2"_a.noconvert(),
       "factors"_a.noconvert(), "n_slot"_a, "product"_a.noconvert(), "conjugated"_a.noconvert(),
-      "van_vleck_samples"_a, "out"_a.noconvert(), "nthreads"_a = 0,
-      "Read images of baselines from legacy files; see cpp/include/mwaconvert/rfi_input.hpp.");
+      "van_vleck_samples"_a, "out"_a.noconvert(), "threads"_a = 0,
+      "Read images of baselines from legacy files.");
 
   m.def(
       "rfi_set_bits",
       [](const Array<uint8_t>& found, const Array<int64_t>& row, int64_t n_fine, Strided<uint8_t>& mask,
-         int nthreads) {
+         int threads) {
         const auto m = mutable_view<uint8_t, 4>(mask, "mask", {-1, -1, -1, (n_fine + 7) / 8});
         const auto f = view<uint8_t, 3>(found, "found", {-1, m.shape[0], m.shape[1] * n_fine});
         const auto rows = view<int64_t, 1>(row, "row", {f.shape[0]});
@@ -170,9 +170,9 @@ amplitude (n_baselines, 4, n_time, n_chan) float32, missing (1 or n_baselines, n
             throw InputError("array 'row' must ascend, within the rows of the mask");
         if (f.size() == 0) return int64_t{0};
         py::gil_scoped_release release;
-        return rfi_set_bits(f, rows, n_fine, m, nthreads);
+        return rfi_set_bits(f, rows, n_fine, m, threads);
       },
-      "found"_a.noconvert(), "row"_a.noconvert(), "n_fine"_a, "mask"_a.noconvert(), "nthreads"_a = 0,
+      "found"_a.noconvert(), "row"_a.noconvert(), "n_fine"_a, "mask"_a.noconvert(), "threads"_a = 0,
       "Set bits of a mask (n_time, n_coarse, n_rows, bytes) where found (n, n_time, channels) is 1; returns "
       "how many.");
 
@@ -187,7 +187,7 @@ amplitude (n_baselines, 4, n_time, n_chan) float32, missing (1 or n_baselines, n
                           cells(ignored, "ignored", n_time, n_chan), time_threshold, freq_threshold, p,
                           mutable_view<uint8_t, 2>(out, "out", {n_time, n_chan}));
       },
-      "x"_a.noconvert(), "missing"_a.noconvert(), "ignored"_a.noconvert(), "time_threshold"_a,
+      py::kw_only(), "x"_a.noconvert(), "missing"_a.noconvert(), "ignored"_a.noconvert(), "time_threshold"_a,
       "freq_threshold"_a, "parameters"_a, "out"_a.noconvert(), "SumThreshold on one image.");
 
   const auto image_step = [&m](const char* name, auto step, const char* text) {
@@ -214,7 +214,7 @@ amplitude (n_baselines, 4, n_time, n_chan) float32, missing (1 or n_baselines, n
                    mutable_view<uint8_t, 2>(flags, "flags", {v.shape[0], v.shape[1]}));
       },
       "x"_a.noconvert(), "timesteps"_a, "threshold"_a, "flags"_a.noconvert(),
-      "Adds timesteps, else channels, of outlying rms to flags.");
+      "Add timesteps, else channels, of outlying rms to flags.");
 
   m.def(
       "rfi_rank",

@@ -15,34 +15,34 @@ template <typename T>
 void define_dedisperse(py::module_& m) {
   m.def(
       "dedisperse",
-      [](const Array<T>& data, const Array<int32_t>& delays, Array<float>& out, int nthreads) {
+      [](const Array<T>& data, const Array<int32_t>& delays, Array<float>& out, int threads) {
         const auto x = view<T, 2>(data, "data", {-1, -1});
         const auto d = view<int32_t, 2>(delays, "delays", {-1, x.shape[0]});
         const auto o = mutable_view<float, 2>(out, "out", {d.shape[0], -1});
         py::gil_scoped_release release;
-        dedisperse(x, d, o, nthreads);
+        dedisperse(x, d, o, threads);
       },
-      "data"_a.noconvert(), "delays"_a.noconvert(), "out"_a.noconvert(), "nthreads"_a = 0,
-      "Sum channels, each shifted by its delay; see cpp/include/mwaconvert/dedisperse.hpp.");
+      "data"_a.noconvert(), "delays"_a.noconvert(), "out"_a.noconvert(), "threads"_a = 0,
+      "Sum channels, each shifted by its delay.");
   m.def(
       "dedisperse_subbands",
       [](const Array<T>& data, const Array<int32_t>& edges, const Array<int32_t>& within,
-         const Array<int32_t>& across, int64_t trials_per_group, Array<float>& out, int nthreads) {
+         const Array<int32_t>& across, int64_t trials_per_group, Array<float>& out, int threads) {
         const auto x = view<T, 2>(data, "data", {-1, -1});
         const auto a = view<int32_t, 2>(across, "across", {-1, -1});
         const auto e = view<int32_t, 1>(edges, "edges", {a.shape[1] + 1});
         const auto w = view<int32_t, 2>(within, "within", {-1, x.shape[0]});
         const auto o = mutable_view<float, 2>(out, "out", {a.shape[0], -1});
         py::gil_scoped_release release;
-        dedisperse_subbands(x, e, w, a, trials_per_group, o, nthreads);
+        dedisperse_subbands(x, e, w, a, trials_per_group, o, threads);
       },
-      "data"_a.noconvert(), "edges"_a.noconvert(), "within"_a.noconvert(), "across"_a.noconvert(),
-      "trials_per_group"_a, "out"_a.noconvert(), "nthreads"_a = 0,
-      "Sum channels in two stages; see cpp/include/mwaconvert/dedisperse.hpp.");
+      py::kw_only(), "data"_a.noconvert(), "edges"_a.noconvert(), "within"_a.noconvert(),
+      "across"_a.noconvert(), "trials_per_group"_a, "out"_a.noconvert(), "threads"_a = 0,
+      "Sum channels in two stages.");
   m.def(
       "dedisperse_tree",
       [](const Array<T>& data, const std::vector<std::array<Array<int32_t>, 4>>& levels, int kept,
-         Array<float>& out, int nthreads, TreeMemory* memory) {
+         Array<float>& out, TreeMemory* memory, int threads) {
         const auto x = view<T, 2>(data, "data", {-1, -1});
         const auto o = mutable_view<float, 2>(out, "out", {-1, -1});
         std::vector<TreeLevel> tree;
@@ -54,24 +54,24 @@ void define_dedisperse(py::module_& m) {
         }
         py::gil_scoped_release release;
         TreeMemory own;
-        dedisperse_tree(x, tree, kept, o, nthreads, memory ? *memory : own);
+        dedisperse_tree(x, tree, kept, o, threads, memory ? *memory : own);
       },
-      "data"_a.noconvert(), "levels"_a, "kept"_a, "out"_a.noconvert(), "nthreads"_a = 0,
-      "memory"_a = py::none(), "Sum channels by a tree; see cpp/include/mwaconvert/tree.hpp.");
+      "data"_a.noconvert(), "levels"_a.noconvert(), "kept"_a, "out"_a.noconvert(), "memory"_a = py::none(),
+      "threads"_a = 0, "Sum channels by a tree.");
 }
 
 template <typename T>
 void define_unpack(py::module_& m) {
   m.def(
       "unpack_numbers",
-      [](const Array<T>& in, int64_t offset, bool reverse, Array<float>& out, int nthreads) {
-        const auto x = view<T, 2>(in, "in", {-1, -1});
+      [](const Array<T>& spectra, int64_t offset, bool reverse, Array<float>& out, int threads) {
+        const auto x = view<T, 2>(spectra, "spectra", {-1, -1});
         const auto o = mutable_view<float, 2>(out, "out", {-1, -1});
         py::gil_scoped_release release;
-        unpack(x, offset, reverse, o, nthreads);
+        unpack(x, offset, reverse, o, threads);
       },
-      "in"_a.noconvert(), "offset"_a, "reverse"_a, "out"_a.noconvert(), "nthreads"_a = 0,
-      "Transpose spectra of numbers to float32 channels; see cpp/include/mwaconvert/unpack.hpp.");
+      "spectra"_a.noconvert(), "offset"_a, "reverse"_a, "out"_a.noconvert(), "threads"_a = 0,
+      "Transpose spectra of numbers to float32 channels.");
 }
 
 }  // namespace
@@ -87,29 +87,30 @@ void register_transients(py::module_& m) {
         round_delays(t, c, d);
       },
       "dm"_a.noconvert(), "per_dm"_a.noconvert(), "delays"_a.noconvert(),
-      "Delays in samples of trials and channels; see cpp/include/mwaconvert/dedisperse.hpp.");
-  py::class_<TreeMemory>(m, "TreeMemory", "See cpp/include/mwaconvert/tree.hpp.").def(py::init<>());
+      "Delays in samples of trials and channels.");
+  py::class_<TreeMemory>(m, "TreeMemory", "Memory that runs of a tree keep, for one run at a time.")
+      .def(py::init<>());
   define_dedisperse<uint8_t>(m);
   define_dedisperse<float>(m);
   m.def(
       "dedisperse_coherent",
       [](const Array<std::complex<float>>& data, const Array<double>& freqs, double rate_mhz, double k_dm,
          int sideband, int64_t n_fft, int64_t before, int64_t after, Array<std::complex<float>>& out,
-         int nthreads) {
+         int threads) {
         const auto x = view<std::complex<float>, 3>(data, "data", {-1, -1, -1});
         const auto f = view<double, 1>(freqs, "freqs", {x.shape[1]});
         const auto o = mutable_view<std::complex<float>, 3>(out, "out", {x.shape[0], x.shape[1], -1});
         py::gil_scoped_release release;
-        dedisperse_coherent(x, f, {rate_mhz, k_dm, sideband, n_fft, before, after}, o, nthreads);
+        dedisperse_coherent(x, f, {rate_mhz, k_dm, sideband, n_fft, before, after}, o, threads);
       },
-      "data"_a.noconvert(), "freqs"_a.noconvert(), "rate_mhz"_a, "k_dm"_a, "sideband"_a, "n_fft"_a,
-      "before"_a, "after"_a, "out"_a.noconvert(), "nthreads"_a = 0,
-      "Coherent dedispersion of voltages; see cpp/include/mwaconvert/coherent.hpp.");
+      py::kw_only(), "data"_a.noconvert(), "freqs"_a.noconvert(), "rate_mhz"_a, "k_dm"_a, "sideband"_a,
+      "n_fft"_a, "before"_a, "after"_a, "out"_a.noconvert(), "threads"_a = 0,
+      "Coherent dedispersion of voltages.");
   m.def(
       "unpack",
-      [](const Array<uint8_t>& in, int64_t offset, int n_bits, bool first_high, bool reverse,
-         Array<uint8_t>& out, int nthreads, std::optional<int64_t> column) {
-        const auto x = view<uint8_t, 2>(in, "in", {-1, -1});
+      [](const Array<uint8_t>& spectra, int64_t offset, int n_bits, bool first_high, bool reverse,
+         Array<uint8_t>& out, std::optional<int64_t> column, int threads) {
+        const auto x = view<uint8_t, 2>(spectra, "spectra", {-1, -1});
         auto o = mutable_view<uint8_t, 2>(out, "out", {-1, -1});
         if (column) {  // only the columns of these spectra
           if (*column < 0 || *column + x.shape[0] > o.shape[1])
@@ -118,29 +119,29 @@ void register_transients(py::module_& m) {
           o.shape[1] = x.shape[0];
         }
         py::gil_scoped_release release;
-        unpack(x, offset, n_bits, first_high, reverse, o, nthreads);
+        unpack(x, offset, n_bits, first_high, reverse, o, threads);
       },
-      "in"_a.noconvert(), "offset"_a, "n_bits"_a, "first_high"_a, "reverse"_a, "out"_a.noconvert(),
-      "nthreads"_a = 0, "column"_a = py::none(),
-      "Unpack and transpose spectra of 1 to 8 bits; see cpp/include/mwaconvert/unpack.hpp.");
+      py::kw_only(), "spectra"_a.noconvert(), "offset"_a, "n_bits"_a, "first_high"_a, "reverse"_a,
+      "out"_a.noconvert(), "column"_a = py::none(), "threads"_a = 0,
+      "Unpack and transpose spectra of 1 to 8 bits.");
   define_unpack<int8_t>(m);
   define_unpack<uint16_t>(m);
   define_unpack<float>(m);
   m.def(
       "noise",
-      [](const Array<float>& series, Array<float>& mean, Array<float>& sigma, int nthreads) {
+      [](const Array<float>& series, Array<float>& mean, Array<float>& sigma, int threads) {
         const auto x = view<float, 2>(series, "series", {-1, -1});
         const auto a = mutable_view<float, 1>(mean, "mean", {x.shape[0]});
         const auto s = mutable_view<float, 1>(sigma, "sigma", {x.shape[0]});
         py::gil_scoped_release release;
-        noise(x, a, s, nthreads);
+        noise(x, a, s, threads);
       },
-      "series"_a.noconvert(), "mean"_a.noconvert(), "sigma"_a.noconvert(), "nthreads"_a = 0,
-      "Mean and standard deviation of the noise; see cpp/include/mwaconvert/boxcar.hpp.");
+      "series"_a.noconvert(), "mean"_a.noconvert(), "sigma"_a.noconvert(), "threads"_a = 0,
+      "Mean and standard deviation of the noise.");
   m.def(
       "boxcar_search",
       [](const Array<float>& series, const Array<float>& mean, const Array<float>& sigma, int n_width,
-         int64_t block, Array<float>& snr, Array<int32_t>& start, Array<int32_t>& width, int nthreads) {
+         int64_t block, Array<float>& snr, Array<int32_t>& start, Array<int32_t>& width, int threads) {
         const auto x = view<float, 2>(series, "series", {-1, -1});
         const auto a = view<float, 1>(mean, "mean", {x.shape[0]});
         const auto s = view<float, 1>(sigma, "sigma", {x.shape[0]});
@@ -148,15 +149,15 @@ void register_transients(py::module_& m) {
         const auto at = mutable_view<int32_t, 2>(start, "start", {x.shape[0], best.shape[1]});
         const auto w = mutable_view<int32_t, 2>(width, "width", {x.shape[0], best.shape[1]});
         py::gil_scoped_release release;
-        boxcar_search(x, a, s, n_width, block, best, at, w, nthreads);
+        boxcar_search(x, a, s, n_width, block, best, at, w, threads);
       },
-      "series"_a.noconvert(), "mean"_a.noconvert(), "sigma"_a.noconvert(), "n_width"_a, "block"_a,
-      "snr"_a.noconvert(), "start"_a.noconvert(), "width"_a.noconvert(), "nthreads"_a = 0,
-      "Best boxcar of each stretch of each series; see cpp/include/mwaconvert/boxcar.hpp.");
+      py::kw_only(), "series"_a.noconvert(), "mean"_a.noconvert(), "sigma"_a.noconvert(), "n_width"_a,
+      "block"_a, "snr"_a.noconvert(), "start"_a.noconvert(), "width"_a.noconvert(), "threads"_a = 0,
+      "Best boxcar of each stretch of each series.");
   m.def(
       "search_series",
       [](const Array<float>& series, int n_width, int64_t block, Array<float>& mean, Array<float>& sigma,
-         Array<float>& snr, Array<int32_t>& start, Array<int32_t>& width, int nthreads) {
+         Array<float>& snr, Array<int32_t>& start, Array<int32_t>& width, int threads) {
         const auto x = view<float, 2>(series, "series", {-1, -1});
         const auto a = mutable_view<float, 1>(mean, "mean", {x.shape[0]});
         const auto s = mutable_view<float, 1>(sigma, "sigma", {x.shape[0]});
@@ -164,11 +165,11 @@ void register_transients(py::module_& m) {
         const auto at = mutable_view<int32_t, 2>(start, "start", {x.shape[0], best.shape[1]});
         const auto w = mutable_view<int32_t, 2>(width, "width", {x.shape[0], best.shape[1]});
         py::gil_scoped_release release;
-        search_series(x, n_width, block, a, s, best, at, w, nthreads);
+        search_series(x, n_width, block, a, s, best, at, w, threads);
       },
-      "series"_a.noconvert(), "n_width"_a, "block"_a, "mean"_a.noconvert(), "sigma"_a.noconvert(),
-      "snr"_a.noconvert(), "start"_a.noconvert(), "width"_a.noconvert(), "nthreads"_a = 0,
-      "Noise and best boxcars of each series; see cpp/include/mwaconvert/boxcar.hpp.");
+      py::kw_only(), "series"_a.noconvert(), "n_width"_a, "block"_a, "mean"_a.noconvert(),
+      "sigma"_a.noconvert(), "snr"_a.noconvert(), "start"_a.noconvert(), "width"_a.noconvert(),
+      "threads"_a = 0, "Noise and best boxcars of each series.");
 }
 
 }  // namespace mwaconvert

@@ -19,16 +19,16 @@ void register_van_vleck(py::module_& m) {
       "k"_a, "sigma1"_a, "sigma2"_a, "Correlation of two inputs from their quantised covariance.");
   m.def(
       "van_vleck",
-      [](Array<std::complex<float>>& products, int64_t n_slot, double samples, int nthreads) {
+      [](Array<std::complex<float>>& products, int64_t n_slot, double samples, int threads) {
         if (n_slot < 2 || n_slot % 2 != 0) throw InputError("n_slot must be even and at least 2");
         if (!(samples > 0 && std::isfinite(samples))) throw InputError("samples must be positive");
         const auto v = mutable_view<std::complex<float>, 2>(products, "products",
                                                             {-1, n_slot / 2 * (n_slot / 2 + 1) * 2});
         py::gil_scoped_release release;
-        van_vleck_channels(v, n_slot, samples, nthreads);
+        van_vleck_channels(v, n_slot, samples, threads);
       },
-      "products"_a.noconvert(), "n_slot"_a, "samples"_a, "nthreads"_a = 0,
-      R"(Correct the products of legacy channels in place; see cpp/include/mwaconvert/van_vleck.hpp.
+      "products"_a.noconvert(), "n_slot"_a, "samples"_a, "threads"_a = 0,
+      R"(Correct the products of legacy channels in place.
 
 products (n_channel, n_product) complex64 in the order of the file.)");
 }

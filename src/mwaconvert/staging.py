@@ -69,6 +69,7 @@ class Kind(Enum):
     FLAGS = ("a flag file", _holds(b"SIMPLE  =", b"GPUBOXNO="))
     SIMULATED = ("a file of a simulation", _holds(b"SIMPLE  =", b"simulated by mwaconvert"))
     JSON = ("a report of mwaconvert", _holds(b"{", b'"format": "mwaconvert'))
+    JOB_ERRORS = ("a list of failed jobs", _holds(b"[", b'"job_id"'))
     PNG = ("a PNG picture", _begins(b"\x89PNG\r\n\x1a\n"))
     PDF = ("a PDF file", _begins(b"%PDF-"))
     SVG = ("an SVG picture", _holds(b"<?xml", b"<svg"))

@@ -15,16 +15,16 @@ from mwaconvert import _core
 from mwaconvert.errors import InputError
 
 
-def columns(weight: np.ndarray, first: int, n_chan: int, nthreads: int) -> tuple[np.ndarray, ...]:
+def columns(weight: np.ndarray, first: int, n_chan: int, threads: int) -> tuple[np.ndarray, ...]:
     n = len(weight)
-    out = (
-        np.full((n, n_chan, 4), np.nan, np.float32),
-        np.zeros((n, n_chan, 4), np.bool_),
-        np.full((n, 4), np.nan, np.float32),
-        np.zeros(n, np.bool_),
-    )
-    _core.ms_columns(weight, first, *out, nthreads)
-    return out
+    out = {
+        "weight_spectrum": np.full((n, n_chan, 4), np.nan, np.float32),
+        "flag": np.zeros((n, n_chan, 4), np.bool_),
+        "weight_sum": np.full((n, 4), np.nan, np.float32),
+        "flag_row": np.zeros(n, np.bool_),
+    }
+    _core.ms_columns(weight=weight, first_chan=first, **out, threads=threads)
+    return tuple(out.values())
 
 
 def make_weight(rng: np.random.Generator, n_rows: int, n_chan: int, flagged: float) -> np.ndarray:
@@ -64,9 +64,9 @@ def test_twin(n_rows: int, n_chan: int, before: int, after: int, flagged: float,
     before=st.integers(0, 2),
     after=st.integers(0, 2),
     first_row=st.integers(0, 3),
-    nthreads=st.integers(1, 3),
+    threads=st.integers(1, 3),
 )
-def test_files(n_rows: int, n_chan: int, before: int, after: int, first_row: int, nthreads: int) -> None:
+def test_files(n_rows: int, n_chan: int, before: int, after: int, first_row: int, threads: int) -> None:
     rng = np.random.default_rng(n_rows)
     weight = make_weight(rng, n_rows, before + n_chan + after, 0.4)
     vis = rng.normal(size=(*weight.shape, 2)).astype(np.float32).view(np.complex64)[..., 0]
@@ -75,7 +75,17 @@ def test_files(n_rows: int, n_chan: int, before: int, after: int, first_row: int
     with ExitStack() as stack:
         files = [stack.enter_context(TemporaryFile(buffering=0)) for _ in range(3)]
         numbers = tuple(file.fileno() for file in files)
-        _core.write_ms_cells(numbers, first_row, vis, weight, before, n_chan, got_total, got_row, nthreads)
+        _core.write_ms_cells(
+            files=numbers,
+            first_row=first_row,
+            vis=vis,
+            weight=weight,
+            first_chan=before,
+            n_chan=n_chan,
+            weight_sum=got_total,
+            flag_row=got_row,
+            threads=threads,
+        )
         contents = []
         for file in files:
             file.seek(0)
@@ -111,6 +121,20 @@ def test_wrong_shapes() -> None:
     weight = np.ones((2, 5, 4), np.float32)
     spectrum, flag, total, row = columns(weight, 0, 5, 1)
     with pytest.raises(InputError, match="array 'flag': expected shape"):
-        _core.ms_columns(weight, 0, spectrum, flag[:, :4].copy(), total, row)
+        _core.ms_columns(
+            weight=weight,
+            first_chan=0,
+            weight_spectrum=spectrum,
+            flag=flag[:, :4].copy(),
+            weight_sum=total,
+            flag_row=row,
+        )
     with pytest.raises(TypeError):
-        _core.ms_columns(weight.astype(np.float64), 0, spectrum, flag, total, row)
+        _core.ms_columns(
+            weight=weight.astype(np.float64),
+            first_chan=0,
+            weight_spectrum=spectrum,
+            flag=flag,
+            weight_sum=total,
+            flag_row=row,
+        )

@@ -13,17 +13,17 @@ from mwaconvert.visibilities.statistics import Sums
 def sums(vis, weight, row_static, cross, channel_static, windows, nthreads=1):
     rows, channels = Sums.zeros(len(vis), len(windows) - 1), Sums.zeros(vis.shape[1])
     _core.quality_sums(
-        vis,
-        weight,
-        row_static,
-        cross,
-        channel_static,
-        np.array(windows, np.int64),
-        rows.sums,
-        rows.counts,
-        channels.sums,
-        channels.counts,
-        nthreads,
+        vis=vis,
+        weight=weight,
+        row_static=row_static,
+        row_cross=cross,
+        channel_static=channel_static,
+        window_start=np.array(windows, np.int64),
+        row_sums=rows.sums,
+        row_counts=rows.counts,
+        channel_sums=channels.sums,
+        channel_counts=channels.counts,
+        threads=nthreads,
     )
     return rows, channels
 

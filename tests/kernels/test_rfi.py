@@ -65,14 +65,30 @@ def u8(mask: np.ndarray) -> np.ndarray:
 def test_sum_threshold(name, threshold):
     x, missing, ignored = image(name)
     out = np.full(x.shape, 9, np.uint8)
-    _core.rfi_sum_threshold(x, u8(missing), u8(ignored), *threshold, PARAMETERS, out)
+    _core.rfi_sum_threshold(
+        x=x,
+        missing=u8(missing),
+        ignored=u8(ignored),
+        time_threshold=threshold[0],
+        freq_threshold=threshold[1],
+        parameters=PARAMETERS,
+        out=out,
+    )
     assert_array_equal(out, twin.sum_threshold(x, missing, ignored, *threshold))
 
 
 def test_sum_threshold_without_noise_estimate():
     x, missing, _ = image("edges")
     out = np.full(x.shape, 9, np.uint8)
-    _core.rfi_sum_threshold(x, u8(missing), np.ones(x.shape, np.uint8), 1.0, 1.0, PARAMETERS, out)
+    _core.rfi_sum_threshold(
+        x=x,
+        missing=u8(missing),
+        ignored=np.ones(x.shape, np.uint8),
+        time_threshold=1.0,
+        freq_threshold=1.0,
+        parameters=PARAMETERS,
+        out=out,
+    )
     assert not out.any()
 
 
@@ -86,7 +102,15 @@ def test_thresholds_are_those_of_the_paper():
             mode = twin.noise_mode(x.ravel())
             out = np.empty(x.shape, np.uint8)
             none = np.zeros(x.shape, np.uint8)
-            _core.rfi_sum_threshold(x, none, none, 99.0, 1 / mode, PARAMETERS, out)
+            _core.rfi_sum_threshold(
+                x=x,
+                missing=none,
+                ignored=none,
+                time_threshold=99.0,
+                freq_threshold=1 / mode,
+                parameters=PARAMETERS,
+                out=out,
+            )
             assert out.sum() == expected
 
 
@@ -166,7 +190,15 @@ def test_large_images_take_percentiles_from_a_sample(seed):
     none = np.zeros(x.shape, np.uint8)
     out = np.empty(x.shape, np.uint8)
     level = 6 * twin.noise_mode(x.ravel())
-    _core.rfi_sum_threshold(x, none, none, 1.0, 1.0, RfiStrategy(longest_window=1).parameters(), out)
+    _core.rfi_sum_threshold(
+        x=x,
+        missing=none,
+        ignored=none,
+        time_threshold=1.0,
+        freq_threshold=1.0,
+        parameters=RfiStrategy(longest_window=1).parameters(),
+        out=out,
+    )
     assert_array_equal(out, np.abs(x) > level)
 
 

@@ -31,7 +31,7 @@ def arguments(case, rows=slice(None), planes=4, **changes):
 
 def read(case, rows=slice(None), threads=1, **changes):
     given = arguments(case, rows, **changes)
-    _core.rfi_read_legacy(**given, nthreads=threads)
+    _core.rfi_read_legacy(**given, threads=threads)
     return given["out"]
 
 

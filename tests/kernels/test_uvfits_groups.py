@@ -46,7 +46,16 @@ def test_bytes(tmp_path_factory, n_rows, n_chan, n_parameter, offset, threads, s
     with (tmp_path_factory.getbasetemp() / "groups").open("w+b") as file:
         file.write(b"\xaa" * offset)
         file.flush()
-        _core.write_groups(file.fileno(), offset, parameters, vis, weight, begin, end, threads)
+        _core.write_groups(
+            fd=file.fileno(),
+            offset=offset,
+            parameters=parameters,
+            vis=vis,
+            weight=weight,
+            channel_begin=begin,
+            channel_end=end,
+            threads=threads,
+        )
         file.seek(0)
         found = file.read()
     rows = zip(parameters, vis[:, begin:end], weight[:, begin:end], strict=True)
@@ -62,7 +71,16 @@ def test_several_writes_by_several_threads(tmp_path):
     for threads in (1, 2, 5):
         path = tmp_path / str(threads)
         with path.open("w+b") as file:
-            _core.write_groups(file.fileno(), 0, parameters, vis, weight, 0, 48, threads)
+            _core.write_groups(
+                fd=file.fileno(),
+                offset=0,
+                parameters=parameters,
+                vis=vis,
+                weight=weight,
+                channel_begin=0,
+                channel_end=48,
+                threads=threads,
+            )
         contents.add(path.read_bytes())
     assert contents == {b"".join(map(group, parameters, vis, weight))}
 
@@ -81,7 +99,15 @@ def test_astropy_reads_a_complete_file(tmp_path):
         file.write(header.tostring().encode())
         file.flush()
         start = file.tell()
-        _core.write_groups(file.fileno(), start, parameters, vis, weight, 0, n_chan)
+        _core.write_groups(
+            fd=file.fileno(),
+            offset=start,
+            parameters=parameters,
+            vis=vis,
+            weight=weight,
+            channel_begin=0,
+            channel_end=n_chan,
+        )
         size = start + n_rows * _core.group_bytes(len(names), n_chan)
         file.truncate(-(-size // 2880) * 2880)
     with fits.open(path) as hdus:
@@ -109,21 +135,45 @@ def test_bad_arguments():
         fd = file.fileno()
         for begin, end in [(-1, 4), (0, 5), (2, 2), (3, 1)]:
             with pytest.raises(InputError, match="channels are not a range of the block"):
-                _core.write_groups(fd, 0, parameters, vis, weight, begin, end)
+                _core.write_groups(
+                    fd=fd,
+                    offset=0,
+                    parameters=parameters,
+                    vis=vis,
+                    weight=weight,
+                    channel_begin=begin,
+                    channel_end=end,
+                )
         for arrays, name in [
             ((parameters[:2], vis, weight), "parameters"),
             ((parameters, vis[0], weight), "vis"),
             ((parameters, vis, weight[:, :3].copy()), "weight"),
         ]:
             with pytest.raises(InputError, match=f"array '{name}': expected shape"):
-                _core.write_groups(fd, 0, *arrays, 0, 4)
+                _core.write_groups(
+                    fd=fd,
+                    offset=0,
+                    parameters=arrays[0],
+                    vis=arrays[1],
+                    weight=arrays[2],
+                    channel_begin=0,
+                    channel_end=4,
+                )
         for arrays in [
             (parameters.astype(np.float64), vis, weight),
             (parameters, vis.astype(np.complex128), weight),
             (parameters, vis, np.asfortranarray(weight)),
         ]:
             with pytest.raises(TypeError, match="incompatible function arguments"):
-                _core.write_groups(fd, 0, *arrays, 0, 4)
+                _core.write_groups(
+                    fd=fd,
+                    offset=0,
+                    parameters=arrays[0],
+                    vis=arrays[1],
+                    weight=arrays[2],
+                    channel_begin=0,
+                    channel_end=4,
+                )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +185,15 @@ def test_refused_writes(path, mode, reason):
     if not Path(path).exists():
         pytest.skip(f"no {path} on this system")
     with Path(path).open(mode) as file, pytest.raises(ResourceError, match=f"writing failed: {reason}"):
-        _core.write_groups(file.fileno(), 0, parameters, vis, weight, 0, 4)
+        _core.write_groups(
+            fd=file.fileno(),
+            offset=0,
+            parameters=parameters,
+            vis=vis,
+            weight=weight,
+            channel_begin=0,
+            channel_end=4,
+        )
 
 
 @settings(deadline=None)

@@ -129,7 +129,7 @@ class Case:
 
     def call(self, threads: int = 1, **arguments: Any) -> None:
         kernel = _core.convert_mwax if self.correlator == "mwax" else _core.convert_legacy
-        kernel(**arguments, nthreads=threads)
+        kernel(**arguments, threads=threads)
 
     def run(self, threads: int = 1, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """vis, weight, bad_cells of the kernel."""

@@ -125,7 +125,15 @@ def test_two_stages_are_the_sum_with_added_delays(dtype, n_sub, group, n_trial, 
     results = []
     for threads in (1, 3):
         out = np.full((n_trial, n_out), np.nan, np.float32)
-        _core.dedisperse_subbands(data, edges, within, across, group, out, threads)
+        _core.dedisperse_subbands(
+            data=data,
+            edges=edges,
+            within=within,
+            across=across,
+            trials_per_group=group,
+            out=out,
+            threads=threads,
+        )
         results.append(out)
     np.testing.assert_array_equal(*results)
     for trial in {0, n_trial - 1}:
@@ -143,13 +151,13 @@ def test_two_stages_refuse():
     def run(edges, within=0, group=1):
         n_sub = len(edges) - 1
         _core.dedisperse_subbands(
-            data,
-            np.array(edges, np.int32),
-            np.full((1, 300), within, np.int32),
-            np.zeros((2, n_sub), np.int32),
-            group,
-            np.empty((2, 100), np.float32),
-            1,
+            data=data,
+            edges=np.array(edges, np.int32),
+            within=np.full((1, 300), within, np.int32),
+            across=np.zeros((2, n_sub), np.int32),
+            trials_per_group=group,
+            out=np.empty((2, 100), np.float32),
+            threads=1,
         )
 
     for edges, within, group, message in [
@@ -165,7 +173,15 @@ def test_two_stages_refuse():
 
 def unpack(packed, n_chan, n_bits, first_high=False, reverse=False, offset=0, threads=1):
     out = np.full((n_chan, len(packed)), 99, np.uint8)
-    _core.unpack(packed, offset, n_bits, first_high, reverse, out, threads)
+    _core.unpack(
+        spectra=packed,
+        offset=offset,
+        n_bits=n_bits,
+        first_high=first_high,
+        reverse=reverse,
+        out=out,
+        threads=threads,
+    )
     return out
 
 
@@ -220,7 +236,17 @@ def noise(series):
 def boxcars(series, mean, sigma, n_width, block=64, threads=1):
     shape = (len(series), -(-series.shape[1] // block))
     snr, start, width = np.empty(shape, np.float32), np.empty(shape, np.int32), np.empty(shape, np.int32)
-    _core.boxcar_search(series, mean, sigma, n_width, block, snr, start, width, threads)
+    _core.boxcar_search(
+        series=series,
+        mean=mean,
+        sigma=sigma,
+        n_width=n_width,
+        block=block,
+        snr=snr,
+        start=start,
+        width=width,
+        threads=threads,
+    )
     return snr, start, width
 
 
@@ -290,10 +316,12 @@ def test_noise_and_boxcars_at_once():
     series = noise_data("f4", (5, 5000))
     mean, sigma = noise(series)
     want = boxcars(series, mean, sigma, 7, 1024)
-    got = [np.empty(5, np.float32), np.empty(5, np.float32), *(np.empty_like(x) for x in want)]
+    mean_and_sigma = {"mean": np.empty(5, np.float32), "sigma": np.empty(5, np.float32)}
+    best = dict(zip(("snr", "start", "width"), map(np.empty_like, want), strict=True))
+    got = mean_and_sigma | best
     for threads in (1, 3):
-        _core.search_series(series, 7, 1024, *got, threads)
-        for a, b in zip(got, (mean, sigma, *want), strict=True):
+        _core.search_series(series=series, n_width=7, block=1024, **got, threads=threads)
+        for a, b in zip(got.values(), (mean, sigma, *want), strict=True):
             np.testing.assert_array_equal(a, b)
 
 

@@ -132,7 +132,13 @@ def test_measured_loss_is_below_the_bound(width, max_loss):
             used = np.empty((1, 3800), np.float32)
             row = trial // group
             _core.dedisperse_subbands(
-                data, plan.edges, plan.within[row : row + 1], plan.across[trial : trial + 1], 1, used, 1
+                data=data,
+                edges=plan.edges,
+                within=plan.within[row : row + 1],
+                across=plan.across[trial : trial + 1],
+                trials_per_group=1,
+                out=used,
+                threads=1,
             )
             assert best_snr(used[0]) >= (1 - plan.loss - 1e-3) * best_snr(exact[0])
 

@@ -144,10 +144,10 @@ def good_tree():
 def test_refusals(change, message):
     plan, tree = good_tree()
     data, out = np.zeros((512, 100 + plan.reach), np.uint8), np.empty((9, 100), np.float32)
-    _core.dedisperse_tree(data, [tuple(x) for x in tree], -1, out, 1)
+    _core.dedisperse_tree(data, [tuple(x) for x in tree], -1, out, threads=1)
     change(tree)
     with pytest.raises(InputError, match=message):
-        _core.dedisperse_tree(data, [tuple(x) for x in tree], -1, out, 1)
+        _core.dedisperse_tree(data, [tuple(x) for x in tree], -1, out, threads=1)
 
 
 def test_rows_that_would_overflow():

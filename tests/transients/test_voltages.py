@@ -70,7 +70,18 @@ def test_segments_are_those_of_double_precision(n_fft, sideband):
     before, after, n = 300, 201, 40_000
     data = np.array([noise(n, 5), noise(n, 6)]).reshape(2, 1, n).astype(np.complex64)
     out = np.full((2, 1, n - before - after), np.nan, np.complex64)
-    _core.dedisperse_coherent(data, FREQS[:1], RATE / 1e6, 30 * K_DM, sideband, n_fft, before, after, out, 2)
+    _core.dedisperse_coherent(
+        data=data,
+        freqs=FREQS[:1],
+        rate_mhz=RATE / 1e6,
+        k_dm=30 * K_DM,
+        sideband=sideband,
+        n_fft=n_fft,
+        before=before,
+        after=after,
+        out=out,
+        threads=2,
+    )
     f = sideband * np.fft.fftfreq(n_fft, 1e6 / RATE)
     spectrum = np.exp(-2j * np.pi * sideband * K_DM * 30e6 * f**2 / ((FREQS[0] + f) * FREQS[0] ** 2))
     step = n_fft - before - after
@@ -86,7 +97,15 @@ def test_segments_that_do_not_fit():
     for n_fft, before, after, n_out in ((5000, 9, 9, 8982), (8192, 9, 9, 9000), (4096, 4000, 99, 4901)):
         with pytest.raises(InputError):
             _core.dedisperse_coherent(
-                data, FREQS[:1], 0.2, 1.0, 1, n_fft, before, after, np.empty((1, 1, n_out), np.complex64)
+                data=data,
+                freqs=FREQS[:1],
+                rate_mhz=0.2,
+                k_dm=1.0,
+                sideband=1,
+                n_fft=n_fft,
+                before=before,
+                after=after,
+                out=np.empty((1, 1, n_out), np.complex64),
             )
 
 

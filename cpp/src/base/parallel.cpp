@@ -136,9 +136,9 @@ int available_threads() {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
-void parallel_for(int64_t n, int nthreads, const std::function<void(int64_t)>& work) {
-  if (nthreads <= 0) nthreads = available_threads();
-  const int helpers = static_cast<int>(std::min<int64_t>(nthreads, n)) - 1;
+void parallel_for(int64_t n, int threads, const std::function<void(int64_t)>& work) {
+  if (threads <= 0) threads = available_threads();
+  const int helpers = static_cast<int>(std::min<int64_t>(threads, n)) - 1;
   Job job{n, &work, {}, 0, 0, {}, nullptr};
   if (helpers <= 0)
     job.run();

@@ -197,7 +197,7 @@ class BaselineFlagger {
 }  // namespace
 
 void rfi_flag(View<const float, 4> amplitude, View<const uint8_t, 3> missing, const RfiParameters& parameters,
-              View<uint8_t, 3> out, int nthreads) {
+              View<uint8_t, 3> out, int threads) {
   const int64_t n_baselines = amplitude.shape[0], n_time = amplitude.shape[2], n_chan = amplitude.shape[3];
   const auto missing_of = [&](int64_t b) {
     return View<const uint8_t, 2>{&missing(missing.shape[0] == 1 ? 0 : b, 0, 0),
@@ -206,7 +206,7 @@ void rfi_flag(View<const float, 4> amplitude, View<const uint8_t, 3> missing, co
   };
   RfiLayout shared;
   if (missing.shape[0] == 1) shared.build(missing_of(0));
-  parallel_for(n_baselines, nthreads, [&](int64_t b) {
+  parallel_for(n_baselines, threads, [&](int64_t b) {
     static thread_local std::unique_ptr<RfiParameters> kept_parameters;
     static thread_local std::unique_ptr<BaselineFlagger> flagger;
     static thread_local RfiLayout own;

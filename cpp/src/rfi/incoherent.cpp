@@ -86,14 +86,14 @@ void over_pairs(View<const Chunk, 2> chunks, int64_t coarse, float* now, float* 
 }  // namespace
 
 void incoherent_mwax(View<const Chunk, 2> chunks, View<const int64_t, 1> file_row,
-                     const IncoherentOutput& out, int nthreads) {
+                     const IncoherentOutput& out, int threads) {
   const int64_t n_rows = file_row.shape[0], n_coarse = chunks.shape[1], n_pair = out.sum.shape[0];
   const int64_t cells = out.sum.shape[2] * 4, row_length = 2 * cells;
   const int64_t n_groups = std::clamp<int64_t>(kGroups / n_coarse, 1, n_rows);
   const int64_t tile = std::max<int64_t>(1, kTileBytes / (4 * row_length));
   // sums, then counts, of each group and coarse channel
   std::vector<std::vector<float>> parts(n_coarse * n_groups);
-  parallel_for(n_coarse * n_groups, nthreads, [&](int64_t item) {
+  parallel_for(n_coarse * n_groups, threads, [&](int64_t item) {
     const int64_t coarse = item / n_groups, group = item % n_groups;
     const int64_t group_begin = n_rows * group / n_groups, group_end = n_rows * (group + 1) / n_groups;
     static thread_local Scratch<float> memory;
@@ -124,9 +124,9 @@ void incoherent_mwax(View<const Chunk, 2> chunks, View<const int64_t, 1> file_ro
 }
 
 void incoherent_legacy(View<const Chunk, 2> chunks, int64_t n_product, View<const int32_t, 2> product,
-                       const IncoherentOutput& out, int nthreads) {
+                       const IncoherentOutput& out, int threads) {
   const int64_t n_fine = out.sum.shape[2];
-  parallel_for(chunks.shape[1] * n_fine, nthreads, [&](int64_t item) {
+  parallel_for(chunks.shape[1] * n_fine, threads, [&](int64_t item) {
     const int64_t coarse = item / n_fine, fine = item % n_fine;
     static thread_local Scratch<float> memory;
     float* now = memory.get(5 * n_product);

@@ -199,9 +199,9 @@ void search_one(const float* x, int64_t n_samp, Noise noise, int n_width, int64_
 
 }  // namespace
 
-void noise(View<const float, 2> series, View<float, 1> mean, View<float, 1> sigma, int nthreads) {
+void noise(View<const float, 2> series, View<float, 1> mean, View<float, 1> sigma, int threads) {
   if (series.shape[1] < 1) throw InputError("a series without samples has no noise");
-  parallel_for(series.shape[0], nthreads, [&](int64_t t) {
+  parallel_for(series.shape[0], threads, [&](int64_t t) {
     const Noise n = noise_of(&series(t, 0), series.shape[1]);
     mean(t) = n.mean;
     sigma(t) = n.sigma;
@@ -210,9 +210,9 @@ void noise(View<const float, 2> series, View<float, 1> mean, View<float, 1> sigm
 
 void boxcar_search(View<const float, 2> series, View<const float, 1> mean, View<const float, 1> sigma,
                    int n_width, int64_t block, View<float, 2> snr, View<int32_t, 2> start,
-                   View<int32_t, 2> width, int nthreads) {
+                   View<int32_t, 2> width, int threads) {
   check_search(series.shape[1], n_width, block, snr.shape[1]);
-  parallel_for(series.shape[0], nthreads, [&](int64_t t) {
+  parallel_for(series.shape[0], threads, [&](int64_t t) {
     search_one(&series(t, 0), series.shape[1], {mean(t), sigma(t)}, n_width, block, &snr(t, 0), &start(t, 0),
                &width(t, 0));
   });
@@ -220,9 +220,9 @@ void boxcar_search(View<const float, 2> series, View<const float, 1> mean, View<
 
 void search_series(View<const float, 2> series, int n_width, int64_t block, View<float, 1> mean,
                    View<float, 1> sigma, View<float, 2> snr, View<int32_t, 2> start, View<int32_t, 2> width,
-                   int nthreads) {
+                   int threads) {
   check_search(series.shape[1], n_width, block, snr.shape[1]);
-  parallel_for(series.shape[0], nthreads, [&](int64_t t) {
+  parallel_for(series.shape[0], threads, [&](int64_t t) {
     const Noise n = noise_of(&series(t, 0), series.shape[1]);
     mean(t) = n.mean;
     sigma(t) = n.sigma;

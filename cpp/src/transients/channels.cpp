@@ -82,9 +82,9 @@ void scale_row(const float* x, int64_t n, double mean, double scale, float* out)
 
 template <typename T>
 void channel_sums(View<const T, 2> data, View<const float, 2> weights, View<const double, 1> about,
-                  View<double, 2> sums, int nthreads) {
+                  View<double, 2> sums, int threads) {
   const int64_t n = data.shape[1];
-  parallel_for(data.shape[0], nthreads, [&](int64_t c) {
+  parallel_for(data.shape[0], threads, [&](int64_t c) {
     const double from = sizeof(T) == 1 ? 0.0 : about(c);
     const Sums found = weights.data == nullptr ? plain_sums(&data(c, 0), n, from)
                                                : weighted_sums(&data(c, 0), &weights(c, 0), n, from);
@@ -96,8 +96,8 @@ void channel_sums(View<const T, 2> data, View<const float, 2> weights, View<cons
 
 template <typename T>
 void scale_channels(View<const T, 2> data, View<const double, 1> mean, View<const double, 1> scale,
-                    View<float, 2> out, int nthreads) {
-  parallel_for(data.shape[0], nthreads,
+                    View<float, 2> out, int threads) {
+  parallel_for(data.shape[0], threads,
                [&](int64_t c) { scale_row(&data(c, 0), data.shape[1], mean(c), scale(c), &out(c, 0)); });
 }
 

@@ -238,7 +238,7 @@ MWACONVERT_INLINE void transpose(const float* in, int64_t in_stride, float* out,
 // Circular convolutions of n_fft samples by one filter after the other.
 class Convolution {
  public:
-  Convolution(int64_t n, int lanes, int nthreads)
+  Convolution(int64_t n, int lanes, int threads)
       : n_(n),
         lanes_(lanes),
         first_(int64_t{1} << std::countr_zero(static_cast<uint64_t>(n)) / 2),
@@ -253,7 +253,7 @@ class Convolution {
       phasors(turns.data(), first_.n, 1.0, &within_[j / lanes * first_.n * 2 * lanes + j % lanes], lanes,
               2 * lanes);
     }
-    parallel_for(second_.n / kTwist, nthreads, [&](int64_t b) {
+    parallel_for(second_.n / kTwist, threads, [&](int64_t b) {
       std::vector<double> here(first_.n);
       for (int64_t p = 0; p < first_.n; ++p) here[p] = twist(first_.order[p], b * kTwist);
       phasors(here.data(), first_.n, 1.0, &blocks_[b * first_.n * 2], 1, 2);
@@ -261,10 +261,10 @@ class Convolution {
     filter_.resize(n * 2);
   }
 
-  void set_filter(const Chirp& chirp, double f0, int nthreads) {
+  void set_filter(const Chirp& chirp, double f0, int threads) {
     const double step = chirp.sideband * chirp.rate_mhz / static_cast<double>(n_);
     const double scale = -chirp.sideband * chirp.k_dm * 1e6 / (f0 * f0);
-    parallel_for(first_.n, nthreads, [&](int64_t p) {
+    parallel_for(first_.n, threads, [&](int64_t p) {
       static thread_local std::vector<double> turns;
       turns.resize(second_.n);
       for (int64_t q = 0; q < second_.n; ++q) {
@@ -370,7 +370,7 @@ void run_wide(const Convolution& c, const float* x, int64_t n_in, int64_t before
 }  // namespace
 
 void dedisperse_coherent(View<const std::complex<float>, 3> data, View<const double, 1> freqs,
-                         const Chirp& chirp, View<std::complex<float>, 3> out, int nthreads) {
+                         const Chirp& chirp, View<std::complex<float>, 3> out, int threads) {
   const int64_t n_samp = data.shape[2], n_out = out.shape[2], step = chirp.n_fft - chirp.before - chirp.after;
   if (chirp.n_fft < 1 << 12 || chirp.n_fft > 1 << 30 ||
       !std::has_single_bit(static_cast<uint64_t>(chirp.n_fft)))
@@ -380,12 +380,12 @@ void dedisperse_coherent(View<const std::complex<float>, 3> data, View<const dou
       n_out != n_samp - chirp.before - chirp.after)
     throw InputError("segments, data and result do not fit");
   const bool wide = wide_registers();
-  Convolution convolution(chirp.n_fft, wide ? 16 : 8, nthreads);
+  Convolution convolution(chirp.n_fft, wide ? 16 : 8, threads);
   const int64_t n_segment = (n_out + step - 1) / step;
   std::atomic<bool> finite{true};
   for (int64_t c = 0; c < data.shape[1]; ++c) {
-    convolution.set_filter(chirp, freqs(c), nthreads);
-    parallel_for(data.shape[0] * n_segment, nthreads, [&](int64_t item) {
+    convolution.set_filter(chirp, freqs(c), threads);
+    parallel_for(data.shape[0] * n_segment, threads, [&](int64_t item) {
       const int64_t input = item / n_segment, begin = item % n_segment * step;
       const float* x = reinterpret_cast<const float*>(&data(input, c, begin));
       float* y = reinterpret_cast<float*>(&out(input, c, begin));

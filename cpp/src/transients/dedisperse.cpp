@@ -286,11 +286,11 @@ void check_rows(int64_t n_chan, bool integer) {
 // For few trials, of which nothing stays in the caches: tiles that follow each other take the place of
 // trials, so that rows are read along.
 template <typename T>
-void along_rows(View<const T, 2> data, View<const int32_t, 2> delays, View<float, 2> out, int nthreads) {
+void along_rows(View<const T, 2> data, View<const int32_t, 2> delays, View<float, 2> out, int threads) {
   constexpr int64_t tile = kTile<T>, stretch = kTrialBlock * tile;
   const int64_t n_chan = data.shape[0], n_out = out.shape[1];
   const int64_t n_stretch = (n_out + stretch - 1) / stretch;
-  parallel_for(n_stretch * out.shape[0], nthreads, [&](int64_t item) {
+  parallel_for(n_stretch * out.shape[0], threads, [&](int64_t item) {
     static thread_local Scratch<int32_t> memory;
     const int64_t trial = item / n_stretch, begin = item % n_stretch * stretch;
     const int64_t n_tile = std::min(stretch, n_out - begin) / tile;
@@ -310,7 +310,7 @@ void along_rows(View<const T, 2> data, View<const int32_t, 2> delays, View<float
 }
 
 template <typename T>
-void brute_force(View<const T, 2> data, View<const int32_t, 2> delays, View<float, 2> out, int nthreads) {
+void brute_force(View<const T, 2> data, View<const int32_t, 2> delays, View<float, 2> out, int threads) {
   constexpr int64_t trials_at_once = 256;  // a tile of all channels stays in the second cache for so many
   const int64_t n_trial = out.shape[0], n_out = out.shape[1];
   check_rows(data.shape[0], kInteger<T>);
@@ -321,10 +321,10 @@ void brute_force(View<const T, 2> data, View<const int32_t, 2> delays, View<floa
   }
   if (n_trial == 0 || n_out == 0) return;
   check_range(range, n_out, data.shape[1]);
-  if (n_trial <= kFewTrials) return along_rows(data, delays, out, nthreads);
+  if (n_trial <= kFewTrials) return along_rows(data, delays, out, threads);
   const int64_t n_tiles = (n_out + kTile<T> - 1) / kTile<T>;
   const int64_t n_sets = (n_trial + trials_at_once - 1) / trials_at_once;
-  parallel_for(n_tiles * n_sets, nthreads, [&](int64_t item) {
+  parallel_for(n_tiles * n_sets, threads, [&](int64_t item) {
     const int64_t set = item % n_sets * trials_at_once;
     const int64_t begin = item / n_sets * kTile<T>, end = std::min(begin + kTile<T>, n_out);
     const Rows<T> rows{&data(0, begin), data.stride[0], data.shape[0], kMostByteRows};
@@ -335,7 +335,7 @@ void brute_force(View<const T, 2> data, View<const int32_t, 2> delays, View<floa
 
 template <typename T>
 void two_stage(View<const T, 2> data, View<const int32_t, 1> edges, View<const int32_t, 2> within,
-               View<const int32_t, 2> across, int64_t trials_per_group, View<float, 2> out, int nthreads) {
+               View<const int32_t, 2> across, int64_t trials_per_group, View<float, 2> out, int threads) {
   const int64_t n_chan = data.shape[0], n_sub = across.shape[1], n_trial = out.shape[0], n_out = out.shape[1];
   const int64_t n_group = within.shape[0];
   check_rows(n_chan, kInteger<T>);
@@ -372,7 +372,7 @@ void two_stage(View<const T, 2> data, View<const int32_t, 1> edges, View<const i
   const int64_t row_length =
       (std::min(kStageSamples, n_out) + longest + 63) / 64 * 64 + 32;  // rows not all in one cache set
   const int64_t n_tiles = (n_out + kStageSamples - 1) / kStageSamples;
-  parallel_for(n_tiles * used_groups, nthreads, [&](int64_t item) {
+  parallel_for(n_tiles * used_groups, threads, [&](int64_t item) {
     static thread_local Scratch<Running<T>> aligned_memory;
     static thread_local Scratch<int32_t> delay_memory;
     const int64_t g = item % used_groups, begin = item / used_groups * kStageSamples;
@@ -411,22 +411,21 @@ void round_delays(View<const double, 1> dm, View<const double, 1> per_dm, View<i
   }
 }
 
-void dedisperse(View<const uint8_t, 2> data, View<const int32_t, 2> delays, View<float, 2> out,
-                int nthreads) {
-  brute_force(data, delays, out, nthreads);
+void dedisperse(View<const uint8_t, 2> data, View<const int32_t, 2> delays, View<float, 2> out, int threads) {
+  brute_force(data, delays, out, threads);
 }
-void dedisperse(View<const float, 2> data, View<const int32_t, 2> delays, View<float, 2> out, int nthreads) {
-  brute_force(data, delays, out, nthreads);
+void dedisperse(View<const float, 2> data, View<const int32_t, 2> delays, View<float, 2> out, int threads) {
+  brute_force(data, delays, out, threads);
 }
 void dedisperse_subbands(View<const uint8_t, 2> data, View<const int32_t, 1> edges,
                          View<const int32_t, 2> within, View<const int32_t, 2> across,
-                         int64_t trials_per_group, View<float, 2> out, int nthreads) {
-  two_stage(data, edges, within, across, trials_per_group, out, nthreads);
+                         int64_t trials_per_group, View<float, 2> out, int threads) {
+  two_stage(data, edges, within, across, trials_per_group, out, threads);
 }
 void dedisperse_subbands(View<const float, 2> data, View<const int32_t, 1> edges,
                          View<const int32_t, 2> within, View<const int32_t, 2> across,
-                         int64_t trials_per_group, View<float, 2> out, int nthreads) {
-  two_stage(data, edges, within, across, trials_per_group, out, nthreads);
+                         int64_t trials_per_group, View<float, 2> out, int threads) {
+  two_stage(data, edges, within, across, trials_per_group, out, threads);
 }
 
 }  // namespace mwaconvert

@@ -155,10 +155,10 @@ uint32_t nibble_power(const uint8_t* volts, const uint8_t* used, int64_t n) {
 }  // namespace
 
 void detect_channels(View<const int8_t, 3> volts, View<const int32_t, 1> used, View<float, 2> power,
-                     int nthreads) {
+                     int threads) {
   const int64_t n_spectrum = power.shape[0], n_fine = power.shape[1];
   const Fourier fourier(n_fine);
-  parallel_for((n_spectrum + kLanes - 1) / kLanes, nthreads, [&](int64_t item) {
+  parallel_for((n_spectrum + kLanes - 1) / kLanes, threads, [&](int64_t item) {
     const int64_t first = item * kLanes;
     const int lanes = static_cast<int>(std::min<int64_t>(kLanes, n_spectrum - first));
     std::vector<Complex16> memory(2 * n_fine);
@@ -173,9 +173,9 @@ void detect_channels(View<const int8_t, 3> volts, View<const int32_t, 1> used, V
 }
 
 void detect_nibbles(View<const uint8_t, 2> volts, View<const uint8_t, 1> used, View<uint32_t, 1> power,
-                    int nthreads) {
+                    int threads) {
   const int64_t n_row = volts.shape[0];
-  parallel_for((n_row + kRowsAtATime - 1) / kRowsAtATime, nthreads, [&](int64_t item) {
+  parallel_for((n_row + kRowsAtATime - 1) / kRowsAtATime, threads, [&](int64_t item) {
     for (int64_t r = item * kRowsAtATime, end = std::min(n_row, r + kRowsAtATime); r < end; ++r)
       power(r) = nibble_power(&volts(r, 0), used.data, volts.shape[1]);
   });

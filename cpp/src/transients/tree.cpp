@@ -155,7 +155,7 @@ class Pass {
       : levels_(levels), kinds_(kinds), begin_(begin), end_(end) {}
 
   // wanted: of each row of level `end`
-  void run(const Rows& source, const Rows& target, const std::vector<Range>& wanted, int nthreads) const {
+  void run(const Rows& source, const Rows& target, const std::vector<Range>& wanted, int threads) const {
     const TreeLevel& top = levels_[end_];
     const int64_t n_block = top.blocks.shape[0] - 1;
     struct Item {
@@ -163,7 +163,7 @@ class Pass {
     };
     std::vector<std::vector<Part>> parts(n_block);
     std::vector<std::vector<Item>> items_of(n_block);
-    parallel_for(n_block, nthreads, [&](int64_t b) {
+    parallel_for(n_block, threads, [&](int64_t b) {
       parts[b] = needed(top.blocks(b), top.blocks(b + 1));
       Range all;
       for (int64_t r = top.blocks(b); r < top.blocks(b + 1); ++r)
@@ -177,7 +177,7 @@ class Pass {
     });
     std::vector<Item> items;
     for (const auto& some : items_of) items.insert(items.end(), some.begin(), some.end());
-    parallel_for(static_cast<int64_t>(items.size()), nthreads, [&](int64_t k) {
+    parallel_for(static_cast<int64_t>(items.size()), threads, [&](int64_t k) {
       const Item& item = items[k];
       work(parts[item.block], source, target, wanted, item.low, item.high);
     });
@@ -351,7 +351,7 @@ std::vector<Kind> check(const std::vector<TreeLevel>& levels, int64_t n_chan, in
 
 template <typename T>
 void run(View<const T, 2> data, const std::vector<TreeLevel>& levels, int kept, View<float, 2> out,
-         int nthreads, TreeMemory& memory) {
+         int threads, TreeMemory& memory) {
   constexpr bool bytes = std::is_same_v<T, uint8_t>;
   const int64_t n_out = out.shape[1];
   const std::vector<Kind> kinds = check(levels, data.shape[0], data.shape[1], bytes, kept, out);
@@ -364,7 +364,7 @@ void run(View<const T, 2> data, const std::vector<TreeLevel>& levels, int kept, 
   const Rows target{Kind::kFloat, reinterpret_cast<std::byte*>(out.data), trial.data()};
   const int top = static_cast<int>(levels.size()) - 1;
   const std::vector<Range> whole(out.shape[0], Range{0, n_out});
-  if (kept < 0) return Pass(levels, kinds, 0, top).run(source, target, whole, nthreads);
+  if (kept < 0) return Pass(levels, kinds, 0, top).run(source, target, whole, threads);
 
   std::vector<Range> wanted = whole;
   for (int l = top; l > kept; --l) {
@@ -384,8 +384,8 @@ void run(View<const T, 2> data, const std::vector<TreeLevel>& levels, int kept, 
     size += (wanted[r].high - wanted[r].low + 15) / 16 * 16;
   }
   const Rows middle{kinds[kept], memory.get(size * size_of(kinds[kept])), origin.data()};
-  Pass(levels, kinds, 0, kept).run(source, middle, wanted, nthreads);
-  Pass(levels, kinds, kept + 1, top).run(middle, target, whole, nthreads);
+  Pass(levels, kinds, 0, kept).run(source, middle, wanted, threads);
+  Pass(levels, kinds, kept + 1, top).run(middle, target, whole, threads);
 }
 
 }  // namespace
@@ -408,12 +408,12 @@ std::byte* TreeMemory::get(int64_t bytes) {
 }
 
 void dedisperse_tree(View<const uint8_t, 2> data, const std::vector<TreeLevel>& levels, int kept,
-                     View<float, 2> out, int nthreads, TreeMemory& memory) {
-  run(data, levels, kept, out, nthreads, memory);
+                     View<float, 2> out, int threads, TreeMemory& memory) {
+  run(data, levels, kept, out, threads, memory);
 }
 void dedisperse_tree(View<const float, 2> data, const std::vector<TreeLevel>& levels, int kept,
-                     View<float, 2> out, int nthreads, TreeMemory& memory) {
-  run(data, levels, kept, out, nthreads, memory);
+                     View<float, 2> out, int threads, TreeMemory& memory) {
+  run(data, levels, kept, out, threads, memory);
 }
 
 }  // namespace mwaconvert

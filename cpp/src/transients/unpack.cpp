@@ -162,11 +162,11 @@ void check(int64_t columns, int64_t offset, int64_t needed, int64_t n_samp, int6
 }
 
 template <typename T>
-void transpose_numbers(View<const T, 2> in, int64_t offset, bool reverse, View<float, 2> out, int nthreads) {
+void transpose_numbers(View<const T, 2> in, int64_t offset, bool reverse, View<float, 2> out, int threads) {
   constexpr int64_t block = 16;  // a cache line of each channel, of each spectrum
   const int64_t n_chan = out.shape[0], n_samp = out.shape[1];
   check(in.shape[1], offset, n_chan, in.shape[0], n_samp);
-  parallel_for((n_samp + kNumbers - 1) / kNumbers, nthreads, [&](int64_t item) {
+  parallel_for((n_samp + kNumbers - 1) / kNumbers, threads, [&](int64_t item) {
     const int64_t end = std::min((item + 1) * kNumbers, n_samp);
     for (int64_t c0 = 0; c0 < n_chan; c0 += block)
       for (int64_t t0 = item * kNumbers; t0 < end; t0 += block)
@@ -181,7 +181,7 @@ void transpose_numbers(View<const T, 2> in, int64_t offset, bool reverse, View<f
 }  // namespace
 
 void unpack(View<const uint8_t, 2> in, int64_t offset, int n_bits, bool first_high, bool reverse,
-            View<uint8_t, 2> out, int nthreads) {
+            View<uint8_t, 2> out, int threads) {
   const int64_t n_chan = out.shape[0], n_samp = out.shape[1];
   if (n_bits != 1 && n_bits != 2 && n_bits != 4 && n_bits != 8)
     throw InputError("values of " + std::to_string(n_bits) + " bits: expected 1, 2, 4 or 8");
@@ -192,21 +192,21 @@ void unpack(View<const uint8_t, 2> in, int64_t offset, int n_bits, bool first_hi
   const int64_t stride = reverse ? -out.stride[0] : out.stride[0];
   // items end where cache lines of the output do, if those of all channels end together
   const int64_t early = reinterpret_cast<intptr_t>(out.data) & (kCacheLine - 1);
-  parallel_for((n_samp + early + kSamples - 1) / kSamples, nthreads, [&](int64_t item) {
+  parallel_for((n_samp + early + kSamples - 1) / kSamples, threads, [&](int64_t item) {
     const int64_t t = std::max<int64_t>(item * kSamples - early, 0);
     const int64_t end = std::min((item + 1) * kSamples - early, n_samp);
     unpack_spectra(&in(t, 0) + offset, in.stride[0], n_bits, first_high, end - t, n_chan, base + t, stride);
   });
 }
 
-void unpack(View<const int8_t, 2> in, int64_t offset, bool reverse, View<float, 2> out, int nthreads) {
-  transpose_numbers(in, offset, reverse, out, nthreads);
+void unpack(View<const int8_t, 2> in, int64_t offset, bool reverse, View<float, 2> out, int threads) {
+  transpose_numbers(in, offset, reverse, out, threads);
 }
-void unpack(View<const uint16_t, 2> in, int64_t offset, bool reverse, View<float, 2> out, int nthreads) {
-  transpose_numbers(in, offset, reverse, out, nthreads);
+void unpack(View<const uint16_t, 2> in, int64_t offset, bool reverse, View<float, 2> out, int threads) {
+  transpose_numbers(in, offset, reverse, out, threads);
 }
-void unpack(View<const float, 2> in, int64_t offset, bool reverse, View<float, 2> out, int nthreads) {
-  transpose_numbers(in, offset, reverse, out, nthreads);
+void unpack(View<const float, 2> in, int64_t offset, bool reverse, View<float, 2> out, int threads) {
+  transpose_numbers(in, offset, reverse, out, threads);
 }
 
 }  // namespace mwaconvert

@@ -187,10 +187,10 @@ class LegacyConverter {
     outputs_in_group_ = std::max<int64_t>(1, kGroupChannels / in.freq_factor);
   }
 
-  void run(int nthreads) const {
+  void run(int threads) const {
     const int64_t n_out = finisher_.plan().n_out;
     const int64_t n_groups = (n_out + outputs_in_group_ - 1) / outputs_in_group_;
-    parallel_for(in_.chunks.shape[1] * n_groups, nthreads, [&](int64_t item) {
+    parallel_for(in_.chunks.shape[1] * n_groups, threads, [&](int64_t item) {
       const int64_t begin = item % n_groups * outputs_in_group_;
       convert(item / n_groups, begin, std::min(begin + outputs_in_group_, n_out));
     });
@@ -378,8 +378,8 @@ class LegacyConverter {
 
 void convert_legacy(const BlockInput& in, View<const std::complex<float>, 4> phasors, int64_t n_slot,
                     View<const int32_t, 2> product, View<const uint8_t, 2> conjugated,
-                    double van_vleck_samples, const BlockOutput& out, int nthreads) {
-  LegacyConverter(in, phasors, n_slot, product, conjugated, van_vleck_samples, out).run(nthreads);
+                    double van_vleck_samples, const BlockOutput& out, int threads) {
+  LegacyConverter(in, phasors, n_slot, product, conjugated, van_vleck_samples, out).run(threads);
 }
 
 }  // namespace mwaconvert

@@ -57,13 +57,13 @@ void count_word(const uint8_t* bits, int64_t stride, int64_t n_bytes, uint64_t w
 }  // namespace
 
 void mask_counts(const MaskCountInput& in, View<int64_t, 2> by_row, View<int32_t, 2> by_channel,
-                 int nthreads) {
+                 int threads) {
   static_assert(std::endian::native == std::endian::little);
   const int64_t n_times = in.bits.shape[0], n_coarse = in.bits.shape[1], n_rows = in.bits.shape[2];
   const int64_t n_bytes = in.bits.shape[3];
   std::vector<uint64_t> row(n_rows);
   for (int64_t r = 0; r < n_rows; ++r) row[r] = in.row(r) ? ~uint64_t{0} : 0;
-  parallel_for(n_coarse, nthreads, [&](int64_t coarse) {
+  parallel_for(n_coarse, threads, [&](int64_t coarse) {
     for (int64_t time = 0; time < n_times; ++time) {
       if (!in.chunk(time, coarse)) continue;
       for (int64_t first = 0; first < in.n_fine; first += kWord) {

@@ -55,10 +55,10 @@ void pack_flags(const bool* flag, int64_t n, uint8_t* bits) {
 }  // namespace
 
 void ms_columns(View<const float, 3> weight, int64_t first_chan, View<float, 3> weight_spectrum,
-                View<bool, 3> flag, View<float, 2> weight_sum, View<bool, 1> flag_row, int nthreads) {
+                View<bool, 3> flag, View<float, 2> weight_sum, View<bool, 1> flag_row, int threads) {
   const int64_t n_rows = weight.shape[0];
   const int64_t n_chan = weight_spectrum.shape[1];
-  parallel_for((n_rows + kRowsPerTask - 1) / kRowsPerTask, nthreads, [&](int64_t task) {
+  parallel_for((n_rows + kRowsPerTask - 1) / kRowsPerTask, threads, [&](int64_t task) {
     const int64_t end = std::min(n_rows, (task + 1) * kRowsPerTask);
     for (int64_t r = task * kRowsPerTask; r < end; ++r) {
       flag_row(r) = split_row(&weight(r, first_chan, 0), n_chan, &weight_spectrum(r, 0, 0), &flag(r, 0, 0),
@@ -73,14 +73,14 @@ int64_t flag_bytes(int64_t n_chan) {
 
 void write_ms_cells(const MsFiles& files, int64_t first_row, View<const std::complex<float>, 3> vis,
                     View<const float, 3> weight, int64_t first_chan, int64_t n_chan,
-                    View<float, 2> weight_sum, View<bool, 1> flag_row, int nthreads) {
+                    View<float, 2> weight_sum, View<bool, 1> flag_row, int threads) {
   const int64_t n_rows = vis.shape[0], n_flag = flag_bytes(n_chan);
   const int64_t data_bytes = n_chan * 32, spectrum_bytes = n_chan * 16;
   const int64_t rows_at_once = std::max<int64_t>(1, kWriteBytes / data_bytes);
   const bool whole = n_chan == vis.shape[1];
   // the system lets one writer into a file at a time, and others spin where they could work on the next block
   std::mutex writing;
-  parallel_for((n_rows + rows_at_once - 1) / rows_at_once, nthreads, [&](int64_t task) {
+  parallel_for((n_rows + rows_at_once - 1) / rows_at_once, threads, [&](int64_t task) {
     static thread_local Scratch<float> spectrum_memory;
     static thread_local Scratch<std::complex<float>> data_memory;
     static thread_local Scratch<bool> flag_memory;

@@ -129,9 +129,9 @@ class MwaxConverter {
     }
   }
 
-  void run(int nthreads) const {
+  void run(int threads) const {
     const int64_t n_ranges = static_cast<int64_t>(row_ranges_.size());
-    parallel_for(in_.chunks.shape[1] * n_ranges, nthreads, [&](int64_t item) {
+    parallel_for(in_.chunks.shape[1] * n_ranges, threads, [&](int64_t item) {
       const auto [begin, end] = row_ranges_[item % n_ranges];
       convert({item / n_ranges, begin, end});
     });
@@ -288,8 +288,8 @@ class MwaxConverter {
 }  // namespace
 
 void convert_mwax(const BlockInput& in, View<const std::complex<float>, 4> phasors,
-                  View<const int64_t, 1> file_row, bool use_weights, const BlockOutput& out, int nthreads) {
-  MwaxConverter(in, phasors, file_row, use_weights, out).run(nthreads);
+                  View<const int64_t, 1> file_row, bool use_weights, const BlockOutput& out, int threads) {
+  MwaxConverter(in, phasors, file_row, use_weights, out).run(threads);
 }
 
 }  // namespace mwaconvert

@@ -17,12 +17,12 @@ std::complex<double> turn(double cycles) {
 }  // namespace
 
 void antenna_phasors(View<const double, 2> w_m, View<const double, 1> start_hz, double step_hz,
-                     bool by_channel, View<std::complex<float>, 4> out, int nthreads) {
+                     bool by_channel, View<std::complex<float>, 4> out, int threads) {
   const int64_t n_coarse = out.shape[1];
   const int64_t n_column = by_channel ? out.shape[3] : out.shape[2];
   const int64_t n_fine = by_channel ? out.shape[2] : out.shape[3];
   const int64_t column_stride = out.stride[by_channel ? 3 : 2], fine_stride = out.stride[by_channel ? 2 : 3];
-  parallel_for(out.shape[0] * n_coarse, nthreads, [&](int64_t item) {
+  parallel_for(out.shape[0] * n_coarse, threads, [&](int64_t item) {
     const int64_t t = item / n_coarse, c = item % n_coarse;
     for (int64_t a = 0; a < n_column; ++a) {
       const double w = w_m(t, a) / kSpeedOfLight;

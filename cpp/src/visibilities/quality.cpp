@@ -137,13 +137,13 @@ class Summation {
     }
   }
 
-  void run(int nthreads) const {
+  void run(int threads) const {
     const int64_t n_rows = in_.vis.shape[0], n_strips = static_cast<int64_t>(strips_.size());
     Scratch<RowPart> memory;  // aligned, which a vector's memory need not be
     RowPart* parts = memory.get(n_strips * std::min(kBatch, n_rows));
     for (int64_t begin = 0; begin < n_rows; begin += kBatch) {
       const int64_t end = std::min(begin + kBatch, n_rows);
-      parallel_for(n_strips, nthreads,
+      parallel_for(n_strips, threads,
                    [&](int64_t s) { sum(strips_[s], begin, end, parts + s * (end - begin)); });
       // in the order of the channels, so that the sums are always the same
       for (int64_t s = 0; s < n_strips; ++s)
@@ -215,8 +215,8 @@ class Summation {
 
 }  // namespace
 
-void quality_sums(const QualityInput& in, const QualityOutput& out, int nthreads) {
-  Summation(in, out).run(nthreads);
+void quality_sums(const QualityInput& in, const QualityOutput& out, int threads) {
+  Summation(in, out).run(threads);
 }
 
 }  // namespace mwaconvert

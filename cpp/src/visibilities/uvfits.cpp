@@ -58,14 +58,14 @@ int64_t group_bytes(int64_t n_parameter, int64_t n_channel) {
 
 void write_groups(int fd, int64_t offset, View<const float, 2> parameters,
                   View<const std::complex<float>, 3> vis, View<const float, 3> weight, int64_t channel_begin,
-                  int64_t channel_end, int nthreads) {
+                  int64_t channel_end, int threads) {
   const int64_t n_rows = vis.shape[0], n_channel = channel_end - channel_begin,
                 n_parameter = parameters.shape[1];
   const int64_t bytes = group_bytes(n_parameter, n_channel);
   const int64_t rows_at_once = std::max<int64_t>(1, kWriteBytes / bytes);
   // the system lets one writer into a file at a time, and others spin where they could work on the next block
   std::mutex writing;
-  parallel_for((n_rows + rows_at_once - 1) / rows_at_once, nthreads, [&](int64_t item) {
+  parallel_for((n_rows + rows_at_once - 1) / rows_at_once, threads, [&](int64_t item) {
     static thread_local Scratch<uint32_t> memory;
     const int64_t begin = item * rows_at_once, end = std::min(begin + rows_at_once, n_rows);
     uint32_t* out = memory.get((end - begin) * bytes / 4);
@@ -81,10 +81,10 @@ void write_groups(int fd, int64_t offset, View<const float, 2> parameters,
 }
 
 void count_flags(View<const float, 3> weight, View<int64_t, 1> by_row, View<int64_t, 1> by_channel,
-                 int nthreads) {
+                 int threads) {
   constexpr int64_t kRows = 256;
   const int64_t n_rows = weight.shape[0], n_chan = weight.shape[1];
-  parallel_for((n_rows + kRows - 1) / kRows, nthreads, [&](int64_t item) {
+  parallel_for((n_rows + kRows - 1) / kRows, threads, [&](int64_t item) {
     std::vector<int32_t> channel(n_chan, 0);
     for (int64_t row = item * kRows; row < std::min((item + 1) * kRows, n_rows); ++row)
       by_row(row) += count_row(&weight(row, 0, 0), n_chan, channel.data());

@@ -266,8 +266,8 @@ void van_vleck_channel(float* products, bool big_endian, int64_t n_slot_antenna,
   channel.correct(products, big_endian, n_slot_antenna, samples);
 }
 
-void van_vleck_channels(View<std::complex<float>, 2> products, int64_t n_slot, double samples, int nthreads) {
-  parallel_for(products.shape[0], nthreads, [&](int64_t k) {
+void van_vleck_channels(View<std::complex<float>, 2> products, int64_t n_slot, double samples, int threads) {
+  parallel_for(products.shape[0], threads, [&](int64_t k) {
     van_vleck_channel(reinterpret_cast<float*>(&products(k, 0)), false, n_slot / 2, samples);
   });
 }

@@ -50,7 +50,19 @@ All options of a verb: mwaconvert convert --help
 
 
 #: each is a command of the module of its name in mwaconvert.cli
-_VERBS = ("convert", "simulate", "info", "qa", "dedisperse", "search", "waterfall", "fil-info", "sweep")
+_VERBS = (
+    "archive",
+    "convert",
+    "dedisperse",
+    "fil-info",
+    "info",
+    "jobs",
+    "qa",
+    "search",
+    "simulate",
+    "sweep",
+    "waterfall",
+)
 
 
 class _Verbs(click.Group):

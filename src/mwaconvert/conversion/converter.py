@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -119,28 +120,36 @@ class RowKernels:
     ) -> None:
         """Fill (n_rows, n_channels, 4) values and weights of some rows."""
         selection, corrections = self._selection, self._corrections
-        common = (
-            moment.chunks,
-            selection.metadata.n_fine,
-            selection.freq_factor,
-            selection.averaged,
-            self._antenna1[rows],
-            self._antenna2[rows],
-            self._rows.flagged[rows],
-            corrections.factors if self._tables is None else self._tables.factors,
-            moment.jones,
-            corrections.channel_weight,
-            self._flags.channels,
-            None if moment.mask is None else moment.mask[:, :, rows],
-            moment.phasors,
-        )
-        last = (vis, weight, self.bad_cells[rows], self._threads)
+        common: dict[str, Any] = {
+            "chunks": moment.chunks,
+            "n_fine": selection.metadata.n_fine,
+            "freq_factor": selection.freq_factor,
+            "averaged": selection.averaged,
+            "antenna1": self._antenna1[rows],
+            "antenna2": self._antenna2[rows],
+            "row_flagged": self._rows.flagged[rows],
+            "factors": corrections.factors if self._tables is None else self._tables.factors,
+            "jones": moment.jones,
+            "channel_weight": corrections.channel_weight,
+            "channel_flagged": self._flags.channels,
+            "mask": None if moment.mask is None else moment.mask[:, :, rows],
+            "phasors": moment.phasors,
+            "vis": vis,
+            "weight": weight,
+            "bad_cells": self.bad_cells[rows],
+            "threads": self._threads,
+        }
         with self._raw.naming_files(moment.chunks):
             if self._legacy:
-                products = self._n_slot, self._product[rows], self._conjugated[rows]
-                _core.convert_legacy(*common, *products, corrections.van_vleck_samples, *last)
+                _core.convert_legacy(
+                    **common,
+                    n_slot=self._n_slot,
+                    product=self._product[rows],
+                    conjugated=self._conjugated[rows],
+                    van_vleck_samples=corrections.van_vleck_samples,
+                )
             else:
-                _core.convert_mwax(*common, self._rows.in_file[rows], self._use_weights, *last)
+                _core.convert_mwax(**common, file_row=self._rows.in_file[rows], use_weights=self._use_weights)
 
     def close(self) -> None:
         """Close the raw files."""

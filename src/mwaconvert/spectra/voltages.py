@@ -116,7 +116,16 @@ class Voltages:
         k_dm = self.k_dm * change
         rate_mhz = self.rate_hz / 1e6
         _core.dedisperse_coherent(
-            self.data, self.freq_mhz, rate_mhz, k_dm, self.sideband, n_fft, before, after, out, threads
+            data=self.data,
+            freqs=self.freq_mhz,
+            rate_mhz=rate_mhz,
+            k_dm=k_dm,
+            sideband=self.sideband,
+            n_fft=n_fft,
+            before=before,
+            after=after,
+            out=out,
+            threads=threads,
         )
         start = None if self.start_mjd is None else self.start_mjd + before / self.rate_hz / 86400
         return replace(self, data=out, dm=dm, start_mjd=start)

@@ -189,7 +189,17 @@ def search(
         mean, sigma = np.empty(n_trial, np.float32), np.empty(n_trial, np.float32)
         shape = (n_trial, -(-n_out // _BLOCK))
         snr, start, width = np.empty(shape, np.float32), np.empty(shape, np.int32), np.empty(shape, np.int32)
-        _core.search_series(series, n_width, _BLOCK, mean, sigma, snr, start, width, threads)
+        _core.search_series(
+            series=series,
+            n_width=n_width,
+            block=_BLOCK,
+            mean=mean,
+            sigma=sigma,
+            snr=snr,
+            start=start,
+            width=width,
+            threads=threads,
+        )
         time_s = (start + width / 2 + chunk.lead) * spectra.dt_s
         column = (np.arange(n_trial), snr.argmax(1))
         best_snr[part], best_time[part], best_width[part] = (

@@ -88,7 +88,15 @@ class Transform:
                 within: npt.NDArray[np.int32] = within,
                 across: npt.NDArray[np.int32] = across,
             ) -> None:
-                _core.dedisperse_subbands(data, plan.edges, within, across, group, out, threads)
+                _core.dedisperse_subbands(
+                    data=data,
+                    edges=plan.edges,
+                    within=within,
+                    across=across,
+                    trials_per_group=group,
+                    out=out,
+                    threads=threads,
+                )
 
             yield Part(part, plan.lead, int(across.max()) + int(within.max()), fill)
 

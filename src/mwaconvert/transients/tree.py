@@ -73,7 +73,7 @@ class TreePlan:
 
         `memory` is for one run at a time: who runs trees one after the other saves the time that new memory takes.
         """
-        _core.dedisperse_tree(data, self.levels, self.kept, out, threads, memory)
+        _core.dedisperse_tree(data, self.levels, self.kept, out, memory, threads)
 
 
 class _Shape(NamedTuple):

@@ -132,17 +132,17 @@ class QualityStatistics:
         rows = Sums.zeros(len(block.vis), len(self._window_start) - 1)
         cross = self._cross[block.rows]
         _core.quality_sums(
-            block.vis,
-            block.weight,
-            self._row_static[block.rows],
-            cross,
-            self._channel_static[block.time_index],
-            self._window_start,
-            rows.sums,
-            rows.counts,
-            self.channels.sums,
-            self.channels.counts,
-            self._threads,
+            vis=block.vis,
+            weight=block.weight,
+            row_static=self._row_static[block.rows],
+            row_cross=cross,
+            channel_static=self._channel_static[block.time_index],
+            window_start=self._window_start,
+            row_sums=rows.sums,
+            row_counts=rows.counts,
+            channel_sums=self.channels.sums,
+            channel_counts=self.channels.counts,
+            threads=self._threads,
         )
         self.baselines.sums[block.rows] += rows.sums
         self.baselines.counts[block.rows] += rows.counts

@@ -42,7 +42,7 @@ struct RfiParameters {
 // n_chan), channels contiguous: 1 where RFI was found, 2 where the cell is missing, else 0. Parallel over
 // baselines.
 void rfi_flag(View<const float, 4> amplitude, View<const uint8_t, 3> missing, const RfiParameters& parameters,
-              View<uint8_t, 3> out, int nthreads);
+              View<uint8_t, 3> out, int threads);
 
 // The steps alone, on one image x (n_time, n_chan); for tests and for trying strategies.
 

@@ -21,21 +21,21 @@ struct RfiInput {
 // YY; with 8: real and imaginary part of each. Missing chunks are 0.
 
 // file_row (n_rows) ascending: the row's baseline in the file.
-void rfi_read_mwax(const RfiInput& in, View<const int64_t, 1> file_row, View<float, 4> out, int nthreads);
+void rfi_read_mwax(const RfiInput& in, View<const int64_t, 1> file_row, View<float, 4> out, int threads);
 
 // product, conjugated (n_rows, 4): which complex number of a channel of n_slot inputs, and whether to
 // conjugate it; van_vleck_samples: of a visibility, 0: no Van Vleck correction. With 4 planes, without this
 // correction and from files that are not compressed, of each channel only what holds the products is read.
 void rfi_read_legacy(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> product,
                      View<const uint8_t, 2> conjugated, double van_vleck_samples, View<float, 4> out,
-                     int nthreads);
+                     int threads);
 
 // The 4 planes of visibilities in memory, vis (n_rows, n_time, n_chan, 4).
-void rfi_amplitudes(View<const std::complex<float>, 4> vis, View<float, 4> out, int nthreads);
+void rfi_amplitudes(View<const std::complex<float>, 4> vis, View<float, 4> out, int threads);
 
 // Sets bits of a mask (n_time, n_coarse, n_rows_of_mask, ceil(n_fine / 8)) where found (n, n_time, n_coarse *
 // n_fine) is 1; row (n): which row of the mask each is, no two the same. Returns how many are 1.
 int64_t rfi_set_bits(View<const uint8_t, 3> found, View<const int64_t, 1> row, int64_t n_fine,
-                     View<uint8_t, 4> mask, int nthreads);
+                     View<uint8_t, 4> mask, int threads);
 
 }  // namespace mwaconvert

@@ -22,6 +22,6 @@ struct Chirp {
 // In single precision: errors (rms) are 3e-7 of the voltages. Throws InputError for
 // lengths that do not fit and for values that are not finite. Needs n_fft * 8 bytes for each thread.
 void dedisperse_coherent(View<const std::complex<float>, 3> data, View<const double, 1> freqs,
-                         const Chirp& chirp, View<std::complex<float>, 3> out, int nthreads);
+                         const Chirp& chirp, View<std::complex<float>, 3> out, int threads);
 
 }  // namespace mwaconvert

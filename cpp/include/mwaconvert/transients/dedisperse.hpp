@@ -15,8 +15,8 @@ void round_delays(View<const double, 1> dm, View<const double, 1> per_dm, View<i
 // n_out + largest delay <= n_samp.
 // Sums of uint8 are exact, up to 65793 channels; sums of float32 start at 0 and take channels in ascending
 // order. Throws InputError for delays that leave the data.
-void dedisperse(View<const uint8_t, 2> data, View<const int32_t, 2> delays, View<float, 2> out, int nthreads);
-void dedisperse(View<const float, 2> data, View<const int32_t, 2> delays, View<float, 2> out, int nthreads);
+void dedisperse(View<const uint8_t, 2> data, View<const int32_t, 2> delays, View<float, 2> out, int threads);
+void dedisperse(View<const float, 2> data, View<const int32_t, 2> delays, View<float, 2> out, int threads);
 
 // Two stages: neighbouring trials share the alignment of the channels within each sub-band.
 // out(trial, i) = sum over sub-bands s and channels c of [edges(s), edges(s + 1)) of
@@ -25,9 +25,9 @@ void dedisperse(View<const float, 2> data, View<const int32_t, 2> delays, View<f
 // n_sub) For uint8 a sub-band may have at most 257 channels.
 void dedisperse_subbands(View<const uint8_t, 2> data, View<const int32_t, 1> edges,
                          View<const int32_t, 2> within, View<const int32_t, 2> across,
-                         int64_t trials_per_group, View<float, 2> out, int nthreads);
+                         int64_t trials_per_group, View<float, 2> out, int threads);
 void dedisperse_subbands(View<const float, 2> data, View<const int32_t, 1> edges,
                          View<const int32_t, 2> within, View<const int32_t, 2> across,
-                         int64_t trials_per_group, View<float, 2> out, int nthreads);
+                         int64_t trials_per_group, View<float, 2> out, int threads);
 
 }  // namespace mwaconvert

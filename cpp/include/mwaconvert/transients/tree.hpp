@@ -43,8 +43,8 @@ class TreeMemory {
 // float32 are added in the order of the tree. Throws InputError for children that are not there and for
 // offsets that leave the data.
 void dedisperse_tree(View<const uint8_t, 2> data, const std::vector<TreeLevel>& levels, int kept,
-                     View<float, 2> out, int nthreads, TreeMemory& memory);
+                     View<float, 2> out, int threads, TreeMemory& memory);
 void dedisperse_tree(View<const float, 2> data, const std::vector<TreeLevel>& levels, int kept,
-                     View<float, 2> out, int nthreads, TreeMemory& memory);
+                     View<float, 2> out, int threads, TreeMemory& memory);
 
 }  // namespace mwaconvert

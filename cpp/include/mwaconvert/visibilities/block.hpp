@@ -55,7 +55,7 @@ struct BlockOutput {
 // null: no rotation; file_row (n_rows) ascending: the row's baseline in the file. Autocorrelations are not
 // rotated.
 void convert_mwax(const BlockInput& in, View<const std::complex<float>, 4> phasors,
-                  View<const int64_t, 1> file_row, bool use_weights, const BlockOutput& out, int nthreads);
+                  View<const int64_t, 1> file_row, bool use_weights, const BlockOutput& out, int threads);
 
 // Legacy: image rows are channels, [slot antenna][slot antenna <= it][P][Q]; phasors (n_time, n_coarse,
 // n_fine, n_slot), data null: no rotation; product, conjugated (n_rows, 4): which complex number of a
@@ -63,6 +63,6 @@ void convert_mwax(const BlockInput& in, View<const std::complex<float>, 4> phaso
 // number of samples in a visibility, for the correction of van_vleck.hpp before all else; 0: none.
 void convert_legacy(const BlockInput& in, View<const std::complex<float>, 4> phasors, int64_t n_slot,
                     View<const int32_t, 2> product, View<const uint8_t, 2> conjugated,
-                    double van_vleck_samples, const BlockOutput& out, int nthreads);
+                    double van_vleck_samples, const BlockOutput& out, int threads);
 
 }  // namespace mwaconvert

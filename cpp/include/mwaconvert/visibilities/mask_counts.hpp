@@ -18,7 +18,6 @@ struct MaskCountInput {
 
 // Adds the counts; the rows' are over all times. by_row is (n_coarse, n_rows), by_channel
 // (ceil(n_times / times_per_count), n_coarse * n_fine).
-void mask_counts(const MaskCountInput& in, View<int64_t, 2> by_row, View<int32_t, 2> by_channel,
-                 int nthreads);
+void mask_counts(const MaskCountInput& in, View<int64_t, 2> by_row, View<int32_t, 2> by_channel, int threads);
 
 }  // namespace mwaconvert

@@ -15,6 +15,6 @@ namespace mwaconvert {
 // A recurrence in double precision, started anew in each coarse channel; for w of 6 km at 300 MHz its error
 // is below 1e-11 before the rounding to float.
 void antenna_phasors(View<const double, 2> w_m, View<const double, 1> start_hz, double step_hz,
-                     bool by_channel, View<std::complex<float>, 4> out, int nthreads);
+                     bool by_channel, View<std::complex<float>, 4> out, int threads);
 
 }  // namespace mwaconvert

@@ -32,7 +32,7 @@ struct QualityOutput {
 };
 
 // Definitions: the statistics that AOFlagger's quality tables hold (Offringa et al. 2012, MNRAS 422, 563,
-// and measured on what `aoquality collect` writes). Results do not depend on nthreads.
-void quality_sums(const QualityInput& in, const QualityOutput& out, int nthreads);
+// and measured on what `aoquality collect` writes). Results do not depend on threads.
+void quality_sums(const QualityInput& in, const QualityOutput& out, int threads);
 
 }  // namespace mwaconvert

@@ -31,6 +31,6 @@ double van_vleck_correlation(double k, double sigma1, double sigma2);
 void van_vleck_channel(float* products, bool big_endian, int64_t n_slot_antenna, double samples);
 
 // The same for (n_channel, n_product) native values.
-void van_vleck_channels(View<std::complex<float>, 2> products, int64_t n_slot, double samples, int nthreads);
+void van_vleck_channels(View<std::complex<float>, 2> products, int64_t n_slot, double samples, int threads);
 
 }  // namespace mwaconvert

@@ -26,7 +26,7 @@ void swap(float* v, int64_t n) {
 // Real and imaginary parts.
 void read_parts(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> product,
                 View<const uint8_t, 2> conjugated, double van_vleck_samples, View<float, 4> out,
-                int nthreads) {
+                int threads) {
   const Output output(in, out);
   const int64_t n_product = products_of(n_slot);
   const int64_t n_rows = product.shape[0], n_coarse = in.chunks.shape[1];
@@ -35,7 +35,7 @@ void read_parts(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> produ
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return product(a, 0) < product(b, 0); });
   const int64_t n_groups = (in.n_fine + kGroupChannels - 1) / kGroupChannels;
-  parallel_for(in.chunks.size() * n_groups, nthreads, [&](int64_t item) {
+  parallel_for(in.chunks.size() * n_groups, threads, [&](int64_t item) {
     static thread_local std::vector<float> input;
     static thread_local Planes planes;
     const int64_t t = item / n_groups / n_coarse, coarse = item / n_groups % n_coarse;
@@ -73,15 +73,15 @@ void read_parts(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> produ
 
 void rfi_read_legacy(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> product,
                      View<const uint8_t, 2> conjugated, double van_vleck_samples, View<float, 4> out,
-                     int nthreads) {
+                     int threads) {
   for (int64_t k = 0; k < product.size(); ++k)
     if (product.data[k] < 0 || product.data[k] >= products_of(n_slot))
       throw InputError("product index " + std::to_string(product.data[k]) + " is outside the " +
                        std::to_string(products_of(n_slot)) + " products of the file");
   if (out.shape[1] == kProducts)
-    read_legacy_amplitudes(in, n_slot, product, van_vleck_samples, out, nthreads);
+    read_legacy_amplitudes(in, n_slot, product, van_vleck_samples, out, threads);
   else
-    read_parts(in, n_slot, product, conjugated, van_vleck_samples, out, nthreads);
+    read_parts(in, n_slot, product, conjugated, van_vleck_samples, out, threads);
 }
 
 }  // namespace mwaconvert

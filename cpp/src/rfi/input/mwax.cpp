@@ -103,11 +103,11 @@ int64_t set_bits(const uint8_t* cells, int64_t n, uint8_t* bits) {
 
 }  // namespace
 
-void rfi_read_mwax(const RfiInput& in, View<const int64_t, 1> file_row, View<float, 4> out, int nthreads) {
+void rfi_read_mwax(const RfiInput& in, View<const int64_t, 1> file_row, View<float, 4> out, int threads) {
   const Output output(in, out);
   const int64_t n_rows = file_row.shape[0], row_length = 8 * in.n_fine, n_coarse = in.chunks.shape[1];
   const int64_t most = std::max<int64_t>(1, kReadBytes / (4 * row_length));
-  parallel_for(in.chunks.size(), nthreads, [&](int64_t item) {
+  parallel_for(in.chunks.size(), threads, [&](int64_t item) {
     static thread_local std::vector<float> input;
     static thread_local Planes planes;
     const int64_t t = item / n_coarse, coarse = item % n_coarse;
@@ -133,11 +133,11 @@ void rfi_read_mwax(const RfiInput& in, View<const int64_t, 1> file_row, View<flo
   });
 }
 
-void rfi_amplitudes(View<const std::complex<float>, 4> vis, View<float, 4> out, int nthreads) {
+void rfi_amplitudes(View<const std::complex<float>, 4> vis, View<float, 4> out, int threads) {
   const int64_t n_time = vis.shape[1], n_chan = vis.shape[2];
   const RfiInput in{};
   const Output output(in, out);
-  parallel_for(vis.shape[0], nthreads, [&](int64_t row) {
+  parallel_for(vis.shape[0], threads, [&](int64_t row) {
     static thread_local Planes planes;
     planes.reset(n_chan);
     for (int64_t t = 0; t < n_time; ++t) {
@@ -148,9 +148,9 @@ void rfi_amplitudes(View<const std::complex<float>, 4> vis, View<float, 4> out, 
 }
 
 int64_t rfi_set_bits(View<const uint8_t, 3> found, View<const int64_t, 1> row, int64_t n_fine,
-                     View<uint8_t, 4> mask, int nthreads) {
+                     View<uint8_t, 4> mask, int threads) {
   std::atomic<int64_t> total = 0;
-  parallel_for(found.shape[1], nthreads, [&](int64_t t) {
+  parallel_for(found.shape[1], threads, [&](int64_t t) {
     int64_t count = 0;
     for (int64_t coarse = 0; coarse < mask.shape[1]; ++coarse)
       for (int64_t k = 0; k < found.shape[0]; ++k)

@@ -21,7 +21,7 @@ void amplitudes_of(const std::complex<float>* v, int64_t n, float* out);
 
 // rfi_read_legacy with 4 planes.
 void read_legacy_amplitudes(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> product,
-                            double van_vleck_samples, View<float, 4> out, int nthreads);
+                            double van_vleck_samples, View<float, 4> out, int threads);
 
 // Zeros in all images of n channels of a timestep.
 void clear(View<float, 4> out, int64_t t, int64_t channel, int64_t n);

@@ -187,7 +187,7 @@ class ChannelReader {
 }  // namespace
 
 void read_legacy_amplitudes(const RfiInput& in, int64_t n_slot, View<const int32_t, 2> product,
-                            double van_vleck_samples, View<float, 4> out, int nthreads) {
+                            double van_vleck_samples, View<float, 4> out, int threads) {
   const Selection selection(in, product);
   // rows of an odd number of cache lines do not get in each other's way
   const int64_t stride = (selection.length + kVector) | 16;
@@ -196,7 +196,7 @@ void read_legacy_amplitudes(const RfiInput& in, int64_t n_slot, View<const int32
   const int64_t n_groups = (in.n_fine + kGroupChannels - 1) / kGroupChannels;
   const std::vector<float> sizes = sizes_by_group(in);
   const int64_t group_size = 2 * in.factors.shape[0] * kGroupChannels;
-  parallel_for(in.chunks.size() * n_groups, nthreads, [&](int64_t item) {
+  parallel_for(in.chunks.size() * n_groups, threads, [&](int64_t item) {
     static thread_local std::vector<float> amplitude;
     const int64_t t = item / n_groups / n_coarse, group = item % (n_groups * n_coarse);
     const int64_t coarse = group / n_groups, begin = group % n_groups * kGroupChannels;

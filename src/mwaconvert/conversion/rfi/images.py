@@ -123,14 +123,14 @@ class MwaxImages(_Images):
 
     def _read_chunks(self, chunks: npt.NDArray[np.void], rows: slice, band: slice, out: Images) -> None:
         _core.rfi_read_mwax(
-            chunks,
-            self._plan.metadata.n_fine,
-            self._antenna1[rows],
-            self._antenna2[rows],
-            self._factors_of(band),
-            self._file_rows[rows],
-            out,
-            self._plan.resources.threads,
+            chunks=chunks,
+            n_fine=self._plan.metadata.n_fine,
+            antenna1=self._antenna1[rows],
+            antenna2=self._antenna2[rows],
+            factors=self._factors_of(band),
+            file_row=self._file_rows[rows],
+            out=out,
+            threads=self._plan.resources.threads,
         )
 
 
@@ -145,17 +145,17 @@ class _LegacyImages(_Images):
 
     def _read_chunks(self, chunks: npt.NDArray[np.void], rows: slice, band: slice, out: Images) -> None:
         _core.rfi_read_legacy(
-            chunks,
-            self._plan.metadata.n_fine,
-            self._antenna1[rows],
-            self._antenna2[rows],
-            self._factors_of(band),
-            self._n_slot,
-            self._product[rows],
-            self._conjugated[rows],
-            self._plan.corrections.van_vleck_samples,
-            out,
-            self._plan.resources.threads,
+            chunks=chunks,
+            n_fine=self._plan.metadata.n_fine,
+            antenna1=self._antenna1[rows],
+            antenna2=self._antenna2[rows],
+            factors=self._factors_of(band),
+            n_slot=self._n_slot,
+            product=self._product[rows],
+            conjugated=self._conjugated[rows],
+            van_vleck_samples=self._plan.corrections.van_vleck_samples,
+            out=out,
+            threads=self._plan.resources.threads,
         )
 
 

@@ -111,15 +111,15 @@ class FlagMask:
         by_row = np.zeros((n_coarse, n_rows), np.int64)
         by_channel = np.zeros((-(-n_times // times_per_count), n_coarse * self.n_fine), np.int32)
         _core.mask_counts(
-            self.bits,
-            wanted,
-            np.ascontiguousarray(rows).view(np.uint8),
-            np.ascontiguousarray(chunks).view(np.uint8),
-            self.n_fine,
-            times_per_count,
-            by_row,
-            by_channel,
-            threads,
+            bits=self.bits,
+            wanted=wanted,
+            row=np.ascontiguousarray(rows).view(np.uint8),
+            chunk=np.ascontiguousarray(chunks).view(np.uint8),
+            n_fine=self.n_fine,
+            times_per_count=times_per_count,
+            by_row=by_row,
+            by_channel=by_channel,
+            threads=threads,
         )
         return by_row.sum(axis=0), by_channel
 

@@ -224,7 +224,15 @@ def _numbers(
 ) -> npt.NDArray[Any]:
     if n_bits <= 8:
         out = np.empty((n_chan, len(packed)), np.uint8)
-        _core.unpack(packed, pol * n_chan * n_bits // 8, n_bits, True, False, out, threads)
+        _core.unpack(
+            spectra=packed,
+            offset=pol * n_chan * n_bits // 8,
+            n_bits=n_bits,
+            first_high=True,
+            reverse=False,
+            out=out,
+            threads=threads,
+        )
         return out
     kind = ">i2" if n_bits == 16 else ">f4"
     numbers = np.ascontiguousarray(packed).view(kind)[:, pol * n_chan : (pol + 1) * n_chan]

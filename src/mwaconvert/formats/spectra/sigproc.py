@@ -249,7 +249,16 @@ class _Rows:
                     raise FormatError(f"{self.path}: became shorter while it was read")
                 if packed:
                     offset = k_if * head.nchans * head.nbits // 8
-                    _core.unpack(rows, offset, head.nbits, False, reverse, out, threads, begin)
+                    _core.unpack(
+                        spectra=rows,
+                        offset=offset,
+                        n_bits=head.nbits,
+                        first_high=False,
+                        reverse=reverse,
+                        out=out,
+                        column=begin,
+                        threads=threads,
+                    )
                     continue
                 numbers = rows.view({8: "i1", 16: "<u2", 32: "<f4"}[head.nbits])
                 block = np.empty((head.nchans, len(rows)), np.float32)

@@ -104,15 +104,15 @@ class TileFiles:
         data, spectrum, flag = (self._files[name].fileno() for name in COLUMNS)
         with refusals(table.target):
             _core.write_ms_cells(
-                (data, spectrum, flag),
-                row0,
-                block.vis,
-                block.weight,
-                window.channels.start,
-                window.n_chan,
-                weight_sum,
-                flag_row,
-                self._threads,
+                files=(data, spectrum, flag),
+                first_row=row0,
+                vis=block.vis,
+                weight=block.weight,
+                first_chan=window.channels.start,
+                n_chan=window.n_chan,
+                weight_sum=weight_sum,
+                flag_row=flag_row,
+                threads=self._threads,
             )
 
     def finish(self) -> None:
@@ -179,13 +179,13 @@ class TableCells:
             last = min(first + step, n_rows)
             n = last - first
             _core.ms_columns(
-                block.weight[first:last],
-                window.channels.start,
-                spectrum[:n],
-                flag[:n],
-                weight_sum[first:last],
-                flag_row[first:last],
-                self._threads,
+                weight=block.weight[first:last],
+                first_chan=window.channels.start,
+                weight_spectrum=spectrum[:n],
+                flag=flag[:n],
+                weight_sum=weight_sum[first:last],
+                flag_row=flag_row[first:last],
+                threads=self._threads,
             )
             np.copyto(data[:n], block.vis[first:last, window.channels])
             table.put("DATA", data[:n], row0 + first)

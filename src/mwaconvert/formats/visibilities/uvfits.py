@@ -114,14 +114,14 @@ class UvfitsWriter:
         channels = self._window.channels
         try:
             _core.write_groups(
-                self._fd,
-                offset,
-                parameters,
-                block.vis,
-                block.weight,
-                channels.start,
-                channels.stop,
-                self._threads,
+                fd=self._fd,
+                offset=offset,
+                parameters=parameters,
+                vis=block.vis,
+                weight=block.weight,
+                channel_begin=channels.start,
+                channel_end=channels.stop,
+                threads=self._threads,
             )
         except ResourceError as error:
             raise ResourceError(f"{self.path}: {error}") from None

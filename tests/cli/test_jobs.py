@@ -1,0 +1,122 @@
+"""`mwaconvert jobs`: a job file to packages, and what an operator asks about them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mwaconvert.cli.main import main
+
+OBSID = "1412607288"
+
+
+@pytest.fixture
+def place(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with raw data, a job file and a folder for products; the working directory."""
+    shutil.copytree(small.parent, tmp_path / "raw" / OBSID)
+    (tmp_path / "products").mkdir()
+    (tmp_path / "jobs.csv").write_text(
+        f"# what we need\nobs_id={OBSID}, job_type=c, avg_time_res=4, output=uvfits\n"
+        f"obs_id={OBSID}, job_type=d, download_type=vis_meta\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(*words: str) -> Result:
+    return CliRunner().invoke(main, ["jobs", *words])
+
+
+def test_a_file_of_jobs(place: Path) -> None:
+    words = ["run", "jobs.csv", "--root", "raw", "-d", "products", "-e", "errors.json"]
+    done = call(*words)
+    assert done.exit_code == 0, done.output
+    assert (place / "products" / f"{OBSID}_1_uvfits.tar").is_file()
+    assert (place / "products" / f"{OBSID}_2_vis_meta.tar").is_file()
+    assert (place / "errors.json").read_text() == ""
+    assert "job 1: convert" in done.output
+
+    again = call(*words)
+    assert again.exit_code == 0
+    assert "Skipping line 2: job 1 is the same and completed" in again.output
+
+    listed = json.loads(call("list", "-d", "products", "--json").output)
+    assert [(job["id"], job["state"]) for job in listed] == [(2, "completed"), (1, "completed")]
+    shown = call("show", "1", "-d", "products").output
+    assert "convert 1: done" in shown
+    assert f"{OBSID}_1_uvfits.tar" in shown
+    assert "convert 1" in call("logs", "1", "-d", "products").output
+    assert call("watch", "1", "2", "-d", "products").exit_code == 0
+
+
+def test_what_failed_is_told_in_the_documented_form(place: Path) -> None:
+    (place / "jobs.csv").write_text("obs_id=1300000000, job_type=c\n")
+    done = call("run", "jobs.csv", "--root", "raw", "-d", "products", "-e", "errors.json", "-q")
+    assert done.exit_code == 4
+    ((entry),) = json.loads((place / "errors.json").read_text())
+    assert entry["job_id"] == 1
+    assert entry["obs_id"] == "1300000000"
+    assert entry["result"].startswith("Error: obsid 1300000000: no metafits file")
+    assert call("watch", "1", "-d", "products").exit_code == 4
+    assert "failed" in call("list", "-d", "products", "--state", "failed").output
+
+
+def test_retry_and_cancel(place: Path) -> None:
+    hidden = place / "elsewhere"
+    (place / "raw" / OBSID).rename(hidden)
+    words = ["run", "jobs.csv", "--root", "raw", "-d", "products"]
+    assert call(*words).exit_code == 4
+    hidden.rename(place / "raw" / OBSID)
+    assert call("retry", "1", "2", "-d", "products").exit_code == 0
+    assert "job 2: cancelled" in call("cancel", "2", "-d", "products").output
+    done = call(*words)
+    assert done.exit_code == 0, done.output
+    assert (place / "products" / f"{OBSID}_1_uvfits.tar").is_file()
+
+
+def test_all_problems_of_a_file_before_anything_runs(place: Path) -> None:
+    (place / "jobs.csv").write_text("obs_id=12, job_type=c\nobs_id=1300000000, job_type=c, avg_tiem_res=4\n")
+    done = call("run", "jobs.csv", "-d", "products")
+    assert done.exit_code == 3
+    assert "line 1" in done.output
+    assert "line 2" in done.output
+    assert "avg_tiem_res" in done.output
+    assert list((place / "products").iterdir()) == []
+
+
+def test_dry_run_says_what_would_be_run(place: Path) -> None:
+    done = call("run", "jobs.csv", "-d", "products", "--dry-run")
+    assert done.exit_code == 0
+    assert f"line 2: conversion of {OBSID}: " in done.output
+    assert list((place / "products").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "jobs.csv", "-d", "nowhere"], "nowhere: no such folder for the products"),
+        (["run", "jobs.csv", "--root", "nowhere", "-d", "products"], "nowhere: no such folder"),
+        (["run", "none.csv", "-d", "products"], "none.csv: cannot be read as a job file"),
+        (["list", "-d", "products"], "no jobs were run here"),
+        (
+            ["list", "-d", "products", "--state", "lost", "--database", "a.db"],
+            "--state lost: expected one of",
+        ),
+        (["run", "jobs.csv", "-d", "products", "-e", "jobs.csv"], "jobs.csv: is an input of this run"),
+    ],
+)
+def test_refusals(place: Path, words: list[str], message: str) -> None:
+    done = call(*words)
+    assert done.exit_code == 2
+    assert message in done.output
+
+
+def test_backup_and_restore(place: Path) -> None:
+    call("run", "jobs.csv", "--root", "raw", "-d", "products", "-q")
+    assert call("backup", "copy.db", "-d", "products").exit_code == 0
+    assert "exists already" in call("backup", "copy.db", "-d", "products").output
+    (place / "other").mkdir()
+    assert call("restore", "copy.db", "-d", "other").exit_code == 0
+    assert call("list", "-d", "other").output == call("list", "-d", "products").output
