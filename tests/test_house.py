@@ -38,7 +38,6 @@ DOOR_TYPES = {
 
 #: imports that still close a circle; one that is gone is taken out of here
 LEFT = {
-    ("mwaconvert.formats.spectra.candidate_lists", "mwaconvert.transients.candidates"),
     ("mwaconvert.jobs.control.store", "mwaconvert.jobs.control.upkeep"),
 }
 

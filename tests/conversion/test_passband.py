@@ -84,6 +84,6 @@ def test_none():
 )
 def test_choice(mwa_data: Path, changes, choice, kind, words):
     metadata = replace(read_metadata(mwa_data / FOLDER / "1254670392.metafits"), **changes)
-    chosen, reason = choose_passband(metadata, choice)
+    chosen, step = choose_passband(metadata, choice)
     assert chosen == kind
-    assert words in reason
+    assert words in step.reason

@@ -15,6 +15,7 @@ from mwaconvert.conversion.report.parts import FlagCount, OutputFile
 from mwaconvert.conversion.report.report import Report, observation_facts
 from mwaconvert.conversion.tables.smearing import EARTH_ROTATION_RAD_S, SPEED_OF_LIGHT_M_S, estimate_smearing
 from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.staging import Kind
 from mwaconvert.text import percent, size_text, utc_text
 
 
@@ -224,7 +225,8 @@ def test_times():
 def test_output_kinds(converted):
     report, _ = converted
     assert [type(output) for output in report.outputs] == [OutputFile]
-    assert report.outputs[0].kind == "uvfits"
+    assert report.outputs[0].kind is Kind.UVFITS
+    assert report.to_dict()["outputs"][0]["kind"] == "uvfits"
 
 
 def test_smearing_of_a_known_case():

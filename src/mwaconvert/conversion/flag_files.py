@@ -14,7 +14,7 @@ from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.plan import PlacedFlags, Plan
 from mwaconvert.conversion.rfi.detection import detected_by
 from mwaconvert.conversion.rfi.mask import FlagMask
-from mwaconvert.conversion.steps import Step
+from mwaconvert.conversion.steps import State, Step, StepKind
 from mwaconvert.errors import InputError, MetadataError
 from mwaconvert.formats.mwaf import FlagFile, FlagFileWriter, find_flag_files, read_flag_files
 from mwaconvert.observation.model import Metadata
@@ -22,7 +22,6 @@ from mwaconvert.observation.observation import Observation
 from mwaconvert.visibilities.model import Block
 from mwaconvert.visibilities.statistics import QualityStatistics
 
-STEP = "flag files"
 #: a byte with its bits turned about: files have the first channel in the highest bit, masks in the lowest
 _TURNED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
 
@@ -48,7 +47,7 @@ def load_flag_files(
     if options.precomputed_flags == "ignore":
         if options.flag_files is not None:
             raise InputError("--flagfiles names flag files, but --precomputed-flags ignore leaves them out")
-        return (), Step(STEP, False, "skipped: --precomputed-flags ignore")
+        return (), Step(StepKind.FLAG_FILES, State.SKIPPED, "--precomputed-flags ignore")
     if options.flag_files is not None:
         paths = _from_template(Path(options.flag_files), meta)
         if not paths:
@@ -63,7 +62,7 @@ def load_flag_files(
                 f"--precomputed-flags only: no flag files of {meta.obsid} beside {meta.path}; fetch them, or leave "
                 "the option out"
             )
-        return (), Step(STEP, False, "none found")
+        return (), Step(StepKind.FLAG_FILES, State.IDLE, "none found")
     files = read_flag_files(paths)
     by_channel: dict[int, FlagFile] = {}
     for file in files:
@@ -93,7 +92,7 @@ def load_flag_files(
         if options.precomputed_flags == "only" or options.flag_files is not None:
             raise InputError(f"{files[0].name}: {why}; choose the right files, or --precomputed-flags ignore")
         notes.append(f"{files[0].name}: {why}; flag files are not used")
-        return (), Step(STEP, False, "none of these timesteps and coarse channels")
+        return (), Step(StepKind.FLAG_FILES, State.IDLE, "none of these timesteps and coarse channels")
     if not covered.all():
         notes.append(
             f"the flag files cover {covered.mean():.1%} of the timesteps and coarse channels; the rest has none"
@@ -107,7 +106,7 @@ def load_flag_files(
         reason += f"; version 1.0 counts from where the raw files begin, {late_s:g} s after the schedule"
     if options.precomputed_flags == "only":
         reason += "; nothing else is looked for"
-    return tuple(placed), Step(STEP, True, reason)
+    return tuple(placed), Step(StepKind.FLAG_FILES, State.APPLIED, reason)
 
 
 def add_flag_files(placed: Sequence[PlacedFlags], plan: Plan, mask: FlagMask) -> int:

@@ -13,17 +13,22 @@ from mwaconvert import _core
 from mwaconvert.conversion.plan import Plan
 from mwaconvert.conversion.rfi.array import array_rfi_bytes
 from mwaconvert.conversion.rfi.mask import FlagMask, mask_bytes
-from mwaconvert.conversion.steps import Step
+from mwaconvert.conversion.steps import State, Step, StepKind
 from mwaconvert.conversion.tables import axes
-from mwaconvert.conversion.tables.solution_choice import STEP as SOLUTIONS
 from mwaconvert.machine import BASE_BYTES
 from mwaconvert.visibilities.quality import FlagCounts
 
-WHY = "skipped: only flag files are written"
+WHY = "only flag files are written"
 #: what detection does not look at
-_NEVER = ("cable delays", "geometric delays", "UT1-UTC", "MWAX weights", "averaging")
+_NEVER = {
+    StepKind.CABLE_DELAYS,
+    StepKind.GEOMETRIC_DELAYS,
+    StepKind.DUT1,
+    StepKind.WEIGHTS,
+    StepKind.AVERAGING,
+}
 #: what it looks at, where it runs
-_FOR_DETECTION = ("Van Vleck correction", "digital gains", "coarse passband")
+_FOR_DETECTION = {StepKind.VAN_VLECK, StepKind.DIGITAL_GAINS, StepKind.PASSBAND}
 
 
 def writes_only_flags(outputs: Sequence[Path], *, picture: bool = False) -> bool:
@@ -61,12 +66,12 @@ def without_conversion(plan: Plan) -> Plan:
 def _step(step: Step, detects: bool) -> Step:
     if not step.applied:
         return step
-    if step.name == SOLUTIONS:
-        return Step(step.name, False, f"{WHY}; what has no solution is flagged")
-    if step.name in _NEVER or (step.name in _FOR_DETECTION and not detects):
-        return Step(step.name, False, WHY)
-    if step.name in _FOR_DETECTION:
-        return Step(step.name, True, f"for the detection of RFI: {step.reason}")
+    if step.kind is StepKind.SOLUTIONS:
+        return Step(step.kind, State.SKIPPED, f"{WHY}; what has no solution is flagged")
+    if step.kind in _NEVER or (step.kind in _FOR_DETECTION and not detects):
+        return Step(step.kind, State.SKIPPED, WHY)
+    if step.kind in _FOR_DETECTION:
+        return replace(step, why=f"for the detection of RFI: {step.why}")
     return step
 
 

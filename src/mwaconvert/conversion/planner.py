@@ -15,7 +15,7 @@ from mwaconvert.conversion.resources import decide_resources
 from mwaconvert.conversion.rfi.array import array_rfi_step
 from mwaconvert.conversion.rfi.bad_tiles import bad_tile_step, find_bad_tiles
 from mwaconvert.conversion.rfi.detection import choose_detection, plan_detection
-from mwaconvert.conversion.steps import Step
+from mwaconvert.conversion.steps import State, Step, StepKind, applied_if
 from mwaconvert.conversion.tables import axes, channels, corrections, geometry, selection, solution_choice
 from mwaconvert.conversion.tables.calibration import Calibration
 from mwaconvert.conversion.tables.passband import choose_passband
@@ -109,19 +109,19 @@ def correct(
     """What is done to values, and why."""
     meta = chosen.metadata
     steps = corrections.decide_corrections(meta, options)
-    applied = {step.name: step.applied for step in steps}
+    applied = {step.kind: step.applied for step in steps}
     if calibration is not None:
         notes += solution_choice.mismatches(calibration.solutions, meta, applied)
     van_vleck_samples, van_vleck_step = decide_van_vleck(chosen.observation, options)
     passband, _ = choose_passband(meta, options.passband_gains)
     factors = None
-    if applied["cable delays"] or applied["digital gains"] or applied["coarse passband"]:
+    if applied[StepKind.CABLE_DELAYS] or applied[StepKind.DIGITAL_GAINS] or applied[StepKind.PASSBAND]:
         by_pol = corrections.antenna_factors(
             meta,
             chosen.coarse,
             chosen.freqs_hz,
-            cable=applied["cable delays"],
-            digital_gains=applied["digital gains"],
+            cable=applied[StepKind.CABLE_DELAYS],
+            digital_gains=applied[StepKind.DIGITAL_GAINS],
             passband_kind=passband,
         )
         factors = np.ascontiguousarray(by_pol.transpose(0, 2, 1))
@@ -130,7 +130,7 @@ def correct(
         calibration=calibration,
         van_vleck_samples=van_vleck_samples,
         channel_weight=corrections.channel_weights(meta, chosen.coarse, passband),
-        rotate=applied["geometric delays"],
+        rotate=applied[StepKind.GEOMETRIC_DELAYS],
     )
     return decided, (van_vleck_step, *steps)
 
@@ -230,29 +230,32 @@ def _rules(chosen: Selection, options: Options, notes: list[str]) -> StaticFlags
 def _dut1(chosen: Selection, options: Options) -> tuple[float, Step]:
     input_mjd = chosen.input_mjd()
     dut1_s, reason = geometry.choose_dut1(chosen.metadata, options, float(input_mjd[len(input_mjd) // 2]))
-    return dut1_s, Step("UT1-UTC", dut1_s != 0, f"{dut1_s:g} s: {reason}")
+    return dut1_s, applied_if(dut1_s != 0, StepKind.DUT1, f"{dut1_s:g} s: {reason}")
 
 
 def _averaging_step(chosen: Selection) -> Step:
-    name, meta = "averaging", chosen.metadata
+    kind, meta = StepKind.AVERAGING, chosen.metadata
     width_khz = meta.fine_width_hz / 1e3
     if not chosen.averaged:
-        return Step(name, False, f"not asked for: {meta.int_time_s:g} s and {width_khz:g} kHz as recorded")
+        why = f"not asked for: {meta.int_time_s:g} s and {width_khz:g} kHz as recorded"
+        return Step(kind, State.IDLE, why)
     return Step(
-        name,
-        True,
+        kind,
+        State.APPLIED,
         f"{chosen.time_factor * meta.int_time_s:g} s from {meta.int_time_s:g} s, "
         f"{chosen.freq_factor * width_khz:g} kHz from {width_khz:g} kHz",
     )
 
 
 def _weight_step(meta: Metadata, options: Options) -> Step:
-    name = "MWAX weights"
+    kind = StepKind.WEIGHTS
     if meta.correlator != "mwax":
-        return Step(name, False, "the legacy correlator wrote none")
+        return Step(kind, State.IDLE, "the legacy correlator wrote none")
     if options.ignore_weights:
-        return Step(name, False, "skipped: --ignore-weights")
-    return Step(name, True, "valid fraction of each baseline and polarisation multiplies the weights")
+        return Step(kind, State.SKIPPED, "--ignore-weights")
+    return Step(
+        kind, State.APPLIED, "valid fraction of each baseline and polarisation multiplies the weights"
+    )
 
 
 def _phase_centre_name(meta: Metadata, options: Options) -> str:

@@ -15,6 +15,7 @@ import re
 import struct
 import warnings
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,28 @@ GPS_START_MJD_S = 44244 * 86400.0
 ComplexArray = npt.NDArray[np.complex128]
 
 
+class SolutionKind(Enum):
+    """Who wrote them, in words."""
+
+    AOCAL = "AOCal"
+    HYPERDRIVE = "hyperdrive"
+    CALIBDATA = "CALIBDATA"
+
+
+class Assumed(Enum):
+    """Corrections of which hyperdrive says whether the data had them; values are its keys."""
+
+    DIGITAL_GAINS = "D_GAINS"
+    CABLE_DELAYS = "CABLELEN"
+    GEOMETRIC_DELAYS = "GEOMETRY"
+
+
 @dataclass(frozen=True)
 class Solutions:
     """Solutions of one file.
 
     Attributes
     ----------
-    kind : AOCal, hyperdrive or CALIBDATA
     jones : (n_times, n_antennas, n_channels, 4) complex128, NaN where there is none
     freq_hz : (n_channels,) centres, ascending; None: equal parts of each coarse channel
     receiver_channels : coarse channels that it covers, where its name says so (AOCal)
@@ -51,14 +67,14 @@ class Solutions:
     """
 
     path: Path
-    kind: str
+    kind: SolutionKind
     jones: ComplexArray
     freq_hz: FloatArray | None
     times_gps_s: FloatArray | None
     receiver_channels: tuple[int, ...] | None = None
     tiles: tuple[str, ...] | None = None
     obsid: int | None = None
-    assumes: tuple[tuple[str, bool], ...] = ()
+    assumes: tuple[tuple[Assumed, bool], ...] = ()
 
     @property
     def n_antennas(self) -> int:
@@ -133,7 +149,7 @@ def _read_aocal(path: Path) -> Solutions:
         channels = tuple(range(int(match[1]), int(match[2] or match[1]) + 1))
     return Solutions(
         path=path,
-        kind="AOCal",
+        kind=SolutionKind.AOCAL,
         jones=values.reshape(n_times, n_antennas, n_channels, 4).astype(np.complex128),
         freq_hz=None,
         times_gps_s=times,
@@ -206,17 +222,16 @@ def _parse_hyperdrive(path: Path, hdus: Any) -> Solutions:
         if len(table) != n_antennas:
             raise FormatError(f"{path}: SOLUTIONS has {n_antennas} tiles, but TILES has {len(table)} rows")
         tiles = tuple(str(name).strip() for name in table["TileName"])
-    assumes = {"D_GAINS": "digital gains", "CABLELEN": "cable delays", "GEOMETRY": "geometric delays"}
     return Solutions(
         path=path,
-        kind="hyperdrive",
+        kind=SolutionKind.HYPERDRIVE,
         jones=jones,
         freq_hz=freq,
         times_gps_s=times,
         tiles=tiles,
         obsid=int(header["OBSID"]) if "OBSID" in header else obsid_of(path),
         assumes=tuple(
-            (step, header[key]) for key, step in assumes.items() if isinstance(header.get(key), bool)
+            (which, header[which.value]) for which in Assumed if isinstance(header.get(which.value), bool)
         ),
     )
 
@@ -270,7 +285,7 @@ def _parse_calibdata(path: Path, hdus: Any, freqs_hz: FloatArray) -> Solutions:
     obsid = header.get("CALOBSID", hdus[0].header.get("CALOBSID"))
     return Solutions(
         path=path,
-        kind="CALIBDATA",
+        kind=SolutionKind.CALIBDATA,
         jones=jones,
         freq_hz=freqs_hz.ravel(),
         times_gps_s=None,

@@ -34,6 +34,10 @@ td.number { text-align: right; font-variant-numeric: tabular-nums }
 """
 
 
+class Quiet(str):
+    """A cell that is set back."""
+
+
 def write_picture(data: QaCollector, report: Report | FileReport) -> None:
     """Draw what was gathered, and write it under the name that was chosen.
 
@@ -65,7 +69,7 @@ def write_html(data: QaCollector, report: Report | FileReport, path: Path) -> No
 def _tables(report: Report) -> Iterable[str]:
     yield "<h2>Steps</h2>" + _table(
         ("step", "", "why"),
-        [(s.name, "applied" if s.applied else "not applied", s.reason) for s in report.steps],
+        [(s.name, "applied" if s.applied else Quiet("not applied"), s.reason) for s in report.steps],
     )
     cells = max(1, report.input_cells)
     yield "<h2>Flag rules</h2>" + _table(
@@ -152,7 +156,7 @@ def _cell(value: object) -> str:
         " class=number"
         if text.replace(".", "", 1).isdigit()
         else " class=off"
-        if text == "not applied"
+        if isinstance(value, Quiet)
         else ""
     )
     return f"<td{kind}>{escape(text)}</td>"

@@ -47,7 +47,7 @@ def describe(plan: Plan, outputs: Sequence[Path], qa: Path | None = None) -> dic
                 "receiver_channels": [meta.coarse_channels[c].number for c in coarse],
                 "missing_hdus": int(plan.selection.missing.sum()),
             },
-            "steps": [asdict(step) for step in plan.steps],
+            "steps": [step.facts() for step in plan.steps],
             "output": {
                 "files": [
                     {"path": path, "bytes": output_bytes(plan, path, windows)}

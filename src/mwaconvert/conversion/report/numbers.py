@@ -14,11 +14,10 @@ from mwaconvert.conversion.report.parts import FlagCount, OutputFile, Performanc
 from mwaconvert.conversion.report.report import Report
 from mwaconvert.conversion.tables.smearing import Smearing, estimate_smearing
 from mwaconvert.machine import peak_memory_bytes, tree_bytes
+from mwaconvert.staging import Kind, kind_of
 from mwaconvert.visibilities.interference import ArrayRfi
 from mwaconvert.visibilities.quality import FlagCounts, make_occupancy, make_quality
 from mwaconvert.visibilities.statistics import DataFlags, QualityStatistics
-
-OUTPUT_KINDS = {".uvfits": "uvfits", ".ms": "measurement set", ".mwaf": "flags"}
 
 
 def make_report(
@@ -43,26 +42,7 @@ def make_report(
     """
     header, observation = plan.header, plan.observation
     steps, coarse, missing = plan.timesteps, plan.coarse, plan.selection.missing
-    outputs = tuple(
-        OutputFile(
-            path=path,
-            kind=OUTPUT_KINDS[path.suffix.lower()],
-            bytes=tree_bytes(path),
-            times=plan.n_times,
-            baselines=plan.n_rows,
-            channels=sum(header.spectral_windows[k].n_chan for k in windows),
-        )
-        if path.suffix.lower() != ".mwaf"
-        else OutputFile(
-            path=path,
-            kind=OUTPUT_KINDS[".mwaf"],
-            bytes=tree_bytes(path),
-            times=len(steps),
-            baselines=plan.metadata.n_antennas * (plan.metadata.n_antennas + 1) // 2,
-            channels=plan.metadata.n_fine,
-        )
-        for path, windows in targets
-    )
+    outputs = tuple(_output(plan, path, windows) for path, windows in targets)
     notes = list(plan.notes)
     n_bad = int(counts.bad_cells.sum())
     if n_bad:
@@ -90,6 +70,17 @@ def make_report(
         software=versions(),
         notes=tuple(notes),
     )
+
+
+def _output(plan: Plan, path: Path, windows: tuple[int, ...]) -> OutputFile:
+    kind = kind_of(path)
+    if kind is Kind.FLAGS:
+        n_baselines = plan.metadata.n_antennas * (plan.metadata.n_antennas + 1) // 2
+        shape = len(plan.timesteps), n_baselines, plan.metadata.n_fine
+    else:
+        shape = plan.n_times, plan.n_rows, sum(plan.header.spectral_windows[k].n_chan for k in windows)
+    times, baselines, channels = shape
+    return OutputFile(path, kind, tree_bytes(path), times, baselines, channels)
 
 
 def plan_smearing(plan: Plan) -> Smearing:

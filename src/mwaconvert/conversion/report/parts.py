@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from mwaconvert.staging import Kind
+
+#: kinds of output as reports name them
+_KINDS = {Kind.UVFITS: "uvfits", Kind.MEASUREMENT_SET: "measurement set", Kind.FLAGS: "flags"}
 
 
 @dataclass(frozen=True)
@@ -19,11 +25,15 @@ class OutputFile:
     """A file or directory that was written."""
 
     path: Path
-    kind: str
+    kind: Kind
     bytes: int
     times: int
     baselines: int
     channels: int
+
+    def facts(self) -> dict[str, Any]:
+        """As reports give it (layout: docs/report.md)."""
+        return asdict(self) | {"kind": _KINDS[self.kind]}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from mwaconvert.conversion.report.parts import FlagCount, OutputFile, Performanc
 from mwaconvert.conversion.steps import Step
 from mwaconvert.conversion.tables.smearing import Smearing
 from mwaconvert.observation.model import Metadata, RawFile
-from mwaconvert.staging import write_json
+from mwaconvert.staging import Kind, write_json
 from mwaconvert.text import WIDTH, json_text, plain, sections, utc_text
 from mwaconvert.visibilities.interference import ArrayRfi
 from mwaconvert.visibilities.model import VisHeader
@@ -84,7 +84,7 @@ class Report:
                     ],
                     "cells": self.input_cells,
                 },
-                "steps": [asdict(step) for step in self.steps],
+                "steps": [step.facts() for step in self.steps],
                 "flag_rules": [
                     {
                         "name": rule.name,
@@ -128,7 +128,7 @@ class Report:
                     for w in windows
                 ],
                 "smearing": asdict(self.smearing),
-                "outputs": [asdict(output) for output in self.outputs],
+                "outputs": [output.facts() for output in self.outputs],
                 "performance": {
                     **asdict(performance),
                     "read_bytes_per_s": performance.bytes_read / max(performance.wall_s, 1e-9),
@@ -155,7 +155,7 @@ class Report:
     def to_text(self, width: int = WIDTH) -> str:
         """A summary of a screenful, in lines of at most `width` characters."""
         header = self.header
-        only_flags = all(output.kind == "flags" for output in self.outputs)
+        only_flags = all(output.kind is Kind.FLAGS for output in self.outputs)
         return sections(
             width,
             ("observation", [words.observation_line(header)]),

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mwaconvert.conversion.report.parts import FlagCount, OutputFile, Performance
-from mwaconvert.conversion.steps import Step
+from mwaconvert.conversion.steps import State, Step
+from mwaconvert.staging import Kind
 from mwaconvert.text import percent, plural, size_text, some, utc_text
 from mwaconvert.visibilities.interference import ArrayRfi
 from mwaconvert.visibilities.model import VisHeader
@@ -16,8 +17,6 @@ from mwaconvert.visibilities.quality import Occupancy
 
 #: events of --rfi-array that are told, strongest first
 EVENTS = 5
-#: reasons of steps that were neither asked for nor are usual
-_IDLE = ("none", "off", "not asked for")
 
 
 def observation_line(header: VisHeader) -> str:
@@ -61,11 +60,11 @@ def step_lines(steps: Sequence[Step], *, applied: bool) -> list[str]:
     Steps that nobody asked for share a line.
     """
     chosen = [step for step in steps if step.applied == applied]
-    idle = [] if applied else [step.name for step in chosen if step.reason in _IDLE]
-    told = [step for step in chosen if step.name not in idle]
+    unasked = [step.name for step in chosen if step.state is State.UNASKED]
+    told = [step for step in chosen if step.state is not State.UNASKED]
     width = max((len(step.name) for step in told), default=0) + 2
-    lines = [f"{step.name:<{width}}{step.reason.removeprefix('skipped: ')}" for step in told]
-    return [*lines, f"nothing asked for: {', '.join(idle)}"] if idle else lines
+    lines = [f"{step.name:<{width}}{step.why}" for step in told]
+    return [*lines, f"nothing asked for: {', '.join(unasked)}"] if unasked else lines
 
 
 def flag_lines(
@@ -113,7 +112,7 @@ def output_lines(outputs: Sequence[OutputFile]) -> list[str]:
     return [
         f"{output.path} ({size_text(output.bytes)}: {plural(output.times, 'time')} x"
         f" {plural(output.baselines, 'baseline')} x {plural(output.channels, 'channel')}"
-        f"{'' if output.kind == 'flags' else ' x 4 polarisations'})"
+        f"{'' if output.kind is Kind.FLAGS else ' x 4 polarisations'})"
         for output in outputs
     ]
 

@@ -21,7 +21,7 @@ from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.plan import Plan
 from mwaconvert.conversion.rawinput import RawInput
 from mwaconvert.conversion.rfi.mask import FlagMask
-from mwaconvert.conversion.steps import ARRAY_RFI, Step
+from mwaconvert.conversion.steps import State, Step, StepKind, unasked
 from mwaconvert.errors import InputError
 from mwaconvert.machine import BASE_BYTES
 from mwaconvert.observation.legacy import N_INPUTS, product_table
@@ -143,9 +143,11 @@ def array_rfi_step(options: Options, n_times: int, n_channels: int) -> Step:
     InputError : it would need more memory than is allowed
     """
     if not options.rfi_array:
-        return Step(ARRAY_RFI, False, "not asked for")
+        return unasked(StepKind.ARRAY_RFI)
     if n_times < LEAST_TIMES:
-        return Step(ARRAY_RFI, False, f"{n_times} integrations are too few, it takes {LEAST_TIMES}")
+        return Step(
+            StepKind.ARRAY_RFI, State.IDLE, f"{n_times} integrations are too few, it takes {LEAST_TIMES}"
+        )
     needed = array_rfi_bytes(n_times, n_channels) / 2**30
     if options.max_memory_gib is not None and needed > options.max_memory_gib:
         raise InputError(
@@ -153,7 +155,9 @@ def array_rfi_step(options: Options, n_times: int, n_channels: int) -> Step:
             f" {n_times} integrations of {n_channels} channels"
         )
     return Step(
-        ARRAY_RFI, True, f"shapes over {THRESHOLD:g} sigma in the mean over baselines of differences in time"
+        StepKind.ARRAY_RFI,
+        State.APPLIED,
+        f"shapes over {THRESHOLD:g} sigma in the mean over baselines of differences in time",
     )
 
 

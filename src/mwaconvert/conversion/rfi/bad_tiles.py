@@ -14,7 +14,7 @@ from mwaconvert.arrays import FloatArray, IntArray
 from mwaconvert.conversion.converter import BLOCK_BYTES, VALUE_BYTES, Buffers, RowKernels
 from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.plan import Corrections, Flags, Rows, Selection
-from mwaconvert.conversion.steps import Step
+from mwaconvert.conversion.steps import State, Step, StepKind, unasked
 from mwaconvert.conversion.tables import axes
 from mwaconvert.conversion.tables.corrections import antenna_factors
 from mwaconvert.observation.model import Metadata
@@ -165,17 +165,19 @@ def bad_tile_step(
     nothing : there was nothing to compare
     """
     if bad is None:
-        return Step("bad tile flags", False, "not asked for")
+        return unasked(StepKind.BAD_TILES)
     n = int((~flagged).sum())
     if n < LEAST_TILES:
-        return Step("bad tile flags", False, f"{n} tiles are too few to compare, it takes {LEAST_TILES}")
+        return Step(
+            StepKind.BAD_TILES, State.IDLE, f"{n} tiles are too few to compare, it takes {LEAST_TILES}"
+        )
     if nothing:
-        return Step("bad tile flags", False, "no unflagged data to compare")
+        return Step(StepKind.BAD_TILES, State.IDLE, "no unflagged data to compare")
     if not bad:
-        return Step("bad tile flags", False, f"the autocorrelations of all {n} tiles are alike")
+        return Step(StepKind.BAD_TILES, State.IDLE, f"the autocorrelations of all {n} tiles are alike")
     names = metadata.antennas
     told = "; ".join(f"{names[tile].name} ({reason})" for tile, reason in bad.items())
-    return Step("bad tile flags", True, f"{len(bad)} of {n} by their autocorrelations: {told}")
+    return Step(StepKind.BAD_TILES, State.APPLIED, f"{len(bad)} of {n} by their autocorrelations: {told}")
 
 
 def _median(values: FloatArray, axis: int) -> FloatArray:

@@ -17,7 +17,7 @@ from mwaconvert.conversion.plan import Corrections, DetectionPlan, Flags, Plan, 
 from mwaconvert.conversion.rfi.images import KeptImages, LegacyImages, MwaxImages
 from mwaconvert.conversion.rfi.mask import FlagMask, mask_bytes
 from mwaconvert.conversion.rfi.strategy import RfiStrategy, worker_bytes
-from mwaconvert.conversion.steps import Step
+from mwaconvert.conversion.steps import State, Step, StepKind
 from mwaconvert.errors import InputError
 from mwaconvert.machine import BASE_BYTES
 
@@ -45,19 +45,19 @@ def choose_detection(options: Options) -> tuple[RfiStrategy | None, Step]:
     ------
     InputError : a strategy that cannot be used
     """
-    name = "RFI detection"
+    kind = StepKind.RFI
     if options.rfi == "none":
-        return None, Step(name, False, "skipped: --no-rfi")
+        return None, Step(kind, State.SKIPPED, "--no-rfi")
     if options.precomputed_flags == "only":
-        return None, Step(name, False, "skipped: --precomputed-flags only")
+        return None, Step(kind, State.SKIPPED, "--precomputed-flags only")
     which = "all baselines" if options.rfi_all_baselines else "not autocorrelations and flagged antennas"
     if options.rfi == "aoflagger":
         from mwaconvert.conversion.rfi.aoflagger import check_aoflagger
 
-        return None, Step(name, True, f"{check_aoflagger(options)}; {which}")
+        return None, Step(kind, State.APPLIED, f"{check_aoflagger(options)}; {which}")
     strategy = _strategy(options)
     words = f"strategy {strategy.name}, sensitivity {strategy.sensitivity:g}; {which}"
-    return strategy, Step(name, True, words)
+    return strategy, Step(kind, State.APPLIED, words)
 
 
 def _strategy(options: Options) -> RfiStrategy:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mwaconvert.arrays import FloatArray
 from mwaconvert.conversion.options import Options
-from mwaconvert.conversion.steps import Step
+from mwaconvert.conversion.steps import State, Step, StepKind
 from mwaconvert.conversion.tables.geometry import phase_centre_rad, tracked_centre_rad
 from mwaconvert.conversion.tables.passband import PassbandKind, choose_passband, passband
 from mwaconvert.observation.model import Metadata
@@ -79,49 +79,49 @@ def channel_weights(
 
 def decide_corrections(metadata: Metadata, options: Options) -> tuple[Step, ...]:
     """What will be corrected and why: cable delays, geometric delays, digital gains, coarse passband."""
-    kind, passband_reason = choose_passband(metadata, options.passband_gains)
+    _, passband_step = choose_passband(metadata, options.passband_gains)
     return (
         _cable_step(metadata, options),
         _geometric_step(metadata, options),
         _gains_step(metadata, options),
-        Step("coarse passband", kind != "none", passband_reason),
+        passband_step,
     )
 
 
 def _cable_step(metadata: Metadata, options: Options) -> Step:
-    name = "cable delays"
+    kind = StepKind.CABLE_DELAYS
     if metadata.cabledel:
-        return Step(name, False, f"skipped: the correlator applied them (CABLEDEL={metadata.cabledel})")
+        return Step(kind, State.SKIPPED, f"the correlator applied them (CABLEDEL={metadata.cabledel})")
     if not options.cable_delay:
-        return Step(name, False, "skipped: --no-cable-delay")
-    return Step(name, True, "electrical lengths of the metafits")
+        return Step(kind, State.SKIPPED, "--no-cable-delay")
+    return Step(kind, State.APPLIED, "electrical lengths of the metafits")
 
 
 def _geometric_step(metadata: Metadata, options: Options) -> Step:
-    name = "geometric delays"
+    kind = StepKind.GEOMETRIC_DELAYS
     wanted = phase_centre_rad(metadata, options)
     target = "RA {:.4f}, Dec {:.4f} deg".format(*np.degrees(wanted))
     if not options.geometric_delay:
-        return Step(name, False, "skipped: --no-geometric-delay")
+        return Step(kind, State.SKIPPED, "--no-geometric-delay")
     if not metadata.geodel:
-        return Step(name, True, f"phase tracked to {target}")
+        return Step(kind, State.APPLIED, f"phase tracked to {target}")
     if metadata.geodel == 3 and tracked_centre_rad(metadata) == wanted:
-        return Step(name, False, f"skipped: the correlator tracked {target} (GEODEL=3)")
+        return Step(kind, State.SKIPPED, f"the correlator tracked {target} (GEODEL=3)")
     delivered = {1: "phased to the zenith", 2: "phased to the tile pointing", 3: "tracked another centre"}
     return Step(
-        name,
-        True,
+        kind,
+        State.APPLIED,
         f"rotated to {target}: the correlator {delivered[metadata.geodel]} (GEODEL={metadata.geodel}), "
         "only the difference is applied",
     )
 
 
 def _gains_step(metadata: Metadata, options: Options) -> Step:
-    name = "digital gains"
+    kind = StepKind.DIGITAL_GAINS
     if metadata.digital_gains_applied:
-        return Step(name, False, "skipped: the correlator applied them")
+        return Step(kind, State.SKIPPED, "the correlator applied them")
     if not options.digital_gains:
-        return Step(name, False, "skipped: --no-digital-gains")
+        return Step(kind, State.SKIPPED, "--no-digital-gains")
     reason = "gains of the metafits"
     if metadata.has_global_gains:
         reason += ", those of each input; CHANGAIN, which has one for all inputs, is not used"
@@ -134,4 +134,4 @@ def _gains_step(metadata: Metadata, options: Options) -> Step:
         # Receivers changed their scale by 64 during commissioning (until about July 2014).
         if not 0.125 < typical < 32:
             reason += f"; their median is {typical:.3g}, so the flux scale may be off by a factor of 64"
-    return Step(name, True, reason)
+    return Step(kind, State.APPLIED, reason)

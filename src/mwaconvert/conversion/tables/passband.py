@@ -15,6 +15,7 @@ import numpy as np
 
 from mwaconvert.arrays import FloatArray
 from mwaconvert.conversion.options import Passband
+from mwaconvert.conversion.steps import State, Step, StepKind
 from mwaconvert.observation.model import Correlator, Metadata
 
 PassbandKind = Literal["none", "jake", "jake_oversampled", "cotter"]
@@ -122,20 +123,26 @@ def passband(kind: PassbandKind, correlator: Correlator, n_fine: int) -> FloatAr
     return mean
 
 
-def choose_passband(metadata: Metadata, choice: Passband) -> tuple[PassbandKind, str]:
+def choose_passband(metadata: Metadata, choice: Passband) -> tuple[PassbandKind, Step]:
     """Response to divide by, and why.
 
     "auto" takes none where the correlator took the ripple out already, otherwise the one of the receivers
     and correlator in use; an explicit choice always holds.
     """
+    kind, why = _choose(metadata, choice)
+    state = State.SKIPPED if kind == "none" else State.APPLIED
+    return kind, Step(StepKind.PASSBAND, state, why)
+
+
+def _choose(metadata: Metadata, choice: Passband) -> tuple[PassbandKind, str]:
     if choice != "auto":
         if choice == "none":
-            return choice, "skipped: asked for with --passband-gains none"
+            return choice, "asked for with --passband-gains none"
         if metadata.deripple:
             return choice, f"{choice} response as asked for, although the correlator took it out (DERIPPLE=1)"
         return choice, f"{choice} response, as asked for"
     if metadata.deripple:
-        return "none", "skipped: the correlator took it out (DERIPPLE=1)"
+        return "none", "the correlator took it out (DERIPPLE=1)"
     if metadata.oversampled:
         return "jake_oversampled", "jake_oversampled response: oversampled coarse channels (OVERSAMP=1)"
     if metadata.correlator == "mwax":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,16 +11,21 @@ import numpy.typing as npt
 
 from mwaconvert.arrays import BoolArray, FloatArray
 from mwaconvert.conversion.options import Options
-from mwaconvert.conversion.steps import Step
+from mwaconvert.conversion.steps import State, Step, StepKind
 from mwaconvert.conversion.tables import channels
 from mwaconvert.conversion.tables.calibration import Between, Calibration, locate
 from mwaconvert.errors import Error, InputError
-from mwaconvert.formats.solutions import Solutions, obsid_of, read_solutions
+from mwaconvert.formats.solutions import Assumed, SolutionKind, Solutions, obsid_of, read_solutions
 from mwaconvert.observation.model import Metadata
 from mwaconvert.observation.observation import Observation
 from mwaconvert.text import plural
 
-STEP = "calibration solutions"
+#: steps that solutions say they assume
+_ASSUMED = {
+    Assumed.DIGITAL_GAINS: StepKind.DIGITAL_GAINS,
+    Assumed.CABLE_DELAYS: StepKind.CABLE_DELAYS,
+    Assumed.GEOMETRIC_DELAYS: StepKind.GEOMETRIC_DELAYS,
+}
 
 
 def load_calibration(
@@ -45,38 +50,36 @@ def load_calibration(
     elif options.calibrate is not None:
         solutions, found = _search(Path(options.calibrate), observation, coarse, notes)
     else:
-        return None, Step(STEP, False, "none given")
-    if meta.calibration_applied and solutions.kind == "CALIBDATA":
+        return None, Step(StepKind.SOLUTIONS, State.IDLE, "none given")
+    if meta.calibration_applied and solutions.kind is SolutionKind.CALIBDATA:
         return None, Step(
-            STEP,
-            False,
-            f"skipped: the correlator applied delays and gains of CALIBDATA (CALIBDEL=1), so those of "
+            StepKind.SOLUTIONS,
+            State.SKIPPED,
+            f"the correlator applied delays and gains of CALIBDATA (CALIBDEL=1), so those of "
             f"{solutions.path.name} would count twice",
         )
     calibration = _fit(solutions, observation, options, coarse, notes)
     n_blocks, _, n_channels, _ = solutions.jones.shape
-    reason = (
-        f"{solutions.path.name} ({solutions.kind}, {found}): {n_channels} channels, {options.solutions_freq}"
-    )
+    reason = f"{solutions.path.name} ({solutions.kind.value}, {found}): {n_channels} channels, {options.solutions_freq}"
     reason += f", {n_blocks} times, {options.solutions_time}" if n_blocks > 1 else ", one time"
     if not options.solution_amplitudes:
         reason += ", phases only"
-    return calibration, Step(STEP, True, reason)
+    return calibration, Step(StepKind.SOLUTIONS, State.APPLIED, reason)
 
 
 def say_gaps(step: Step, meta: Metadata, antennas: BoolArray, without: BoolArray) -> Step:
     """The step, with what has no solution and is flagged."""
-    reason = step.reason
+    reason = step.why
     if antennas.any():
         names = ", ".join(meta.antennas[k].name for k in np.flatnonzero(antennas))
         reason += f"; flagged for want of a solution: {plural(int(antennas.sum()), 'tile')} ({names})"
     if without.any():
         reason += " and" if antennas.any() else "; flagged for want of a solution:"
         reason += f" {plural(int(without.sum()), 'channel')}"
-    return Step(step.name, step.applied, reason)
+    return replace(step, why=reason)
 
 
-def mismatches(solutions: Solutions, meta: Metadata, applied: dict[str, bool]) -> list[str]:
+def mismatches(solutions: Solutions, meta: Metadata, applied: Mapping[StepKind, bool]) -> list[str]:
     """Sentences on corrections that the solutions were made with and this conversion is not, or the reverse."""
     done = [
         what
@@ -91,10 +94,10 @@ def mismatches(solutions: Solutions, meta: Metadata, applied: dict[str, bool]) -
         "that went through the same"
     ] * bool(done)
     return sentences + [
-        f"{solutions.path.name} was made from data {'with' if had else 'without'} {name} taken out, this "
-        f"conversion {'leaves them in' if had else 'takes them out'}: the solutions may not fit"
-        for name, had in solutions.assumes
-        if applied.get(name, had) != had
+        f"{solutions.path.name} was made from data {'with' if had else 'without'} {_ASSUMED[which].value} taken out, "
+        f"this conversion {'leaves them in' if had else 'takes them out'}: the solutions may not fit"
+        for which, had in solutions.assumes
+        if applied[_ASSUMED[which]] != had
     ]
 
 

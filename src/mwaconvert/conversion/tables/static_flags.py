@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mwaconvert.arrays import BoolArray
 from mwaconvert.conversion.options import Options
-from mwaconvert.conversion.steps import Step
+from mwaconvert.conversion.steps import State, Step, StepKind, applied_if, unasked
 from mwaconvert.errors import InputError
 from mwaconvert.observation.model import Metadata
 from mwaconvert.text import plural
@@ -57,13 +57,11 @@ def static_flags(
     fine, fine_steps = _fine_channels(metadata, options)
     coarse = np.zeros(len(metadata.coarse_channels), bool)
     coarse[_indices("coarse channel", options.flag_coarse_chans, len(coarse))] = True
-    coarse_step = Step(
-        "coarse channel flags", bool(coarse.any()), _list("coarse channels", np.flatnonzero(coarse))
-    )
+    coarse_step = _listed(StepKind.COARSE_FLAGS, "coarse channels", np.flatnonzero(coarse))
     times, time_steps = _times(metadata, options, start_s, common_s)
-    autos = Step(
-        "autocorrelation flags", options.flag_autos, "asked for" if options.flag_autos else "not asked for"
-    )
+    autos = unasked(StepKind.AUTO_FLAGS)
+    if options.flag_autos:
+        autos = Step(StepKind.AUTO_FLAGS, State.APPLIED, "asked for")
     return StaticFlags(
         antennas, fine, coarse, times, (antenna_step, autos, *fine_steps, coarse_step, *time_steps)
     )
@@ -76,8 +74,9 @@ def _antennas(metadata: Metadata, options: Options) -> tuple[BoolArray, Step]:
     names = ", ".join(metadata.antennas[k].name for k in np.flatnonzero(flagged))
     by_option = int(flagged.sum()) - n_metafits
     by = [f"{n_metafits} by the metafits"] * bool(n_metafits) + [f"{by_option} by option"] * bool(by_option)
-    reason = ", ".join(by)
-    return flagged, Step("antenna flags", bool(flagged.any()), f"{reason}: {names}" if names else "none")
+    if not names:
+        return flagged, Step(StepKind.ANTENNA_FLAGS, State.UNASKED, "none")
+    return flagged, Step(StepKind.ANTENNA_FLAGS, State.APPLIED, f"{', '.join(by)}: {names}")
 
 
 def _fine_channels(metadata: Metadata, options: Options) -> tuple[BoolArray, tuple[Step, ...]]:
@@ -119,9 +118,9 @@ def _fine_channels(metadata: Metadata, options: Options) -> tuple[BoolArray, tup
     listed = _indices("fine channel", options.flag_fine_chans, n)
     flagged[listed] = True
     return flagged, (
-        Step("edge channel flags", edge > 0, edge_reason),
-        Step("DC channel flags", dc, dc_reason),
-        Step("fine channel flags", len(listed) > 0, _list("channels", listed)),
+        applied_if(edge > 0, StepKind.EDGE_FLAGS, edge_reason),
+        applied_if(dc, StepKind.DC_FLAGS, dc_reason),
+        _listed(StepKind.FINE_FLAGS, "channels", listed),
     )
 
 
@@ -158,9 +157,9 @@ def _times(
     flagged |= end
     flagged[listed] = True
     return flagged, (
-        Step("quack flags", bool(init_s > 0 and quack.any()), quack_reason if init_s > 0 else "off"),
-        Step("end flags", bool(end.any()), end_reason if end_s > 0 else "off"),
-        Step("timestep flags", len(listed) > 0, _list("timesteps", listed)),
+        _timed(StepKind.QUACK_FLAGS, init_s, quack, quack_reason),
+        _timed(StepKind.END_FLAGS, end_s, end, end_reason),
+        _listed(StepKind.TIME_FLAGS, "timesteps", listed),
     )
 
 
@@ -173,5 +172,15 @@ def _indices(what: str, indices: Sequence[int], n: int) -> list[int]:
     return sorted(set(indices))
 
 
-def _list(what: str, indices: Sequence[int] | npt.NDArray[np.int64]) -> str:
-    return f"{what} {', '.join(str(k) for k in indices)}" if len(indices) else "none"
+def _listed(kind: StepKind, what: str, indices: Sequence[int] | npt.NDArray[np.int64]) -> Step:
+    """A rule that flags what was listed."""
+    if not len(indices):
+        return Step(kind, State.UNASKED, "none")
+    return Step(kind, State.APPLIED, f"{what} {', '.join(str(k) for k in indices)}")
+
+
+def _timed(kind: StepKind, seconds: float, flagged: BoolArray, why: str) -> Step:
+    """A rule that flags some time."""
+    if seconds <= 0:
+        return Step(kind, State.UNASKED, "off")
+    return applied_if(bool(flagged.any()), kind, why)

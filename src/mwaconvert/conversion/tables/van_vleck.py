@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mwaconvert.conversion.options import Options
-from mwaconvert.conversion.steps import Step
+from mwaconvert.conversion.steps import State, Step, StepKind, unasked
 from mwaconvert.errors import InputError
 from mwaconvert.observation.observation import Observation
 
@@ -28,7 +28,7 @@ def decide_van_vleck(observation: Observation, options: Options) -> tuple[float,
     ------
     InputError : asked for with data that need none, or files that do not agree on the scale
     """
-    name = "Van Vleck correction"
+    kind = StepKind.VAN_VLECK
     meta = observation.metadata
     if meta.correlator != "legacy":
         if options.van_vleck:
@@ -36,14 +36,14 @@ def decide_van_vleck(observation: Observation, options: Options) -> tuple[float,
                 "--van-vleck corrects the coarse quantiser of the legacy correlator; these are MWAX data, "
                 "which need no such correction: leave the option out"
             )
-        return 0.0, Step(name, False, "the MWAX correlator needs none")
+        return 0.0, Step(kind, State.IDLE, "the MWAX correlator needs none")
     if not options.van_vleck:
-        return 0.0, Step(name, False, "not asked for")
+        return 0.0, unasked(kind)
     scale, origin = _scale(observation)
     samples = 2 * meta.fine_width_hz * meta.int_time_s * scale
     return samples, Step(
-        name,
-        True,
+        kind,
+        State.APPLIED,
         f"15-level quantiser, {2 * meta.fine_width_hz * meta.int_time_s:g} samples a visibility, scale {scale:g} "
         f"({origin}); inputs with an rms below half a level are left as they are",
     )
