@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mwaconvert.errors import InputError
 from mwaconvert.formats.visibilities.existing import VisibilityFile
+from mwaconvert.staging import check_input
 
 
 def open_visibilities(path: Path) -> VisibilityFile:
@@ -25,6 +26,7 @@ def open_visibilities(path: Path) -> VisibilityFile:
         if not (path / "table.dat").is_file():
             raise InputError(f"{path}: is a directory, but no measurement set (it has no table.dat)")
         return open_ms(path)
+    check_input(path, "uvfits file")
     with path.open("rb") as file:
         start = file.read(9)
     if start[:6] != b"SIMPLE":
