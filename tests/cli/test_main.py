@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from mwaconvert.cli.convert import _terminable
-from mwaconvert.cli.main import main
+from mwaconvert.cli.main import _stoppable, main
 from mwaconvert.cli.progress import Progress
 from mwaconvert.simulate import simulate
 
@@ -280,7 +279,8 @@ def test_refusals_are_one_sentence(run, small, tmp_path, words, sentence):
 
 def test_existing_output_stays(run, small):
     Path("1412607288.uvfits").write_text("precious")
-    assert "--overwrite" in refused(run(small))
+    assert "exists already" in refused(run(small))
+    assert "is never replaced: it is not a uvfits file" in refused(run(small, "--overwrite"))
     assert Path("1412607288.uvfits").read_text() == "precious"
     Path("r.json").write_text("precious")
     assert "r.json: exists already" in refused(run(small, "-o", "b.uvfits", "--report", "r.json"))
@@ -326,11 +326,21 @@ def test_unexpected_errors_ask_for_a_report(run, small, monkeypatch):
     assert "Traceback" in result.stderr
 
 
-def test_sigterm_unwinds():
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit, match="143"), _terminable():
-        signal.raise_signal(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is before
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGTERM, "143"), (signal.SIGHUP, "129")])
+def test_signals_unwind(stop, code):
+    before = signal.getsignal(stop)
+    with pytest.raises(SystemExit, match=code), _stoppable():
+        signal.raise_signal(stop)
+    assert signal.getsignal(stop) is before
+
+
+def test_nohup_stays(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _stoppable():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_progress_lines_are_rare(capsys, monkeypatch):

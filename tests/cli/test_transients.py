@@ -272,7 +272,7 @@ BAD = {
     "dedisperse a.fil --dm 300 -o x.txt": ".npz, .fil, .h5, .tim, .dat",
     "dedisperse a.fil --dm 300 -o x.npz --nbits 8": "--nbits is for .fil",
     "dedisperse a.fil --dm 300 -o x.dat --nsub 4": "--nsub does not go with .dat",
-    "dedisperse a.fil --dm 300 -o a.fil": "a.fil: exists already",
+    "dedisperse a.fil --dm 300 -o a.fil": "a.fil: is an input of this run",
     "dedisperse a.fil --dm 300 -o gone/x.npz": "does not exist; create it",
     "dedisperse a.fil": "Missing option '--dm'",
     "dedisperse gone.fil --dm 1": "gone.fil: no such file",

@@ -177,8 +177,8 @@ def test_written_whole_or_not_at_all(converted, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(ResourceError, match=r"r\.json: the report could not be written: No space left"):
-        report.write_json(path)
+    with pytest.raises(ResourceError, match=r"r\.json: no space left on its disk"):
+        report.write_json(path, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
 
 

@@ -289,6 +289,6 @@ def test_nothing_is_left_of_a_picture_that_fails(passed, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("mwaconvert.qa.figure.write_png", full)
-    with pytest.raises(ResourceError, match=r"a\.png: the picture could not be written: No space"):
+    with pytest.raises(ResourceError, match=r"a\.png: no space left on its disk"):
         data.write(report)
     assert list(tmp_path.iterdir()) == []

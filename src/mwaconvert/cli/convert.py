@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import signal
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -91,7 +90,7 @@ def convert(words: tuple[str, ...], **params: Any) -> None:
         if value:
             given[spec] = (True,) if spec.is_flag else value
     request = build(given, words)
-    with _terminable(), _as_typed(request):
+    with _as_typed(request):
         _run(request)
 
 
@@ -104,12 +103,10 @@ def _run(request: Request) -> None:
     import mwaconvert
     from mwaconvert.api import make_options
     from mwaconvert.cli.progress import Progress
+    from mwaconvert.conversion.outputs import check_outputs
     from mwaconvert.conversion.plan import make_plan
-    from mwaconvert.staging import StagedPath
 
     overwrite = bool(request.options.get("overwrite", False))
-    if request.report is not None:
-        StagedPath(request.report, overwrite)  # better now than after the work
     _set_up_logging(request)
     observation = mwaconvert.open(request.metafits, request.files or None)
     metadata = observation.metadata
@@ -119,6 +116,7 @@ def _run(request: Request) -> None:
     if request.dry_run:
         _dry_run(request, plan, outputs)
         return
+    check_outputs(plan, outputs, qa=request.qa, report=request.report)  # better now than after the work
     with Progress(enabled=request.progress and not request.quiet) as progress:
         report = plan.run(outputs, qa=request.qa, progress=progress)
     report = dataclasses.replace(report, notes=(*report.notes, *request.notes))
@@ -134,12 +132,12 @@ def _dry_run(request: Request, plan: Plan, outputs: list[Path]) -> None:
     from mwaconvert.staging import write_json
 
     text = description_text(plan, outputs, request.notes, text_width(), request.qa)
+    if not request.quiet:
+        click.echo(text)
+    check_outputs(plan, outputs, qa=request.qa, report=request.report)  # what would be refused is refused now
     if request.report is not None:
         facts = plan.describe(outputs, request.qa)
         write_json(request.report, facts, overwrite=plan.options.overwrite)
-    if not request.quiet:
-        click.echo(text)
-    check_outputs(plan, outputs)  # what would be refused is refused now
 
 
 def _set_up_logging(request: Request) -> None:
@@ -157,8 +155,9 @@ def text_width() -> int:
 
 
 def command_line() -> str:
-    """This command as typed, quoted for a shell."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """This command as typed, quoted for a shell; bytes of names that are no text are shown as �."""
+    typed = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return typed.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 @contextmanager
@@ -170,17 +169,3 @@ def _as_typed(request: Request) -> Iterator[None]:
         if request.memory and "--max-memory" in str(error):
             raise type(error)(f"{error}; --max-memory follows from {request.memory}") from error
         raise
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM unwind like an interrupt: temporary files are removed when a batch system says stop."""
-
-    def stop(*_: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

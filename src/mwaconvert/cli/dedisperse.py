@@ -81,7 +81,7 @@ def dedisperse(
       mwaconvert dedisperse search.fits --dm 0 --tscrunch 4 -o search.fil
           only convert and average
     """
-    from mwaconvert.staging import StagedPath
+    from mwaconvert.staging import check_targets, kind_of
     from mwaconvert.transients.dedispersion import plan_dedispersion
 
     common.check_dm(dm)
@@ -94,7 +94,9 @@ def dedisperse(
         raise InputError(f"--nsub does not go with {output.suffix}, which holds the sum over all channels")
     stream = common.open_file(file, k_dm, band, channels, average)
     plan_dedispersion(stream, dm, n_sub=n_sub, tscrunch=tscrunch, gulp=gulp)  # before a pass for the scales
-    StagedPath(output, overwrite)
+    outputs = [output, output.with_suffix(".inf")] if output.suffix == ".dat" else [output]
+    targets = [(path, kind_of(path)) for path in outputs]
+    check_targets(targets, inputs=common.input_files(file), overwrite=overwrite)
     prepare = common.preparation(
         stream, mask, mask_mhz, scale=scale, threads=threads or 0, quiet=quiet, dry_run=dry_run
     )

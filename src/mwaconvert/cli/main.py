@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,7 +50,7 @@ All options of a verb: mwaconvert convert --help
 
 
 #: each is a command of the module of its name in mwaconvert.cli
-_VERBS = ("convert", "simulate", "info", "qa", "dedisperse", "search", "waterfall", "fil-info")
+_VERBS = ("convert", "simulate", "info", "qa", "dedisperse", "search", "waterfall", "fil-info", "sweep")
 
 
 class _Verbs(click.Group):
@@ -75,11 +77,34 @@ class _Verbs(click.Group):
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
         words = list(sys.argv[1:] if args is None else args) or ["--help"]
         gc.set_threshold(100_000)  # loading modules makes many objects and no garbage
-        try:
-            code = super().main(words, prog_name="mwaconvert", standalone_mode=False)
-        except Exception as error:
-            code = _explain(error, verbose="-v" in words or "--verbose" in words)
+        if sys.stdout is not None and sys.stdout.errors == "strict":
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names that are no text
+        with _stoppable():
+            try:
+                code = super().main(words, prog_name="mwaconvert", standalone_mode=False)
+            except Exception as error:
+                code = _explain(error, verbose="-v" in words or "--verbose" in words)
         sys.exit(code or OK)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let what ends a batch job or a terminal unwind like an interrupt: temporary files are removed."""
+
+    def stop(number: int, _: object) -> None:
+        for each in handled:  # the second one would end the tidying up
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    # under nohup SIGHUP is ignored, and stays so
+    handled = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) == signal.SIG_DFL]
+    for each in handled:
+        signal.signal(each, stop)
+    try:
+        yield
+    finally:
+        for each in handled:
+            signal.signal(each, signal.SIG_DFL)
 
 
 def _explain(error: Exception, *, verbose: bool) -> int:

@@ -35,15 +35,21 @@ def qa(
     from mwaconvert.cli.progress import Progress
     from mwaconvert.errors import InputError
     from mwaconvert.qa.files import draw_file
+    from mwaconvert.staging import check_targets, kind_of
 
     if output is not None and len(files) > 1 and not output.is_dir():
         raise InputError(
             f"{output}: one picture cannot hold {len(files)} files; give -o a folder that exists"
         )
-    for file in files:
-        picture = file.with_name(f"{file.name}.png") if output is None else output
-        if output is not None and output.is_dir():
-            picture = output / f"{file.name}.png"
+
+    def place(file: Path) -> Path:
+        if output is not None:
+            return output / f"{file.name}.png" if output.is_dir() else output
+        return file.with_name(f"{file.name}.png")
+
+    pictures = [place(file) for file in files]
+    check_targets([(path, kind_of(path)) for path in pictures], inputs=files, overwrite=overwrite)
+    for file, picture in zip(files, pictures, strict=True):
         with Progress(enabled=not quiet, doing="reading", unit="rows") as progress:
             report = draw_file(file, picture, overwrite=overwrite, threads=threads, progress=progress)
         if not quiet:

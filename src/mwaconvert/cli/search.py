@@ -130,7 +130,7 @@ def search(
           longer samples and fewer DMs where a DM smears pulses within channels anyway
     """
     from mwaconvert.formats.spectra.candidate_lists import SUFFIXES
-    from mwaconvert.staging import StagedPath
+    from mwaconvert.staging import check_targets, kind_of
     from mwaconvert.text import plural
     from mwaconvert.transients import masking
     from mwaconvert.transients.candidates import candidate_rows, write_candidates
@@ -149,7 +149,7 @@ def search(
     if output is not None:
         if output.suffix not in SUFFIXES:
             raise InputError(f"{output}: expected a name that ends in {', '.join(SUFFIXES)}")
-        StagedPath(output, overwrite)
+        check_targets([(output, kind_of(output))], inputs=common.input_files(file), overwrite=overwrite)
     if plots is not None:
         need("matplotlib", "plot", "drawing")
         if plots.exists() and not plots.is_dir():

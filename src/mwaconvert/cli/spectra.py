@@ -105,6 +105,17 @@ def running(command: _Command) -> _Command:
     return command
 
 
+def input_files(path: Path) -> list[Path]:
+    """All files that are read with one: the chunks in a folder, both files of a series."""
+    if path.is_dir():
+        return [p for p in path.iterdir() if p.is_file()]
+    return (
+        [path, path.with_suffix(".inf"), path.with_suffix(".dat")]
+        if path.suffix in (".dat", ".inf")
+        else [path]
+    )
+
+
 def open_file(
     path: Path,
     k_dm: float | None,

@@ -171,7 +171,7 @@ def waterfall(
           --title 20200718A --title 20201129A --label "(a)" --mask-sum 2 --mask-var 0.05 -o wfall.pdf
       mwaconvert waterfall burst.fil --dm 475.28 --nsub 84 --window 40 -o burst.png
     """
-    from mwaconvert.staging import StagedPath
+    from mwaconvert.staging import check_targets, kind_of
     from mwaconvert.text import size_text
     from mwaconvert.transients.dedispersion import plan_dedispersion
     from mwaconvert.transients.figures import SUFFIXES, Look, Panel, save_figure, waterfall_figure
@@ -186,7 +186,8 @@ def waterfall(
     for dm in dms:
         common.check_dm(dm)
     _check_colours(cmap)
-    StagedPath(output, overwrite)
+    inputs = [read for path in files for read in common.input_files(path)]
+    check_targets([(output, kind_of(output))], inputs=inputs, overwrite=overwrite)
     all_dms, all_times = _each(dms, files, "--dm"), _each(times, files, "--time")
     if titles and len(titles) != len(files):
         raise InputError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mwaconvert.conversion.flag_files import FlagOutput, flag_file_path
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.mwaf import flag_file_bytes
-from mwaconvert.staging import StagedPath
+from mwaconvert.staging import Kind, check_targets, kind_of
 from mwaconvert.visibilities.model import Writer
 
 if TYPE_CHECKING:
@@ -58,27 +58,47 @@ def output_bytes(plan: Plan, path: Path, windows: tuple[int, ...]) -> int:
     return rows * (n_chan * 4 * per_value + per_row)
 
 
-def check_outputs(plan: Plan, outputs: list[Path]) -> list[tuple[Path, tuple[int, ...]]]:
+def check_outputs(
+    plan: Plan, outputs: list[Path], *, qa: Path | None = None, report: Path | None = None
+) -> list[tuple[Path, tuple[int, ...]]]:
     """All files that will be written, as `output_paths` gives them, if they can be.
+
+    Parameters
+    ----------
+    qa, report : written beside them
 
     Raises
     ------
-    InputError : two have the same name, or one exists and must not be replaced
+    InputError : two have the same name, one is an input, or exists and must not be replaced
     ResourceError : no permission, or not enough space
     """
     targets = [target for path in outputs for target in output_paths(plan, path)]
-    names = [path.resolve() for path, _ in targets]
-    if len(set(names)) < len(names):
-        raise InputError("two outputs have the same name; give each its own")
-    for path, _ in targets:
-        StagedPath(path, plan.options.overwrite)
+    kinds = [(path, kind_of(path)) for path, _ in targets]
+    if qa is not None:
+        kinds.append((qa, kind_of(qa)))
+    if report is not None:
+        kinds.append((report, Kind.JSON))
+    check_targets(kinds, inputs=input_paths(plan), overwrite=plan.options.overwrite)
     _check_space(plan, targets)
     return targets
 
 
-def open_writers(plan: Plan, outputs: list[Path]) -> list[Writer]:
+def input_paths(plan: Plan) -> list[Path]:
+    """All files that a conversion reads; of an archive of flag files, itself."""
+    paths = [plan.metadata.path, *(file.path for file in plan.observation.files)]
+    for placed in plan.flag_files:
+        name = Path(placed.file.name)
+        paths += [name, *name.parents]
+    if plan.calibration is not None:
+        paths.append(plan.calibration.solutions.path)
+    if plan.options.rfi_strategy is not None:
+        paths.append(Path(plan.options.rfi_strategy))
+    return [path for path in paths if path.is_file()]
+
+
+def open_writers(plan: Plan, outputs: list[Path], qa: Path | None = None) -> list[Writer]:
     """Check all outputs, then start them."""
-    targets = check_outputs(plan, outputs)
+    targets = check_outputs(plan, outputs, qa=qa)
     writers: list[Writer] = []
     try:
         for path, windows in targets:

@@ -200,7 +200,7 @@ def run(
         if progress is not None:
             progress(int(input_bytes * share), passes * input_bytes)
 
-    writers = open_writers(plan, outputs)
+    writers = open_writers(plan, outputs, qa)
     try:
         found = find_flags(plan, tell)
         counts.file_cells, counts.rfi_cells = found.file_cells, found.rfi_cells

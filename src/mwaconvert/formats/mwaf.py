@@ -31,7 +31,7 @@ from mwaconvert.formats.fits_text import (
     promises_too_much,
     table_bytes,
 )
-from mwaconvert.staging import StagedPath
+from mwaconvert.staging import Kind, StagedPath
 
 if TYPE_CHECKING:
     from mwaconvert.observation.model import Metadata
@@ -291,7 +291,7 @@ class FlagFileWriter:
         self._by_channel = np.zeros(metadata.n_fine, np.int64)
         self._by_baseline = np.zeros(len(self._antenna1), np.int64)
         self._written = 0
-        self._staged = StagedPath(path, overwrite)
+        self._staged = StagedPath(path, overwrite, Kind.FLAGS)
         cards: list[Card] = [
             ("SIMPLE", True),
             ("BITPIX", 8),

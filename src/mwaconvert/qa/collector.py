@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mwaconvert.arrays import FloatArray
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.visibilities.existing import FileHeader
-from mwaconvert.staging import StagedPath
+from mwaconvert.staging import StagedPath, check_target, kind_of
 from mwaconvert.visibilities.model import Block, VisHeader
 from mwaconvert.visibilities.statistics import ratio
 
@@ -77,7 +77,8 @@ class QaCollector:
             )
         self.header = header
         self.path = path
-        self._staged = StagedPath(path, overwrite)
+        check_target(path, kind_of(path), overwrite=overwrite)  # better now than after the work
+        self._overwrite = overwrite
         n_times, n_antennas = len(header.time_mjd), header.metadata.n_antennas
         n_channels = sum(w.n_chan for w in header.spectral_windows)
         self.time_bin = -(-n_times // MAX_PIXELS)
@@ -152,18 +153,9 @@ class QaCollector:
         """
         from mwaconvert.qa import figure, page
 
-        try:
-            if self.path.suffix == ".png":
-                figure.write_png(self, report, self._staged.temporary)
-            else:
-                page.write_html(self, report, self._staged.temporary)
-            self._staged.commit()
-        except OSError as error:
-            self._staged.discard()
-            raise ResourceError(f"{self.path}: the picture could not be written: {error.strerror}") from error
-        except BaseException:
-            self._staged.discard()
-            raise
+        write = figure.write_png if self.path.suffix == ".png" else page.write_html
+        with StagedPath(self.path, self._overwrite) as staged:
+            write(self, report, staged.temporary)
 
     def _add_cross(
         self, block: Block, part: slice, cross: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_]

@@ -11,7 +11,7 @@ from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.simulate.metafits import Instrument
 from mwaconvert.simulate.products import Block, LegacyProducts
-from mwaconvert.simulate.rawfile import Card, header_bytes, image_cards, name_time, padding, time_cards
+from mwaconvert.simulate.rawfile import MARK, Card, header_bytes, image_cards, name_time, padding, time_cards
 
 RICE_BLOCK = 32
 
@@ -56,6 +56,7 @@ class LegacyWriter:
             ("NFINECHS", inst.n_fine, "Number of fine channels"),
             ("FINECHAN", inst.fine_width_hz / 1e3, "[kHz] Fine channel width"),
             ("NINPUTS", 2 * inst.n_antennas, "Number of rf inputs"),
+            ("COMMENT", "", MARK),
         ]
         out.write(header_bytes(cards))
 

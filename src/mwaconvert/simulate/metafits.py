@@ -16,6 +16,7 @@ from mwaconvert.arrays import FloatArray, IntArray
 from mwaconvert.errors import InputError, MetadataError
 from mwaconvert.observation.model import Correlator
 from mwaconvert.simulate.layout import ELECTRICAL, SLOTS, tile_table
+from mwaconvert.simulate.rawfile import MARK
 from mwaconvert.simulate.sky import offline, site
 
 COARSE_MHZ = 1.28
@@ -240,6 +241,8 @@ def set_correlation(
 ) -> None:
     """Put what the correlator did into the primary header."""
     header = hdus[0].header
+    if MARK not in header.get("COMMENT", ()):
+        header.add_comment(MARK)
     channels = sorted(int(word) for word in header["CHANNELS"].replace("'", "").split(","))
     n_coarse = len(channels)
     exposure = n_times * int_time_s

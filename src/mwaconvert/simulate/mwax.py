@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mwaconvert.simulate.metafits import Instrument
 from mwaconvert.simulate.products import Block, MwaxProducts
-from mwaconvert.simulate.rawfile import Card, header_bytes, image_cards, name_time, padding, time_cards
+from mwaconvert.simulate.rawfile import MARK, Card, header_bytes, image_cards, name_time, padding, time_cards
 
 
 class MwaxWriter:
@@ -54,6 +54,7 @@ class MwaxWriter:
             ("U2S_VER", "simulated", "Version of the UDP to sub-file software"),
             ("CBF_VER", "simulated", "Version of the correlator software"),
             ("DB2F_VER", "simulated", "Version of the FITS writer"),
+            ("COMMENT", "", MARK),
         ]
         out.write(header_bytes(cards))
 

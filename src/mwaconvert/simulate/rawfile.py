@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 BLOCK = 2880
+#: a comment in every file, by which it is known as none of a telescope (`staging.Kind.SIMULATED`)
+MARK = "simulated by mwaconvert"
 
 Card = tuple[str, bool | int | float | str, str]
 

@@ -22,7 +22,7 @@ from mwaconvert.simulate.mwax import MwaxWriter
 from mwaconvert.simulate.prepare import checked_tiles, chosen_channels, prepare_metafits
 from mwaconvert.simulate.rfi import Rfi, make_rfi
 from mwaconvert.simulate.sky import Source, as_sources, directions, read_sky
-from mwaconvert.staging import StagedPath
+from mwaconvert.staging import Kind, StagedPath, check_targets
 
 Progress = Callable[[int, int], None]
 
@@ -213,20 +213,26 @@ def simulate(
     done = 0
 
     folder = Path(out_dir)
+    names = [f"{instrument.obsid}.metafits", *(file.name for file in plan)]
+    targets = [(folder / name, Kind.SIMULATED) for name in names]
+    if rfi is not None:
+        targets.append((folder / f"{instrument.obsid}_rfi.npz", Kind.NPZ))
+    inputs = [Path(path) for path in (like, sky) if path is not None]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_targets(targets, inputs=inputs, overwrite=overwrite)
         _check_space(folder, n_hdus * writer.hdu_bytes())
         with ExitStack() as undo:
             staged = []
 
-            def stage(name: str) -> StagedPath:
-                staged.append(StagedPath(folder / name, overwrite))
+            def stage(path: Path, kind: Kind) -> StagedPath:
+                staged.append(StagedPath(path, overwrite, kind))
                 undo.callback(staged[-1].discard)
                 return staged[-1]
 
-            metafits = stage(f"{instrument.obsid}.metafits")
-            rfi_mask = None if rfi is None else stage(f"{instrument.obsid}_rfi.npz")
-            raw = [stage(file.name) for file in plan]
+            metafits, *rest = [stage(path, kind) for path, kind in targets]
+            raw = rest[: len(plan)]
+            rfi_mask = None if rfi is None else rest[-1]
             hdus.writeto(metafits.temporary)
             if rfi is not None and rfi_mask is not None:
                 with rfi_mask.temporary.open("wb") as out:

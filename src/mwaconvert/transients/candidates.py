@@ -138,10 +138,5 @@ def write_candidates(
 
     about = facts(search, stream, threshold)
     text = csv_text(rows, about) if path.suffix == ".csv" else list_text(path, rows, search, stream)
-    staged = StagedPath(path, overwrite)
-    try:
-        staged.temporary.write_text(text, "utf-8")
-    except BaseException:
-        staged.discard()
-        raise
-    staged.commit()
+    with StagedPath(path, overwrite) as staged:
+        staged.temporary.write_text(text, "utf-8", "backslashreplace")

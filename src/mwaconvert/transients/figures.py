@@ -310,14 +310,8 @@ def save_figure(figure: Figure, path: Path, *, overwrite: bool = False, dpi: int
     if kind not in SUFFIXES:
         raise InputError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
     timeless = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {"Software": None}}[kind]
-    staged = StagedPath(path, overwrite)
-    try:
-        with rc_context(_STYLE):
-            figure.savefig(staged.temporary, format=kind[1:], dpi=dpi, metadata=timeless)
-    except BaseException:
-        staged.discard()
-        raise
-    staged.commit()
+    with StagedPath(path, overwrite) as staged, rc_context(_STYLE):
+        figure.savefig(staged.temporary, format=kind[1:], dpi=dpi, metadata=timeless)
 
 
 def _masked(spectra: Spectra) -> npt.NDArray[np.float32]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mwaconvert.errors import FormatError
 from mwaconvert.spectra.spectra import Spectra
-from mwaconvert.staging import StagedPath
+from mwaconvert.staging import Kind, StagedPath
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -158,16 +158,10 @@ def write_fitburst(
         "spectral_index": [0.0],
         "spectral_running": [0.0],
     }
-    staged = StagedPath(path, overwrite)
-    try:
-        with staged.temporary.open("wb") as file:
-            np.savez(
-                file,
-                data_full=spectra.data.astype(np.float32),
-                metadata=np.array(metadata, object),
-                burst_parameters=np.array(parameters, object),
-            )
-    except BaseException:
-        staged.discard()
-        raise
-    staged.commit()
+    with StagedPath(path, overwrite, Kind.NPZ) as staged, staged.temporary.open("wb") as file:
+        np.savez(
+            file,
+            data_full=spectra.data.astype(np.float32),
+            metadata=np.array(metadata, object),
+            burst_parameters=np.array(parameters, object),
+        )

@@ -16,7 +16,7 @@ from mwaconvert.formats.spectra.sigproc import DEDISPERSED
 from mwaconvert.spectra.aliases import old_keywords
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream, Data, Stream, Weights
-from mwaconvert.staging import StagedPath
+from mwaconvert.staging import Kind, StagedPath, check_target
 
 UNIX_EPOCH_MJD = 40587.0
 _UNIX = (9e8, 1e10)  # s: times that can only be seconds since 1970
@@ -195,7 +195,8 @@ class Fbh5Writer:
             need("h5py", "hdf5", "writing .h5"),
             need("hdf5plugin", "hdf5", "writing .h5"),
         )
-        self._staged = StagedPath(path, overwrite)
+        check_target(path, Kind.HDF5, overwrite=overwrite)  # better now than after the work
+        self._path, self._overwrite = path, overwrite
         self._dtype, self._n = np.dtype(dtype), freq_mhz.size
         step = (float(freq_mhz[0]) - float(freq_mhz[-1])) / (freq_mhz.size - 1) if freq_mhz.size > 1 else -1.0
         self._head = {
@@ -211,6 +212,15 @@ class Fbh5Writer:
         } | header
 
     def __enter__(self) -> Fbh5Writer:
+        self._staged = StagedPath(self._path, self._overwrite, Kind.HDF5)
+        try:
+            self._begin()
+        except BaseException:
+            self._staged.discard()
+            raise
+        return self
+
+    def _begin(self) -> None:
         self._file = self._h5py.File(self._staged.temporary, "w")
         self._file.attrs.update(
             {"CLASS": "FILTERBANK", "VERSION": "1.0", "program": f"mwaconvert {__version__}"}
@@ -226,16 +236,14 @@ class Fbh5Writer:
         self._data.attrs.update({key: value for key, value in self._head.items() if value is not None})
         for axis, name in enumerate(("time", "feed_id", "frequency")):
             self._data.dims[axis].label = name
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        if error is None:
-            self._staged.commit()
-        else:
-            self._staged.discard()
+        with self._staged:
+            self._file.close()
+            if error is not None:
+                raise error
 
     def write(self, data: npt.NDArray[Any]) -> None:
         """Append spectra: (n_chan, n_times), channels from the lowest to the highest."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import FormatError
-from mwaconvert.staging import StagedPath
+from mwaconvert.staging import Kind, StagedPath
 
 
 @dataclass(frozen=True)
@@ -153,21 +153,16 @@ def write_series(
     -------
     number of values
     """
-    staged = StagedPath(path, overwrite)
-    beside = StagedPath(path.with_suffix(".inf"), overwrite)
     count = 0
-    try:
+    with (
+        StagedPath(path.with_suffix(".inf"), overwrite, Kind.INFO) as beside,
+        StagedPath(path, overwrite, Kind.SERIES) as staged,
+    ):
         with staged.temporary.open("wb") as file:
             for piece in pieces:
                 file.write(np.ascontiguousarray(piece, "<f4").tobytes())
                 count += piece.size
         beside.temporary.write_text(_info_text(path.stem, info, count), "latin-1", "replace")
-    except BaseException:
-        staged.discard()
-        beside.discard()
-        raise
-    staged.commit()
-    beside.commit()
     return count
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mwaconvert.errors import InputError
 from mwaconvert.formats.spectra.sigproc import _DOUBLES, _INTEGERS, _STRINGS
 from mwaconvert.spectra.aliases import old_keywords
-from mwaconvert.staging import StagedPath
+from mwaconvert.staging import Kind, StagedPath, check_target
 
 #: keywords that are handed on from the header of another file
 KEPT = ("telescope_id", "machine_id", "src_raj", "src_dej", "az_start", "za_start", "ibeam", "nbeams")
@@ -65,22 +65,27 @@ class FilterbankWriter:
             raise InputError(f"{path}: {freq_mhz.size} channels of {nbits} bits do not fill whole bytes")
         self.clipped = 0  #: values that were too small or too large for their bits
         self._nbits, self._nchan = nbits, freq_mhz.size
-        self._staged = StagedPath(path, overwrite)
+        check_target(path, Kind.SIGPROC, overwrite=overwrite)  # better now than after the work
+        self._path, self._overwrite = path, overwrite
         self._head = _header(freq_mhz, dt_s, nbits, dm, series, start_mjd, source, rawdatafile, header or {})
 
     def __enter__(self) -> FilterbankWriter:
-        self._file = self._staged.temporary.open("wb")
-        self._file.write(self._head)
+        self._staged = StagedPath(self._path, self._overwrite, Kind.SIGPROC)
+        try:
+            self._file = self._staged.temporary.open("wb")
+            self._file.write(self._head)
+        except BaseException:
+            self._staged.discard()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        if error is None:
-            self._staged.commit()
-        else:
-            self._staged.discard()
+        with self._staged:
+            self._file.close()
+            if error is not None:
+                raise error
 
     def write(self, data: npt.NDArray[Any]) -> None:
         """Append spectra.

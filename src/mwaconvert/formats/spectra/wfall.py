@@ -14,7 +14,7 @@ from mwaconvert.errors import FormatError, InputError
 from mwaconvert.spectra.dispersion import K_DM
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream
-from mwaconvert.staging import StagedPath
+from mwaconvert.staging import Kind, StagedPath
 
 _TINY = np.float32(1e-30)
 _KINDS = "wfall and dt_s, intensity and dt, or data_full and metadata"
@@ -54,14 +54,8 @@ def write_wfall(path: Path, spectra: Spectra, *, overwrite: bool = False) -> Non
     }
     if spectra.start_mjd is not None:
         values["start_mjd"] = spectra.start_mjd
-    staged = StagedPath(path, overwrite)
-    try:
-        with staged.temporary.open("wb") as file:
-            np.savez(file, **values)
-    except BaseException:
-        staged.discard()
-        raise
-    staged.commit()
+    with StagedPath(path, overwrite, Kind.NPZ) as staged, staged.temporary.open("wb") as file:
+        np.savez(file, **values)
 
 
 def read_wfall(path: Path) -> ArrayStream:

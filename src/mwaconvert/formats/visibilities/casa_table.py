@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,12 @@ from mwaconvert.errors import ResourceError
 
 #: below this, a failed write is reported as a full disk (casacore does not hand on the reason)
 _FULL_BYTES = 16 << 20
+#: what C++ calls instead of ending the process is one for all threads
+_SURVIVING = threading.Lock()
+#: handlers in which a thread sleeps
+_ASLEEP: list[Any] = []
+
+T = TypeVar("T")
 
 
 def require_arcae(target: Path) -> None:
@@ -122,7 +130,7 @@ class CasaTable:
     def close(self) -> None:
         try:
             with refusals(self.target):
-                self._table.close()
+                _survive(self._table.close)
         finally:
             self._link.remove()
 
@@ -160,9 +168,9 @@ def create_measurement_set(
 
     info = {f"*{i}": dict(manager) for i, manager in enumerate(managers)}
     with refusals(target):
-        table = Table.ms_from_descriptor(str(path), "MAIN", dict(columns), info)
+        table = _survive(lambda: Table.ms_from_descriptor(str(path), "MAIN", dict(columns), info))
         numbers = {manager["NAME"]: manager["SEQNR"] for manager in table.getdminfo().values()}
-        table.close()
+        _survive(table.close)
     return numbers
 
 
@@ -172,8 +180,67 @@ def create_subtable(main: CasaTable, name: str, columns: Mapping[str, Any]) -> N
 
     path = main.path / name
     with refusals(main.target):
-        Table.from_descriptor(str(path), table_desc=dict(columns)).close()
+        _survive(lambda: Table.from_descriptor(str(path), table_desc=dict(columns)).close())
     main.put_keywords({name: f"Table: {path}"})
+
+
+def _survive(call: Callable[[], T]) -> T:
+    """Call what may make casacore end the whole process.
+
+    On a full disk its tables throw in their destructors, which C++ answers with std::terminate, in a thread of
+    arcae. There that thread is put to sleep for good, its table stays in memory, and the call fails here.
+
+    Raises
+    ------
+    OSError : it was about to end the process
+    """
+    ended = threading.Event()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:  # handed to the thread that asked
+            errors.append(error)
+        ended.set()
+
+    def fall_asleep() -> None:
+        errors.append(OSError(errno.EIO, "casacore could not flush its table"))
+        ended.set()
+        threading.Event().wait()
+
+    thread = threading.Thread(target=run, daemon=True)
+    with _SURVIVING, _on_terminate(fall_asleep) as handler:
+        thread.start()
+        try:
+            ended.wait()
+        finally:  # an interrupt waits for the end, too
+            ended.wait()
+            if not results:
+                _ASLEEP.append(handler)
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+@contextmanager
+def _on_terminate(function: Callable[[], None]) -> Iterator[object]:
+    """Let C++ call a function instead of ending the process; nothing where its library cannot be reached."""
+    import ctypes
+
+    handler = ctypes.CFUNCTYPE(None)(function)
+    try:
+        set_handler = ctypes.CDLL("libstdc++.so.6")._ZSt13set_terminatePFvvE
+    except (OSError, AttributeError):
+        yield handler
+        return
+    set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+    before = set_handler(ctypes.cast(handler, ctypes.c_void_p))
+    try:
+        yield handler
+    finally:
+        set_handler(before)
 
 
 @contextmanager

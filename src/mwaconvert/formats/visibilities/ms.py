@@ -21,7 +21,7 @@ from mwaconvert.formats.visibilities.casa_table import (
 from mwaconvert.formats.visibilities.ms_cells import TILE_BYTES, Cells, cells
 from mwaconvert.formats.visibilities.ms_quality import quality_bytes, quality_tables
 from mwaconvert.formats.visibilities.ms_tables import CABLE_VELOCITY_FACTOR, write_subtable, write_subtables
-from mwaconvert.staging import StagedPath
+from mwaconvert.staging import Kind, StagedPath
 from mwaconvert.visibilities.model import Block, SpectralWindow, VisHeader
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class MeasurementSetWriter:
         self._antennas = {"ANTENNA1": header.antenna1, "ANTENNA2": header.antenna2}
         self._next = (0, 0)  # timestep and baseline of the next block
         self._table: CasaTable | None = None
-        self._staged = StagedPath(path, overwrite)
+        self._staged = StagedPath(path, overwrite, Kind.MEASUREMENT_SET)
         n_rows = len(header.time_mjd) * len(header.spectral_windows) * self._n_bl
         self._cells = cells(header.spectral_windows, n_rows, threads)
         self._reserve = _Reserve(self._staged.temporary / ".reserve", _reserve_bytes(header))

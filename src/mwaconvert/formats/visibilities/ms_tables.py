@@ -10,12 +10,19 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.formats.visibilities.casa_table import CasaTable, column, create_subtable, standard_columns
+from mwaconvert.formats.visibilities.casa_table import (
+    CasaTable,
+    column,
+    create_subtable,
+    refusals,
+    standard_columns,
+)
 from mwaconvert.visibilities.model import SpectralWindow, VisHeader
 
 #: seconds from the origin of the Modified Julian Date to that of Unix time
@@ -27,6 +34,8 @@ TILE_DIAMETER_M = 4.0
 
 #: beginnings of the names of tables that the standard does not have
 _NOT_STANDARD = ("MWA_", "QUALITY_")
+#: tables with arrays of two axes of variable shape, all of 8-byte items
+_GAPS = ("FEED", "FIELD")
 
 _EPOCH = {"type": "epoch", "Ref": "UTC"}
 _DIRECTION = {"type": "direction", "Ref": "J2000"}
@@ -79,6 +88,27 @@ def write_subtable(main: CasaTable, table: SubTable) -> None:
                 opened.put(name, values)
     finally:
         opened.close()
+    if table.name in _GAPS:
+        with refusals(main.target):
+            _clear_gaps(path / "table.f0i")
+
+
+def _clear_gaps(path: Path) -> None:
+    """Zero what casacore leaves between arrays of variable shape: what its memory held, other bytes in each run.
+
+    After a header of 16 bytes each array has its number of axes, their lengths, and 8 bytes for each item; the
+    next one starts at a multiple of 8.
+    """
+    data = np.fromfile(path, np.int32)
+    at = 4
+    while at + 1 < len(data):
+        n_axes = int(data[at])
+        at += 1 + n_axes + 2 * int(np.prod(data[at + 1 : at + 1 + n_axes], dtype=np.int64))
+        if at % 2 and at < len(data):
+            data[at] = 0
+            at += 1
+    with path.open("r+b") as file:
+        file.write(data.tobytes())
 
 
 def subtables(header: VisHeader) -> list[SubTable]:

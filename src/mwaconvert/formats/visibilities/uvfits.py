@@ -17,7 +17,7 @@ import numpy as np
 from mwaconvert import _core, _ufuncs
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.fits_text import BLOCK, Card, header_bytes, table_bytes
-from mwaconvert.staging import StagedPath
+from mwaconvert.staging import Kind, StagedPath, refused
 from mwaconvert.visibilities.model import Block, SpectralWindow, VisHeader
 
 if TYPE_CHECKING:
@@ -72,11 +72,20 @@ class UvfitsWriter:
         )
         self._date0_jd = float(np.floor(header.centroid_mjd[0] + MJD_ZERO_JD - 0.5) + 0.5)
 
-        self._staged = StagedPath(path, overwrite)
+        self._staged = StagedPath(path, overwrite, Kind.UVFITS)
         try:
             self._fd = os.open(self._staged.temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         except OSError as error:
-            raise _refused(path, error) from None
+            self._staged.discard()
+            raise refused(path, error) from None
+        try:
+            self._begin(path)
+        except BaseException:
+            self.abort()
+            raise
+
+    def _begin(self, path: Path) -> None:
+        header = self._header
         primary = self._primary_header()
         tail = self._antenna_table()
         self._data_start = len(primary)
@@ -87,8 +96,7 @@ class UvfitsWriter:
             os.pwrite(self._fd, primary, 0)
             os.pwrite(self._fd, tail, padded_end)
         except OSError as error:
-            self.abort()
-            raise _refused(path, error) from None
+            raise refused(path, error) from None
 
     def write(self, block: Block) -> None:
         """Write the rows of a block; blocks may come in any order."""
@@ -129,7 +137,7 @@ class UvfitsWriter:
             self._staged.commit()
         except OSError as error:
             self.abort()
-            raise _refused(self.path, error) from None
+            raise refused(self.path, error) from None
 
     def abort(self) -> None:
         """Remove what was written."""
@@ -249,7 +257,3 @@ class UvfitsWriter:
 def _date(mjd: float) -> str:
     year, month, day, _ = erfa.jd2cal(MJD_ZERO_JD, np.floor(mjd))
     return f"{int(year):04d}-{int(month):02d}-{int(day):02d}"
-
-
-def _refused(path: Path, error: OSError) -> ResourceError:
-    return ResourceError(f"{path}: cannot be written: {error.strerror}")

@@ -1,0 +1,34 @@
+"""The verb sweep: what runs that were killed have left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    short_help="Remove what killed runs have left in a folder.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FOLDER...")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors.")
+def sweep(folders: tuple[Path, ...], dry_run: bool, quiet: bool, verbose: bool) -> None:
+    """Remove the unfinished outputs of runs that were killed; those of runs that live stay.
+
+    Each run does so in the folders that it writes to.
+    """
+    del verbose  # seen by main
+    from mwaconvert.errors import InputError
+    from mwaconvert.staging import sweep as run
+
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder")
+        for left in run(folder, dry_run=dry_run):
+            if not quiet:
+                click.echo(
+                    f"{left.path}" + ("" if left.restored is None else f" ({left.restored} is put back)")
+                )
