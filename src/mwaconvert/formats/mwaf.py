@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.errors import Error, FormatError, InputError, ResourceError
+from mwaconvert.errors import Error, FormatError, ResourceError
 from mwaconvert.formats.fits_text import (
     BLOCK,
     CARD,
@@ -31,15 +31,21 @@ from mwaconvert.formats.fits_text import (
     promises_too_much,
     table_bytes,
 )
-from mwaconvert.staging import Kind, StagedPath
+from mwaconvert.formats.promises import TIGHTEST_FLAGS, check_promise
+from mwaconvert.staging import Kind, StagedPath, check_input
+from mwaconvert.text import size_text
 
 if TYPE_CHECKING:
     from mwaconvert.observation.model import Metadata
 
 #: <obsid>_<box of the legacy correlator> or <obsid>_ch<receiver channel>; archives of them end in .zip
 NAME = re.compile(r"(?P<obsid>\d{10})_(?:ch)?(?P<box>\d{2,3})\.mwaf")
-#: flags of one coarse channel never take so much; what does is no archive of flags
-LARGEST_MEMBER = 8 << 30
+#: an observation has 24 or 32 coarse channels; what has many more files is no archive of its flags
+MOST_MEMBERS = 256
+#: of the list of members at the end of an archive
+_LIST_BYTES = 1 << 20
+#: the tables after the flags take less than this for each channel, baseline and antenna
+_AFTER_BYTES = 256
 #: what FITS files begin with
 MAGIC = b"SIMPLE  ="
 #: more than the headers take
@@ -105,6 +111,7 @@ def read_flag_files(paths: Iterable[Path]) -> tuple[FlagFile, ...]:
     """
     found: list[FlagFile] = []
     for path in paths:
+        check_input(path, "flag file")
         try:
             if path.suffix.lower() == ".zip":
                 found += _read_archive(path)
@@ -112,8 +119,6 @@ def read_flag_files(paths: Iterable[Path]) -> tuple[FlagFile, ...]:
                 raise FormatError(f"{path}: not a flag file: it is empty")
             else:  # flags stay on disk until they are looked at
                 found.append(parse_flag_file(np.memmap(path, np.uint8, "r"), str(path)))
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such flag file") from None
         except OSError as error:
             raise ResourceError(f"{path}: cannot be read: {error.strerror}") from None
     return tuple(found)
@@ -122,16 +127,17 @@ def read_flag_files(paths: Iterable[Path]) -> tuple[FlagFile, ...]:
 def _read_archive(path: Path) -> list[FlagFile]:
     found = []
     try:
+        _check_list(path)
         with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if not member.filename.lower().endswith(".mwaf"):
-                    continue
-                if member.file_size > LARGEST_MEMBER:
-                    raise FormatError(
-                        f"{path}: {member.filename} would unpack to {member.file_size / 2**30:.0f} GiB; "
-                        "flags of a coarse channel are never so large"
-                    )
-                data = np.frombuffer(archive.read(member), np.uint8)
+            members = [m for m in archive.infolist() if m.filename.lower().endswith(".mwaf")]
+            if len(members) > MOST_MEMBERS:
+                raise FormatError(f"{path}: holds {len(members)} flag files; no observation has so many")
+            sizes = [_member_bytes(path, archive, member) for member in members]
+            packed = sum(member.compress_size for member in members)
+            check_promise(path, "the flags in it", sum(sizes), packed, tightest=TIGHTEST_FLAGS)
+            for member, size in zip(members, sizes, strict=True):
+                with archive.open(member) as file:
+                    data = np.frombuffer(file.read(size), np.uint8)
                 found.append(parse_flag_file(data, f"{path}/{member.filename}"))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise FormatError(
@@ -140,6 +146,34 @@ def _read_archive(path: Path) -> list[FlagFile]:
     if not found:
         raise FormatError(f"{path}: holds no flag file (.mwaf)")
     return found
+
+
+def _check_list(path: Path) -> None:
+    """Refuse a long list of members before it is read into memory."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - (1 << 16) - 22))
+        tail = file.read()
+    at = tail.rfind(b"PK\5\6")
+    if at >= 0 and int.from_bytes(tail[at + 12 : at + 16], "little") > _LIST_BYTES:
+        raise FormatError(f"{path}: its list of files is too long for an archive of flag files")
+
+
+def _member_bytes(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """Bytes of a member up to the end of its flags, as its own header announces them."""
+    with archive.open(member) as file:
+        head = np.frombuffer(file.read(HEADERS_BYTES), np.uint8)
+    name = f"{path}/{member.filename}"
+    primary, table, offset = _headers(head, name)
+    sized = np.broadcast_to(np.uint8(0), (member.file_size,))  # of that length, without memory
+    flags = _parse(sized, name, primary, table, offset)
+    end = offset + flags.flags.size
+    rest = _AFTER_BYTES * (flags.n_channels + flags.flags.shape[1] + flags.n_antennas)
+    if member.file_size > end + HEADERS_BYTES + rest:
+        raise FormatError(
+            f"{name}: would unpack to {size_text(member.file_size)}, but announces {size_text(flags.flags.size)} "
+            "of flags; fetch it again, or remove it"
+        )
+    return min(member.file_size, end)
 
 
 def parse_flag_file(data: PackedFlags, name: str) -> FlagFile:
@@ -154,6 +188,17 @@ def parse_flag_file(data: PackedFlags, name: str) -> FlagFile:
     ------
     FormatError
     """
+    primary, table, offset = _headers(data, name)
+    try:
+        return _parse(data, name, primary, table, offset)
+    except Error:
+        raise
+    except Exception:  # values of a damaged header can be anything
+        raise _damaged(name) from None
+
+
+def _headers(data: PackedFlags, name: str) -> tuple[Any, Any, int]:
+    """The first two headers of a flag file, and where the data of the second begin."""
     from astropy.io import fits
     from astropy.utils.exceptions import AstropyWarning
 
@@ -169,16 +214,16 @@ def parse_flag_file(data: PackedFlags, name: str) -> FlagFile:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             with fits.open(io.BytesIO(headers), memmap=False) as hdus:
-                primary, table = hdus[0].header, hdus[1].header
-                offset = int(hdus[1].fileinfo()["datLoc"])
-            return _parse(data, name, primary, table, offset)
-    except Error:
-        raise
+                return hdus[0].header, hdus[1].header, int(hdus[1].fileinfo()["datLoc"])
     except Exception:  # a damaged header can make astropy raise anything
-        raise FormatError(
-            f"{name}: not a flag file: expected a FITS file with a table FLAGS, found a damaged header; fetch it "
-            "again, or remove it"
-        ) from None
+        raise _damaged(name) from None
+
+
+def _damaged(name: str) -> FormatError:
+    return FormatError(
+        f"{name}: not a flag file: expected a FITS file with a table FLAGS, found a damaged header; fetch it "
+        "again, or remove it"
+    )
 
 
 def _parse(data: PackedFlags, name: str, primary: Any, table: Any, offset: int) -> FlagFile:

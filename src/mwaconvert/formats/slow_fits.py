@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.errors import FormatError
+from mwaconvert.errors import Error, FormatError
+from mwaconvert.formats.promises import check_promise
 
 
 def decode_hdu(path: Path, hdu_number: int) -> npt.NDArray[np.float32]:
@@ -30,7 +31,11 @@ def decode_hdu(path: Path, hdu_number: int) -> npt.NDArray[np.float32]:
 
     try:
         with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
+            promised = 8 * int(np.prod(hdus[hdu_number].shape, dtype=np.float64))
+            check_promise(path, f"HDU {hdu_number}", promised, path.stat().st_size)
             data = hdus[hdu_number].data
+    except Error:
+        raise
     except Exception as error:  # a damaged codec stream raises whatever its library raises
         text = " ".join(str(error).split())
         raise FormatError(f"{path}: HDU {hdu_number}: cannot be decoded: {text}") from error

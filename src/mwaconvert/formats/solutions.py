@@ -22,8 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.arrays import FloatArray
-from mwaconvert.errors import Error, FormatError, InputError, ResourceError
+from mwaconvert.errors import Error, FormatError, ResourceError
 from mwaconvert.formats.fits_text import promises_too_much
+from mwaconvert.formats.promises import check_promise
+from mwaconvert.staging import check_input
 
 SPEED_OF_LIGHT_M_S = 299792458.0
 AOCAL_MAGIC = b"MWAOCAL\0"
@@ -77,11 +79,10 @@ def read_solutions(path: Path, freqs_hz: FloatArray) -> Solutions:
     InputError : there is no such file
     FormatError : no solutions, damaged, or without a single solution
     """
+    check_input(path, "solution file")
     try:
         with path.open("rb") as file:
             start = file.read(8)
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"{path}: no such solution file") from None
     except OSError as error:
         raise ResourceError(f"{path}: cannot be read: {error.strerror}") from None
     if start == AOCAL_MAGIC:
@@ -104,7 +105,8 @@ def obsid_of(path: Path) -> int | None:
 
 
 def _read_aocal(path: Path) -> Solutions:
-    data = path.read_bytes()
+    with path.open("rb") as file:
+        data = file.read(_AOCAL_HEADER.size)
     if len(data) < _AOCAL_HEADER.size:
         raise FormatError(f"{path}: ends within its header of {_AOCAL_HEADER.size} bytes; fetch it again")
     _, file_type, structure, n_times, n_antennas, n_channels, n_pols, start, end = _AOCAL_HEADER.unpack_from(
@@ -116,12 +118,13 @@ def _read_aocal(path: Path) -> Solutions:
             f"{structure}, {n_pols} with {n_times} intervals, {n_antennas} antennas, {n_channels} channels"
         )
     expected = _AOCAL_HEADER.size + n_times * n_antennas * n_channels * 64
-    if len(data) != expected:
+    found = path.stat().st_size
+    if found != expected:
         raise FormatError(
             f"{path}: expected {expected} bytes for {n_times} intervals, {n_antennas} antennas and {n_channels} "
-            f"channels, found {len(data)}; fetch it again"
+            f"channels, found {found}; fetch it again"
         )
-    values = np.frombuffer(data, "<c16", offset=_AOCAL_HEADER.size)
+    values = np.fromfile(path, "<c16", offset=_AOCAL_HEADER.size)
     times = None
     if n_times > 1 and end > start > 0:
         if start > 4e9:  # AIPS time, seconds of MJD; leap seconds do not matter among minutes
@@ -146,6 +149,7 @@ def _read_fits(path: Path, freqs_hz: FloatArray) -> Solutions:
     from astropy.io import fits
     from astropy.utils.exceptions import AstropyWarning
 
+    check_promise(path, "it", path.stat().st_size, path.stat().st_size)
     if promises_too_much(path.read_bytes()):
         raise FormatError(f"{path}: its header is damaged; fetch it again")
     try:
@@ -174,6 +178,8 @@ def _check_length(path: Path, hdus: Any) -> None:
     """Refuse a file that was cut off; astropy reads as much of it as there is."""
     found = path.stat().st_size
     for hdu in hdus:
+        if hdu.header.get("ZIMAGE") or hasattr(hdu, "compressed_data"):
+            raise FormatError(f"{path}: its HDU {hdu.name} is compressed, which solutions never are")
         expected = hdu.fileinfo()["datLoc"] + hdu.size
         if found < expected:
             raise FormatError(

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mwaconvert.arrays import FloatArray
-from mwaconvert.errors import FormatError, InputError, MetadataError
+from mwaconvert.errors import FormatError, MetadataError
 from mwaconvert.observation.model import Antenna, CoarseChannel, Correlator, Metadata
 from mwaconvert.observation.trial import fatal_failure
+from mwaconvert.staging import check_input
 
 if TYPE_CHECKING:
     import mwalib
 
 #: spacing and width of receiver channels; BANDWDTH of some metafits is that of the channels in use
 COARSE_WIDTH_HZ = 1.28e6
+#: a hundred times what the metafits of 256 tiles takes
+_LARGEST_BYTES = 256 << 20
 
 
 def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
@@ -35,8 +38,11 @@ def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
     FormatError : it is not a FITS file
     MetadataError : it is no metafits, or keys or columns are missing or unusable
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such metafits file")
+    check_input(path, "metafits file")
+    if path.stat().st_size > _LARGEST_BYTES:
+        raise FormatError(
+            f"{path}: {path.stat().st_size} bytes: no metafits file is so large; is it a raw file?"
+        )
     with path.open("rb") as file:
         if file.read(9) != b"SIMPLE  =":
             raise FormatError(f"{path}: not a FITS file")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from mwaconvert import _core
 from mwaconvert.errors import FormatError, InputError, MetadataError
 from mwaconvert.observation.model import Correlator, Metadata
+from mwaconvert.staging import check_input
 
 #: kinds of HDU in a scan (fits.hpp)
 KIND_FLOAT32, KIND_INT32, KIND_RICE, KIND_OTHER, KIND_TRUNCATED = range(5)
@@ -94,8 +95,7 @@ def parse_names(paths: Sequence[Path]) -> tuple[RawName, ...]:
     """
     names = []
     for path in paths:
-        if not path.is_file():
-            raise InputError(f"{path}: no such raw file")
+        check_input(path, "raw file")
         name = parse_name(path)
         if name is None:
             raise InputError(

@@ -13,10 +13,11 @@ import threading
 from importlib.util import find_spec
 from pathlib import Path
 
-#: reads a metafits and exits; a core dump would stay behind
+#: reads a metafits and exits; a core dump would stay behind, and a damaged header may promise any size
 _TRIAL = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 sys.path.append(sys.argv[1])
 import mwalib
 mwalib.MetafitsContext(sys.argv[2], None)

@@ -13,6 +13,7 @@ import numpy as np
 from mwaconvert.arrays import FloatArray
 from mwaconvert.errors import InputError
 from mwaconvert.observation.model import MWA_POSITION
+from mwaconvert.staging import check_input
 
 REFERENCE_HZ = 150e6  #: frequency of the flux densities
 
@@ -65,6 +66,7 @@ def read_sky(path: Path) -> tuple[Source, ...]:
     ------
     InputError : the file cannot be read, or a line is not three or four numbers
     """
+    check_input(path, "list of sources")
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
+from mwaconvert.staging import check_input
 
 #: Fields that the kernels do not see under their own name.
 _PYTHON_ONLY = {"name", "sensitivity"}
@@ -104,6 +105,7 @@ class RfiStrategy:
             The file cannot be read, is not TOML, or has an unknown key or a value that cannot be used.
         """
         path = Path(path)
+        check_input(path, "RFI strategy")
         try:
             values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:

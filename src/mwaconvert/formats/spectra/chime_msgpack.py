@@ -21,6 +21,7 @@ _FRAME_S = 2.56e-6
 _TOP_EDGE_MHZ = 800.1953125
 _BAND_MHZ = 400.0
 _BLOCK = 8192  # bytes that bitshuffle compresses at a time, for elements of one byte
+_MOST_VALUES = 1 << 26  # of a chunk; the largest of CHIME/FRB has a quarter of that
 SUFFIXES = (".msgpack", ".msg")
 
 
@@ -127,9 +128,11 @@ def _emptied(chunk: _Chunk) -> _Chunk:
 
 def _read_chunk(path: Path) -> _Chunk:
     msgpack = need("msgpack", "chime", f"reading {path.name}")
+    if path.stat().st_size > 8 * _MOST_VALUES:
+        raise FormatError(f"{path}: {path.stat().st_size} bytes are too many for a chunk of CHIME/FRB")
     raw = path.read_bytes()
     try:
-        items = msgpack.unpackb(raw, raw=True)
+        items = msgpack.unpackb(raw, raw=True, max_array_len=32, max_map_len=32)
     except Exception as error:  # its own tree, and ValueError of nested sizes
         raise FormatError(f"{path}: not a sound msgpack file: {' '.join(str(error).split())}") from error
     if not isinstance(items, list) or len(items) not in (17, 21):
@@ -154,7 +157,7 @@ def _checked(path: Path, items: list[Any]) -> _Chunk:
         1 <= n_up <= 64 and 1 <= per_packet <= 4096 and 1 <= nt_coarse <= 4096 and 1 <= per_sample <= 1 << 20
     )
     sound = sound and 1 <= binning <= 1 << 10 and 0 <= first < 1 << 62
-    if not sound or n_scale != _COARSE * nt_coarse or n_data != n_freq * n_times or n_data > 1 << 30:
+    if not sound or n_scale != _COARSE * nt_coarse or n_data != n_freq * n_times or n_data > _MOST_VALUES:
         raise FormatError(
             f"{path}: {n_up} x {_COARSE} channels, {nt_coarse} x {per_packet} samples of {per_sample} frames, binned by "
             f"{binning}, do not make {n_data} values with {n_scale} scales"

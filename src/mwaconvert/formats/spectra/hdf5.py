@@ -12,11 +12,13 @@ import numpy.typing as npt
 from mwaconvert import __version__
 from mwaconvert.errors import FormatError
 from mwaconvert.extras import need
+from mwaconvert.formats.promises import check_promise
 from mwaconvert.formats.spectra.sigproc import DEDISPERSED
 from mwaconvert.spectra.aliases import old_keywords
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream, Data, Stream, Weights
 from mwaconvert.staging import Kind, StagedPath, check_target
+from mwaconvert.text import size_text
 
 UNIX_EPOCH_MJD = 40587.0
 _UNIX = (9e8, 1e10)  # s: times that can only be seconds since 1970
@@ -25,6 +27,7 @@ _CHIME_EDGE_MHZ = (
 )
 _FRAME_S = 2.56e-6  # of CHIME
 _CHUNK = 1024  # samples
+_LARGEST_CHUNK = 1 << 30  # bytes of what is unpacked at a time
 _DAMAGED = (OSError, RuntimeError, ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError)
 
 
@@ -80,6 +83,7 @@ class _FilterbankH5(Stream):
             raise FormatError(
                 f"{path}: data: expected (time, feed, frequency), found {data.dtype} of the shape {data.shape}"
             )
+        _promised(path, data, at_once=False)
         for key in ("fch1", "foff", "tsamp"):
             if not isinstance(head.get(key), int | float):
                 raise FormatError(f"{path}: data: the attribute {key} is missing or not a number")
@@ -120,8 +124,10 @@ class _ChimeIntensity(Stream):
                 f"{path}: expected intensity and weight of (frequency, pol, time), found the shapes {intensity.shape} "
                 f"and {weight.shape}"
             )
-        freq_mhz = np.asarray(_numbers(path, index["freq"]), np.float64) / 1e6
-        times = np.asarray(_numbers(path, index["time"]), np.float64)
+        freq_mhz = np.asarray(_promised(path, index["freq"]), np.float64) / 1e6
+        _promised(path, intensity, at_once=False)
+        _promised(path, weight, at_once=False)
+        times = np.asarray(_promised(path, index["time"]), np.float64)
         if freq_mhz.shape != intensity.shape[:1] or times.shape != intensity.shape[2:]:
             raise FormatError(
                 f"{path}: index_map: {freq_mhz.size} frequencies and {times.size} times for an intensity of the shape "
@@ -258,9 +264,9 @@ def _catalogue(path: Path, file: Any) -> ArrayStream:
     fields = _attributes(group)
     if "dm" not in fields:
         raise FormatError(f"{path}: frb: the attribute dm is missing or not a number")
-    data = np.asarray(_numbers(path, group["wfall"]), np.float32)[::-1]
-    freq_mhz = np.asarray(_numbers(path, group["plot_freq"]), np.float64)
-    times = np.asarray(_numbers(path, group["plot_time"]), np.float64)
+    data = np.asarray(_promised(path, group["wfall"]), np.float32)[::-1]
+    freq_mhz = np.asarray(_promised(path, group["plot_freq"]), np.float64)
+    times = np.asarray(_promised(path, group["plot_time"]), np.float64)
     if data.ndim != 2 or times.size < 2:
         raise FormatError(f"{path}: wfall of the shape {data.shape} with {times.size} times")
     if freq_mhz.size != len(data):  # the spectrum may be coarser than the waterfall
@@ -331,7 +337,19 @@ def _numbers(path: Path, dataset: Any) -> Any:
     """A dataset, if it holds numbers: what was said of attributes."""
     if dataset.dtype.kind not in "uif":
         raise FormatError(f"{path}: {dataset.name}: expected numbers, found {dataset.dtype}")
+    chunk = int(np.prod(dataset.chunks or (0,))) * dataset.dtype.itemsize
+    if chunk > _LARGEST_CHUNK:
+        raise FormatError(
+            f"{path}: {dataset.name}: pieces of {size_text(chunk)}: damaged, nobody writes so large ones"
+        )
     return dataset
+
+
+def _promised(path: Path, dataset: Any, *, at_once: bool = True) -> Any:
+    """A dataset whose size its file can hold: what was never written takes no room and reads as zeros."""
+    held = int(dataset.id.get_storage_size())
+    check_promise(path, dataset.name, int(dataset.nbytes), held, at_once=at_once)
+    return _numbers(path, dataset)
 
 
 def _read(path: Path, dataset: Any, part: Any) -> npt.NDArray[Any]:

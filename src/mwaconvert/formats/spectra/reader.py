@@ -10,6 +10,7 @@ import numpy as np
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream, Stream
+from mwaconvert.staging import check_input
 
 _MAGIC_BYTES = 16
 _FITS = b"SIMPLE  ="
@@ -88,8 +89,7 @@ def open_stream(
         if not paths:
             raise InputError(f"{first}: a folder without chunks of CHIME/FRB (.msgpack); give a file")
     for p in paths:
-        if not p.is_file():
-            raise InputError(f"{p}: no such file")
+        check_input(p, "file")
     kind = _kind(paths[0])
     if kind not in ("vdif", "vcs") and (band_mhz is not None or channels is not None or average != 1):
         raise InputError(

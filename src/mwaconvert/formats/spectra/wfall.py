@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mwaconvert import __version__
 from mwaconvert.errors import FormatError, InputError
+from mwaconvert.formats.promises import check_promise
 from mwaconvert.spectra.dispersion import K_DM
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream
@@ -77,6 +78,8 @@ def read_wfall(path: Path) -> ArrayStream:
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            members = arrays.zip.infolist()
+            check_promise(path, "it", sum(m.file_size for m in members), path.stat().st_size)
             names = set(arrays.files)
             if {"wfall", "dt_s"} <= names:
                 spectra, kind = _release(path, arrays), "CHIME/FRB waterfall"

@@ -167,10 +167,15 @@ def create_measurement_set(
     from arcae.lib.arrow_tables import Table
 
     info = {f"*{i}": dict(manager) for i, manager in enumerate(managers)}
-    with refusals(target):
-        table = _survive(lambda: Table.ms_from_descriptor(str(path), "MAIN", dict(columns), info))
-        numbers = {manager["NAME"]: manager["SEQNR"] for manager in table.getdminfo().values()}
-        _survive(table.close)
+    link = _AsciiLink(path)
+    try:
+        with refusals(target):
+            name = str(link.path)
+            table = _survive(lambda: Table.ms_from_descriptor(name, "MAIN", dict(columns), info))
+            numbers = {manager["NAME"]: manager["SEQNR"] for manager in table.getdminfo().values()}
+            _survive(table.close)
+    finally:
+        link.remove()
     return numbers
 
 

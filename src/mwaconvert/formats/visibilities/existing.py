@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mwaconvert.arrays import FloatArray, IntArray
 from mwaconvert.errors import FormatError, InputError
+from mwaconvert.staging import check_input
 from mwaconvert.visibilities.model import Block, SpectralWindow
 
 #: of the values of a block
@@ -171,6 +172,7 @@ def open_visibilities(path: Path) -> VisibilityFile:
         if not (path / "table.dat").is_file():
             raise InputError(f"{path}: is a directory, but no measurement set (it has no table.dat)")
         return open_ms(path)
+    check_input(path, "uvfits file")
     with path.open("rb") as file:
         start = file.read(9)
     if start[:6] != b"SIMPLE":

@@ -211,7 +211,11 @@ class UvfitsWriter:
         year, month, day_of_month, _ = erfa.jd2cal(MJD_ZERO_JD, day)
         f4 = np.float32
         columns = [
-            ("ANNAME", np.array([a.name for a in h.metadata.antennas], "S8"), None),
+            (
+                "ANNAME",
+                np.array([a.name.encode("ascii", "replace") for a in h.metadata.antennas], "S8"),
+                None,
+            ),
             ("STABXYZ", h.antenna_xyz_m, "METERS"),
             ("ORBPARM", np.zeros((n, 0)), None),
             ("NOSTA", np.arange(1, n + 1, dtype=np.int32), None),
