@@ -209,8 +209,7 @@ class Folder:
 
         Parameters
         ----------
-        source : a local folder of files and folders, no links; not changed, but its files may share blocks
-            with the delivered ones from now on
+        source : a local folder of files and folders, no links
         name : of the folder at the place
 
         Returns
@@ -228,7 +227,7 @@ class Folder:
             def put(part: Path) -> None:
                 for inner in names:
                     (part / inner).parent.mkdir(parents=True, exist_ok=True)
-                    link_or_copy(source / inner, part / inner)
+                    copy_file(source / inner, part / inner)  # no link: who gets it may write into it
                     sync(part / inner)
                 sync(part)
                 if target.exists():
@@ -478,7 +477,7 @@ class Bucket(_Stored):
         patience_s: float = 300.0,
         store: ObjectStore | None = None,
     ) -> None:
-        need("obstore", "jobs", f"the bucket {url}")
+        need("obstore", "s3", f"the bucket {url}")
         if store is None:
             from obstore.store import from_url
 
@@ -538,7 +537,7 @@ class Web(_Stored):
     """
 
     def __init__(self, url: str, patience_s: float = 300.0) -> None:
-        need("obstore", "jobs", f"raw data from {url}")
+        need("obstore", "s3", f"raw data from {url}")
         from obstore.store import HTTPStore
 
         store = HTTPStore.from_url(url, **_network(url, {}))
