@@ -17,6 +17,15 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 DIFFERENT, REFUSED = 1, 2
 
 
+_verbose = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,  # seen by main
+    help="Tracebacks of unexpected errors.",
+)
+
+
 @click.group(
     short_help="Requests, packages and measurement sets of ALMA and the VLA.", context_settings=_SETTINGS
 )
@@ -31,6 +40,7 @@ def ppr() -> None:
 
 @ppr.command(context_settings=_SETTINGS)
 @click.argument("file", type=_FILE)
+@_verbose
 def show(file: Path) -> None:
     """Show what a request asks for; it need not be sound."""
     from mwaconvert.archive.requests import problems, read_request
@@ -44,6 +54,7 @@ def show(file: Path) -> None:
 @ppr.command(context_settings=_SETTINGS)
 @click.argument("first", type=_FILE)
 @click.argument("second", type=_FILE)
+@_verbose
 @click.pass_context
 def diff(context: click.Context, first: Path, second: Path) -> None:
     """Tell in words what the second request changes; exit code 1 if it changes anything."""
@@ -57,6 +68,7 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
 
 @ppr.command(context_settings=_SETTINGS)
 @click.argument("file", type=_FILE)
+@_verbose
 def check(file: Path) -> None:
     """Refuse a request that a pipeline would misread or stop at, naming each trap."""
     from mwaconvert.archive.requests import check as check_request
@@ -125,6 +137,7 @@ def _commands(request: Request) -> list[str]:
     help="Compare this column of the main table; repeat.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@_verbose
 @click.pass_context
 def compare(
     context: click.Context,
@@ -162,6 +175,7 @@ def package() -> None:
 @click.option(
     "--kinds", type=_FILE, metavar="FILE", help="Table of kinds and roles of files; ours by default."
 )
+@_verbose
 @click.pass_context
 def check_folder(context: click.Context, folder: Path, kinds: Path | None) -> None:
     """Tell what keeps a package from being restored, before CASA starts; exit code 2 if anything does.
