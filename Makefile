@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -o -name '*.py' -o -name '*.pyx')
 
-.PHONY: demo test test-external fuzz lint docs format stubs tidy bench clean dev
+.PHONY: demo test test-external test-services fuzz lint docs format stubs tidy bench clean dev
 
 demo: $(VENV)/installed  ## simulate a small observation and convert it
 	rm -rf demo
@@ -17,6 +17,9 @@ test: $(VENV)/test-installed  ## all tests that need nothing but pip
 
 test-external: $(VENV)/test-installed  ## tests that need a program pip does not install (Debian: wsclean)
 	$(BIN)/python -m pytest -q -m external tests
+
+test-services: $(VENV)/test-installed  ## tests that need a real outside program (CASA: MWACONVERT_CASA_PYTHON)
+	$(BIN)/python -m pytest -q -m services tests
 
 FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/test-installed  ## damaged files through every reader, for FUZZ_SECONDS; guided by coverage with atheris, if installed

@@ -44,6 +44,8 @@ Examples:
       raw files of a known sky
   mwaconvert search burst.fil --dm-range 0 1000 -o cands.csv --plots plots/
       dispersed pulses in a filterbank; see also dedisperse, waterfall and fil-info
+  mwaconvert archive compare restored.ms delivered.ms
+      two measurement sets column by column; also ppr show, diff, check and package check
 
 All options of a verb: mwaconvert convert --help
 """

@@ -1,0 +1,222 @@
+"""Restores by CASA's tasks: with a stand-in for CASA, and with CASA where it is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from package_samples import MOUS, ONE, TWO, package
+
+from mwaconvert.archive.casa import CasaRun, judge_restore
+from mwaconvert.archive.compare import compare_measurement_sets
+from mwaconvert.archive.layouts import Layout
+from mwaconvert.archive.packages import check_package
+from mwaconvert.archive.restoring import (
+    FINAL_FLAGS,
+    pack_folders,
+    plan_restores,
+    read_calapply,
+    tasks_run,
+    write_calapply,
+)
+from mwaconvert.errors import FormatError, InputError
+
+CALL = {"vis": f"{ONE}.ms", "spw": "0", "gaintable": ["x.gcal"], "calwt": False, "interp": ["linear"]}
+
+
+def test_instructions_go_round(tmp_path: Path) -> None:
+    path = tmp_path / "x.calapply.txt"
+    write_calapply(path, [CALL, {"vis": "b.ms", "gaintable": "y.bcal"}])
+    assert read_calapply(path) == (CALL, {"vis": "b.ms", "gaintable": "y.bcal"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os",
+        "os.system('x')",
+        "applycal(vis=open('/etc/passwd').read())",
+        "applycal('a.ms')",
+        "applycal(**{'vis': 'a'})",
+        "applycal(vis='a'); flagdata(vis='a')",
+        "x = applycal(vis='a')",
+        "applycal(vis='a'",
+        "applycal(vis='a', gaintable=['..'])",
+        "[applycal(vis='a') for _ in (1,)]",
+        "applycal(vis=f'{1}')",
+    ],
+)
+def test_instructions_that_are_more_than_calls_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.calapply.txt"
+    path.write_text(text)
+    with pytest.raises(FormatError, match=r"x\.calapply\.txt"):
+        read_calapply(path)
+
+
+def with_sets(layout: Layout) -> Layout:
+    """Raw data as measurement sets, and instructions for them."""
+    for name in (ONE, TWO):
+        shutil.rmtree(layout.raw / f"{name}.asdm.sdm")
+        (layout.raw / f"{name}.ms").mkdir()
+        (layout.raw / f"{name}.ms" / "table.dat").write_text(name)
+        write_calapply(
+            layout.calibration / f"{name}.ms.calapply.txt", [{**CALL, "vis": f"{name}_targets.ms"}]
+        )
+    return layout
+
+
+def start(run: CasaRun, **more: str) -> int:
+    done = subprocess.run(
+        run.argv,
+        cwd=run.folder,
+        env={**run.environment, **more},
+        timeout=120,
+        check=False,
+        capture_output=True,
+    )
+    return done.returncode
+
+
+STAND_IN = """\
+import json, os, pathlib
+LOG = pathlib.Path(os.environ["HOME"]) / "calls.txt"
+def _log(name, words):
+    with LOG.open("a") as file:
+        file.write(json.dumps([name, words]) + "\\n")
+def flagmanager(**words):
+    _log("flagmanager", words)
+def applycal(**words):
+    if "fail" in os.environ:
+        raise KeyError("session_2")
+    _log("applycal", words)
+"""
+
+
+def stand_in(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "casatasks.py").write_text(STAND_IN)
+    return {"PYTHONPATH": str(tmp_path / "modules")}
+
+
+def test_a_stand_in_is_called_as_casa_would_be(tmp_path: Path) -> None:
+    layout, home = with_sets(package(tmp_path / "root")), tmp_path / "home"
+    restores = plan_restores(check_package(layout.root))
+    assert [r.vis.name for r in restores] == [f"{ONE}.ms", f"{TWO}.ms"]
+    run = tasks_run(restores, layout, Path(sys.executable), home)
+    assert start(run, **stand_in(tmp_path)) == 0
+    calls = [json.loads(line) for line in (home / "calls.txt").read_text().splitlines()]
+    assert [name for name, _ in calls] == ["flagmanager", "applycal"] * 2
+    where = layout.measurement_sets
+    assert calls[0][1] == {"vis": str(where / f"{ONE}.ms"), "mode": "restore", "versionname": FINAL_FLAGS}
+    assert calls[3][1]["vis"] == str(where / f"{TWO}.ms")
+    assert calls[3][1]["gaintable"] == [str(where / "x.gcal")]
+    assert calls[3][1]["calwt"] is False
+    assert (where / "bandpass.tbl" / "table.dat").is_file()
+    assert judge_restore(layout, [ONE, TWO]).success
+
+
+def test_the_first_error_stops_it_and_is_seen(tmp_path: Path) -> None:
+    layout = with_sets(package(tmp_path / "root"))
+    run = tasks_run(
+        plan_restores(check_package(layout.root)), layout, Path(sys.executable), tmp_path / "home"
+    )
+    assert start(run, fail="yes", **stand_in(tmp_path)) == 1
+    outcome = judge_restore(layout, [ONE, TWO])
+    assert not outcome.success
+    assert "the pipeline stopped with an error" in outcome.reasons[0]
+    assert f"no measurement set of {TWO}" in outcome.reasons[1]
+
+
+def test_what_cannot_be_restored_by_tasks(tmp_path: Path) -> None:
+    layout = package(tmp_path / "raw")
+    with pytest.raises(InputError, match="restore raw data by the script"):
+        plan_restores(check_package(layout.root))
+    layout = with_sets(package(tmp_path / "sets"))
+    write_calapply(layout.calibration / f"{ONE}.ms.calapply.txt", [{**CALL, "vis": f"{TWO}.ms"}])
+    with pytest.raises(FormatError, match=f"are for {TWO}"):
+        tasks_run(plan_restores(check_package(layout.root)), layout, Path("python"), tmp_path / "home")
+    (layout.calibration / f"{ONE}.ms.calapply.txt").unlink()
+    with pytest.raises(FormatError, match="missing file"):
+        plan_restores(check_package(layout.root))
+
+
+OBSERVE = """\
+import os, numpy, casatools, casatasks
+name = {name!r}
+sm, me, tb = casatools.simulator(), casatools.measures(), casatools.table()
+sm.open(name + ".ms")
+where = numpy.array([0.0, 100, 200, 300, 50, 400, 120])
+sm.setconfig("VLA", x=list(where), y=list(where[::-1]), z=[0.0] * 7, dishdiameter=[25.0] * 7, mount=["alt-az"],
+             antname=["ea0%d" % i for i in range(1, 8)], coordsystem="local", referencelocation=me.observatory("VLA"))
+for window, channels in (("L", 16), ("S", 32)):
+    sm.setspwindow(spwname=window, freq="1.4GHz" if window == "L" else "2.4GHz", deltafreq="1MHz",
+                   freqresolution="1MHz", nchannels=channels, stokes="RR LL")
+sm.setfeed("perfect R L", pol=[""])
+sm.setfield("source", me.direction("J2000", "12h30m00", "12d00m00"))
+sm.setlimits(shadowlimit=0.01, elevationlimit="1deg")
+sm.setauto(0.0)
+sm.settimes(integrationtime="10s", usehourangle=True, referencetime=me.epoch("UTC", "2018/06/01"))
+for scan in range(3):
+    for window in ("L", "S"):
+        sm.observe("source", window, starttime="%ds" % (scan * 120 - 60), stoptime="%ds" % (scan * 120))
+sm.close()
+random = numpy.random.default_rng(len(name))
+tb.open(name + ".ms", nomodify=False)
+for row in range(tb.nrows()):
+    shape = tb.getcell("DATA", row).shape
+    tb.putcell("DATA", row, 1 + 0.1 * (random.normal(size=shape) + 1j * random.normal(size=shape)))
+tb.close()
+os.system("cp -r " + name + ".ms raw")
+casatasks.clearcal(name + ".ms", addmodel=True)
+casatasks.flagdata(name + ".ms", mode="list", inpfile=["mode='manual' antenna='ea03' spw='0'"], flagbackup=False)
+casatasks.gaincal(name + ".ms", caltable=name + ".gcal", solint="inf", refant="ea01", minsnr=0)
+casatasks.applycal(name + ".ms", gaintable=[name + ".gcal"], calwt=False, flagbackup=False)
+casatasks.flagmanager(name + ".ms", mode="save", versionname="Pipeline_Final")
+"""
+
+
+@pytest.mark.services
+def test_a_restore_by_real_casa_equals_the_original_column_by_column(tmp_path: Path) -> None:
+    python = os.environ.get("MWACONVERT_CASA_PYTHON")
+    if python is None:
+        pytest.skip("MWACONVERT_CASA_PYTHON names no Python with casatasks")
+    home = tmp_path / "home"
+    (home / ".casa").mkdir(parents=True)
+    (home / ".casa" / "config.py").write_text(
+        "import casadata\nmeasurespath = casadata.datapath\ndatapath = [casadata.datapath]\n"
+        "measures_auto_update = data_auto_update = False\nnologger = True\n"
+    )
+    layout, work = package(tmp_path / "root"), tmp_path / "work"
+    environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    for session, name in (("session_1", ONE), ("session_2", TWO)):
+        folder = work / name
+        folder.mkdir(parents=True)
+        (folder / "observe.py").write_text(OBSERVE.format(name=name))
+        subprocess.run([python, "observe.py"], cwd=folder, env=environment, check=True, timeout=300)
+        shutil.rmtree(layout.raw / f"{name}.asdm.sdm")
+        (folder / "raw").rename(layout.raw / f"{name}.ms")
+        pack_folders([folder / f"{name}.gcal"], layout.calibration / f"{MOUS}.{session}.caltables.tgz")
+        pack_folders([folder / f"{name}.ms.flagversions"], layout.calibration / f"{name}.ms.flagversions.tgz")
+        write_calapply(
+            layout.calibration / f"{name}.ms.calapply.txt",
+            [{"vis": f"{name}.ms", "gaintable": [f"{name}.gcal"], "calwt": False, "flagbackup": False}],
+        )
+    restores = plan_restores(check_package(layout.root))
+    run = tasks_run(restores, layout, Path(python), home)
+    subprocess.run(run.argv, cwd=run.folder, env=run.environment, check=True, timeout=300)
+    assert judge_restore(layout, [ONE, TWO]).success
+    for name in (ONE, TWO):
+        original, restored = work / name / f"{name}.ms", layout.measurement_sets / f"{name}.ms"
+        found = compare_measurement_sets(
+            original, restored, columns=["CORRECTED_DATA", "DATA", "FLAG", "WEIGHT"]
+        )
+        assert found.equal, found.to_text()
+        raw = compare_measurement_sets(
+            layout.raw / f"{name}.ms", restored, columns=["CORRECTED_DATA", "FLAG"]
+        )
+        assert [d.where for d in raw.differences] == ["MAIN.CORRECTED_DATA", "MAIN.FLAG"]

@@ -1,0 +1,121 @@
+"""The verb archive as a user types it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import package_samples
+import pytest
+import request_samples as samples
+
+from mwaconvert.archive.requests import write_request
+from mwaconvert.cli.main import main
+
+
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*words: str | Path) -> Done:
+        with pytest.raises(SystemExit) as left:
+            main.main(["archive", *map(str, words)])
+        return Done(int(left.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+def request(path: Path, name: str = "", **changes: object) -> Path:
+    made = samples.unsound()[name][0] if name else samples.alma(*changes.get("sessions", (samples.EBS,)))
+    path.write_bytes(write_request(made))
+    return path
+
+
+def test_show(run: Run, tmp_path: Path) -> None:
+    done = run("ppr", "show", request(tmp_path / "PPR.xml", sessions=((), samples.EBS[:1])))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[:2] == [
+        "project     2017.1.00886.L, ALMA",
+        "member set  uid://A001/X1284/X266",
+    ]
+    assert "session_1   empty" in done.stdout
+    assert "commands    hifa_importdata(dbservice=True)" in done.stdout
+
+
+def test_show_tells_what_a_pipeline_would_make_of_it(run: Run, tmp_path: Path) -> None:
+    done = run("ppr", "show", request(tmp_path / "PPR.xml", "trailing"))
+    assert done.returncode == 0
+    assert "a pipeline puts uid://A002/Xc7111c/X86a7 into session_1" in done.stdout
+    assert "problem     SESSION_2: execution blocks of a session must be joined" in done.stdout
+
+
+def test_check(run: Run, tmp_path: Path) -> None:
+    done = run("ppr", "check", request(tmp_path / "PPR.xml"))
+    assert done.stdout == f"{tmp_path}/PPR.xml: a sound request for calibration, 3 execution blocks\n"
+    done = run("ppr", "check", request(tmp_path / "PPR.xml", "gap"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "SESSION_3: session numbers have a gap" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_diff(run: Run, tmp_path: Path) -> None:
+    one = request(tmp_path / "a.xml")
+    two = request(tmp_path / "b.xml", sessions=(samples.EBS[:2],))
+    done = run("ppr", "diff", one, two)
+    assert (done.returncode, done.stdout) == (1, "execution block uid://A002/Xc7111c/X86a7 taken away\n")
+    assert run("ppr", "diff", one, one).returncode == 0
+
+
+def test_what_is_no_request(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "x.xml").write_text('<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>')
+    done = run("ppr", "show", tmp_path / "x.xml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "document type" in done.stderr
+    done = run("ppr", "show", tmp_path / "none.xml")
+    assert done.returncode == 2
+    assert "does not exist" in done.stderr
+
+
+def test_package_check(run: Run, tmp_path: Path) -> None:
+    layout = package_samples.package(tmp_path)
+    done = run("package", "check", layout.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "CASA 6.5.4.9, pipeline 2023.1.0.124, 8 MPI servers" in done.stdout
+    assert done.stdout.splitlines()[-1] == "verdict     can be restored"
+    next(layout.calibration.glob("*calapply.txt")).unlink()
+    done = run("package", "check", layout.root)
+    assert done.returncode == 2
+    assert "fault       missing file: " in done.stdout
+
+
+def test_compare(run: Run, tmp_path: Path) -> None:
+    tables = pytest.importorskip("casacore.tables")
+    one, two = tmp_path / "a.ms", tmp_path / "b.ms"
+    with tables.default_ms(str(one)) as ms:
+        ms.addrows(4)
+        ms.putcol("EXPOSURE", [1.0, 2.0, 3.0, 4.0])
+    shutil.copytree(one, two)
+    done = run("compare", one, two)
+    assert (done.returncode, done.stdout.splitlines()[-1][:6]) == (0, "equal:")
+    with tables.table(str(two), readonly=False, ack=False) as ms:
+        ms.putcell("EXPOSURE", 2, 3.03)
+    done = run("compare", one, two, "-q")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert (
+        done.stdout.splitlines()[0] == "MAIN.EXPOSURE: 1 of 4 values differ, by up to 0.03 (0.0099 relative)"
+    )
+    assert run("compare", one, two, "--rtol", "0.02").returncode == 0
+    assert run("compare", one, two, "--column", "TIME").returncode == 0
+    assert run("compare", one, tmp_path).returncode == 2
+    assert run("compare", one, two, "--rtol", "-1").returncode == 2
