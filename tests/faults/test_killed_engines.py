@@ -102,8 +102,14 @@ def test_one_job_killed_at_every_seventh_place(processes, tmp_path, template):
 
 @pytest.mark.services
 @pytest.mark.parametrize("engine", ["inline", "durable"])
-def test_three_jobs_killed_at_every_place(processes, tmp_path, template, engine):
-    kill_at_each(processes, engine, tmp_path, 3, template)
+def test_one_job_killed_at_every_place(processes, tmp_path, template, engine):
+    kill_at_each(processes, engine, tmp_path, 1, template)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("engine", ["inline", "durable"])
+def test_three_jobs_killed_at_every_ninth_place(processes, tmp_path, template, engine):
+    kill_at_each(processes, engine, tmp_path, 3, template, every=9)
 
 
 def kill_at_random(stage: Stage, kills: int, seed: int) -> int:

@@ -56,7 +56,7 @@ class Postgres:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self.stop()
+        self.stop(signal.SIGQUIT)
         shutil.rmtree(self._folder)
 
     def start(self) -> None:
@@ -92,11 +92,7 @@ class Postgres:
     def stop(self, sign: int = signal.SIGINT) -> None:
         """SIGINT: disconnect all and end; SIGQUIT: end as after a loss of power."""
         self._process.send_signal(sign)
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(30)
+        self._process.wait(60)
 
     def new_database(self) -> str:
         """The URL of a database that is empty."""

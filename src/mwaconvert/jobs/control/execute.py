@@ -132,7 +132,8 @@ class _Log:
         self._file.close()
 
 
-def _last_line(path: Path) -> str:
+def last_line(path: Path) -> str:
+    """The last line of a log that is not empty."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 4096))
         lines = file.read().decode(errors="replace").splitlines()
@@ -151,7 +152,7 @@ def _in_words(name: str, status: int, log_path: Path, limits: Limits, oom_kills:
     code = os.waitstatus_to_exitcode(status)
     if code == 0:
         return None
-    last = _last_line(log_path)
+    last = last_line(log_path)
     said = f"; its log ends with: {last}" if last else ""
     if code > 0:
         return StepError(f"{name} ended with exit code {code}{said}", Fault.EXIT)
@@ -161,6 +162,12 @@ def _in_words(name: str, status: int, log_path: Path, limits: Limits, oom_kills:
         return StepError(f"{name} was killed: the machine ran out of memory", Fault.MEMORY)
     words = signal.strsignal(-code) or "unknown"
     return StepError(f"{name} was ended by signal {-code} ({words.lower()}){said}", Fault.SIGNAL)
+
+
+def launcher(limits: Limits = NO_LIMITS) -> list[str]:
+    """What must stand before a program and its arguments so that it has limits and dies with this process."""
+    wanted = {"parent": os.getpid(), "memory": limits.memory, "cpu_s": limits.cpu_s, "files": limits.files}
+    return [sys.executable, "-I", "-S", str(_LAUNCH), json.dumps(wanted)]
 
 
 def run(
@@ -211,14 +218,12 @@ def run(
     if cancelled is not None and cancelled.is_set():
         raise CancelledError("the job was cancelled")
     command = [str(part) for part in argv]
-    wanted = {"parent": os.getpid(), "memory": limits.memory, "cpu_s": limits.cpu_s, "files": limits.files}
-    launcher = [sys.executable, "-I", "-S", str(_LAUNCH), json.dumps(wanted)]
     oom_kills = _out_of_memory_kills()
     begun = time.monotonic()
     try:
         with log_path.open("ab") as log:
             child = subprocess.Popen(
-                launcher + command,
+                launcher(limits) + command,
                 cwd=directory,
                 env=None if env is None else dict(env),
                 stdin=subprocess.DEVNULL,
