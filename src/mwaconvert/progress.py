@@ -17,6 +17,7 @@ class Stage(StrEnum):
     SEARCHING = "searching"
     DEDISPERSING = "dedispersing"
     DRAWING = "drawing"
+    COMPARING = "comparing"
 
     @property
     def unit(self) -> str:
@@ -30,6 +31,7 @@ _UNITS = {
     Stage.READING: "rows",
     Stage.SIMULATING: "integrations",
     Stage.DRAWING: "figures",
+    Stage.COMPARING: "columns",
 }
 
 

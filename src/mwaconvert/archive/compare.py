@@ -7,7 +7,7 @@ antennas, window, field and feed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.extras import need
+from mwaconvert.progress import Progress, Stage
 
 Array = npt.NDArray[Any]
 
@@ -140,7 +141,7 @@ def compare_measurement_sets(
     *,
     tolerance: Tolerance | None = None,
     columns: Sequence[str] = (),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Compare two measurement sets, all tables and columns.
 
@@ -278,7 +279,7 @@ def _compare_tables(
     pair: _Pair,
     tally: _Tally,
     columns: Sequence[str] = (),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     a, b = pair.a, pair.b
     if not _same(a.keywords, b.keywords):
@@ -301,10 +302,10 @@ def _compare_tables(
         return
     for done, column in enumerate(shared):
         if progress is not None:
-            progress(done, len(shared))
+            progress(Stage.COMPARING, done, len(shared))
         _compare_columns(pair, column, tally)
     if progress is not None:
-        progress(len(shared), len(shared))
+        progress(Stage.COMPARING, len(shared), len(shared))
 
 
 def _match_rows(pair: _Pair, tally: _Tally) -> bool:

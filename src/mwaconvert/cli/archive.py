@@ -157,7 +157,7 @@ def compare(
     from mwaconvert.cli.progress import Progress
 
     tolerance = Tolerance(atol, rtol, ignore_flagged)
-    with Progress(enabled=not quiet, doing="comparing", unit="columns") as progress:
+    with Progress(enabled=not quiet) as progress:
         found = compare_measurement_sets(
             first, second, tolerance=tolerance, columns=columns, progress=progress
         )
