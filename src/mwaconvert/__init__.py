@@ -1,4 +1,8 @@
-"""Convert raw Murchison Widefield Array data to uvfits and CASA measurement sets."""
+"""Raw data of the Murchison Widefield Array to uvfits and CASA measurement sets, and spectra to bursts.
+
+`open` and `convert` are where to start; `mwaconvert.transients` is for spectra, `mwaconvert.asvo` talks to a service
+that speaks the protocol of the MWA ASVO.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +32,7 @@ __all__ = [
 ]
 
 # Loaded at first use: `mwaconvert --help` must not wait for numpy and astropy.
+_MODULES = {"asvo": "mwaconvert.clients.asvo", "transients": "mwaconvert.transients"}
 _LAZY = {
     "convert": "mwaconvert.api",
     "open": "mwaconvert.api",
@@ -41,8 +46,14 @@ _LAZY = {
 if not TYPE_CHECKING:  # a type checker would take it for the type of every submodule
 
     def __getattr__(name: str) -> Any:
-        if name not in _LAZY:
-            raise AttributeError(f"module 'mwaconvert' has no attribute {name!r}")
         import importlib
 
+        if name in _MODULES:
+            return importlib.import_module(_MODULES[name])
+        if name not in _LAZY:
+            raise AttributeError(f"module 'mwaconvert' has no attribute {name!r}")
         return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_MODULES, "__version__"])
