@@ -30,7 +30,8 @@ def check_room(n_bytes: int, what: str) -> None:
     if free < n_bytes:
         raise ResourceError(
             f"{folder}: {n_bytes / 2**30:.1f} GiB are needed for a temporary file of {what}, "
-            f"{free / 2**30:.1f} GiB are free; set TMPDIR to a larger disk or raise --max-memory"
+            f"{free / 2**30:.1f} GiB are free; set TMPDIR to a larger disk or raise `max_memory_gib`",
+            option="max_memory_gib",
         )
 
 

@@ -210,8 +210,10 @@ def check_target(target: Path, kind: Kind, *, overwrite: bool) -> Identity | Non
     if info is not None:
         reason = _why_kept(target, kind, info)
         if not overwrite:
-            hint = " or pass --overwrite" if reason is None else f" ({reason})"
-            raise InputError(f"{target}: exists already; choose another name{hint}")
+            hint = " or pass `overwrite`" if reason is None else f" ({reason})"
+            raise InputError(
+                f"{target}: exists already; choose another name{hint}", option="overwrite", path=target
+            )
         if reason is not None:
             raise InputError(f"{target}: is never replaced: {reason}; choose another name")
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -115,7 +115,7 @@ def test_report_says_what_was_asked(run, small):
     assert report["command_line"]
     steps = {step["name"]: step for step in report["steps"]}
     assert not steps["geometric delays"]["applied"]
-    assert "--no-geometric-delay" in steps["geometric delays"]["reason"]
+    assert "`geometric_delay=False`" in steps["geometric delays"]["reason"]
     assert report["input"]["missing_hdus"] == [{"receiver_channel": 132, "timestep": 2}]
     assert report["outputs"][0]["bytes"] == Path("a.uvfits").stat().st_size
 

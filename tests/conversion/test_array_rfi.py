@@ -181,5 +181,5 @@ def test_too_short(tmp_path):
 
 def test_too_little_memory(tmp_path):
     observation = mwaconvert.open(make(tmp_path))
-    with pytest.raises(mwaconvert.InputError, match=r"0\.01 GiB is too little: --rfi-array needs"):
+    with pytest.raises(mwaconvert.InputError, match=r"0\.01` GiB is too little: `rfi_array` needs"):
         observation.plan(rfi_array=True, max_memory_gib=0.01)

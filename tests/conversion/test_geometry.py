@@ -277,10 +277,10 @@ def test_far_future_falls_back_quietly(cotter_obs):
     [
         (Options(), -0.3, 58765.0, -0.3, "metafits"),
         (Options(), None, 58765.0, 0.0, "metafits has no DUT1"),
-        (Options(dut1_s=0.1), -0.3, 58765.0, 0.1, "--dut1"),
-        (Options(ignore_dut1=True), -0.3, 58765.0, 0.0, "--ignore-dut1"),
+        (Options(dut1_s=0.1), -0.3, 58765.0, 0.1, "`dut1_s`"),
+        (Options(ignore_dut1=True), -0.3, 58765.0, 0.0, "`ignore_dut1`"),
         (Options(geometry="exact"), -0.3, 58765.0, -0.1517, "IERS"),
-        (Options(geometry="exact", dut1_s=0.1), -0.3, 58765.0, 0.1, "--dut1"),
+        (Options(geometry="exact", dut1_s=0.1), -0.3, 58765.0, 0.1, "`dut1_s`"),
         (Options(geometry="exact"), -0.3, 90000.0, -0.3, "does not cover the date"),
     ],
 )

@@ -100,7 +100,7 @@ def test_existing_output(mwax, tmp_path, name):
     observation.plan(flag_antennas=(1,)).run(output)
     keep = output / "table.dat" if name.endswith(".ms") else output
     before = keep.read_bytes()
-    with pytest.raises(InputError, match=rf"{name}: exists already; .*--overwrite"):
+    with pytest.raises(InputError, match=rf"{name}: exists already; .*`overwrite`"):
         observation.plan().run(output)
 
     # it stays in place until the new one is whole

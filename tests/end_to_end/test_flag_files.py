@@ -366,7 +366,7 @@ def test_words(mwax, folder, meta, tmp_path):
     metafits = folder / mwax.metafits.name
     assert "--precomputed-flags only: no flag files of" in refuse(metafits, "--precomputed-flags", "only")
     assert "no such flag files; %% stands for the number" in refuse(metafits, "--flagfiles", "no%%.mwaf")
-    assert "but --precomputed-flags ignore leaves them out" in refuse(
+    assert "but --no-precomputed-flags leaves them out" in refuse(
         metafits, "--flagfiles", "no%%.mwaf", "--no-precomputed-flags"
     )
     assert "choose from auto, only, ignore" in refuse(metafits, "--precomputed-flags", "never")

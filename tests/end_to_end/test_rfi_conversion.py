@@ -237,14 +237,14 @@ def test_strategies(simulated, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rfi": "off"}, "rfi is 'off'; expected builtin, aoflagger or none"),
-        ({"rfi": "none", "rfi_sensitivity": 2.0}, "rfi_sensitivity was given, but RFI is not looked for"),
+        ({"rfi": "off"}, "`rfi` is 'off'; expected builtin, aoflagger or none"),
+        ({"rfi": "none", "rfi_sensitivity": 2.0}, "`rfi_sensitivity` was given, but RFI is not looked for"),
         ({"rfi": "aoflagger", "rfi_sensitivity": 2.0}, "setting of the built-in detection"),
-        ({"rfi_strategy": "x.lua"}, "x.lua: Lua strategies are AOFlagger's; add --rfi aoflagger"),
+        ({"rfi_strategy": "x.lua"}, "x.lua: Lua strategies are AOFlagger's; add `rfi=aoflagger`"),
         ({"rfi_strategy": "none.toml"}, r"none\.toml: no such RFI strategy"),
         ({"rfi": "aoflagger", "rfi_strategy": "x.toml"}, "x.toml: AOFlagger wants a Lua strategy"),
         ({"rfi": "aoflagger", "rfi_strategy": "none.lua"}, "none.lua: there is no such strategy file"),
-        ({"rfi_sensitivity": 0.0}, "rfi_sensitivity is 0.0, but must be above 0"),
+        ({"rfi_sensitivity": 0.0}, "`rfi_sensitivity` is 0.0, but must be above 0"),
     ],
 )
 def test_options_that_do_not_suit(mwax, options, message):
@@ -259,7 +259,7 @@ def test_too_little_memory(simulated, monkeypatch):
     monkeypatch.setattr(resources, "mask_in_file", lambda *_: False)
     observation = mwaconvert.open(simulated(**KINDS["legacy"]).metafits)
     with pytest.raises(
-        InputError, match=r"too little: RFI detection needs at least 0\.2\d GiB here .*--no-rfi"
+        InputError, match=r"too little: RFI detection needs at least 0\.2\d GiB here .*`rfi=none`"
     ):
         observation.plan(threads=1)
 

@@ -180,13 +180,13 @@ def test_the_nearest_in_time_that_fits(mwax, tmp_path, jones, freq, tiles, meta)
     truncated(write_aocal(tmp_path / f"{obsid + 10}.bin", jones), 1000)
     reason = chosen(mwax, tmp_path)
     assert reason.startswith(f"{obsid + 7200}_hyp_sols.fits (hyperdrive, found in {tmp_path}, 2.0 h after)")
-    (note,) = (n for n in mwaconvert.open(mwax.metafits).plan(calibrate=tmp_path).notes if "--calibrate" in n)
+    (note,) = (n for n in mwaconvert.open(mwax.metafits).plan(calibrate=tmp_path).notes if "`calibrate`" in n)
     assert note.startswith(
-        f"--calibrate passed over nearer solutions for {obsid + 7200}_hyp_sols.fits: {obsid + 10}.bin: "
+        f"`calibrate` passed over nearer solutions for {obsid + 7200}_hyp_sols.fits: {obsid + 10}.bin: "
     )
     assert f"; {obsid + 1000}_solutions.fits: solutions of tiles L0 to L4" in note
     write_aocal(tmp_path / f"{obsid}.bin", jones)
-    assert not any("--calibrate" in n for n in mwaconvert.open(mwax.metafits).plan(calibrate=tmp_path).notes)
+    assert not any("`calibrate`" in n for n in mwaconvert.open(mwax.metafits).plan(calibrate=tmp_path).notes)
     assert chosen(mwax, tmp_path).startswith(f"{obsid}.bin (AOCal, found in {tmp_path}, of this observation)")
 
 

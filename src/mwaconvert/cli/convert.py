@@ -15,7 +15,7 @@ import click
 
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.vocabulary.arguments import prepare
-from mwaconvert.vocabulary.options import GROUPS, TABLE, Spec, squeeze
+from mwaconvert.vocabulary.options import GROUPS, TABLE, Spec, in_words, squeeze
 from mwaconvert.vocabulary.request import Request, build
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _run(request: Request) -> None:
     if request.report is not None:
         report.write_json(request.report, overwrite=overwrite)
     if not request.quiet:
-        click.echo(report.to_text(text_width()))
+        click.echo(in_words(report.to_text(text_width())))
 
 
 def _dry_run(request: Request, plan: Plan, outputs: list[Path]) -> None:
@@ -133,7 +133,7 @@ def _dry_run(request: Request, plan: Plan, outputs: list[Path]) -> None:
 
     text = description_text(plan, outputs, request.notes, text_width(), request.qa)
     if not request.quiet:
-        click.echo(text)
+        click.echo(in_words(text))
     check_outputs(plan, outputs, qa=request.qa, report=request.report)  # what would be refused is refused now
     if request.report is not None:
         facts = plan.describe(outputs, request.qa)
@@ -162,10 +162,10 @@ def command_line() -> str:
 
 @contextmanager
 def _as_typed(request: Request) -> Iterator[None]:
-    """The library speaks of --max-memory: add what was given in its place."""
+    """The library knows one limit of the memory: add how it was given."""
     try:
         yield
     except (InputError, ResourceError) as error:
-        if request.memory and "--max-memory" in str(error):
-            raise type(error)(f"{error}; --max-memory follows from {request.memory}") from error
+        if request.memory and error.option == "max_memory_gib":
+            error.args = (f"{error}; `max_memory_gib` follows from {request.memory}",)
         raise

@@ -145,9 +145,10 @@ def _print(
     section("Default plan")
     from mwaconvert.cli.convert import text_width
     from mwaconvert.conversion.report.describe import description_text
+    from mwaconvert.vocabulary.options import in_words
 
     outputs = [Path(f"{metadata.obsid}.uvfits")]
-    click.echo(description_text(observation.plan(), outputs, width=text_width()))
+    click.echo(in_words(description_text(observation.plan(), outputs, width=text_width())))
 
 
 def _pairs(values: dict[str, str]) -> Any:

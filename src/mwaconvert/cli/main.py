@@ -129,7 +129,9 @@ def _explain(error: Exception, *, verbose: bool) -> int:
         case click.ClickException():
             message, code = error.format_message(), REFUSED
         case Error():
-            message, code = str(error), REFUSED
+            from mwaconvert.vocabulary.options import in_words
+
+            message, code = in_words(str(error)), REFUSED
         case BrokenPipeError():
             # the reader of our output has gone: nothing to tell it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -253,7 +253,7 @@ def rows_per_block(plan: Plan) -> int:
     """Rows that a block holds.
 
     MWAX files are ordered by baseline, so a block of any size reads its own part of them. Legacy files are
-    ordered by channel: all rows at once, unless --max-memory forces several passes over the input.
+    ordered by channel: all rows at once, unless `max_memory_gib` forces several passes over the input.
     """
     row_bytes = plan.n_channels * 4 * VALUE_BYTES
     room = 2 * BLOCK_BYTES if plan.metadata.correlator == "mwax" else None
@@ -261,8 +261,9 @@ def rows_per_block(plan: Plan) -> int:
         budget = plan.options.max_memory_gib * 2**30 - fixed_bytes(plan)
         if budget < 2 * row_bytes:
             raise InputError(
-                f"--max-memory {plan.options.max_memory_gib:g} GiB is too little: this conversion needs at least "
-                f"{(fixed_bytes(plan) + 2 * row_bytes) / 2**30:.2f} GiB"
+                f"`max_memory_gib={plan.options.max_memory_gib:g}` GiB is too little: this conversion needs at least "
+                f"{(fixed_bytes(plan) + 2 * row_bytes) / 2**30:.2f} GiB",
+                option="max_memory_gib",
             )
         room = int(budget) if room is None else min(room, int(budget))
     if room is None:

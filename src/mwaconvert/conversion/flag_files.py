@@ -46,8 +46,11 @@ def load_flag_files(
     meta = observation.metadata
     if options.precomputed_flags == "ignore":
         if options.flag_files is not None:
-            raise InputError("--flagfiles names flag files, but --precomputed-flags ignore leaves them out")
-        return (), Step(StepKind.FLAG_FILES, State.SKIPPED, "--precomputed-flags ignore")
+            raise InputError(
+                "`flag_files` names flag files, but `precomputed_flags=ignore` leaves them out",
+                option="flag_files",
+            )
+        return (), Step(StepKind.FLAG_FILES, State.SKIPPED, "`precomputed_flags=ignore`")
     if options.flag_files is not None:
         paths = _from_template(Path(options.flag_files), meta)
         if not paths:
@@ -59,7 +62,7 @@ def load_flag_files(
     if not paths:
         if options.precomputed_flags == "only":
             raise InputError(
-                f"--precomputed-flags only: no flag files of {meta.obsid} beside {meta.path}; fetch them, or leave "
+                f"`precomputed_flags=only`: no flag files of {meta.obsid} beside {meta.path}; fetch them, or leave "
                 "the option out"
             )
         return (), Step(StepKind.FLAG_FILES, State.IDLE, "none found")
@@ -90,7 +93,7 @@ def load_flag_files(
                 "and these (batch 0) are not here"
             )
         if options.precomputed_flags == "only" or options.flag_files is not None:
-            raise InputError(f"{files[0].name}: {why}; choose the right files, or --precomputed-flags ignore")
+            raise InputError(f"{files[0].name}: {why}; choose the right files, or `precomputed_flags=ignore`")
         notes.append(f"{files[0].name}: {why}; flag files are not used")
         return (), Step(StepKind.FLAG_FILES, State.IDLE, "none of these timesteps and coarse channels")
     if not covered.all():
@@ -143,19 +146,19 @@ def _check(file: FlagFile, meta: Metadata) -> int:
     if file.obsid != meta.obsid:
         raise MetadataError(
             f"{file.name}: flags of obsid {file.obsid}, but the metafits {meta.path} is of {meta.obsid}; "
-            "choose the right files, or --precomputed-flags ignore"
+            "choose the right files, or `precomputed_flags=ignore`"
         )
     if (file.n_antennas, file.n_channels) != (meta.n_antennas, meta.n_fine):
         raise InputError(
             f"{file.name}: flags of {file.n_antennas} antennas and {file.n_channels} channels, the data have "
-            f"{meta.n_antennas} and {meta.n_fine}; choose the right files, or --precomputed-flags ignore"
+            f"{meta.n_antennas} and {meta.n_fine}; choose the right files, or `precomputed_flags=ignore`"
         )
     for channel in meta.coarse_channels:
         if channel.gpubox == file.gpubox:
             return channel.index
     raise InputError(
         f"{file.name}: flags of gpubox {file.gpubox}, which the observation has not; "
-        "choose the right files, or --precomputed-flags ignore"
+        "choose the right files, or `precomputed_flags=ignore`"
     )
 
 

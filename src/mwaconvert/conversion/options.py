@@ -149,7 +149,9 @@ def check_options(options: Options) -> None:
         _check_value(name, getattr(options, name), kind)
     for what, first, second in _PAIRS:
         if getattr(options, first) is not None and getattr(options, second) not in (None, False):
-            raise InputError(f"{what}: {first} and {second} were both given; give one of them")
+            raise InputError(
+                f"{what}: `{first}` and `{second}` were both given; give one of them", option=first
+            )
     if options.phase_centre_deg is not None:
         ra, dec = options.phase_centre_deg
         if not (-360 <= ra <= 360 and -90 <= dec <= 90):
@@ -162,43 +164,50 @@ def check_options(options: Options) -> None:
         _refuse_idle(
             options,
             ("solutions_freq", "solutions_time", "solution_amplitudes"),
-            "no calibration solutions are applied (--apply-solutions, --calibrate)",
+            "no calibration solutions are applied (`apply_solutions`, `calibrate`)",
         )
 
 
 def _check_detection(options: Options) -> None:
     if options.precomputed_flags == "only" and options.rfi == "aoflagger":
-        raise InputError("RFI: rfi aoflagger and precomputed_flags only were both given; give one of them")
+        raise InputError(
+            "RFI: `rfi=aoflagger` and `precomputed_flags=only` were both given; give one of them",
+            option="rfi",
+        )
     if options.rfi == "none" or options.precomputed_flags == "only":
-        why = "--no-rfi" if options.rfi == "none" else "--precomputed-flags only"
+        why = "`rfi=none`" if options.rfi == "none" else "`precomputed_flags=only`"
         _refuse_idle(
             options,
             ("rfi_strategy", "rfi_sensitivity", "rfi_all_baselines"),
             f"RFI is not looked for ({why})",
         )
     if options.rfi == "aoflagger" and options.rfi_sensitivity is not None:
-        raise InputError("RFI: rfi_sensitivity is a setting of the built-in detection, not of AOFlagger")
+        raise InputError(
+            "RFI: `rfi_sensitivity` is a setting of the built-in detection, not of AOFlagger",
+            option="rfi_sensitivity",
+        )
 
 
 def _refuse_idle(options: Options, names: tuple[str, ...], why: str) -> None:
     """Refuse fields that were changed from their defaults although they have nothing to do."""
     for name in names:
         if getattr(options, name) != getattr(Options(), name):
-            said = "solution_amplitudes (--no-apply-amps)" if name == "solution_amplitudes" else name
-            raise InputError(f"{said} was given, but {why}; leave it out")
+            value = getattr(options, name)
+            said = f"`{name}={value}`" if isinstance(value, bool) else f"`{name}`"
+            raise InputError(f"{said} was given, but {why}; leave it out", option=name)
 
 
 def _check_value(name: str, value: Any, kind: Any) -> None:
     """Refuse a value that is not of the kind that the field is declared with, or a number out of range."""
     if not _is_of(value, kind):
-        raise InputError(f"{name} is {value!r}; expected {_expected(kind)}")
+        raise InputError(f"`{name}` is {value!r}; expected {_expected(kind)}", option=name)
     for number in _numbers(value):
         if not math.isfinite(number):
-            raise InputError(f"{name} is {value!r}; expected a finite number")
+            raise InputError(f"`{name}` is {value!r}; expected a finite number", option=name)
         if number < 0 and name not in _SIGNED:
-            raise InputError(f"{name} is {value!r}, but must not be negative")
+            raise InputError(f"`{name}` is {value!r}, but must not be negative", option=name)
         if number == 0 and name in _ABOVE_0:
-            raise InputError(f"{name} is {value!r}, but must be above 0")
+            raise InputError(f"`{name}` is {value!r}, but must be above 0", option=name)
 
 
 def _is_of(value: Any, kind: Any) -> bool:

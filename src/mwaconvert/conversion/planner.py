@@ -212,7 +212,9 @@ def make_header(
         dut1_s=dut1_s,
         software=_software(),
         command_line=command_line,
-        history=tuple(f"{s.name}: {'' if s.applied else 'not applied, '}{s.reason}" for s in steps),
+        history=tuple(
+            f"{s.name}: {'' if s.applied else 'not applied, '}{s.reason}".replace("`", "") for s in steps
+        ),
     )
 
 
@@ -252,7 +254,7 @@ def _weight_step(meta: Metadata, options: Options) -> Step:
     if meta.correlator != "mwax":
         return Step(kind, State.IDLE, "the legacy correlator wrote none")
     if options.ignore_weights:
-        return Step(kind, State.SKIPPED, "--ignore-weights")
+        return Step(kind, State.SKIPPED, "`ignore_weights`")
     return Step(
         kind, State.APPLIED, "valid fraction of each baseline and polarisation multiplies the weights"
     )

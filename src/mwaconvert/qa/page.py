@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -81,7 +82,7 @@ def _tables(report: Report) -> Iterable[str]:
         [(str(o.path), size_text(o.bytes), o.times, o.baselines, o.channels) for o in report.outputs],
     )
     if report.notes:
-        yield "<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in report.notes) + "</ul>"
+        yield "<h2>Notes</h2><ul>" + "".join(f"<li>{_marked(note)}</li>" for note in report.notes) + "</ul>"
     software = ", ".join(f"{name} {version}" for name, version in report.software.items())
     yield f"<h2>Run</h2><p><code>{escape(report.header.command_line)}</code></p><p>{escape(software)}</p>"
     yield f"<p>Smearing: {escape(str(report.smearing))}</p>"
@@ -159,4 +160,9 @@ def _cell(value: object) -> str:
         if isinstance(value, Quiet)
         else ""
     )
-    return f"<td{kind}>{escape(text)}</td>"
+    return f"<td{kind}>{_marked(text)}</td>"
+
+
+def _marked(text: str) -> str:
+    """Text in which fields of options, between back quotes, are set as code."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))

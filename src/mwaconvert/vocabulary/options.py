@@ -6,6 +6,7 @@ Names are compared without dashes and underscores: --norfi, --no-rfi and --no_rf
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -282,3 +283,24 @@ TABLE: tuple[Spec, ...] = tuple(spec for group in GROUPS.values() for spec in gr
 def squeeze(name: str) -> str:
     """A name without dashes and underscores, as names are compared."""
     return name.replace("-", "").replace("_", "")
+
+
+def in_words(message: str) -> str:
+    """A sentence of the library with the options of the command line in place of its fields.
+
+    Examples
+    --------
+    >>> in_words("`max_memory_gib=4` GiB is too little (without it: `rfi=none`); see also `threads`")
+    '--max-memory 4 GiB is too little (without it: --no-rfi); see also --threads'
+    """
+    return re.sub(r"`(\w+)(?:=([^`]*))?`", _option, message)
+
+
+def _option(found: re.Match[str]) -> str:
+    field, value = found[1], found[2]
+    specs = [spec for spec in TABLE if spec.sets == field]
+    flag = next((spec for spec in specs if spec.is_flag and str(spec.value) == value), None)
+    spec = flag or next((spec for spec in specs if not spec.is_flag), specs[0] if specs else None)
+    if spec is None:
+        return found[0]
+    return spec.canonical if spec.is_flag or value is None else f"{spec.canonical} {value}"

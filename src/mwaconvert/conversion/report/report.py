@@ -38,8 +38,8 @@ class Report:
     missing_hdus : (coarse index, timestep index) of integrations that should have been there
     input_cells : (timestep, channel, baseline) triples that entered
     software : names and versions
-    quality : None after --nostats
-    array_rfi : None without --rfi-array
+    quality : None without `Options.statistics`
+    array_rfi : None without `Options.rfi_array`
     notes : what the user should know: leftovers, oddities of the data, options that had nothing to do
     """
 

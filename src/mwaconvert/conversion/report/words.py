@@ -104,7 +104,7 @@ def array_rfi_lines(found: ArrayRfi | None) -> list[str]:
             f" {last}: {event.sigma:.1f} sigma ({event.polarisation})"
         )
     more = len(found.events) - EVENTS
-    return [*lines, f"and {more} more, see --report"] if more > 0 else lines
+    return [*lines, f"and {more} more, see the report in JSON"] if more > 0 else lines
 
 
 def output_lines(outputs: Sequence[OutputFile]) -> list[str]:

@@ -33,8 +33,9 @@ def check_aoflagger(options: Options) -> str:
     """
     if find_spec("aoflagger") is None:
         raise InputError(
-            "--rfi aoflagger: AOFlagger is not installed; pip install mwaconvert[aoflagger] (Linux on x86-64), "
-            "or leave the option out for the built-in detection, which decides the same"
+            "`rfi=aoflagger`: AOFlagger is not installed; pip install mwaconvert[aoflagger] (Linux on x86-64), "
+            "or leave the option out for the built-in detection, which decides the same",
+            option="rfi",
         )
     name = f"AOFlagger {aoflagger_version()}".rstrip()
     if options.rfi_strategy is None:

@@ -151,8 +151,9 @@ def array_rfi_step(options: Options, n_times: int, n_channels: int) -> Step:
     needed = array_rfi_bytes(n_times, n_channels) / 2**30
     if options.max_memory_gib is not None and needed > options.max_memory_gib:
         raise InputError(
-            f"--max-memory {options.max_memory_gib:g} GiB is too little: --rfi-array needs {needed:.2f} GiB for"
-            f" {n_times} integrations of {n_channels} channels"
+            f"`max_memory_gib={options.max_memory_gib:g}` GiB is too little: `rfi_array` needs {needed:.2f} GiB for"
+            f" {n_times} integrations of {n_channels} channels",
+            option="max_memory_gib",
         )
     return Step(
         StepKind.ARRAY_RFI,

@@ -47,9 +47,9 @@ def choose_detection(options: Options) -> tuple[RfiStrategy | None, Step]:
     """
     kind = StepKind.RFI
     if options.rfi == "none":
-        return None, Step(kind, State.SKIPPED, "--no-rfi")
+        return None, Step(kind, State.SKIPPED, "`rfi=none`")
     if options.precomputed_flags == "only":
-        return None, Step(kind, State.SKIPPED, "--precomputed-flags only")
+        return None, Step(kind, State.SKIPPED, "`precomputed_flags=only`")
     which = "all baselines" if options.rfi_all_baselines else "not autocorrelations and flagged antennas"
     if options.rfi == "aoflagger":
         from mwaconvert.conversion.rfi.aoflagger import check_aoflagger
@@ -71,7 +71,11 @@ def _strategy(options: Options) -> RfiStrategy:
     if options.rfi_strategy is not None:
         path = Path(options.rfi_strategy)
         if path.suffix == ".lua":
-            raise InputError(f"{path}: Lua strategies are AOFlagger's; add --rfi aoflagger")
+            raise InputError(
+                f"{path}: Lua strategies are AOFlagger's; add `rfi=aoflagger`",
+                option="rfi_strategy",
+                path=path,
+            )
         strategy = RfiStrategy.from_toml(path)
     if options.rfi_sensitivity is not None:
         strategy = replace(strategy, sensitivity=options.rfi_sensitivity)
@@ -201,8 +205,9 @@ def _memory(
             least = max(least, KeptImages.least_bytes(len(looked_at), planes, n_fine))
     if least > room:
         raise InputError(
-            f"--max-memory {(BASE_BYTES + room + used) / 2**30:.3g} GiB is too little: RFI detection needs at "
-            f"least {(BASE_BYTES + used + least) / 2**30:.2f} GiB here (without it: --no-rfi)"
+            f"`max_memory_gib={(BASE_BYTES + room + used) / 2**30:.3g}` GiB is too little: RFI detection needs at "
+            f"least {(BASE_BYTES + used + least) / 2**30:.2f} GiB here (without it: `rfi=none`)",
+            option="max_memory_gib",
         )
     if spill_bytes and not spill_in_file:
         row_bytes = n_times * n_chan

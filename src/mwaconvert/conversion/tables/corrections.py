@@ -93,7 +93,7 @@ def _cable_step(metadata: Metadata, options: Options) -> Step:
     if metadata.cabledel:
         return Step(kind, State.SKIPPED, f"the correlator applied them (CABLEDEL={metadata.cabledel})")
     if not options.cable_delay:
-        return Step(kind, State.SKIPPED, "--no-cable-delay")
+        return Step(kind, State.SKIPPED, "`cable_delay=False`")
     return Step(kind, State.APPLIED, "electrical lengths of the metafits")
 
 
@@ -102,7 +102,7 @@ def _geometric_step(metadata: Metadata, options: Options) -> Step:
     wanted = phase_centre_rad(metadata, options)
     target = "RA {:.4f}, Dec {:.4f} deg".format(*np.degrees(wanted))
     if not options.geometric_delay:
-        return Step(kind, State.SKIPPED, "--no-geometric-delay")
+        return Step(kind, State.SKIPPED, "`geometric_delay=False`")
     if not metadata.geodel:
         return Step(kind, State.APPLIED, f"phase tracked to {target}")
     if metadata.geodel == 3 and tracked_centre_rad(metadata) == wanted:
@@ -121,7 +121,7 @@ def _gains_step(metadata: Metadata, options: Options) -> Step:
     if metadata.digital_gains_applied:
         return Step(kind, State.SKIPPED, "the correlator applied them")
     if not options.digital_gains:
-        return Step(kind, State.SKIPPED, "--no-digital-gains")
+        return Step(kind, State.SKIPPED, "`digital_gains=False`")
     reason = "gains of the metafits"
     if metadata.has_global_gains:
         reason += ", those of each input; CHANGAIN, which has one for all inputs, is not used"

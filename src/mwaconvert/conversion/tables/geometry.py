@@ -181,9 +181,9 @@ def earth_orientation(mjd_utc: FloatArray) -> EarthOrientation:
 def choose_dut1(metadata: Metadata, options: Options, mjd_utc: float) -> tuple[float, str]:
     """UT1 - UTC in seconds for the run, and where it is from."""
     if options.ignore_dut1:
-        return 0.0, "--ignore-dut1"
+        return 0.0, "`ignore_dut1`"
     if options.dut1_s is not None:
-        return options.dut1_s, "given with --dut1"
+        return options.dut1_s, "given with `dut1_s`"
     outside = ""
     if options.geometry == "exact":
         orientation = earth_orientation(np.array([mjd_utc]))

@@ -137,7 +137,7 @@ def choose_passband(metadata: Metadata, choice: Passband) -> tuple[PassbandKind,
 def _choose(metadata: Metadata, choice: Passband) -> tuple[PassbandKind, str]:
     if choice != "auto":
         if choice == "none":
-            return choice, "asked for with --passband-gains none"
+            return choice, "asked for with `passband_gains=none`"
         if metadata.deripple:
             return choice, f"{choice} response as asked for, although the correlator took it out (DERIPPLE=1)"
         return choice, f"{choice} response, as asked for"

@@ -238,7 +238,9 @@ def _search(
     obsid = observation.metadata.obsid
     if not folder.is_dir():
         raise InputError(
-            f"--calibrate {folder}: no such folder; it must hold solutions such as {obsid}_solutions.fits"
+            f"`calibrate={folder}`: no such folder; it must hold solutions such as {obsid}_solutions.fits",
+            option="calibrate",
+            path=folder,
         )
     candidates = [
         path
@@ -260,7 +262,7 @@ def _search(
             reasons.append(str(error).removeprefix(f"{folder}/"))
             continue
         if reasons:
-            notes.append(f"--calibrate passed over nearer solutions for {path.name}: {_some(reasons)}")
+            notes.append(f"`calibrate` passed over nearer solutions for {path.name}: {_some(reasons)}")
         apart = (obsid_of(path) or 0) - obsid
         return solutions, f"found in {folder}, " + (
             "of this observation"
@@ -268,7 +270,11 @@ def _search(
             else f"{abs(apart) / 3600:.1f} h {'after' if apart > 0 else 'before'}"
         )
     tried = _some(reasons) if reasons else "there are no files such as <obsid>_solutions.fits or .bin"
-    raise InputError(f"--calibrate {folder}: no solutions suit observation {obsid}: {tried}")
+    raise InputError(
+        f"`calibrate={folder}`: no solutions suit observation {obsid}: {tried}",
+        option="calibrate",
+        path=folder,
+    )
 
 
 def _some(reasons: Sequence[str]) -> str:

@@ -33,8 +33,9 @@ def decide_van_vleck(observation: Observation, options: Options) -> tuple[float,
     if meta.correlator != "legacy":
         if options.van_vleck:
             raise InputError(
-                "--van-vleck corrects the coarse quantiser of the legacy correlator; these are MWAX data, "
-                "which need no such correction: leave the option out"
+                "`van_vleck` corrects the coarse quantiser of the legacy correlator; these are MWAX data, "
+                "which need no such correction: leave the option out",
+                option="van_vleck",
             )
         return 0.0, Step(kind, State.IDLE, "the MWAX correlator needs none")
     if not options.van_vleck:
