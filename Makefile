@@ -2,6 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# the Python to build for: another one needs the packages of build-installed
+PY ?= $(abspath $(BIN))/python
+# Where the installs below build, so that they are incremental; any other `pip install .` has a folder of its own.
+export SKBUILD_BUILD_DIR = $(abspath $(VENV))/build
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -o -name '*.py' -o -name '*.pyx')
 
 .PHONY: demo test test-external test-services fuzz lint docs format stubs tidy bench clean dev
@@ -47,9 +51,9 @@ stubs: $(VENV)/lint-installed  ## write src/mwaconvert/_core.pyi from the compil
 	$(BIN)/python cpp/bindings/make_stubs.py
 
 # Not in `make lint`: clang takes several minutes on two cores for the templates of the kernels.
-tidy: $(VENV)/lint-installed $(VENV)/build-installed  ## clang-tidy over the C++, with the checks of .clang-tidy
+tidy: $(if $(filter $(abspath $(BIN))/python,$(PY)),$(VENV)/lint-installed $(VENV)/build-installed)  ## clang-tidy over the C++, with the checks of .clang-tidy
 	cmake --preset tidy -DPython_EXECUTABLE=$(PY) -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir) > /dev/null
-	$(BIN)/run-clang-tidy.py -quiet -p build/tidy -j 2 -clang-tidy-binary $(BIN)/clang-tidy 'cpp/(src|bindings)/'
+	$(dir $(PY))run-clang-tidy.py -quiet -p build/tidy -j 2 -clang-tidy-binary $(dir $(PY))clang-tidy 'cpp/(src|bindings)/'
 
 bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--scale small" for a quick look
 	$(BIN)/python benchmarks/ratios.py $(ARGS)
@@ -83,7 +87,6 @@ $(VENV)/bench-installed: $(VENV)/bin/python $(SOURCES)
 	touch $@
 
 # Development build of the extension modules in src/mwaconvert: make dev PY=/path/to/python
-PY ?= $(abspath $(BIN))/python
 dev:
 	cmake -S . -B build/dev -G Ninja -DPython_EXECUTABLE=$(PY) -DMWACONVERT_INPLACE=ON \
 	  -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir) > /dev/null

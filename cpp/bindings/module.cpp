@@ -7,6 +7,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "C++ kernels of mwaconvert (private; use the functions of the package).";
 
   // Raised as the Python classes of mwaconvert.errors, which own the tree.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): pybind11's signature
   py::register_local_exception_translator([](std::exception_ptr p) {
     auto raise = [](const char* name, const std::exception& e) {
       py::object type = py::module_::import("mwaconvert.errors").attr(name);

@@ -85,7 +85,7 @@ class Pool {
     try {
       while (!stopping_ && static_cast<int>(threads_.size()) < wanted)
         threads_.emplace_back([this] { serve(); });
-    } catch (const std::system_error&) {
+    } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch)
     }
   }
 
@@ -118,6 +118,7 @@ class Pool {
   bool stopping_ = false;  // a fork is under way: no helpers until it is done
 };
 
+// NOLINTBEGIN(bugprone-throwing-static-initialization): without memory for a pool nothing can start
 Pool* Pool::current = new Pool;
 
 // Workers end before a fork, so that Python does not warn of a fork with threads. Other callers may still be
@@ -125,6 +126,7 @@ Pool* Pool::current = new Pool;
 [[maybe_unused]] const int fork_handlers =
     pthread_atfork([] { Pool::current->before_fork(); }, [] { Pool::current->after_fork(); },
                    [] { Pool::current = new Pool; });
+// NOLINTEND(bugprone-throwing-static-initialization)
 
 }  // namespace
 

@@ -86,6 +86,7 @@ std::optional<FitsValue> parse_value(std::string_view text) {
   if (!text.empty() && text.front() == '+') text.remove_prefix(1);
   const char* end = text.data() + text.size();
   int64_t integer = 0;
+  // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): the end is given
   auto [rest, status] = std::from_chars(text.data(), end, integer);
   if (status == std::errc{} && rest == end) return integer;
   std::string number(text);

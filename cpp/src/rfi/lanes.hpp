@@ -164,6 +164,7 @@ struct Wide {
 #endif
 
 // Defines function `name` as kernel<Narrow> or kernel<Wide>, whichever suits the machine.
+// NOLINTBEGIN(bugprone-macro-parentheses): types and parameter lists
 #if MWACONVERT_HAS_WIDE
 #define MWACONVERT_TWICE(type, name, kernel, parameters, arguments) \
   MWACONVERT_CLONES type name##_narrow parameters {                 \
@@ -182,6 +183,8 @@ struct Wide {
     return kernel<Narrow> arguments;                                \
   }
 #endif
+
+// NOLINTEND(bugprone-macro-parentheses)
 
 // Added up in the same order, whatever the lanes are.
 template <typename V>

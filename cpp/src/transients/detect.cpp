@@ -71,7 +71,7 @@ class Fourier {
     return {static_cast<float>(std::cos(angle)), static_cast<float>(std::sin(angle))};
   }
 
-  static inline __attribute__((always_inline)) void put(Complex16& to, f16 re, f16 im, Turn w) {
+  static MWACONVERT_INLINE void put(Complex16& to, f16 re, f16 im, Turn w) {
     to.re = re * w.re - im * w.im;
     to.im = re * w.im + im * w.re;
   }

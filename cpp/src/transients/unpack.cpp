@@ -121,7 +121,7 @@ MWACONVERT_INLINE void transpose_tile(const uint8_t* in, int64_t in_stride, int6
   for (c = n_chan / 16 * 16; c < n_chan; ++c)
     for (int64_t t = 0; t < n_samp; ++t) out[c * out_stride + t] = in[t * in_stride + c];
 #ifdef __SSE2__
-  __builtin_ia32_sfence();  // other threads may read it from here on
+  _mm_sfence();  // other threads may read it from here on
 #endif
 }
 

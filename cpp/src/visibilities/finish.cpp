@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <utility>
 
 namespace mwaconvert {
 
@@ -41,7 +42,7 @@ TimePlan::TimePlan(const BlockInput& in, int64_t coarse) {
     if (state != kMissing) there.push_back(t);
   }
   flagged = used.empty();
-  if (flagged) used = there;
+  if (flagged) used = std::move(there);
 }
 
 void CarefulSums::add(int64_t channel, const std::array<std::complex<double>, 4>& cell, const float* m,

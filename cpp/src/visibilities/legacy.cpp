@@ -253,6 +253,7 @@ class LegacyConverter {
     }
     std::sort(keys.begin(), keys.end());
     std::vector<int64_t> rows;
+    rows.reserve(keys.size());
     for (const auto& key : keys) rows.push_back(key[2]);
     return rows;
   }
@@ -304,7 +305,7 @@ class LegacyConverter {
         v = multiply(load(rotation), v);
       }
       masked.add(k, channel, v * load(gather.sign));
-      for (int p = 0; p < 4; ++p) std::fill_n(input + 2 * gather.index[p], 2, 0.0f);
+      for (const auto index : gather.index) std::fill_n(input + 2 * index, 2, 0.0f);
     }
   }
 
