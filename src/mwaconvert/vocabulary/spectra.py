@@ -479,7 +479,7 @@ def prepare(verb: Verb, words: Sequence[str]) -> list[str]:
                 done.append(rest)
         elif long and key in refused:
             raise InputError(f"{name}: {refused[key]}")
-        elif name.startswith("--") and name != "--help":
+        elif name != "--help" and (name.startswith("--") or (long and not _is_short(name))):
             close = get_close_matches(
                 name, [n for s in TABLES[verb] for n in s.names if n.startswith("--")], 1, 0.75
             )
@@ -488,6 +488,11 @@ def prepare(verb: Verb, words: Sequence[str]) -> list[str]:
         else:
             done.append(word)
     return done
+
+
+def _is_short(name: str) -> bool:
+    """Whether a word of one dash is for click: options of one letter, perhaps with a value, or a negative number."""
+    return name[1] in "ojqvh.0123456789"
 
 
 def in_words(verb: Verb, message: str) -> str:
