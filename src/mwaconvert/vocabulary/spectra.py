@@ -14,18 +14,15 @@ from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mwaconvert.errors import InputError
 from mwaconvert.text import plain
-from mwaconvert.transients.products import (
-    DedisperseRequest,
-    SearchRequest,
-    SpectraRequest,
-    WaterfallRequest,
-)
 from mwaconvert.vocabulary import values
 from mwaconvert.vocabulary.options import squeeze
+
+if TYPE_CHECKING:
+    from mwaconvert.transients.products import SpectraRequest
 
 
 class Verb(StrEnum):
@@ -38,10 +35,12 @@ class Verb(StrEnum):
     @property
     def request(self) -> type[SpectraRequest]:
         """The class of its requests."""
+        from mwaconvert.transients import products
+
         return {
-            Verb.SEARCH: SearchRequest,
-            Verb.DEDISPERSE: DedisperseRequest,
-            Verb.WATERFALL: WaterfallRequest,
+            Verb.SEARCH: products.SearchRequest,
+            Verb.DEDISPERSE: products.DedisperseRequest,
+            Verb.WATERFALL: products.WaterfallRequest,
         }[self]
 
     @property
