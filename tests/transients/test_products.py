@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mwaconvert import errors
+from mwaconvert import errors, transients
 from mwaconvert.cli.main import main
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.spectra.candidate_lists import read_list
@@ -176,6 +176,20 @@ def test_memory_is_decided_in_the_plan(monkeypatch):
     with pytest.raises(ResourceError, match="`max_memory_gib` allows") as error:
         products.run(small)
     assert (error.value.option, error.value.path) == ("gulp", FIL)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".fil", ".h5", ".tim", ".dat"])
+def test_endings_in_any_case(suffix):
+    for output in (Path(f"low{suffix}"), Path(f"UP{suffix.upper()}")):
+        products.run(DedisperseRequest(path=FIL, dm=DM, output=output))
+    low, up = (transients.open(path) for path in (f"low{suffix}", f"UP{suffix.upper()}"))
+    np.testing.assert_array_equal(low.data, up.data)
+    if suffix == ".dat":
+        Path("UP.inf").rename("UP.INF")
+        np.testing.assert_array_equal(transients.open("UP.DAT").data, low.data)
+        np.testing.assert_array_equal(transients.open("UP.INF").data, low.data)
+    products.run(WaterfallRequest(paths=(Path(f"UP{suffix.upper()}"),), output=Path("w.PNG"), dpi=40))
+    assert Path("w.PNG").read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize(
