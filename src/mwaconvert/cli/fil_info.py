@@ -36,7 +36,7 @@ def fil_info(
       mwaconvert fil-info search.fits --json
     """
     from mwaconvert.spectra.dispersion import delay_per_dm
-    from mwaconvert.transients.products.common import describe, open_file
+    from mwaconvert.transients.products.common import open_file
     from mwaconvert.transients.products.requests import SpectraRequest
 
     said = {spec: params[spec.canonical.lstrip("-")] for spec in VOLTAGES}
@@ -69,7 +69,7 @@ def fil_info(
         }
         click.echo(json.dumps(facts, indent=1, allow_nan=False))
         return
-    lines = describe(stream)
+    lines = stream.facts()
     lines["order in file"] = "from the highest channel" if stream.descending else "from the lowest channel"
     lines["delay across the band"] = f"{1e3 * float(per_dm.max()):.6g} ms per unit of DM"
     lines |= {f"header: {key}": str(value) for key, value in stream.fields.items()}

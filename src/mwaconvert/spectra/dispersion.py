@@ -57,6 +57,11 @@ def delay_per_dm(
     Returns
     -------
     (n_chan) s cm^3 / pc
+
+    Examples
+    --------
+    >>> delay_per_dm(np.array([400.0, 800.0])).round(5)
+    array([0.01945, 0.     ])
     """
     delay: npt.NDArray[np.float64] = freqs_mhz**-2.0 - reference_mhz(freqs_mhz, reference) ** -2.0
     return k_dm * delay

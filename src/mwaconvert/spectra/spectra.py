@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.spectra.aliases import old_keywords, old_names
+from mwaconvert.spectra.describe import facts_of, html_facts, in_a_line
 from mwaconvert.spectra.dispersion import K_DM, Reference, delay_per_dm, delay_samples
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Floats = npt.NDArray[np.float32]
 
 
 @old_names("nchan", "nsamp", "freqs", "dt", "df")
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Spectra:
     """Total intensity by channel and time. Methods return new spectra and leave their own as they are.
 
@@ -39,7 +40,16 @@ class Spectra:
 
     Raises
     ------
-    InputError : shapes that do not fit, frequencies or dt that make no sense
+    InputError : shapes that do not fit, frequencies or dt_s that make no sense
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(1).normal(100, 10, (8, 1000))
+    >>> spectra = Spectra(noise, 1200 + 10 * np.arange(8), 1e-3)
+    >>> spectra
+    <Spectra: 8 channels, 1200 to 1270 MHz, 1000 samples of 1000 us, DM 0>
+    >>> spectra.dedisperse(50).subband(4).downsample(2).data.shape
+    (4, 500)
     """
 
     data: npt.NDArray[Any]
@@ -85,6 +95,13 @@ class Spectra:
             data = np.where(bad, np.float32(0), data)
         for name, value in (("data", data), ("freq_mhz", freq_mhz), ("weights", weights)):
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        return f"<Spectra: {in_a_line(self)}>"
+
+    def _repr_html_(self) -> str:
+        weights = "all 1" if self.weights is None else f"{(self.weights > 0).mean():.1%} above 0"
+        return html_facts(facts_of(self) | {"values": str(self.data.dtype), "weights": weights})
 
     @property
     def n_chan(self) -> int:

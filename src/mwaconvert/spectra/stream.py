@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.spectra.aliases import old_keywords, old_names
+from mwaconvert.spectra.describe import facts_of, html_facts, in_a_line
 from mwaconvert.spectra.dispersion import K_DM
 from mwaconvert.spectra.spectra import Spectra
+from mwaconvert.text import size_text
 
 Data = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 Weights = npt.NDArray[np.float32] | None
@@ -22,7 +24,7 @@ MOST_CHANNELS = 1 << 20
 
 
 @old_names("nchan", "nsamp", "freqs", "dt", "df")
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class Stream:
     """A file of spectra of which pieces can be read.
 
@@ -89,6 +91,26 @@ class Stream:
             self.notes = (*self.notes, "the start time is not a number and was left out")
         self.descending = bool(steps.size and steps[0] < 0)
         self.freq_mhz = np.ascontiguousarray(freq_mhz[::-1]) if self.descending else freq_mhz
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path} ({self.kind}): {in_a_line(self)}>"
+
+    def _repr_html_(self) -> str:
+        return html_facts(self.facts())
+
+    def facts(self) -> dict[str, str]:
+        """The file in a few lines, by name."""
+        facts = facts_of(self)
+        held = size_text(self.bytes_per_sample * self.n_times)
+        return {
+            "file": f"{self.path} ({self.kind})",
+            "source": facts["source"],
+            "channels": facts["channels"],
+            "samples": facts["samples"],
+            "values": f"{np.dtype(self.dtype).name}, {held} in memory",
+            "start": facts["start"],
+            "DM of the data": facts["DM of the data"],
+        }
 
     #: whether `read` takes hardly more memory than what it returns, however much that is
     frugal: ClassVar[bool] = False
@@ -163,7 +185,17 @@ class Stream:
 
 
 class ArrayStream(Stream):
-    """Spectra in memory."""
+    """Spectra in memory.
+
+    Examples
+    --------
+    >>> spectra = Spectra(np.ones((4, 10)), 400 + np.arange(4), 1e-3)
+    >>> stream = ArrayStream(spectra, Path("ones"), "memory")
+    >>> stream
+    <ArrayStream ones (memory): 4 channels, 400 to 403 MHz, 10 samples of 1000 us, DM 0>
+    >>> stream.spectra(2, 3).n_times
+    3
+    """
 
     def __init__(
         self, spectra: Spectra, path: Path, kind: str, fields: Mapping[str, Any] | None = None

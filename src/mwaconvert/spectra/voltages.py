@@ -21,7 +21,7 @@ _BLOCK = 1 << 20  # voltages that are detected at a time
 
 
 @old_names("freqs", "nsamp")
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Voltages:
     """Voltages of inputs (antennas, polarisations) by channel and time. Methods return new voltages.
 
@@ -39,6 +39,14 @@ class Voltages:
     Raises
     ------
     InputError : shapes that do not fit, numbers that make no sense
+
+    Examples
+    --------
+    >>> voltages = Voltages(np.ones((2, 4, 1000), np.complex64), 400 + np.arange(4), 1e6)
+    >>> voltages
+    <Voltages: 2 inputs, 4 channels, 400 to 403 MHz, 1000 samples at 1e+06 Hz, DM 0>
+    >>> voltages.detect(average=10)
+    <Spectra: 4 channels, 400 to 403 MHz, 100 samples of 10 us, DM 0>
     """
 
     data: Complex
@@ -66,6 +74,13 @@ class Voltages:
             raise InputError(f"voltages: a sideband of {self.sideband}, expected 1 or -1")
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "freq_mhz", freq_mhz)
+
+    def __repr__(self) -> str:
+        n_input, n_chan, n_times = self.data.shape
+        return (
+            f"<Voltages: {n_input} inputs, {n_chan} channels, {self.freq_mhz[0]:.6g} to {self.freq_mhz[-1]:.6g} MHz, "
+            f"{n_times} samples at {self.rate_hz:.6g} Hz, DM {self.dm:g}>"
+        )
 
     @property
     def n_times(self) -> int:

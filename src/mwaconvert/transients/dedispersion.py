@@ -23,7 +23,7 @@ GULP_BYTES = 64 << 20  # of input, unless a sample or the sweep takes more
 
 
 @old_names("nsub", "nthreads")
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dedispersion:
     """How a file is dedispersed: made by `plan_dedispersion`."""
 
@@ -35,6 +35,12 @@ class Dedispersion:
     shifts: npt.NDArray[np.int64]  #: (n_chan) samples by which each channel is moved ahead
     gulp: int  #: samples of output, before they are averaged in time, that are made at a time
     threads: int = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"<Dedispersion of {self.stream.path} at DM {self.dm:g}: {self.n_sub} sub-bands, {self.tscrunch} samples "
+            f"become one, gulps of {self.gulp}>"
+        )
 
     @property
     def complete(self) -> range:
@@ -254,6 +260,14 @@ def plan_dedispersion(
     Raises
     ------
     InputError : numbers that make no sense
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from mwaconvert.spectra.stream import ArrayStream
+    >>> stream = ArrayStream(Spectra(np.ones((16, 3000)), 1200.0 + 10 * np.arange(16), 1e-3), Path("ones"), "memory")
+    >>> plan_dedispersion(stream, 100, n_sub=4, tscrunch=2).spectra().data.shape
+    (4, 1500)
     """
     if not np.isfinite(dm):
         raise InputError(f"a DM of {dm}: expected a finite number, pc/cm^3")

@@ -53,6 +53,11 @@ def dm_trials(
     Returns
     -------
     (n_trial)
+
+    Examples
+    --------
+    >>> dm_trials(0, 10, across_s=1e-3, width_s=2e-3).round(2)
+    array([ 0. ,  2.5,  5. ,  7.5, 10. ])
     """
     # half a step spreads the channels evenly over half of the step's sweep: mean square sweep^2 / 48
     sweep = width_s * sqrt(48 * loss / _SMEAR)

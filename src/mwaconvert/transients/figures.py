@@ -184,7 +184,13 @@ def draw_panel(top: Axes, main: Axes, panel: Panel, look: Look) -> None:
 
 
 def find_peak(profile: npt.NDArray[Any]) -> int:
-    """The brightest sample of the pulse that a boxcar finds best: a wide pulse wins over a noisy sample."""
+    """The brightest sample of the pulse that a boxcar finds best: a wide pulse wins over a noisy sample.
+
+    Examples
+    --------
+    >>> find_peak(np.array([0, 0, 1, 5, 1, 0, 0]))
+    3
+    """
     x = np.asarray(profile, np.float64) - np.median(profile)
     total = np.concatenate([[0.0], np.cumsum(x)])
     best, span = -np.inf, (0, 1)

@@ -18,7 +18,7 @@ _BLOCK = 4096  # samples of which sums are added at a time, whatever is read at 
 
 
 @old_names("nthreads")
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Preparation:
     """Steps that treat every sample alike, so that it does not matter in which pieces the data come."""
 
@@ -26,6 +26,10 @@ class Preparation:
     mean: npt.NDArray[np.float64] | None = None  #: (n_chan) to subtract
     std: npt.NDArray[np.float64] | None = None  #: (n_chan) to divide by; 0: the channel gets weight 0
     threads: int = 0
+
+    def __repr__(self) -> str:
+        n_masked = 0 if self.masked is None else int(self.masked.sum())
+        return f"<Preparation: {n_masked} channels masked, {'not ' if self.mean is None else ''}scaled>"
 
     def __call__(self, spectra: Spectra) -> Spectra:
         """The spectra with these steps done."""
@@ -60,6 +64,11 @@ def select_channels(
     Raises
     ------
     InputError : there is no such channel, or none is left
+
+    Examples
+    --------
+    >>> select_channels(np.array([400.0, 500.0, 600.0]), [(0, 0)], [(550, 700)])
+    array([ True, False,  True])
     """
     if not channels and not bands_mhz:
         return None

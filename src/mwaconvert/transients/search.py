@@ -133,6 +133,15 @@ def search(
     Raises
     ------
     InputError : the pulse of the highest DM sweeps out of the data, or all channels are masked
+
+    Examples
+    --------
+    >>> from mwaconvert.spectra.spectra import Spectra
+    >>> noise = np.random.default_rng(1).normal(0, 1, (16, 3000))
+    >>> noise[:, 1000:1004] += 3
+    >>> found = search(Spectra(noise, 1200.0 + 10 * np.arange(16), 1e-3), 0, 100)
+    >>> [round(pulse.time_s, 3) for pulse in found.candidates()]
+    [1.002]
     """
     if downsample:
         if dms is not None or not 0 < loss < 1:

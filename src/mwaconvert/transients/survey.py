@@ -31,7 +31,7 @@ _GULP_BYTES = 16 << 20
 _WORK_BYTES = 24 << 20  # of the kernels' tables and buffers, about
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Survey:
     """How a file is searched: made by `plan_survey`."""
 
@@ -45,6 +45,12 @@ class Survey:
     segments: tuple[range, ...]  #: samples at which pulses begin, at the highest channel
     gulp: int  #: samples read at a time
     clean: tuple[Clean, ...] = ()  #: masks that look at the data, of a segment and its margins
+
+    def __repr__(self) -> str:
+        return (
+            f"<Survey of {self.stream.path}: DM {self.dm_min:g} to {self.dm_max:g}, {len(self.segments)} segments, "
+            f"sweep of {self.sweep} samples>"
+        )
 
     @property
     def memory_bytes(self) -> int:
@@ -149,6 +155,19 @@ def plan_survey(
     Raises
     ------
     InputError : DMs that make no sense, or a sweep that is longer than the file
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from mwaconvert.spectra.stream import ArrayStream
+    >>> noise = np.random.default_rng(1).normal(0, 1, (16, 3000))
+    >>> noise[:, 1000:1004] += 3
+    >>> stream = ArrayStream(Spectra(noise, 1200.0 + 10 * np.arange(16), 1e-3), Path("burst"), "memory")
+    >>> plan = plan_survey(stream, 0, 100)
+    >>> plan
+    <Survey of burst: DM 0 to 100, 1 segments, sweep of 60 samples>
+    >>> [round(pulse.time_s, 3) for pulse in plan.run().candidates()]
+    [1.002]
     """
     if not (np.isfinite([dm_min, dm_max]).all() and stream.dm <= dm_min <= dm_max):
         raise InputError(

@@ -14,18 +14,15 @@ from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mwaconvert.errors import InputError
 from mwaconvert.text import plain
-from mwaconvert.transients.products import (
-    DedisperseRequest,
-    SearchRequest,
-    SpectraRequest,
-    WaterfallRequest,
-)
 from mwaconvert.vocabulary import values
 from mwaconvert.vocabulary.options import squeeze
+
+if TYPE_CHECKING:
+    from mwaconvert.transients.products import SpectraRequest
 
 
 class Verb(StrEnum):
@@ -38,10 +35,12 @@ class Verb(StrEnum):
     @property
     def request(self) -> type[SpectraRequest]:
         """The class of its requests."""
+        from mwaconvert.transients import products
+
         return {
-            Verb.SEARCH: SearchRequest,
-            Verb.DEDISPERSE: DedisperseRequest,
-            Verb.WATERFALL: WaterfallRequest,
+            Verb.SEARCH: products.SearchRequest,
+            Verb.DEDISPERSE: products.DedisperseRequest,
+            Verb.WATERFALL: products.WaterfallRequest,
         }[self]
 
     @property
@@ -479,7 +478,7 @@ def prepare(verb: Verb, words: Sequence[str]) -> list[str]:
                 done.append(rest)
         elif long and key in refused:
             raise InputError(f"{name}: {refused[key]}")
-        elif name.startswith("--") and name != "--help":
+        elif name != "--help" and (name.startswith("--") or (long and not _is_short(name))):
             close = get_close_matches(
                 name, [n for s in TABLES[verb] for n in s.names if n.startswith("--")], 1, 0.75
             )
@@ -488,6 +487,11 @@ def prepare(verb: Verb, words: Sequence[str]) -> list[str]:
         else:
             done.append(word)
     return done
+
+
+def _is_short(name: str) -> bool:
+    """Whether a word of one dash is for click: options of one letter, perhaps with a value, or a negative number."""
+    return name[1] in "ojqvh.0123456789"
 
 
 def in_words(verb: Verb, message: str) -> str:

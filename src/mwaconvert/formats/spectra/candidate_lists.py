@@ -166,6 +166,15 @@ def read_list(path: Path, dt_s: float | None = None) -> list[Candidate]:
     Raises
     ------
     FormatError : it is none of these, or a line is damaged
+
+    Examples
+    --------
+    >>> path, head = Path("burst.singlepulse"), "# DM Sigma Time (s) Sample Downfact"
+    >>> text = f"{head}\\n 56.70 9.30 1.250000 1250 4\\n"
+    >>> path.write_text(text) > 0
+    True
+    >>> read_list(path, dt_s=1e-3)
+    [<Candidate: t = 1.25000 s, DM = 56.700, S/N = 9.30, width = 4 ms>]
     """
     try:
         text = path.read_text("utf-8")

@@ -118,7 +118,7 @@ def chunk_files(folder: Path) -> list[Path]:
     def numbers(path: Path) -> list[int]:
         return [int(digits) for digits in re.findall(r"\d+", path.name)]
 
-    return sorted((p for p in folder.iterdir() if p.suffix in SUFFIXES), key=numbers)
+    return sorted((p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES), key=numbers)
 
 
 def _emptied(chunk: _Chunk) -> _Chunk:

@@ -110,6 +110,20 @@ def read_info(path: Path) -> SeriesInfo:
     )
 
 
+def file_of(path: Path, suffix: str) -> Path:
+    """The file of a series with an ending, in any case, given one of its two files.
+
+    Parameters
+    ----------
+    path : .dat or .inf
+    suffix : .dat or .inf
+    """
+    if path.suffix.lower() == suffix:
+        return path
+    choices = (path.with_suffix(ending) for ending in (suffix, suffix.upper()))
+    return next((choice for choice in choices if choice.is_file()), path.with_suffix(suffix))
+
+
 def read_series(path: Path) -> tuple[SeriesInfo, npt.NDArray[np.float32]]:
     """Read a time series.
 
@@ -125,10 +139,11 @@ def read_series(path: Path) -> tuple[SeriesInfo, npt.NDArray[np.float32]]:
     ------
     FormatError : one of the files is missing, or they do not belong to each other
     """
-    info = read_info(path.with_suffix(".inf"))
-    data = path.with_suffix(".dat")
+    described = file_of(path, ".inf")
+    info = read_info(described)
+    data = file_of(path, ".dat")
     if not data.is_file():
-        raise FormatError(f"{data}: no such file, expected beside {path.with_suffix('.inf').name}")
+        raise FormatError(f"{data}: no such file, expected beside {described.name}")
     held = data.stat().st_size
     if held != 4 * info.n_times:
         raise FormatError(

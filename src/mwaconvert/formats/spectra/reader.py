@@ -42,6 +42,14 @@ def open(
     ------
     InputError : there is no such file
     FormatError : its format is not known, or it is damaged
+
+    Examples
+    --------
+    >>> from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
+    >>> with FilterbankWriter(Path("noise.fil"), 400.0 + np.arange(4), 1e-3, 8) as writer:
+    ...     writer.write(np.full((4, 100), 7))
+    >>> open("noise.fil")
+    <Spectra: 4 channels, 400 to 403 MHz, 100 samples of 1000 us, DM 0>
     """
     stream = open_stream(path, band_mhz=band_mhz, channels=channels, average=average)
     try:
@@ -132,8 +140,11 @@ def _kind(path: Path) -> str:
         return "npz"
     if magic[:3] in (b"\xdc\x00\x11", b"\xdc\x00\x15"):  # an array of 17 or of 21 items
         return "msgpack"
-    if path.suffix in (".dat", ".inf") and path.with_suffix(".inf").is_file():
-        return "presto"
+    if path.suffix.lower() in (".dat", ".inf"):
+        from mwaconvert.formats.spectra.presto import file_of
+
+        if file_of(path, ".inf").is_file():
+            return "presto"
     from mwaconvert.formats.spectra.vdif import looks_like_vdif
 
     if looks_like_vdif(path):

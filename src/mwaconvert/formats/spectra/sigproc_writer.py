@@ -41,6 +41,13 @@ class FilterbankWriter:
     Raises
     ------
     InputError : number of bits, or channels that do not fill bytes
+
+    Examples
+    --------
+    >>> with FilterbankWriter(Path("a.fil"), np.array([400.0, 401.0]), 1e-3, 8) as writer:
+    ...     writer.write(np.array([[1, 2, 300], [4, 5, 6]]))
+    >>> writer.clipped
+    1
     """
 
     @old_keywords("freqs", "dt")

@@ -177,7 +177,9 @@ class VcsStream(Stream):
 
 def _find(metafits: Path, files: Sequence[Path], obsid: int) -> tuple[list[_File], str]:
     """Files of this observation, all of one kind."""
-    given = list(files) or sorted(p for p in metafits.parent.iterdir() if p.suffix in (".dat", ".sub"))
+    given = list(files) or sorted(
+        p for p in metafits.parent.iterdir() if p.suffix.lower() in (".dat", ".sub")
+    )
     found, kinds = [], set()
     for path in given:
         match = _NAME.fullmatch(path.name)

@@ -34,6 +34,12 @@ def write_wfall(path: Path, spectra: Spectra, *, overwrite: bool = False) -> Non
     -----
     intensity (n_chan, n_times) float32 from the lowest to the highest channel; dt (s), df (MHz), dm (pc/cm^3), fbottom
     (MHz, lower edge of the band). Beyond these: weights, freqs (MHz), k_dm, start_mjd, source, version.
+
+    Examples
+    --------
+    >>> write_wfall(Path("ones.npz"), Spectra(np.ones((4, 10)), 400.0 + np.arange(4), 1e-3))
+    >>> read_wfall(Path("ones.npz"))
+    <ArrayStream ones.npz (waterfall): 4 channels, 400 to 403 MHz, 10 samples of 1000 us, DM 0>
     """
     data = spectra.data.astype(np.float32)  # a copy, which is changed
     weights = np.ones((1, 1), np.float32) if spectra.weights is None else spectra.weights

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.formats.spectra.presto import file_of
 from mwaconvert.formats.spectra.reader import open_stream
 from mwaconvert.machine import free_bytes, peak_memory_bytes
 from mwaconvert.progress import Progress
@@ -64,7 +65,7 @@ def _input_files(path: Path) -> list[Path]:
     if path.is_dir():
         return [file for file in path.iterdir() if file.is_file()]
     if path.suffix.lower() in (".dat", ".inf"):
-        return [path, path.with_suffix(".inf"), path.with_suffix(".dat")]
+        return [file_of(path, ".inf"), file_of(path, ".dat")]
     return [path]
 
 
@@ -114,20 +115,6 @@ def check_memory(path: Path, needed: int, request: SpectraRequest) -> None:
             option="gulp",
             path=path,
         )
-
-
-def describe(stream: Stream) -> dict[str, str]:
-    """A file in a few lines, by name."""
-    held = np.dtype(stream.dtype).name
-    return {
-        "file": f"{stream.path} ({stream.kind})",
-        "source": stream.source or "not named",
-        "channels": f"{stream.n_chan}, {stream.freq_mhz[0]:.6f} to {stream.freq_mhz[-1]:.6f} MHz (centres)",
-        "samples": f"{stream.n_times} of {stream.dt_s * 1e6:g} us: {stream.n_times * stream.dt_s:.6g} s",
-        "values": f"{held}, {size_text(stream.bytes_per_sample * stream.n_times)} in memory",
-        "start": "not in the file" if stream.start_mjd is None else f"MJD {stream.start_mjd:.10f}",
-        "DM of the data": f"{stream.dm:g} pc/cm^3",
-    }
 
 
 def finish(

@@ -52,7 +52,7 @@ class DedispersePlan:
     def lines(self) -> dict[str, str]:
         """What would be done, by name."""
         work, stream = self.work, self.work.stream
-        return common.describe(stream) | {
+        return stream.facts() | {
             "DM": f"{work.dm:g} pc/cm^3 (K = {stream.k_dm:.9g} MHz^2 s cm^3 / pc)",
             "sweep": f"{work.sweep} samples, {work.sweep * stream.dt_s:.6g} s",
             "output": f"{self.request.target}: {work.n_sub} sub-bands of {work.tscrunch * stream.dt_s * 1e6:g} us",

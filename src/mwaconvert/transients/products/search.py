@@ -35,7 +35,7 @@ class SearchPlan:
         """What would be done, by name."""
         survey, stream = self.survey, self.survey.stream
         longest = max(map(len, survey.segments))
-        return common.describe(stream) | {
+        return stream.facts() | {
             "DMs": f"{survey.dm_min:g} to {survey.dm_max:g} pc/cm^3 (K = {stream.k_dm:.9g} MHz^2 s cm^3 / pc)",
             "sweep": f"{survey.sweep} samples, {survey.sweep * stream.dt_s:.6g} s",
             "segments": f"{len(survey.segments)} of up to {longest} samples ({longest * stream.dt_s:.4g} s)",

@@ -53,7 +53,7 @@ class WaterfallPlan:
     def lines(self) -> list[dict[str, str]]:
         """What would be done, by name, for each file."""
         return [
-            common.describe(panel.work.stream)
+            panel.work.stream.facts()
             | {
                 "DM": f"{panel.work.dm:g} pc/cm^3 (K = {panel.work.stream.k_dm:.9g} MHz^2 s cm^3 / pc)",
                 "panel": f"{panel.work.n_sub} sub-bands of {panel.work.tscrunch * panel.work.stream.dt_s * 1e6:g} us",

@@ -1,0 +1,60 @@
+"""Spectra in a line, and as a table of facts."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Described(Protocol):
+    """What spectra in memory and in a file have in common."""
+
+    @property
+    def freq_mhz(self) -> npt.NDArray[np.float64]: ...
+    @property
+    def dt_s(self) -> float: ...
+    @property
+    def n_times(self) -> int: ...
+    @property
+    def dm(self) -> float: ...
+    @property
+    def start_mjd(self) -> float | None: ...
+    @property
+    def source(self) -> str: ...
+
+
+def in_a_line(spectra: Described) -> str:
+    """Shape, band, time and DM."""
+    freq_mhz = spectra.freq_mhz
+    return (
+        f"{freq_mhz.size} channels, {freq_mhz[0]:.6g} to {freq_mhz[-1]:.6g} MHz, {spectra.n_times} samples of "
+        f"{spectra.dt_s * 1e6:.6g} us, DM {spectra.dm:g}"
+    )
+
+
+def facts_of(spectra: Described) -> dict[str, str]:
+    """Source, band, time and DM, by name."""
+    n_times, dt_s, freq_mhz = spectra.n_times, spectra.dt_s, spectra.freq_mhz
+    return {
+        "source": spectra.source or "not named",
+        "channels": f"{freq_mhz.size}, {freq_mhz[0]:.6f} to {freq_mhz[-1]:.6f} MHz (centres)",
+        "samples": f"{n_times} of {dt_s * 1e6:g} us: {n_times * dt_s:.6g} s",
+        "start": "not in the file" if spectra.start_mjd is None else f"MJD {spectra.start_mjd:.10f}",
+        "DM of the data": f"{spectra.dm:g} pc/cm^3",
+    }
+
+
+def html_facts(facts: Mapping[str, str]) -> str:
+    """Names and values as a table for a notebook.
+
+    Examples
+    --------
+    >>> html_facts({"source": "B0355+54"})
+    '<table><tr><th>source</th><td>B0355+54</td></tr></table>'
+    """
+    rows = (f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.items())
+    return f"<table>{''.join(rows)}</table>"
