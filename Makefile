@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -o -name '*.py' -o -name '*.pyx')
 
-.PHONY: demo test test-external fuzz lint docs format bench clean dev
+.PHONY: demo test test-external fuzz attack lint docs format bench clean dev
 
 demo: $(VENV)/installed  ## simulate a small observation and convert it
 	rm -rf demo
@@ -19,10 +19,14 @@ test-external: $(VENV)/test-installed  ## tests that need a program pip does not
 	$(BIN)/python -m pytest -q -m external tests
 
 FUZZ_SECONDS ?= 60
+ATTACK_SECONDS ?= 1800
 fuzz: $(VENV)/test-installed  ## damaged files through every reader, for FUZZ_SECONDS; guided by coverage with atheris, if installed
 	if $(BIN)/python -c 'import atheris' 2>/dev/null; \
 	  then $(BIN)/python tests/fuzz/fuzz_coverage.py --seconds $(FUZZ_SECONDS); \
 	  else $(BIN)/python tests/fuzz/fuzz_readers.py --seconds $(FUZZ_SECONDS); fi
+
+attack: $(VENV)/test-installed  ## kills, full disks and pairs of runs, for at most ATTACK_SECONDS; Ctrl-C ends it
+	$(BIN)/python tests/faults/attack.py --seconds $(ATTACK_SECONDS)
 
 lint: $(VENV)/lint-installed
 	$(BIN)/ruff check .
