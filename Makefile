@@ -8,7 +8,7 @@ PY ?= $(abspath $(BIN))/python
 export SKBUILD_BUILD_DIR = $(abspath $(VENV))/build
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -o -name '*.py' -o -name '*.pyx')
 
-.PHONY: demo test test-external test-services fuzz lint docs format stubs tidy bench clean dev
+.PHONY: demo test test-external test-services fuzz attack lint docs format stubs tidy bench clean dev
 
 demo: $(VENV)/installed  ## simulate a small observation and convert it
 	rm -rf demo
@@ -26,10 +26,14 @@ test-services: $(VENV)/test-installed  ## tests that need a real outside program
 	$(BIN)/python -m pytest -q -m services tests
 
 FUZZ_SECONDS ?= 60
+ATTACK_SECONDS ?= 1800
 fuzz: $(VENV)/test-installed  ## damaged files through every reader, for FUZZ_SECONDS; guided by coverage with atheris, if installed
 	if $(BIN)/python -c 'import atheris' 2>/dev/null; \
 	  then $(BIN)/python tests/fuzz/fuzz_coverage.py --seconds $(FUZZ_SECONDS); \
 	  else $(BIN)/python tests/fuzz/fuzz_readers.py --seconds $(FUZZ_SECONDS); fi
+
+attack: $(VENV)/test-installed  ## kills, full disks and pairs of runs, for at most ATTACK_SECONDS; Ctrl-C ends it
+	$(BIN)/python tests/faults/attack.py --seconds $(ATTACK_SECONDS)
 
 lint: $(VENV)/lint-installed
 	$(BIN)/ruff check .
