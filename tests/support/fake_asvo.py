@@ -223,10 +223,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(bytes([0x80 | opcode]) + length + data)
 
     def _until_closed(self) -> None:
+        """Frames of the client; not by `rfile`, which could not be closed while another thread reads it."""
         try:
-            while head := self.rfile.read(2):
-                mask = self.rfile.read(4)
-                data = bytes(b ^ mask[k % 4] for k, b in enumerate(self.rfile.read(head[1] & 0x7F)))
+            while head := self.connection.recv(2):
+                mask = self.connection.recv(4)
+                data = bytes(b ^ mask[k % 4] for k, b in enumerate(self.connection.recv(head[1] & 0x7F)))
                 if head[0] & 0x0F == 8:
                     self.server.script.heard.append(Recorded("CLOSE", [], data))
                     self._frame(8, data)

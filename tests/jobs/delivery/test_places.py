@@ -13,7 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from support.fake_s3 import FakeS3, fake_s3
+from fake_s3 import FakeS3, fake_s3
 
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.jobs.delivery.places import (

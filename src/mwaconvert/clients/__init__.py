@@ -1,0 +1,1 @@
+"""Clients of services that speak another project's protocol, such as the ASVO."""
