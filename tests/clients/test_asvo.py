@@ -108,6 +108,9 @@ def test_a_silent_notifier(server):
 def test_an_endless_answer_is_cut(server, tmp_path, monkeypatch):
     monkeypatch.setattr("mwaconvert.clients.downloads.time.sleep", lambda _: None)
     file = server.add_file("a.tar", bytes(5_000_000))
-    with Session.login(*where(server)) as session, pytest.raises(FormatError, match="more than the 1000 bytes"):
+    with (
+        Session.login(*where(server)) as session,
+        pytest.raises(FormatError, match="more than the 1000 bytes"),
+    ):
         session.download_file_product(21, file["url"], tmp_path / "a.tar", 1000, file["sha1"])
     assert list(tmp_path.iterdir()) == []

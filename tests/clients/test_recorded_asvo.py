@@ -40,11 +40,13 @@ SUBMITTED = [
 
 def same(request: Recorded) -> tuple[str, list[tuple[str, str]], bytes]:
     """A request without what differs from run to run, and from release to release of the HTTP library."""
-    headers = []
-    for name, value in request.headers:
-        if name.lower() == "sec-websocket-key":
-            value = "nonce"
-        headers.append((name, re.sub(r"(127\.0\.0\.1):\d+|(python-requests)/.*", r"\1\2", value)))
+
+    def plain(name: str, value: str) -> str:
+        if name == "Sec-WebSocket-Key":
+            return "nonce"
+        return re.sub(r"(127\.0\.0\.1):\d+|(python-requests)/.*", r"\1\2", value)
+
+    headers = [(name, plain(name, value)) for name, value in request.headers]
     return request.line, headers, request.body
 
 
@@ -119,7 +121,7 @@ def test_the_recorded_giant_squid(secure):
 
 
 def test_a_base_address_that_ends_in_a_slash(plain):
-    assert RecordedGiantSquid(f"{plain.url}/", KEY).login().status == 501 or plain.script.heard
+    RecordedGiantSquid(f"{plain.url}/", KEY).login()
     assert plain.script.heard[0].line == "POST //api/api_login HTTP/1.1"
 
 
@@ -167,7 +169,12 @@ def test_giant_squid_sends_what_was_recorded(secure, tmp_path):
     def run(*words: str) -> None:
         subprocess.run(
             [real, *words],
-            env={**os.environ, "MWA_ASVO_HOST": server.url, "MWA_ASVO_API_KEY": KEY, "SSL_CERT_FILE": str(ca)},
+            env={
+                **os.environ,
+                "MWA_ASVO_HOST": server.url,
+                "MWA_ASVO_API_KEY": KEY,
+                "SSL_CERT_FILE": str(ca),
+            },
             cwd=tmp_path,
             capture_output=True,
             check=True,

@@ -65,7 +65,7 @@ class _Wire:
     def send(self, line: str, headers: list[tuple[str, str]], body: bytes = b"") -> Reply:
         with self.connect() as connection:
             connection.sendall(request_bytes(line, headers) + body)
-            response = HTTPResponse(connection, method=line.split()[0])
+            response = HTTPResponse(connection, method=line.partition(" ")[0])
             try:
                 response.begin()
                 data = response.read()
@@ -86,7 +86,9 @@ class _Wire:
 
 def request_bytes(line: str, headers: list[tuple[str, str]]) -> bytes:
     """Head of a request."""
-    return ("\r\n".join([line, *(f"{name}: {value}" for name, value in headers)]) + "\r\n\r\n").encode("latin-1")
+    return ("\r\n".join([line, *(f"{name}: {value}" for name, value in headers)]) + "\r\n\r\n").encode(
+        "latin-1"
+    )
 
 
 class RecordedMwaClient(_Wire):
@@ -105,7 +107,11 @@ class RecordedMwaClient(_Wire):
         return [*headers, ("Cookie", self.cookie)] if cookie and self.cookie else headers
 
     def login(self) -> Reply:
-        headers = [*self._headers(cookie=False), ("Content-Length", "0"), ("Authorization", self.basic(self.user))]
+        headers = [
+            *self._headers(cookie=False),
+            ("Content-Length", "0"),
+            ("Authorization", self.basic(self.user)),
+        ]
         return self.keep_cookie(self.send("POST /api/api_login HTTP/1.1", headers))
 
     def get_jobs(self) -> Reply:
@@ -113,7 +119,9 @@ class RecordedMwaClient(_Wire):
 
     def submit(self, path: str, params: Mapping[str, str]) -> Reply:
         """Submit; path is conversion_job, download_vis_job or voltage_job. Keys keep their order."""
-        body = urlencode({**params, **({} if "allow_resubmit" in params else {"allow_resubmit": "false"})}).encode()
+        body = urlencode(
+            {**params, **({} if "allow_resubmit" in params else {"allow_resubmit": "false"})}
+        ).encode()
         form = [("Content-Length", str(len(body))), ("Content-Type", "application/x-www-form-urlencoded")]
         return self.send(f"POST /api/{path} HTTP/1.1", [*self._headers(), *form], body)
 
@@ -158,7 +166,9 @@ class RecordedNotifier:
         head, _, self._rest = head.partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         self.status = int(lines[0].split()[1])
-        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        fields = {
+            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
+        }
         if self.status == 101:
             accept = base64.b64encode(hashlib.sha1((nonce + _GUID).encode()).digest()).decode()
             assert fields["sec-websocket-accept"] == accept

@@ -478,7 +478,7 @@ class Bucket(_Stored):
         patience_s: float = 300.0,
         store: ObjectStore | None = None,
     ) -> None:
-        need("obstore", "jobs", f"the bucket {url}")
+        need("obstore", "s3", f"the bucket {url}")
         if store is None:
             from obstore.store import from_url
 
@@ -538,7 +538,7 @@ class Web(_Stored):
     """
 
     def __init__(self, url: str, patience_s: float = 300.0) -> None:
-        need("obstore", "jobs", f"raw data from {url}")
+        need("obstore", "s3", f"raw data from {url}")
         from obstore.store import HTTPStore
 
         store = HTTPStore.from_url(url, **_network(url, {}))
