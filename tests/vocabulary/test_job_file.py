@@ -208,6 +208,17 @@ def test_names_of_the_eras_mean_the_same():
         assert made[0].conversion == made[1].conversion, old
 
 
+def test_missing_files_fail_jobs_of_cotters_time_alone():
+    for text, allowed in [
+        ("timeres=8", False),
+        ("timeres=8, allowmissing=true", True),
+        ("avg_time_res=8", True),
+        ("avg_time_res=8, allowmissing=false", False),
+    ]:
+        rows, _ = read_rows(f"{C}, {text}".encode())
+        assert read_job(JobKind.CONVERSION, rows[0].params).conversion.allow_missing == allowed
+
+
 def test_profiles():
     assert settings("timeres=8")["like"] == "cotter"
     assert settings("avg_time_res=8")["like"] == "birli"

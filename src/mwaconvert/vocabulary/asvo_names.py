@@ -147,7 +147,7 @@ NAMES: tuple[Name, ...] = (
     Name("output", "ci", one_of("ms", "uvfits"), "uvfits", old="conversion"),
     Name("apply_di_cal", "ci", boolean, False, old="calibrate"),
     Name("no_apply_amps", "ci", boolean, False),
-    Name("allow_missing", "ci", boolean, False, old="allowmissing"),
+    Name("allow_missing", "ci", boolean, None, old="allowmissing"),
     Name("flag_dc", "ci", boolean, None, old="flagdcchannel flagdcchannels"),
     Name("no_rfi", "ci", boolean, False, old="norfi"),
     Name("no_precomputed_flags", "ci", boolean, None, old="noprecomputedflags"),

@@ -190,6 +190,10 @@ def _composed(kind: JobKind, params: Mapping[str, Any], *, is_old: bool) -> dict
         made["channel_range"] = made["from_channel"] is not None
     if kind is JobKind.CONVERSION:
         made["preprocessor"] = made["preprocessor"] or ("cotter" if is_old else "birli")
+        if (
+            made["allow_missing"] is None
+        ):  # Birli takes the files that are there, cotter asked for all of them
+            made["allow_missing"] = made["preprocessor"] == "birli"
         custom = made["centre_ra_deg"] is not None
         pointing = made.pop("use_pointing_centre") or made["centre"] == "pointing"
         made["centre"] = "custom" if custom else "pointing" if pointing else "phase"

@@ -209,8 +209,7 @@ class Folder:
 
         Parameters
         ----------
-        source : a local folder of files and folders, no links; not changed, but its files may share blocks
-            with the delivered ones from now on
+        source : a local folder of files and folders, no links
         name : of the folder at the place
 
         Returns
@@ -228,7 +227,7 @@ class Folder:
             def put(part: Path) -> None:
                 for inner in names:
                     (part / inner).parent.mkdir(parents=True, exist_ok=True)
-                    link_or_copy(source / inner, part / inner)
+                    copy_file(source / inner, part / inner)  # no link: who gets it may write into it
                     sync(part / inner)
                 sync(part)
                 if target.exists():
