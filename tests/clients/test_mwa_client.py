@@ -4,9 +4,13 @@ import hashlib
 import io
 import json
 import re
+import signal
 import ssl
+import subprocess
+import sys
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -360,6 +364,23 @@ def test_a_link_in_the_way_is_not_followed(run, server, tmp_path):
     server.script.jobs = [job_row(21, "completed", files=[server.add_file("a.tar", tar_bytes())])]
     assert run("-w", "21")[0] == 4
     assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_an_interrupt_does_not_wait_for_a_server(server, tmp_path):
+    server.script.jobs = [job_row(21, "completed", files=[server.add_file("a.tar", bytes(1_000_000))])]
+    server.script.faults = [-2]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mwaconvert.clients.mwa_client", "-w", "21"], stdout=subprocess.PIPE, text=True
+    )
+    part = tmp_path / "a.tar.part"
+    until = time.monotonic() + 30
+    while not (part.exists() and part.stat().st_size > 400_000):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert out.endswith("Interrupted! Exiting...\n")
 
 
 def test_unpacking(run, server):

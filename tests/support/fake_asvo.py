@@ -73,7 +73,7 @@ class Script:
     #: frames of the websocket; None drops it
     frames: queue.Queue[dict[str, Any] | str | None] = field(default_factory=queue.Queue)
     files: dict[str, bytes] = field(default_factory=dict)
-    #: statuses of the next downloads; 206 and 200 are as asked; -1 ends in the middle
+    #: statuses of the next downloads; 200 is as asked; -1 ends in the middle, -2 stops there
     faults: list[int] = field(default_factory=list)
     ranges: bool = True
     heard: list[Recorded] = field(default_factory=list)
@@ -192,13 +192,15 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(416, b"", {"Content-Range": f"bytes */{len(data)}"})
                 return
             data, status = data[first : last + 1], 206
-        if fault == -1:
+        if fault < 0:
             self.send_response(status)
             for key, value in {"Content-Length": str(len(data)), **headers}.items():
                 self.send_header(key, value)
             self.end_headers()
             self.wfile.write(data[: len(data) // 2])
             self.close_connection = True
+            if fault == -2:
+                self.server.ended.wait()
         else:
             self._answer(status, data, headers)
 

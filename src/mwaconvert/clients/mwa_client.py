@@ -15,8 +15,9 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -272,8 +273,8 @@ class Client:
     def watch(self, job_ids: Sequence[int]) -> None:
         """Follow jobs to their ends, and fetch each as soon as it is ready."""
         pending, shown = set(job_ids), dict[int, str]()
-        with ThreadPoolExecutor(self.args.parallel) as pool:
-            fetches: list[Future[None]] = []
+        fetches: list[Future[None]] = []
+        with self._pool() as pool:
 
             def look(item: Mapping[str, Any]) -> None:
                 try:
@@ -349,6 +350,17 @@ class Client:
             self.fail(job_id, "N/A", _no_such_job(job_id))
             pending.discard(job_id)
 
+    @contextmanager
+    def _pool(self) -> Iterator[ThreadPoolExecutor]:
+        """Threads for downloads: waited for at the end, but not when something went wrong."""
+        pool = ThreadPoolExecutor(self.args.parallel)
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
+
     # ------------------------------------------------------------------------------------ download
 
     def download(self, job_id: int) -> bool:
@@ -358,7 +370,7 @@ class Client:
             ready = [job for job in jobs if job.state == State.COMPLETED]
             for job in ready:
                 self.show(job)
-            with ThreadPoolExecutor(self.args.parallel) as pool:
+            with self._pool() as pool:
                 list(pool.map(self.fetch, ready))
             return bool(ready)
         found = {job.job_id: job for job in jobs}.get(job_id)
@@ -455,7 +467,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = stop.code
     except KeyboardInterrupt:
         out.line("Interrupted! Exiting...")
-        code = Exit.FAILED
+        os._exit(Exit.FAILED)  # downloads may wait for their server; what came of them is kept as .part
     except Error as error:
         out.line(f"Error: {error}")
         code = Exit.FAILED

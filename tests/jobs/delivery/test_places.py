@@ -143,6 +143,18 @@ def test_only_passing_faults_are_tried_again():
     assert len(tries) == 1
 
 
+def test_a_bucket_with_a_prefix(s3, product):
+    settings = {**SETTINGS, "endpoint": s3.endpoint}
+    bucket = Bucket("s3://bucket/some/where", settings, 5)
+    bucket.deliver(product, "a/b.tar")
+    assert list(s3.objects) == ["some/where/a/b.tar"]
+    assert bucket.files("a") == bucket.files("") == [Entry("a/b.tar", 100_000)]
+    assert bucket.location("a/b.tar") == "s3://bucket/some/where/a/b.tar"
+    assert bucket.link("a/b.tar", 60).startswith(f"{s3.endpoint}/bucket/some/where/a/b.tar?")
+    assert bucket.remove("a/b.tar")
+    assert s3.objects == {}
+
+
 def test_links_of_a_bucket_end(s3):
     link = bucket_of(s3).link("a/b.tar", 3600)
     assert link.startswith(f"{s3.endpoint}/bucket/a/b.tar?")
@@ -182,25 +194,33 @@ def test_a_full_disk_leaves_nothing(small_disk, tmp_path):
     assert list((small_disk / "products").iterdir()) == []
 
 
-def test_a_killed_delivery_leaves_no_product_and_is_done_again(tmp_path, product):
+@pytest.mark.parametrize("where", ["copy_file", "sync", "sync again"])
+def test_a_killed_delivery_is_done_again(tmp_path, product, where):
+    """Killed before anything is written, before the rename, and after it."""
     script = (
         "import os, signal, sys; from pathlib import Path; from mwaconvert.jobs.delivery import places\n"
-        "places.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n"  # all is written, nothing renamed
+        "name, _, again = sys.argv[3].partition(' ')\n"
+        "real, calls = getattr(places, name), []\n"
+        "def kill(*a):\n"
+        "    calls.append(a)\n"
+        "    real(*a) if again and len(calls) == 1 else os.kill(os.getpid(), signal.SIGKILL)\n"
+        "setattr(places, name, kill)\n"
         "places.Folder(Path(sys.argv[1])).deliver(Path(sys.argv[2]), 'a.tar')"
     )
     root = tmp_path / "products"
-    done = subprocess.run([sys.executable, "-c", script, root, product], check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script, root, product, where], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
-    left = list(root.iterdir())
-    assert len(left) == 1
-    assert left[0].name.startswith(".a.tar.part-")
-    folder = Folder(root)
-    assert folder.files("") == []
-    folder.deliver(product, "a.tar", file_sha256(product))
+    folder, digest = Folder(root), file_sha256(product)
+    for entry in folder.files(""):  # whole, if it has its name
+        assert (entry.name, file_sha256(root / entry.name)) == ("a.tar", digest)
+    folder.deliver(product, "a.tar", digest)
     assert folder.files("") == [Entry("a.tar", 100_000)]
+    left = [path for path in root.iterdir() if path.name != "a.tar"]
+    assert len(left) == (where == "sync")
     assert folder.sweep() == 0  # may still be written
-    os.utime(left[0], (0, 0))
-    assert folder.sweep() == 1
+    for path in left:
+        os.utime(path, (0, 0))
+    assert folder.sweep() == len(left)
     assert [path.name for path in root.iterdir()] == ["a.tar"]
 
 

@@ -300,6 +300,9 @@ def _buffers(source: _Readable, n_bytes: int, pool: Executor) -> Iterator[memory
     got = source.readinto(this)
     while got:
         n_bytes -= got
+        if n_bytes == 0:
+            yield this[:got]
+            return
         following = pool.submit(source.readinto, other[: min(len(other), n_bytes)])
         yield this[:got]
         this, other, got = other, this, following.result()
