@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from package_samples import tgz
 
-from mwaconvert.archive.ingest import (
+from mwaconvert.archive.products import problem_of_archive, read_product_table
+from mwaconvert.archive.quality.ingest import (
     NOT_IN_ARCHIVE,
     IngestItem,
     check_cleanup,
@@ -20,8 +21,7 @@ from mwaconvert.archive.ingest import (
     remove_run,
     unproven,
 )
-from mwaconvert.archive.products import problem_of_archive, read_product_table
-from mwaconvert.archive.quality import (
+from mwaconvert.archive.quality.notes import (
     TEMPLATE,
     CalibrationStatus,
     QaNotes,
@@ -34,7 +34,7 @@ from mwaconvert.archive.quality import (
     safe_html,
     write_notes,
 )
-from mwaconvert.archive.retention import aged, expire, last_change, read_retention
+from mwaconvert.archive.quality.retention import aged, expire, last_change, read_retention
 from mwaconvert.archive.units import Role
 from mwaconvert.errors import FormatError, InputError
 

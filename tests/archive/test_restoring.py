@@ -13,10 +13,7 @@ import pytest
 from package_samples import MOUS, ONE, TWO, package
 
 from mwaconvert.archive.casa import CasaRun, judge_restore
-from mwaconvert.archive.compare import compare_measurement_sets
-from mwaconvert.archive.layouts import Layout
-from mwaconvert.archive.packages import check_package
-from mwaconvert.archive.restoring import (
+from mwaconvert.archive.casa.tasks import (
     FINAL_FLAGS,
     pack_folders,
     plan_restores,
@@ -24,6 +21,9 @@ from mwaconvert.archive.restoring import (
     tasks_run,
     write_calapply,
 )
+from mwaconvert.archive.compare import compare_measurement_sets
+from mwaconvert.archive.layouts import Layout
+from mwaconvert.archive.packages import check_package
 from mwaconvert.errors import FormatError, InputError
 
 CALL = {"vis": f"{ONE}.ms", "spw": "0", "gaintable": ["x.gcal"], "calwt": False, "interp": ["linear"]}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from mwaconvert.archive.casa import CasaRun
+from mwaconvert.archive.casa.processes import CasaRun
 from mwaconvert.archive.identifiers import execution_name, safe_name
 from mwaconvert.archive.layouts import Layout
 from mwaconvert.archive.packages import PackageReport
@@ -153,7 +153,7 @@ def tasks_run(restores: Sequence[TaskRestore], layout: Layout, python: Path, hom
     plan = home / "restore.json"
     plan.write_text(json.dumps({"working": str(layout.working), "flag_version": FINAL_FLAGS, "steps": steps}))
     program = home / "restore_by_tasks.py"
-    program.write_text((resources.files("mwaconvert.archive") / "restore_by_tasks.py").read_text())
+    program.write_text((resources.files("mwaconvert.archive.casa") / "restore_by_tasks.py").read_text())
     environment = {
         "HOME": str(home),
         "LANG": "C.UTF-8",

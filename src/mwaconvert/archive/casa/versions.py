@@ -1,21 +1,15 @@
-"""Which CASA runs what, how it is started, and how it is judged.
-
-CASA runs as a child process with an environment of its own. Its exit status proves nothing: a pipeline leaves an
-empty ``errorexit-*.txt`` in the working folder and returns as if all were well.
-"""
+"""Which CASA belongs to which pipeline, and which of the installed ones may restore a set."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from importlib import resources
 from pathlib import Path
 
-from mwaconvert.archive.identifiers import execution_name
-from mwaconvert.archive.layouts import Layout, LayoutKind
 from mwaconvert.archive.requests.model import Telescope
 from mwaconvert.archive.units import Calibrated
 from mwaconvert.errors import FormatError, InputError
@@ -118,7 +112,7 @@ def read_version_table(path: Path | None = None) -> VersionTable:
         A line that is not telescope, CASA, pipeline, first and last day.
     """
     name = str(path or "casa_versions.txt")
-    packaged = resources.files("mwaconvert.archive") / "casa_versions.txt"
+    packaged = resources.files("mwaconvert.archive.casa") / "casa_versions.txt"
     telescopes = {"alma": Telescope.ALMA, "vla": Telescope.VLA}
     rows = []
     for number, line in enumerate((path or packaged).read_text().splitlines(), 1):
@@ -192,125 +186,3 @@ def choose_casa(
         was, now = ("on several processes", "in one") if mpi_servers else ("in one process", "on several")
         warnings.append(f"calibrated {was} and restored {now}: measurement sets can differ")
     return CasaChoice(chosen, verdict, tuple(warnings))
-
-
-@dataclass(frozen=True)
-class CasaRun:
-    """A child process to start: arguments, folder, environment. Nothing is inherited."""
-
-    argv: tuple[str, ...]
-    folder: Path
-    environment: Mapping[str, str]
-
-
-def delivery_run(layout: Layout, casa: Path, home: Path, *, mpi_servers: int = 0) -> CasaRun:
-    """The restore of a delivered package: its own script, started in the folder ``script``, as it must be.
-
-    The script finds the method; extra steps in it are its own business. `home` keeps CASA's settings and logs.
-
-    Raises
-    ------
-    InputError
-        Not one script, or no delivered package.
-    """
-    scripts = sorted(layout.script.glob("*scriptForPI.py")) if layout.kind is LayoutKind.DELIVERY else []
-    if len(scripts) != 1:
-        raise InputError(
-            f"{layout.script}: has {len(scripts)} files *scriptForPI.py; a delivered package has one"
-        )
-    words = ("--nologger", "--nogui", "--pipeline", "-c", scripts[0].name)
-    return CasaRun(_launch(casa, mpi_servers) + words, layout.script, _environment(casa, home, layout))
-
-
-def request_run(
-    layout: Layout, casa: Path, home: Path, request: str, telescope: Telescope, *, mpi_servers: int = 0
-) -> CasaRun:
-    """The run of a request, by its name in the working folder."""
-    module = "executeppr" if telescope is Telescope.ALMA else "executevlappr"
-    program = f"import pipeline.infrastructure.{module} as ppr; ppr.executeppr({request!r}, importonly=False)"
-    words = ("--nologger", "--nogui", "--pipeline", "-c", program)
-    return CasaRun(_launch(casa, mpi_servers) + words, layout.working, _environment(casa, home, layout))
-
-
-def _launch(casa: Path, mpi_servers: int) -> tuple[str, ...]:
-    """CASA, or with servers its launcher: one client more than servers."""
-    program = str(casa / "bin" / "casa")
-    if mpi_servers == 0:
-        return (program,)
-    return (str(casa / "bin" / "mpicasa"), "-n", str(mpi_servers + 1), program)
-
-
-def _environment(casa: Path, home: Path, layout: Layout) -> dict[str, str]:
-    root = layout.root
-    for _ in Path(layout.relative_path).parts:
-        root = root.parent
-    return {
-        "HOME": str(home),
-        "LANG": "C.UTF-8",
-        "MPLBACKEND": "Agg",
-        "OMP_NUM_THREADS": "1",
-        "PATH": f"{casa / 'bin'}:/usr/bin:/bin",
-        "SCIPIPE_ROOTDIR": str(root),
-        "TZ": "UTC",
-    }
-
-
-_SEVERE = re.compile(r"\tSEVERE\t|^Traceback \(most recent call last\)|^\*\*\* Error", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended. `reasons` say why it failed; `severe` are the log lines worth reading, the first few."""
-
-    reasons: tuple[str, ...]
-    severe: tuple[str, ...] = ()
-
-    @property
-    def success(self) -> bool:
-        """Whether everything that proves success is there."""
-        return not self.reasons
-
-
-def judge_pipeline_run(layout: Layout, logs: Sequence[Path] = ()) -> Outcome:
-    """Judge the run of a request: no errorexit file, a manifest and products are there. Exit status is not asked."""
-    reasons = _error_exits(layout)
-    products = [p for p in layout.products.glob("*") if p.is_file()] if layout.products.is_dir() else []
-    if not any(p.name.endswith("pipeline_manifest.xml") for p in products):
-        reasons.append(f"no pipeline manifest in {layout.products.name}")
-    if all(p.name.endswith(("pipeline_manifest.xml", ".txt")) for p in products):
-        reasons.append(f"no products in {layout.products.name}")
-    return Outcome(tuple(reasons), _severe_lines(logs))
-
-
-def judge_restore(layout: Layout, executions: Collection[str], logs: Sequence[Path] = ()) -> Outcome:
-    """Judge a restore: no errorexit file, and a measurement set of each execution block, whatever its ending.
-
-    Parameters
-    ----------
-    executions : names on disk of the execution blocks that had to be restored
-    """
-    reasons = _error_exits(layout)
-    if not executions:
-        reasons.append("no execution block was to be restored")
-    folder = layout.measurement_sets
-    found = (
-        {execution_name(p.parent.name) for p in folder.rglob("*.ms/table.dat")} if folder.is_dir() else set()
-    )
-    reasons += [f"no measurement set of {name} in {folder.name}" for name in executions if name not in found]
-    return Outcome(tuple(reasons), _severe_lines(logs))
-
-
-def _error_exits(layout: Layout) -> list[str]:
-    folders = dict.fromkeys((layout.working, layout.products, layout.script))
-    marks = [mark for folder in folders if folder.is_dir() for mark in sorted(folder.glob("errorexit-*.txt"))]
-    return [f"{mark.parent.name}/{mark.name}: the pipeline stopped with an error" for mark in marks]
-
-
-def _severe_lines(logs: Sequence[Path], most: int = 20) -> tuple[str, ...]:
-    lines: list[str] = []
-    for log in logs:
-        with log.open(errors="replace") as file:
-            for line in file:
-                if _SEVERE.search(line) and len(lines) < most:
-                    lines.append(line.rstrip("\n"))
-    return tuple(lines)

@@ -1,0 +1,1 @@
+"""Quality assurance: notes and decisions, ingest and its proof, retention."""

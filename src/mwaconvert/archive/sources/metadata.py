@@ -1,0 +1,239 @@
+"""The metadata database of ALMA, read through SQLAlchemy, whatever the database; never written.
+
+Tables are reflected, so only the documented columns are asked for. Identifiers go by several names: those of a member
+set are put right here, at the boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from mwaconvert.archive.identifiers import (
+    EntityUid,
+    ExecBlockUid,
+    StatusUid,
+    Uid,
+    UnitRef,
+    delivery_name,
+    safe_name,
+)
+from mwaconvert.archive.sources.snapshot import MemberSnapshot
+from mwaconvert.archive.status import read_status
+from mwaconvert.archive.times import read_utc, utc
+from mwaconvert.archive.units import ExecBlock, ProductFile, Qa0, SchedBlock, UnitSet
+from mwaconvert.errors import Error, InputError, MetadataError
+from mwaconvert.extras import need
+
+_TABLES = (
+    "OBS_UNIT_SET_STATUS",
+    "SCHED_BLOCK_STATUS",
+    "ASA_PRODUCT_FILES",
+    "ASA_DELIVERY_STATUS",
+    "AQUA_OUS",
+    "AQUA_V_EXECBLOCK",
+)
+
+
+class MetadataDatabase:
+    """The tables of an archive's metadata, open to read.
+
+    Parameters
+    ----------
+    url : of SQLAlchemy, as ``postgresql://host/alma`` or ``sqlite:///alma.db``; it may hold a password and is never
+        shown
+    schema : of the tables, where there is one
+
+    Raises
+    ------
+    InputError
+        The database cannot be reached, or lacks a table.
+    """
+
+    def __init__(self, url: str, schema: str | None = None) -> None:
+        self._sql: Any = need("sqlalchemy", "archive", "reading a metadata database")
+        try:
+            self._engine = self._sql.create_engine(url)
+            self._sql.event.listen(self._engine, "connect", _read_only)
+            inspector = self._sql.inspect(self._engine)
+            names = {name.upper(): name for name in inspector.get_table_names(schema)}
+            names |= {name.upper(): name for name in inspector.get_view_names(schema)}
+        except self._sql.exc.SQLAlchemyError as error:
+            raise InputError(f"the metadata database cannot be opened: {type(error).__name__}") from None
+        missing = [table for table in _TABLES if table not in names]
+        if missing:
+            self._engine.dispose()
+            raise InputError(f"the metadata database has no table {', '.join(missing)}")
+        metadata = self._sql.MetaData()
+        self._tables = {
+            table: self._sql.Table(names[table], metadata, schema=schema, autoload_with=self._engine)
+            for table in _TABLES
+        }
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def __enter__(self) -> MetadataDatabase:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _rows(self, table: str, order: str = "", **equal: str) -> Iterator[dict[str, Any]]:
+        """Rows where columns have values, unknown values of `order` last, on every database."""
+        source = self._tables[table]
+        columns = {column.name.upper(): column for column in source.columns}
+        absent = [name for name in equal if name not in columns]
+        if absent:
+            raise MetadataError(f"the table {table} has no column {', '.join(absent)}")
+        query = self._sql.select(source).where(*(columns[name] == value for name, value in equal.items()))
+        if order:
+            query = query.order_by(columns[order].is_(None), columns[order])
+        with self._engine.connect() as connection:
+            for row in connection.execute(query).mappings():
+                yield {name.upper(): value for name, value in row.items()}
+
+    def unit_set(self, uid: StatusUid) -> UnitSet:
+        """A unit set of any level: its status document where the table has it, else what the columns tell.
+
+        Raises
+        ------
+        InputError
+            The database does not know it.
+        """
+        row = next(self._rows("OBS_UNIT_SET_STATUS", STATUS_ENTITY_ID=str(uid)), None)
+        if row is None:
+            raise InputError(f"{uid} is not in the metadata database")
+        parent = row.get("PARENT_OBS_UNIT_SET_STATUS_ID")
+        project = row.get("OBS_PROJECT_STATUS_ID")
+        if row.get("XML"):
+            text = row["XML"]
+            unit = read_status(text.encode() if isinstance(text, str) else bytes(text), str(uid)).unit
+            if unit.status_uid != uid:
+                raise MetadataError(f"the status document of {uid} is that of {unit.status_uid}")
+        else:
+            unit = UnitSet(
+                uid,
+                project_status=None if not project else StatusUid(Uid.parse(project)),
+                unit=UnitRef(EntityUid(Uid.parse(row["OBS_PROJECT_ID"])), row["DOMAIN_ENTITY_ID"]),
+            )
+        state = row.get("DOMAIN_ENTITY_STATE") or unit.state
+        return replace(unit, state=state, parent=StatusUid(Uid.parse(parent)) if parent else unit.parent)
+
+    def chain(self, uid: StatusUid) -> tuple[StatusUid, ...]:
+        """The sets that contain one, from its parent to the top.
+
+        Raises
+        ------
+        MetadataError
+            Sets that contain each other.
+        """
+        found: list[StatusUid] = []
+        at = self.unit_set(uid).parent
+        while at is not None:
+            if at in found or at == uid:
+                raise MetadataError(f"{at} contains itself in the metadata database")
+            found.append(at)
+            at = self.unit_set(at).parent
+        return tuple(found)
+
+    def sched_blocks(self, mous: StatusUid) -> tuple[SchedBlock, ...]:
+        """Scheduling blocks of a member set."""
+        rows = self._rows("SCHED_BLOCK_STATUS", "STATUS_ENTITY_ID", PARENT_OBS_UNIT_SET_STATUS_ID=str(mous))
+        return tuple(
+            SchedBlock(
+                EntityUid(Uid.parse(row["DOMAIN_ENTITY_ID"])), StatusUid(Uid.parse(row["STATUS_ENTITY_ID"]))
+            )
+            for row in rows
+        )
+
+    def exec_blocks(self, mous: StatusUid) -> tuple[ExecBlock, ...]:
+        """Execution blocks of the scheduling blocks of a member set, by start; ends may be unknown."""
+        found = [
+            ExecBlock(
+                ExecBlockUid(Uid.parse(row["EXECBLOCKUID"])),
+                block.uid,
+                _time(row.get("STARTTIME")),
+                _time(row.get("ENDTIME")),
+                _qa0(row.get("QA0STATUS")),
+            )
+            for block in self.sched_blocks(mous)
+            for row in self._rows("AQUA_V_EXECBLOCK", "STARTTIME", SCHEDBLOCKUID=str(block.uid))
+        ]
+        return tuple(sorted(found, key=lambda e: (e.start is None, e.start or datetime.min, e.uid)))
+
+    def product_files(self, mous: StatusUid) -> tuple[ProductFile, ...]:
+        """Product files of a member set with their classes; roles are told by a table of kinds."""
+        column = "ASA_OUS_ID" if "ASA_OUS_ID" in self._columns("ASA_PRODUCT_FILES") else "ASA_MOUS_UID"
+        rows = self._rows("ASA_PRODUCT_FILES", "NGAS_FILE_ID", **{column: str(mous)})
+        return tuple(ProductFile(safe_name(row["NGAS_FILE_ID"]), row.get("FILE_CLASS") or "") for row in rows)
+
+    def _columns(self, table: str) -> set[str]:
+        return {column.name.upper() for column in self._tables[table].columns}
+
+    def release_date(self, project: str, mous: StatusUid) -> datetime | None:
+        """The release date: the only word on whether data are public. None for sets that were not delivered.
+
+        Raises
+        ------
+        MetadataError
+            Two deliveries of one name that disagree.
+        """
+        rows = list(self._rows("ASA_DELIVERY_STATUS", DELIVERY_NAME=delivery_name(project, mous)))
+        dates = {_time(row.get("RELEASE_DATE")) for row in rows}
+        if len(dates) > 1:
+            raise MetadataError(f"{mous} has deliveries of different release dates")
+        return dates.pop() if dates else None
+
+    def qa2(self, mous: StatusUid) -> str:
+        """The QA2 status of a set, as the archive words it; empty where there is none."""
+        row = next(self._rows("AQUA_OUS", OUS_STATUS_ENTITY_ID=str(mous)), {})
+        return str(row.get("QA2STATUS") or "")
+
+    def member(self, project: str, mous: StatusUid) -> MemberSnapshot:
+        """All that the database tells of a member set.
+
+        Raises
+        ------
+        InputError, MetadataError, FormatError
+            A set it does not know, rows that contradict each other, a status document that cannot be read.
+        """
+        return MemberSnapshot(
+            self.unit_set(mous),
+            self.chain(mous),
+            self.sched_blocks(mous),
+            self.exec_blocks(mous),
+            self.product_files(mous),
+            self.release_date(project, mous),
+            self.qa2(mous),
+        )
+
+
+def _read_only(connection: Any, _record: object) -> None:
+    """Make a connection refuse to write, where the database can."""
+    statements = {"sqlite3": "PRAGMA query_only = ON", "psycopg": "SET default_transaction_read_only = on"}
+    statement = next(
+        (s for module, s in statements.items() if type(connection).__module__.startswith(module)), None
+    )
+    if statement is not None:
+        cursor = connection.cursor()
+        cursor.execute(statement)
+        cursor.close()
+        connection.commit()
+
+
+def _time(value: object) -> datetime | None:
+    if isinstance(value, datetime):
+        try:
+            return utc(value)
+        except Error:
+            return read_utc(value.isoformat())  # databases without time zones hold UTC
+    return read_utc(None if value is None else str(value))
+
+
+def _qa0(value: object) -> Qa0:
+    word = str(value or "").lower()
+    return next((qa for qa in Qa0 if qa.value.lower() == word), Qa0.UNSET)
