@@ -31,6 +31,9 @@ def folder(small, tmp_path, monkeypatch) -> Path:
     """A directory with an observation under the names that the README uses."""
     for path in small.parent.iterdir():
         shutil.copy(path, tmp_path)
+    shutil.copytree(small.parent, tmp_path / "raw" / small.stem[:10])
+    (tmp_path / "products").mkdir()
+    (tmp_path / "jobs.csv").write_text(f"obs_id={small.stem[:10]}, job_type=c, output=uvfits\n")
     shutil.copy(small, tmp_path / "obs.metafits")
     shutil.copy(small, tmp_path / "1412607288.metafits")
     metadata = mwaconvert.open(small).metadata
@@ -53,6 +56,9 @@ def test_command(command, folder):
     words = shlex.split(command)[1:]
     if "simulate" in words:  # as written, but small
         words += ["--like", "mwax-128", "--tiles", "8", "--duration", "2"]
+    if words[:2] == ["jobs", "list"]:
+        run = ["jobs", "run", "jobs.csv", "--root", "raw", "-d", "products", "-q"]
+        assert CliRunner().invoke(main, run).exit_code == 0
     if "qa" in words:
         assert CliRunner().invoke(main, ["obs.metafits", "-o", "obs.ms", "-q"]).exit_code == 0
     result = CliRunner().invoke(main, words)
