@@ -200,6 +200,11 @@ def _place(file: FlagFile, position: int, start: int, timesteps: range) -> Place
     return PlacedFlags(file, position, slice(begin - first, end - first), slice(begin, end))
 
 
+def is_flag_file(path: Path) -> bool:
+    """Whether an output of this name is one."""
+    return path.suffix.lower() == ".mwaf"
+
+
 def unselected_note(plan: Plan) -> str | None:
     """What flag files, which are always of all baselines, say of those that are not selected; None if all are."""
     n_antennas = plan.metadata.n_antennas
@@ -215,7 +220,7 @@ def unselected_note(plan: Plan) -> str | None:
 def with_notes(plan: Plan, outputs: Sequence[Path]) -> Plan:
     """The same plan, with what is to be said of the flag files among its outputs."""
     note = unselected_note(plan)
-    if note is None or all(path.suffix.lower() != ".mwaf" for path in outputs):
+    if note is None or not any(map(is_flag_file, outputs)):
         return plan
     return replace(plan, notes=(*plan.notes, note))
 

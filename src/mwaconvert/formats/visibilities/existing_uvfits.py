@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.arrays import FloatArray, IntArray
+from mwaconvert.constants import SECONDS_PER_DAY, SPEED_OF_LIGHT_M_S
 from mwaconvert.errors import FormatError
 from mwaconvert.formats.visibilities.existing import (
     BLOCK_BYTES,
@@ -22,7 +23,6 @@ from mwaconvert.formats.visibilities.existing import (
 )
 from mwaconvert.visibilities.model import FileAntenna, FileMetadata
 
-SPEED_OF_LIGHT_M_S = 299792458.0
 MJD_ZERO_JD = 2400000.5
 
 
@@ -143,7 +143,7 @@ def open_uvfits(path: Path) -> VisibilityFile:
     second = np.where(long, (number - 65536) % 2048, number % 256)
     lookup = np.full(max(int(numbers.max()), int(first.max()), int(second.max())) + 1, len(names))
     lookup[numbers] = np.arange(len(names))
-    time_s = np.asarray(jd) * 86400.0
+    time_s = np.asarray(jd) * SECONDS_PER_DAY
     interval_s = np.full(n_groups, _spacing(time_s))
     if "INTTIM" in kinds:
         k, scale, zero = _column(header, kinds, ("INTTIM",), path)

@@ -15,6 +15,7 @@ import erfa
 import numpy as np
 
 from mwaconvert import _core, _ufuncs
+from mwaconvert.constants import SPEED_OF_LIGHT_M_S
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.fits_text import BLOCK, Card, header_bytes, table_bytes
 from mwaconvert.staging import Kind, StagedPath, refused
@@ -23,7 +24,6 @@ from mwaconvert.visibilities.model import Block, SpectralWindow, VisHeader
 if TYPE_CHECKING:
     from mwaconvert.visibilities.statistics import QualityStatistics
 
-SPEED_OF_LIGHT = 299792458.0
 N_PARAMETERS = 7
 MJD_ZERO_JD = 2400000.5
 
@@ -102,7 +102,7 @@ class UvfitsWriter:
         """Write the rows of a block; blocks may come in any order."""
         header = self._header
         parameters = np.empty((len(block.vis), N_PARAMETERS), np.float32)
-        parameters[:, 0:3] = block.uvw_m / SPEED_OF_LIGHT
+        parameters[:, 0:3] = block.uvw_m / SPEED_OF_LIGHT_M_S
         parameters[:, 3] = self._baseline[block.rows]
         # a float32 fraction of a day is good to 5 ms only: the second DATE holds what the first rounds off
         day = header.centroid_mjd[block.time_index] + (MJD_ZERO_JD - self._date0_jd)
