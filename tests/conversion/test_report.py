@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import mwaconvert
+from mwaconvert.constants import SPEED_OF_LIGHT_M_S
 from mwaconvert.conversion.report.numbers import versions
 from mwaconvert.conversion.report.parts import FlagCount, OutputFile
 from mwaconvert.conversion.report.report import Report, observation_facts
-from mwaconvert.conversion.tables.smearing import EARTH_ROTATION_RAD_S, SPEED_OF_LIGHT_M_S, estimate_smearing
+from mwaconvert.conversion.tables.smearing import EARTH_ROTATION_RAD_S, estimate_smearing
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.staging import Kind
 from mwaconvert.text import percent, size_text, utc_text

@@ -20,6 +20,7 @@ from mwaconvert.conversion.pipeline import find_flags
 from mwaconvert.conversion.report.describe import description_text
 from mwaconvert.errors import InputError
 from mwaconvert.formats.mwaf import FlagFileWriter, read_flag_files
+from mwaconvert.progress import Stage
 
 PLAIN = {"rfi": "none", "flag_edge_width_khz": 0.0, "flag_init_s": 0.0, "flag_dc": False}
 N_TIMES, N_BASELINES, N_FINE = 6, 15, 16
@@ -215,7 +216,7 @@ def test_nothing_is_converted_for_flag_files_alone(kind, request, tmp_path, monk
         patch.setattr(pipeline, "Converter", None)
         seen = []
         report = plan.run([tmp_path / "b_%%%.mwaf"], progress=lambda *at: seen.append(at))
-    assert seen[-1] == ("detecting", plan.input_bytes(), plan.input_bytes())
+    assert seen[-1] == (Stage.FLAGGING, plan.input_bytes(), plan.input_bytes())
     flagged = []
     for path in sorted(tmp_path.glob("a_*.mwaf")):
         (one,), (other,) = (read_flag_files([tmp_path / (k + path.name[1:])]) for k in "ab")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,7 +43,6 @@ def load_flag_files(
     MetadataError : one of another observation
     FormatError : a damaged file
     """
-    meta = observation.metadata
     if options.precomputed_flags == "ignore":
         if options.flag_files is not None:
             raise InputError(
@@ -51,30 +50,10 @@ def load_flag_files(
                 option="flag_files",
             )
         return (), Step(StepKind.FLAG_FILES, State.SKIPPED, "`precomputed_flags=ignore`")
-    if options.flag_files is not None:
-        paths = _from_template(Path(options.flag_files), meta)
-        if not paths:
-            raise InputError(
-                f"{options.flag_files}: no such flag files; %% stands for the number of the gpubox"
-            )
-    else:
-        paths = list(find_flag_files(meta.path.parent, meta.obsid))
+    paths = _find(observation.metadata, options)
     if not paths:
-        if options.precomputed_flags == "only":
-            raise InputError(
-                f"`precomputed_flags=only`: no flag files of {meta.obsid} beside {meta.path}; fetch them, or leave "
-                "the option out"
-            )
         return (), Step(StepKind.FLAG_FILES, State.IDLE, "none found")
-    files = read_flag_files(paths)
-    by_channel: dict[int, FlagFile] = {}
-    for file in files:
-        number = _check(file, meta)
-        if number in by_channel:
-            raise InputError(
-                f"{file.name} and {by_channel[number].name} are both of gpubox {file.gpubox}: give one"
-            )
-        by_channel[number] = file
+    by_channel = _by_channel(read_flag_files(paths), observation.metadata)
     first_scan = _first_scan(by_channel, observation)
     placed = []
     for position, number in enumerate(coarse):
@@ -86,30 +65,93 @@ def load_flag_files(
     for each in placed:
         covered[each.plan_times, each.coarse] = True
     if not covered.any():
-        why = "flags of other timesteps or channels than this conversion's"
-        if first_scan is None and all(file.centre_gps_s is None for file in files):
-            why = (
-                "version 1.0 of flag files does not say when they begin, which is where the first raw files do, "
-                "and these (batch 0) are not here"
-            )
-        if options.precomputed_flags == "only" or options.flag_files is not None:
-            raise InputError(f"{files[0].name}: {why}; choose the right files, or `precomputed_flags=ignore`")
-        notes.append(f"{files[0].name}: {why}; flag files are not used")
+        notes.append(_none_of_use(list(by_channel.values()), first_scan, options))
         return (), Step(StepKind.FLAG_FILES, State.IDLE, "none of these timesteps and coarse channels")
     if not covered.all():
         notes.append(
             f"the flag files cover {covered.mean():.1%} of the timesteps and coarse channels; the rest has none"
         )
-    versions = ", ".join(sorted({f"version {file.version} by {file.software}" for file in files}))
-    reason = f"{len(placed)} of {len(coarse)} coarse channels, {versions}"
-    if first_scan is not None and any(each.file.centre_gps_s is None for each in placed):
-        late_s = (
-            observation.timestep_unix_ms[0] / 1e3 + first_scan * meta.int_time_s - meta.sched_start_unix_s
-        )
-        reason += f"; version 1.0 counts from where the raw files begin, {late_s:g} s after the schedule"
+    why = _what_they_are(placed, by_channel.values(), len(coarse), first_scan, observation)
     if options.precomputed_flags == "only":
-        reason += "; nothing else is looked for"
-    return tuple(placed), Step(StepKind.FLAG_FILES, State.APPLIED, reason)
+        why += "; nothing else is looked for"
+    return tuple(placed), Step(StepKind.FLAG_FILES, State.APPLIED, why)
+
+
+def _find(meta: Metadata, options: Options) -> list[Path]:
+    """Flag files of an observation: those that are named, or beside the metafits.
+
+    Raises
+    ------
+    InputError : none, although they are asked for
+    """
+    if options.flag_files is not None:
+        paths = _from_template(Path(options.flag_files), meta)
+        if not paths:
+            raise InputError(
+                f"{options.flag_files}: no such flag files; %% stands for the number of the gpubox",
+                option="flag_files",
+                path=Path(options.flag_files),
+            )
+        return paths
+    paths = list(find_flag_files(meta.path.parent, meta.obsid))
+    if not paths and options.precomputed_flags == "only":
+        raise InputError(
+            f"`precomputed_flags=only`: no flag files of {meta.obsid} beside {meta.path}; fetch them, or leave "
+            "the option out",
+            option="precomputed_flags",
+        )
+    return paths
+
+
+def _by_channel(files: Sequence[FlagFile], meta: Metadata) -> dict[int, FlagFile]:
+    """Flag files by the coarse channel that they are of."""
+    found: dict[int, FlagFile] = {}
+    for file in files:
+        number = _check(file, meta)
+        if number in found:
+            raise InputError(
+                f"{file.name} and {found[number].name} are both of gpubox {file.gpubox}: give one"
+            )
+        found[number] = file
+    return found
+
+
+def _none_of_use(files: Sequence[FlagFile], first_scan: int | None, options: Options) -> str:
+    """What is said of files that have nothing for the conversion.
+
+    Raises
+    ------
+    InputError : where they were named or must be there
+    """
+    why = "flags of other timesteps or channels than this conversion's"
+    if first_scan is None and all(file.centre_gps_s is None for file in files):
+        why = (
+            "version 1.0 of flag files does not say when they begin, which is where the first raw files do, "
+            "and these (batch 0) are not here"
+        )
+    if options.precomputed_flags == "only" or options.flag_files is not None:
+        raise InputError(
+            f"{files[0].name}: {why}; choose the right files, or `precomputed_flags=ignore`",
+            option="flag_files",
+        )
+    return f"{files[0].name}: {why}; flag files are not used"
+
+
+def _what_they_are(
+    placed: Sequence[PlacedFlags],
+    files: Iterable[FlagFile],
+    n_coarse: int,
+    first_scan: int | None,
+    observation: Observation,
+) -> str:
+    versions = ", ".join(sorted({f"version {file.version} by {file.software}" for file in files}))
+    words = f"{len(placed)} of {n_coarse} coarse channels, {versions}"
+    if first_scan is not None and any(each.file.centre_gps_s is None for each in placed):
+        meta = observation.metadata
+        start_s = observation.timestep_unix_ms[0] / 1e3 + first_scan * meta.int_time_s
+        late_s = start_s - meta.sched_start_unix_s
+        words += f"; version 1.0 counts from where the raw files begin, {late_s:g} s after the schedule"
+    return words
 
 
 def add_flag_files(placed: Sequence[PlacedFlags], plan: Plan, mask: FlagMask) -> int:
@@ -200,6 +242,11 @@ def _place(file: FlagFile, position: int, start: int, timesteps: range) -> Place
     return PlacedFlags(file, position, slice(begin - first, end - first), slice(begin, end))
 
 
+def is_flag_file(path: Path) -> bool:
+    """Whether an output of this name is one."""
+    return path.suffix.lower() == ".mwaf"
+
+
 def unselected_note(plan: Plan) -> str | None:
     """What flag files, which are always of all baselines, say of those that are not selected; None if all are."""
     n_antennas = plan.metadata.n_antennas
@@ -215,7 +262,7 @@ def unselected_note(plan: Plan) -> str | None:
 def with_notes(plan: Plan, outputs: Sequence[Path]) -> Plan:
     """The same plan, with what is to be said of the flag files among its outputs."""
     note = unselected_note(plan)
-    if note is None or all(path.suffix.lower() != ".mwaf" for path in outputs):
+    if note is None or not any(map(is_flag_file, outputs)):
         return plan
     return replace(plan, notes=(*plan.notes, note))
 

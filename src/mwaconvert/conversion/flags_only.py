@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
+from mwaconvert.conversion.flag_files import is_flag_file
 from mwaconvert.conversion.plan import Plan
 from mwaconvert.conversion.rfi.array import array_rfi_bytes
 from mwaconvert.conversion.rfi.mask import FlagMask, mask_bytes
@@ -38,7 +39,7 @@ def writes_only_flags(outputs: Sequence[Path], *, picture: bool = False) -> bool
     ----------
     picture : whether one is to be drawn
     """
-    return not picture and bool(outputs) and all(path.suffix.lower() == ".mwaf" for path in outputs)
+    return not picture and bool(outputs) and all(map(is_flag_file, outputs))
 
 
 def without_conversion(plan: Plan) -> Plan:

@@ -3,64 +3,77 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mwaconvert.conversion.flag_files import FlagOutput, flag_file_path
+from mwaconvert.conversion.flag_files import FlagOutput, flag_file_path, is_flag_file
+from mwaconvert.conversion.plan import Plan
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.mwaf import flag_file_bytes
 from mwaconvert.staging import Kind, check_targets, kind_of
 from mwaconvert.visibilities.writer import Writer
 
-if TYPE_CHECKING:
-    from mwaconvert.conversion.plan import Plan
+#: a file, with the spectral windows that it holds; of a flag file the position of its channel in `plan.coarse`
+Target = tuple[Path, tuple[int, ...]]
 
 
-def output_paths(plan: Plan, path: Path) -> list[tuple[Path, tuple[int, ...]]]:
-    """Files that one requested output becomes, each with the spectral windows it holds; a flag file (.mwaf)
-    instead with the position of its coarse channel in `plan.coarse`.
+@dataclass(frozen=True)
+class OutputKind:
+    """All that a conversion knows of one kind of output.
+
+    Attributes
+    ----------
+    name : in reports
+    targets : files that one requested output becomes
+    n_bytes : size of a file that holds some windows
+    shape : times, baselines and channels of such a file
+    open : starts such a file
+    """
+
+    name: str
+    targets: Callable[[Plan, Path], list[Target]]
+    n_bytes: Callable[[Plan, tuple[int, ...]], int]
+    shape: Callable[[Plan, tuple[int, ...]], tuple[int, int, int]]
+    open: Callable[[Plan, Path, tuple[int, ...]], Writer]
+
+
+def output_kind(path: Path) -> OutputKind:
+    """What is known of the kind of an output.
+
+    Raises
+    ------
+    InputError : its suffix stands for none
+    """
+    if is_flag_file(path):
+        return _KINDS[Kind.FLAGS]
+    if path.suffix.lower() not in (".uvfits", ".ms"):
+        raise InputError(
+            f"{path}: unknown kind of output; end the name in .uvfits, .ms or .mwaf",
+            option="outputs",
+            path=path,
+        )
+    return _KINDS[kind_of(path)]
+
+
+def output_paths(plan: Plan, path: Path) -> list[Target]:
+    """Files that one requested output becomes.
 
     Raises
     ------
     InputError : unknown suffix, or one flag file for several coarse channels
     """
-    windows = plan.header.spectral_windows
-    suffix = path.suffix.lower()
-    if suffix == ".mwaf":
-        if "%" not in path.name and len(plan.coarse) > 1:
-            raise InputError(
-                f"{path}: a flag file holds one coarse channel, here are {len(plan.coarse)}; put %% into the name "
-                f"where the number of the gpubox shall stand: {path.stem}_%%.mwaf"
-            )
-        boxes = [plan.metadata.coarse_channels[c].gpubox for c in plan.coarse]
-        return [(flag_file_path(path, box), (k,)) for k, box in enumerate(boxes)]
-    if suffix not in (".uvfits", ".ms"):
-        raise InputError(f"{path}: unknown kind of output; end the name in .uvfits, .ms or .mwaf")
-    if len(windows) == 1 or (suffix == ".ms" and not plan.options.split):
-        return [(path, tuple(range(len(windows))))]
-    names: list[tuple[Path, tuple[int, ...]]] = []
-    for k, window in enumerate(windows):
-        numbers = [plan.metadata.coarse_channels[c].number for c in (window.coarse[0], window.coarse[-1])]
-        label = f"_ch{numbers[0]}" if len(window.coarse) == 1 else f"_ch{numbers[0]}-{numbers[1]}"
-        names.append((path.with_name(f"{path.stem}{label}{path.suffix}"), (k,)))
-    return names
+    return output_kind(path).targets(plan, path)
 
 
 def output_bytes(plan: Plan, path: Path, windows: tuple[int, ...]) -> int:
     """Size of an output, good to a few per cent for measurement sets."""
-    if path.suffix.lower() == ".mwaf":
-        return flag_file_bytes(plan.metadata, len(plan.timesteps))
-    n_chan = sum(plan.header.spectral_windows[k].n_chan for k in windows)
-    rows = plan.n_times * plan.n_rows
-    per_value = 12 if path.suffix.lower() == ".uvfits" else 13
-    per_row = 28 if path.suffix.lower() == ".uvfits" else 200 * len(windows)
-    return rows * (n_chan * 4 * per_value + per_row)
+    return output_kind(path).n_bytes(plan, windows)
 
 
 def check_outputs(
     plan: Plan, outputs: list[Path], *, qa: Path | None = None, report: Path | None = None
-) -> list[tuple[Path, tuple[int, ...]]]:
+) -> list[Target]:
     """All files that will be written, as `output_paths` gives them, if they can be.
 
     Parameters
@@ -103,7 +116,7 @@ def open_writers(plan: Plan, outputs: list[Path], qa: Path | None = None) -> lis
     writers: list[Writer] = []
     try:
         for path, windows in targets:
-            writers.append(_open_writer(plan, path, windows))
+            writers.append(output_kind(path).open(plan, path, windows))
     except BaseException:
         for writer in writers:
             writer.abort()
@@ -111,22 +124,7 @@ def open_writers(plan: Plan, outputs: list[Path], qa: Path | None = None) -> lis
     return writers
 
 
-def _open_writer(plan: Plan, path: Path, windows: tuple[int, ...]) -> Writer:
-    header, options = plan.header, plan.options
-    if path.suffix.lower() == ".mwaf":
-        return FlagOutput(plan, path, windows[0])
-    if path.suffix.lower() == ".uvfits":
-        from mwaconvert.formats.visibilities.uvfits import UvfitsWriter
-
-        window = header.spectral_windows[windows[0]]
-        return UvfitsWriter(path, header, window, overwrite=options.overwrite, threads=options.threads)
-    from mwaconvert.formats.visibilities.ms import MeasurementSetWriter
-
-    chosen = replace(header, spectral_windows=tuple(header.spectral_windows[k] for k in windows))
-    return MeasurementSetWriter(path, chosen, overwrite=options.overwrite, threads=options.threads)
-
-
-def _check_space(plan: Plan, targets: list[tuple[Path, tuple[int, ...]]]) -> None:
+def _check_space(plan: Plan, targets: list[Target]) -> None:
     needed: dict[Path, int] = {}
     for path, windows in targets:
         needed[path.parent] = needed.get(path.parent, 0) + output_bytes(plan, path, windows)
@@ -139,3 +137,82 @@ def _check_space(plan: Plan, targets: list[tuple[Path, tuple[int, ...]]]) -> Non
                 f"{folder.resolve()}: the output needs {size / 1e9:.3g} GB, but only {free / 1e9:.3g} GB are free; "
                 "average more, or write elsewhere"
             )
+
+
+def _flag_targets(plan: Plan, path: Path) -> list[Target]:
+    if "%" not in path.name and len(plan.coarse) > 1:
+        raise InputError(
+            f"{path}: a flag file holds one coarse channel, here are {len(plan.coarse)}; put %% into the name "
+            f"where the number of the gpubox shall stand: {path.stem}_%%.mwaf",
+            option="outputs",
+            path=path,
+        )
+    boxes = [plan.metadata.coarse_channels[c].gpubox for c in plan.coarse]
+    return [(flag_file_path(path, box), (k,)) for k, box in enumerate(boxes)]
+
+
+def _uvfits_targets(plan: Plan, path: Path) -> list[Target]:
+    windows = plan.header.spectral_windows
+    if len(windows) == 1:
+        return [(path, (0,))]
+    names: list[Target] = []
+    for k, window in enumerate(windows):
+        numbers = [plan.metadata.coarse_channels[c].number for c in (window.coarse[0], window.coarse[-1])]
+        label = f"_ch{numbers[0]}" if len(window.coarse) == 1 else f"_ch{numbers[0]}-{numbers[1]}"
+        names.append((path.with_name(f"{path.stem}{label}{path.suffix}"), (k,)))
+    return names
+
+
+def _ms_targets(plan: Plan, path: Path) -> list[Target]:
+    if plan.options.split:
+        return _uvfits_targets(plan, path)
+    return [(path, tuple(range(len(plan.header.spectral_windows))))]
+
+
+def _flag_bytes(plan: Plan, _: tuple[int, ...]) -> int:
+    return flag_file_bytes(plan.metadata, len(plan.timesteps))
+
+
+def _uvfits_bytes(plan: Plan, windows: tuple[int, ...]) -> int:
+    n_times, n_rows, n_chan = _shape(plan, windows)
+    return n_times * n_rows * (n_chan * 4 * 12 + 28)
+
+
+def _ms_bytes(plan: Plan, windows: tuple[int, ...]) -> int:
+    n_times, n_rows, n_chan = _shape(plan, windows)
+    return n_times * n_rows * (n_chan * 4 * 13 + 200 * len(windows))
+
+
+def _flag_shape(plan: Plan, _: tuple[int, ...]) -> tuple[int, int, int]:
+    n = plan.metadata.n_antennas
+    return len(plan.timesteps), n * (n + 1) // 2, plan.metadata.n_fine
+
+
+def _shape(plan: Plan, windows: tuple[int, ...]) -> tuple[int, int, int]:
+    return plan.n_times, plan.n_rows, sum(plan.header.spectral_windows[k].n_chan for k in windows)
+
+
+def _open_flags(plan: Plan, path: Path, windows: tuple[int, ...]) -> Writer:
+    return FlagOutput(plan, path, windows[0])
+
+
+def _open_uvfits(plan: Plan, path: Path, windows: tuple[int, ...]) -> Writer:
+    from mwaconvert.formats.visibilities.uvfits import UvfitsWriter
+
+    options, window = plan.options, plan.header.spectral_windows[windows[0]]
+    return UvfitsWriter(path, plan.header, window, overwrite=options.overwrite, threads=options.threads)
+
+
+def _open_ms(plan: Plan, path: Path, windows: tuple[int, ...]) -> Writer:
+    from mwaconvert.formats.visibilities.ms import MeasurementSetWriter
+
+    options, header = plan.options, plan.header
+    chosen = replace(header, spectral_windows=tuple(header.spectral_windows[k] for k in windows))
+    return MeasurementSetWriter(path, chosen, overwrite=options.overwrite, threads=options.threads)
+
+
+_KINDS = {
+    Kind.UVFITS: OutputKind("uvfits", _uvfits_targets, _uvfits_bytes, _shape, _open_uvfits),
+    Kind.MEASUREMENT_SET: OutputKind("measurement set", _ms_targets, _ms_bytes, _shape, _open_ms),
+    Kind.FLAGS: OutputKind("flags", _flag_targets, _flag_bytes, _flag_shape, _open_flags),
+}

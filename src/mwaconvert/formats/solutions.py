@@ -23,16 +23,16 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.arrays import FloatArray
+from mwaconvert.constants import SECONDS_PER_DAY, SPEED_OF_LIGHT_M_S
 from mwaconvert.errors import Error, FormatError, ResourceError
 from mwaconvert.formats.fits_text import promises_too_much
 from mwaconvert.formats.promises import check_promise
 from mwaconvert.staging import check_input
 
-SPEED_OF_LIGHT_M_S = 299792458.0
 AOCAL_MAGIC = b"MWAOCAL\0"
 _AOCAL_HEADER = struct.Struct("<8sii4I2d")
 #: of the day on which GPS time starts, in seconds of MJD
-GPS_START_MJD_S = 44244 * 86400.0
+GPS_START_MJD_S = 44244 * SECONDS_PER_DAY
 
 ComplexArray = npt.NDArray[np.complex128]
 

@@ -13,7 +13,7 @@ from mwaconvert.arrays import FloatArray
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.staging import check_target, kind_of
 from mwaconvert.visibilities.model import Block, FileHeader, VisHeader
-from mwaconvert.visibilities.statistics import DataFlags, ratio
+from mwaconvert.visibilities.statistics import PARALLEL_HANDS, DataFlags, ratio
 
 #: of a run, or of a file
 QaHeader: TypeAlias = VisHeader | FileHeader
@@ -26,8 +26,6 @@ MAX_UV_POINTS = 60_000
 UV_TIMES = 12
 #: rows that are worked on at once, times channels: their scratch stays in the cache
 CHUNK_CELLS = 1 << 16
-#: XX and YY
-PARALLEL_HANDS = (0, 3)
 
 
 class QaCollector:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mwaconvert.arrays import FloatArray
+from mwaconvert.constants import SECONDS_PER_DAY, UNIX_EPOCH_MJD
 from mwaconvert.qa.collector import QaCollector
 from mwaconvert.text import utc_text
 from mwaconvert.visibilities.model import SpectralWindow
@@ -20,7 +21,6 @@ GREY = "#c8c8c8"
 INK = "#222222"
 ACCENT = "#b2182b"
 BLUE = "#2b6ca3"
-UNIX_EPOCH_MJD = 40587.0
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,10 @@ class FrequencyAxis:
 def time_edges(ax: Axes, data: QaCollector) -> FloatArray:
     """Label the time axis; edges of its pixels."""
     header = data.header
-    seconds = (header.time_mjd - header.time_mjd[0]) * 86400
+    seconds = (header.time_mjd - header.time_mjd[0]) * SECONDS_PER_DAY
     edges = edges_between(seconds, header.interval_s)
     edges = edges[[*range(0, len(seconds), data.time_bin), len(seconds)]] - edges[0]
-    start = utc_text((header.time_mjd[0] - UNIX_EPOCH_MJD) * 86400 - header.interval_s[0] / 2)
+    start = utc_text((header.time_mjd[0] - UNIX_EPOCH_MJD) * SECONDS_PER_DAY - header.interval_s[0] / 2)
     unit, scale = ("min", 60.0) if edges[-1] > 600 else ("s", 1.0)
     ax.set_ylabel(f"Time after {start[11:]} UTC ({unit})")
     return np.asarray(edges / scale)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mwaconvert.constants import SECONDS_PER_DAY, SPEED_OF_LIGHT_M_S, UNIX_EPOCH_MJD
 from mwaconvert.conversion.report.report import Report
 from mwaconvert.qa.collector import QaCollector
 from mwaconvert.qa.drawing import (
@@ -16,7 +17,6 @@ from mwaconvert.qa.drawing import (
     BLUE,
     GREY,
     INK,
-    UNIX_EPOCH_MJD,
     FrequencyAxis,
     colour_bar,
     empty,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 110
-SPEED_OF_LIGHT_M_S = 299792458.0
 
 STYLE: dict[str, Any] = {
     "font.size": 9.0,
@@ -132,7 +131,7 @@ def titles(data: QaCollector, report: Report | FileReport) -> tuple[str, str]:
     meta, windows = header.metadata, header.spectral_windows
     low = min(w.freq_hz[0] - w.width_hz[0] / 2 for w in windows) / 1e6
     high = max(w.freq_hz[-1] + w.width_hz[-1] / 2 for w in windows) / 1e6
-    start = utc_text((header.time_mjd[0] - UNIX_EPOCH_MJD) * 86400 - header.interval_s[0] / 2)
+    start = utc_text((header.time_mjd[0] - UNIX_EPOCH_MJD) * SECONDS_PER_DAY - header.interval_s[0] / 2)
     bands = f" in {len(windows)} bands" if len(windows) > 1 else ""
     facts = [
         f"{start.replace('T', ' ')} UTC, {_duration(float(header.interval_s.sum()))}",

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.conversion.outputs import Target, output_kind
 from mwaconvert.conversion.plan import Plan
 from mwaconvert.conversion.report.parts import FlagCount, OutputFile, Performance
 from mwaconvert.conversion.report.report import Report
 from mwaconvert.conversion.tables.smearing import Smearing, estimate_smearing
 from mwaconvert.machine import peak_memory_bytes, tree_bytes
-from mwaconvert.staging import Kind, kind_of
+from mwaconvert.staging import kind_of
 from mwaconvert.visibilities.interference import ArrayRfi
 from mwaconvert.visibilities.quality import FlagCounts, make_occupancy, make_quality
 from mwaconvert.visibilities.statistics import DataFlags, QualityStatistics
@@ -22,7 +23,7 @@ from mwaconvert.visibilities.statistics import DataFlags, QualityStatistics
 
 def make_report(
     plan: Plan,
-    targets: Sequence[tuple[Path, tuple[int, ...]]],
+    targets: Sequence[Target],
     counts: FlagCounts,
     statistics: QualityStatistics | None,
     data_flags: DataFlags,
@@ -73,14 +74,9 @@ def make_report(
 
 
 def _output(plan: Plan, path: Path, windows: tuple[int, ...]) -> OutputFile:
-    kind = kind_of(path)
-    if kind is Kind.FLAGS:
-        n_baselines = plan.metadata.n_antennas * (plan.metadata.n_antennas + 1) // 2
-        shape = len(plan.timesteps), n_baselines, plan.metadata.n_fine
-    else:
-        shape = plan.n_times, plan.n_rows, sum(plan.header.spectral_windows[k].n_chan for k in windows)
-    times, baselines, channels = shape
-    return OutputFile(path, kind, tree_bytes(path), times, baselines, channels)
+    kind = output_kind(path)
+    times, baselines, channels = kind.shape(plan, windows)
+    return OutputFile(path, kind_of(path), kind.name, tree_bytes(path), times, baselines, channels)
 
 
 def plan_smearing(plan: Plan) -> Smearing:

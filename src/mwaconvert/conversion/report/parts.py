@@ -8,9 +8,6 @@ from typing import Any
 
 from mwaconvert.staging import Kind
 
-#: kinds of output as reports name them
-_KINDS = {Kind.UVFITS: "uvfits", Kind.MEASUREMENT_SET: "measurement set", Kind.FLAGS: "flags"}
-
 
 @dataclass(frozen=True)
 class FlagCount:
@@ -26,6 +23,7 @@ class OutputFile:
 
     path: Path
     kind: Kind
+    kind_name: str
     bytes: int
     times: int
     baselines: int
@@ -33,7 +31,8 @@ class OutputFile:
 
     def facts(self) -> dict[str, Any]:
         """As reports give it (layout: docs/report.md)."""
-        return asdict(self) | {"kind": _KINDS[self.kind]}
+        found = asdict(self)
+        return found | {"kind": found.pop("kind_name")}
 
 
 @dataclass(frozen=True)

@@ -61,29 +61,17 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain dictionaries, lists, strings and numbers; None for what has no number."""
-        meta = self.header.metadata
-        coarse = meta.coarse_channels
-        windows = self.header.spectral_windows
-        performance = self.performance
+        header, performance = self.header, self.performance
         facts: dict[str, Any] = plain(
             {
                 "format": "mwaconvert report",
                 "layout": LAYOUT,
                 "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
                 "software": dict(self.software),
-                "command_line": self.header.command_line,
+                "command_line": header.command_line,
                 "options": asdict(self.options),
-                "observation": observation_facts(meta),
-                "input": {
-                    "files": [
-                        {"path": f.path, "receiver_channel": coarse[f.coarse].number, "batch": f.batch}
-                        for f in self.files
-                    ],
-                    "missing_hdus": [
-                        {"receiver_channel": coarse[c].number, "timestep": t} for c, t in self.missing_hdus
-                    ],
-                    "cells": self.input_cells,
-                },
+                "observation": observation_facts(header.metadata),
+                "input": self._input_facts(),
                 "steps": [step.facts() for step in self.steps],
                 "flag_rules": [
                     {
@@ -93,19 +81,8 @@ class Report:
                     }
                     for rule in self.flag_counts
                 ],
-                "occupancy": {
-                    "total": self.occupancy.total,
-                    "antennas": [
-                        {"index": a.index, "name": a.name, "fraction": fraction}
-                        for a, fraction in zip(meta.antennas, self.occupancy.antenna, strict=True)
-                    ],
-                    "channels": {
-                        "frequency_hz": np.concatenate([w.freq_hz for w in windows]),
-                        "fraction": self.occupancy.channel,
-                    },
-                    "timesteps": {"mjd_utc": self.header.time_mjd, "fraction": self.occupancy.timestep},
-                },
-                "quality": self.quality and _quality_facts(self.quality, self.header),
+                "occupancy": _occupancy_facts(self.occupancy, header),
+                "quality": self.quality and _quality_facts(self.quality, header),
                 "rfi_array": self.array_rfi
                 and {
                     "baselines": self.array_rfi.n_baselines,
@@ -113,20 +90,11 @@ class Report:
                     "events": [asdict(event) for event in self.array_rfi.events],
                 },
                 "phase_centre": {
-                    "name": self.header.phase_centre_name,
-                    "ra_deg": math.degrees(self.header.phase_centre_rad[0]) % 360,
-                    "dec_deg": math.degrees(self.header.phase_centre_rad[1]),
+                    "name": header.phase_centre_name,
+                    "ra_deg": math.degrees(header.phase_centre_rad[0]) % 360,
+                    "dec_deg": math.degrees(header.phase_centre_rad[1]),
                 },
-                "spectral_windows": [
-                    {
-                        "channels": w.n_chan,
-                        "first_hz": w.freq_hz[0],
-                        "last_hz": w.freq_hz[-1],
-                        "width_hz": w.width_hz.max(),
-                        "receiver_channels": [coarse[c].number for c in w.coarse],
-                    }
-                    for w in windows
-                ],
+                "spectral_windows": _window_facts(header),
                 "smearing": asdict(self.smearing),
                 "outputs": [output.facts() for output in self.outputs],
                 "performance": {
@@ -138,6 +106,19 @@ class Report:
             }
         )
         return facts
+
+    def _input_facts(self) -> dict[str, Any]:
+        coarse = self.header.metadata.coarse_channels
+        return {
+            "files": [
+                {"path": f.path, "receiver_channel": coarse[f.coarse].number, "batch": f.batch}
+                for f in self.files
+            ],
+            "missing_hdus": [
+                {"receiver_channel": coarse[c].number, "timestep": t} for c, t in self.missing_hdus
+            ],
+            "cells": self.input_cells,
+        }
 
     def to_json(self) -> str:
         """`to_dict` as strict JSON."""
@@ -183,6 +164,35 @@ class Report:
         if self.quality is None:
             return []
         return noise_lines(self.quality, [a.name for a in self.header.metadata.antennas])
+
+
+def _occupancy_facts(occupancy: Occupancy, header: VisHeader) -> dict[str, Any]:
+    return {
+        "total": occupancy.total,
+        "antennas": [
+            {"index": a.index, "name": a.name, "fraction": fraction}
+            for a, fraction in zip(header.metadata.antennas, occupancy.antenna, strict=True)
+        ],
+        "channels": {
+            "frequency_hz": np.concatenate([w.freq_hz for w in header.spectral_windows]),
+            "fraction": occupancy.channel,
+        },
+        "timesteps": {"mjd_utc": header.time_mjd, "fraction": occupancy.timestep},
+    }
+
+
+def _window_facts(header: VisHeader) -> list[dict[str, Any]]:
+    coarse = header.metadata.coarse_channels
+    return [
+        {
+            "channels": w.n_chan,
+            "first_hz": w.freq_hz[0],
+            "last_hz": w.freq_hz[-1],
+            "width_hz": w.width_hz.max(),
+            "receiver_channels": [coarse[c].number for c in w.coarse],
+        }
+        for w in header.spectral_windows
+    ]
 
 
 def _quality_facts(quality: Quality, header: VisHeader) -> dict[str, Any]:

@@ -9,12 +9,10 @@ import numpy.typing as npt
 
 from mwaconvert import _core, _ufuncs
 from mwaconvert.arrays import FloatArray
+from mwaconvert.constants import SECONDS_PER_DAY, UNIX_EPOCH_MJD
 from mwaconvert.observation.model import Metadata
 from mwaconvert.observation.observation import Observation
 from mwaconvert.visibilities.model import SpectralWindow
-
-SECONDS_PER_DAY = 86400.0
-UNIX_EPOCH_MJD = 40587
 
 
 def spectral_windows(

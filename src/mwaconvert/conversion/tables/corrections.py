@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.arrays import FloatArray
+from mwaconvert.constants import SPEED_OF_LIGHT_M_S
 from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.steps import State, Step, StepKind
 from mwaconvert.conversion.tables.geometry import phase_centre_rad, tracked_centre_rad
 from mwaconvert.conversion.tables.passband import PassbandKind, choose_passband, passband
 from mwaconvert.observation.model import Metadata
-
-SPEED_OF_LIGHT_M_S = 299792458.0
 
 
 def antenna_factors(

@@ -28,11 +28,10 @@ import erfa
 import numpy as np
 
 from mwaconvert.arrays import FloatArray
+from mwaconvert.constants import JD_OF_MJD_ZERO, SECONDS_PER_DAY
 from mwaconvert.conversion.options import Geometry, Options
 from mwaconvert.observation.model import ArrayPosition, Metadata
 
-MJD_ZERO = 2400000.5
-SECONDS_PER_DAY = 86400.0
 #: 1 au/day in units of the speed of light
 AU_PER_DAY = 0.00577551833
 
@@ -169,8 +168,8 @@ def earth_orientation(mjd_utc: FloatArray) -> EarthOrientation:
     """Earth orientation from the IERS tables that came with astropy; the network is never asked."""
     mjd = np.asarray(mjd_utc, np.float64)
     table = _iers_table()
-    dut1, dut1_status = table.ut1_utc(MJD_ZERO, mjd, return_status=True)
-    pole_x, pole_y, pole_status = table.pm_xy(MJD_ZERO, mjd, return_status=True)
+    dut1, dut1_status = table.ut1_utc(JD_OF_MJD_ZERO, mjd, return_status=True)
+    pole_x, pole_y, pole_status = table.pm_xy(JD_OF_MJD_ZERO, mjd, return_status=True)
     # a negative status marks times before or after the table
     if np.any(dut1_status < 0) or np.any(pole_status < 0):
         zero = np.zeros_like(mjd)
@@ -203,11 +202,11 @@ def _standard_frames(
 ) -> tuple[FloatArray, FloatArray]:
     """(n_times, 3) direction in J2000 axes and (n_times, 3, 3) rotation from the local frame to them."""
     mjd = mjd_utc + (dut1_s or 0.0) / SECONDS_PER_DAY
-    lmst = erfa.gmst06(MJD_ZERO, mjd, MJD_ZERO, mjd) + position.longitude_rad
-    j2000_from_date = erfa.tr(erfa.pnm06a(MJD_ZERO, mjd))
+    lmst = erfa.gmst06(JD_OF_MJD_ZERO, mjd, JD_OF_MJD_ZERO, mjd) + position.longitude_rad
+    j2000_from_date = erfa.tr(erfa.pnm06a(JD_OF_MJD_ZERO, mjd))
     rotation = erfa.rxr(j2000_from_date, erfa.rz(-lmst, np.eye(3)))
 
-    barycentric = erfa.epv00(MJD_ZERO, mjd)[1]["v"] * AU_PER_DAY
+    barycentric = erfa.epv00(JD_OF_MJD_ZERO, mjd)[1]["v"] * AU_PER_DAY
     return _aberrate(erfa.s2c(*centre_rad), barycentric), rotation
 
 
@@ -219,11 +218,11 @@ def _exact_frames(
     dut1 = orientation.dut1_s if dut1_s is None else np.full_like(mjd_utc, dut1_s)
     pole = orientation.pole_x_rad, orientation.pole_y_rad
     with _quiet_erfa():
-        tt = erfa.taitt(*erfa.utctai(MJD_ZERO, mjd_utc))
-        ut1 = erfa.utcut1(MJD_ZERO, mjd_utc, dut1)
+        tt = erfa.taitt(*erfa.utctai(JD_OF_MJD_ZERO, mjd_utc))
+        ut1 = erfa.utcut1(JD_OF_MJD_ZERO, mjd_utc, dut1)
         # pressure 0 and so no refraction
         observer, _ = erfa.apco13(
-            MJD_ZERO,
+            JD_OF_MJD_ZERO,
             mjd_utc,
             dut1,
             position.longitude_rad,

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mwaconvert.arrays import FloatArray
+from mwaconvert.constants import SPEED_OF_LIGHT_M_S
 from mwaconvert.text import percent
 
 EARTH_ROTATION_RAD_S = 7.2921150e-5
-SPEED_OF_LIGHT_M_S = 299792458.0
 #: side of an MWA tile; the half-power beam is about wavelength / side wide
 TILE_SIDE_M = 4.4
 

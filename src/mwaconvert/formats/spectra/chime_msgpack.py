@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.constants import SECONDS_PER_DAY, UNIX_EPOCH_MJD
 from mwaconvert.errors import FormatError
 from mwaconvert.extras import need
 from mwaconvert.spectra.stream import Data, Stream, Weights
@@ -82,7 +83,7 @@ class ChunkStream(Stream):
         dt_s = one.fpga_per_sample * _FRAME_S
         start = None
         if one.frame0_nano > 0:
-            start = 40587 + (one.frame0_nano * 1e-9 + one.first * dt_s) / 86400
+            start = UNIX_EPOCH_MJD + (one.frame0_nano * 1e-9 + one.first * dt_s) / SECONDS_PER_DAY
         df_mhz = _BAND_MHZ / one.n_freq
         super().__init__(
             path=one.path,

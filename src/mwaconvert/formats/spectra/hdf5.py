@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import __version__
+from mwaconvert.constants import SECONDS_PER_DAY, UNIX_EPOCH_MJD
 from mwaconvert.errors import FormatError
 from mwaconvert.extras import need
 from mwaconvert.formats.promises import check_promise
@@ -20,7 +21,6 @@ from mwaconvert.spectra.stream import ArrayStream, Data, Stream, Weights
 from mwaconvert.staging import Kind, StagedPath, check_target
 from mwaconvert.text import size_text
 
-UNIX_EPOCH_MJD = 40587.0
 _UNIX = (9e8, 1e10)  # s: times that can only be seconds since 1970
 _CHIME_EDGE_MHZ = (
     400.1953125  # of CHIME's band; edges of channels are whole channels from it, centres half ones
@@ -148,7 +148,7 @@ class _ChimeIntensity(Stream):
             n_times=n_times,
             dtype=np.float32,
             weighted=True,
-            start_mjd=UNIX_EPOCH_MJD + times[0] / 86400 if _UNIX[0] < times[0] < _UNIX[1] else None,
+            start_mjd=UNIX_EPOCH_MJD + times[0] / SECONDS_PER_DAY if _UNIX[0] < times[0] < _UNIX[1] else None,
             notes=tuple(notes),
             fields=_attributes(file),
         )

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
+from mwaconvert.constants import SECONDS_PER_DAY, UNIX_EPOCH_MJD
 from mwaconvert.errors import FormatError, InputError, MetadataError
 from mwaconvert.observation.metafits import read_metadata
 from mwaconvert.spectra.stream import Data, Stream, Weights
 from mwaconvert.text import plural
 
-UNIX_EPOCH_MJD = 40587.0
 _COARSE_MHZ = 1.28
 _LEGACY_FINE, _LEGACY_RATE = 128, 10000  # channels, samples a second
 _LEGACY_STEP = 1000  # samples detected at a time
@@ -101,7 +101,7 @@ class VcsStream(Stream):
         place = width * np.arange(layout.fine, dtype=np.float64) - _COARSE_MHZ / 2
         freq_mhz = [number * _COARSE_MHZ + place for number in self._numbers]
         self._last: dict[int, tuple[tuple[int, int], npt.NDArray[np.float32] | None]] = {}
-        start = UNIX_EPOCH_MJD + (metadata.sched_start_unix_s + times[0] - metadata.obsid) / 86400
+        start = UNIX_EPOCH_MJD + (metadata.sched_start_unix_s + times[0] - metadata.obsid) / SECONDS_PER_DAY
         super().__init__(
             path=metafits,
             kind="MWA voltages" if kind == "sub" else "MWA legacy voltages",

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.arrays import FloatArray, IntArray
+from mwaconvert.constants import SECONDS_PER_DAY
 from mwaconvert.errors import FormatError
 from mwaconvert.visibilities.model import Block, FileHeader, FileMetadata, SpectralWindow
 
@@ -144,7 +145,7 @@ def assemble(
         tuple(windows),
         pairs // n,
         pairs % n,
-        index.time_s[order][starts[:-1]] / 86400.0,
+        index.time_s[order][starts[:-1]] / SECONDS_PER_DAY,
         index.interval_s[order][starts[:-1]],
         np.zeros(n, np.bool_),
         software,

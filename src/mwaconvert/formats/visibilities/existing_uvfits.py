@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.arrays import FloatArray, IntArray
+from mwaconvert.constants import JD_OF_MJD_ZERO, SECONDS_PER_DAY, SPEED_OF_LIGHT_M_S
 from mwaconvert.errors import FormatError
 from mwaconvert.formats.visibilities.existing import (
     BLOCK_BYTES,
@@ -21,9 +22,6 @@ from mwaconvert.formats.visibilities.existing import (
     linear_products,
 )
 from mwaconvert.visibilities.model import FileAntenna, FileMetadata
-
-SPEED_OF_LIGHT_M_S = 299792458.0
-MJD_ZERO_JD = 2400000.5
 
 
 class _GroupRows:
@@ -88,6 +86,45 @@ def open_uvfits(path: Path) -> VisibilityFile:
     ------
     FormatError : it is damaged, or holds what cannot be shown
     """
+    header, start, names, numbers = _read_head(path)
+    n_stokes, n_chan = _shape(path, header)
+    n_parameters, n_groups = int(header["PCOUNT"]), int(header["GCOUNT"])
+    words = n_parameters + 3 * n_stokes * n_chan
+    missing = start + 4 * words * n_groups - path.stat().st_size
+    if missing > 0:
+        raise FormatError(f"{path}: the file ends {missing} bytes before its {n_groups} visibilities do")
+    codes = _axis(header, 3, n_stokes).round().astype(int).tolist()
+    kinds = [describe_text(header.get(f"PTYPE{k}", "")) for k in range(1, n_parameters + 1)]
+    rows = _GroupRows(path, start, n_groups, n_parameters, (n_chan, n_stokes))
+    rows.products = linear_products(path, codes, FITS_LINEAR)
+    rows.uvw_columns = [
+        _column(header, kinds, (name, f"{name}---SIN", f"{name}---NCP"), path) for name in ("UU", "VV", "WW")
+    ]
+    if "DATE" not in kinds or "BASELINE" not in kinds:
+        raise FormatError(f"{path}: the parameters of its visibilities lack DATE or BASELINE")
+    time_s = _times_s(header, kinds, rows.parameters)
+    interval_s = np.full(n_groups, _spacing(time_s))
+    if "INTTIM" in kinds:
+        k, scale, zero = _column(header, kinds, ("INTTIM",), path)
+        interval_s = rows.parameters[:, k].astype(np.float64) * scale + zero
+    first, second = _antennas(header, kinds, rows.parameters, numbers, path)
+    return assemble(
+        path,
+        rows,
+        Index(time_s, first, second, np.zeros(n_groups, np.int64), interval_s),
+        frequencies_hz=[_axis(header, 4, n_chan)],
+        widths_hz=[np.full(n_chan, abs(float(header.get("CDELT4", 0.0))))],
+        metadata=FileMetadata(
+            str(header.get("OBSID", path.name)),
+            describe_text(header.get("OBJECT", "")),
+            tuple(FileAntenna(name) for name in names),
+        ),
+        software=describe_text(header.get("SOFTWARE", header.get("ORIGIN", ""))),
+    )
+
+
+def _read_head(path: Path) -> tuple[Any, int, list[str], IntArray]:
+    """The header, where the data begin, and the names and numbers of the antennas."""
     from astropy.io import fits
 
     try:
@@ -105,6 +142,11 @@ def open_uvfits(path: Path) -> VisibilityFile:
         raise FormatError(f"{path}: is not a whole FITS file: {error}") from None
     if not header.get("GROUPS") or header["NAXIS"] < 4 or header["BITPIX"] != -32:
         raise FormatError(f"{path}: expected random groups of 32-bit floats, as uvfits files have")
+    return header, start, names, numbers
+
+
+def _shape(path: Path, header: Any) -> tuple[int, int]:
+    """Numbers of polarisations and channels."""
     axes = {describe_text(header.get(f"CTYPE{k}", "")): k for k in range(2, header["NAXIS"] + 1)}
     lengths = {kind: int(header[f"NAXIS{k}"]) for kind, k in axes.items()}
     for kind in ("COMPLEX", "STOKES", "FREQ"):
@@ -115,54 +157,32 @@ def open_uvfits(path: Path) -> VisibilityFile:
     others = [kind for kind, n in lengths.items() if kind not in ("COMPLEX", "STOKES", "FREQ") and n > 1]
     if others:
         raise FormatError(f"{path}: axis {others[0]} has {lengths[others[0]]} entries; one is understood")
-    n_stokes, n_chan = lengths["STOKES"], lengths["FREQ"]
-    n_parameters, n_groups = int(header["PCOUNT"]), int(header["GCOUNT"])
-    words = n_parameters + 3 * n_stokes * n_chan
-    missing = start + 4 * words * n_groups - path.stat().st_size
-    if missing > 0:
-        raise FormatError(f"{path}: the file ends {missing} bytes before its {n_groups} visibilities do")
-    codes = _axis(header, 3, n_stokes).round().astype(int).tolist()
-    kinds = [describe_text(header.get(f"PTYPE{k}", "")) for k in range(1, n_parameters + 1)]
-    rows = _GroupRows(path, start, n_groups, n_parameters, (n_chan, n_stokes))
-    rows.products = linear_products(path, codes, FITS_LINEAR)
-    rows.uvw_columns = [
-        _column(header, kinds, (name, f"{name}---SIN", f"{name}---NCP"), path) for name in ("UU", "VV", "WW")
-    ]
-    jd = sum(
-        rows.parameters[:, k].astype(np.float64) * header.get(f"PSCAL{k + 1}", 1.0)
-        + (header.get(f"PZERO{k + 1}", 0.0) - (MJD_ZERO_JD if k == kinds.index("DATE") else 0))
+    return lengths["STOKES"], lengths["FREQ"]
+
+
+def _times_s(header: Any, kinds: list[str], parameters: npt.NDArray[Any]) -> FloatArray:
+    """(n_group,) UTC as seconds of MJD: the sum of all dates of a group."""
+    mjd = sum(
+        parameters[:, k].astype(np.float64) * header.get(f"PSCAL{k + 1}", 1.0)
+        + (header.get(f"PZERO{k + 1}", 0.0) - (JD_OF_MJD_ZERO if k == kinds.index("DATE") else 0))
         for k, kind in enumerate(kinds)
-        if kind in ("DATE", "_DATE") and "DATE" in kinds
+        if kind in ("DATE", "_DATE")
     )
-    if "DATE" not in kinds or "BASELINE" not in kinds:
-        raise FormatError(f"{path}: the parameters of its visibilities lack DATE or BASELINE")
+    return np.asarray(mjd) * SECONDS_PER_DAY
+
+
+def _antennas(
+    header: Any, kinds: list[str], parameters: npt.NDArray[Any], numbers: IntArray, path: Path
+) -> tuple[IntArray, IntArray]:
+    """(n_group,) places of both antennas in the table; beyond it, of those that it has not."""
     k, scale, zero = _column(header, kinds, ("BASELINE",), path)
-    number = (rows.parameters[:, k].astype(np.float64) * scale + zero).astype(np.int64)
+    number = (parameters[:, k].astype(np.float64) * scale + zero).astype(np.int64)
     long = number > 65536
     first = np.where(long, (number - 65536) // 2048, number // 256)
     second = np.where(long, (number - 65536) % 2048, number % 256)
-    lookup = np.full(max(int(numbers.max()), int(first.max()), int(second.max())) + 1, len(names))
-    lookup[numbers] = np.arange(len(names))
-    time_s = np.asarray(jd) * 86400.0
-    interval_s = np.full(n_groups, _spacing(time_s))
-    if "INTTIM" in kinds:
-        k, scale, zero = _column(header, kinds, ("INTTIM",), path)
-        interval_s = rows.parameters[:, k].astype(np.float64) * scale + zero
-    freq_hz = _axis(header, 4, n_chan)
-    width_hz = np.full(n_chan, abs(float(header.get("CDELT4", 0.0))))
-    return assemble(
-        path,
-        rows,
-        Index(time_s, lookup[first], lookup[second], np.zeros(n_groups, np.int64), interval_s),
-        frequencies_hz=[freq_hz],
-        widths_hz=[width_hz],
-        metadata=FileMetadata(
-            str(header.get("OBSID", path.name)),
-            describe_text(header.get("OBJECT", "")),
-            tuple(FileAntenna(name) for name in names),
-        ),
-        software=describe_text(header.get("SOFTWARE", header.get("ORIGIN", ""))),
-    )
+    lookup = np.full(max(int(numbers.max()), int(first.max()), int(second.max())) + 1, len(numbers))
+    lookup[numbers] = np.arange(len(numbers))
+    return lookup[first], lookup[second]
 
 
 def _axis(header: Any, k: int, n: int) -> FloatArray:

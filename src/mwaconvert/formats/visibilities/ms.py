@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mwaconvert.constants import SECONDS_PER_DAY
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.visibilities.casa_table import (
     CasaTable,
@@ -202,8 +203,8 @@ class MeasurementSetWriter:
                 for name, value in _CONSTANT.items():
                     table.put(name, np.array([value], np.int32))
                 table.put("SIGMA", np.ones((1, 4), np.float32))
-            table.put("TIME", header.time_mjd[[time_index]] * 86400.0, row)
-            table.put("TIME_CENTROID", header.centroid_mjd[[time_index]] * 86400.0, row)
+            table.put("TIME", header.time_mjd[[time_index]] * SECONDS_PER_DAY, row)
+            table.put("TIME_CENTROID", header.centroid_mjd[[time_index]] * SECONDS_PER_DAY, row)
             table.put("INTERVAL", header.interval_s[[time_index]], row)
             table.put("EXPOSURE", header.exposure_s[[time_index]], row)
             table.put("DATA_DESC_ID", np.array([window], np.int32), row)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.constants import SECONDS_PER_DAY
 from mwaconvert.formats.visibilities.casa_table import column
 from mwaconvert.formats.visibilities.ms_tables import SubTable, Values
 from mwaconvert.visibilities.model import VisHeader
@@ -44,7 +45,7 @@ def quality_tables(statistics: QualityStatistics, header: VisHeader) -> list[Sub
     windows = [starts.index(w.channels.start) for w in header.spectral_windows]
     centre_hz = np.array([w.freq_hz.mean() for w in header.spectral_windows])
     channels = np.concatenate([np.arange(w.channels.start, w.channels.stop) for w in header.spectral_windows])
-    times_s, n_windows = header.time_mjd * 86400.0, len(windows)
+    times_s, n_windows = header.time_mjd * SECONDS_PER_DAY, len(windows)
     by_baseline, by_time = statistics.baselines, statistics.times
     by_channel = statistics.paired_channels()
     kinds: dict[str, Values] = {

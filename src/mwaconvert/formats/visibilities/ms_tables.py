@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.constants import SECONDS_PER_DAY, UNIX_EPOCH_MJD
 from mwaconvert.formats.visibilities.casa_table import (
     CasaTable,
     column,
@@ -26,7 +27,6 @@ from mwaconvert.formats.visibilities.casa_table import (
 from mwaconvert.visibilities.model import SpectralWindow, VisHeader
 
 #: seconds from the origin of the Modified Julian Date to that of Unix time
-UNIX_EPOCH_MJD_S = 40587 * 86400.0
 #: electrical over physical length of the cables, used by the metafits for lengths without the prefix EL_
 CABLE_VELOCITY_FACTOR = 1.204
 #: of a tile of 4 x 4 dipoles 1.1 m apart, as all MWA software states it
@@ -132,8 +132,8 @@ def time_range_s(header: VisHeader) -> tuple[float, float]:
     """Start and end of the observation: MJD in seconds, UTC."""
     half = header.interval_s / 2
     return (
-        float(header.time_mjd[0] * 86400 - half[0]),
-        float(header.time_mjd[-1] * 86400 + half[-1]),
+        float(header.time_mjd[0] * SECONDS_PER_DAY - half[0]),
+        float(header.time_mjd[-1] * SECONDS_PER_DAY + half[-1]),
     )
 
 
@@ -317,7 +317,7 @@ def _observation(header: VisHeader) -> SubTable:
             "MWA_FILENAME": _strings([metadata.name]),
             "MWA_OBSERVATION_MODE": _strings([metadata.mode]),
             "MWA_FLAG_WINDOW_SIZE": _ints(round((end - start) / header.input_int_time_s)),
-            "MWA_DATE_REQUESTED": np.array([metadata.sched_start_unix_s + UNIX_EPOCH_MJD_S]),
+            "MWA_DATE_REQUESTED": np.array([metadata.sched_start_unix_s + UNIX_EPOCH_MJD * SECONDS_PER_DAY]),
             # not in the standard: pyuvdata reads it, and otherwise assumes a position
             "TELESCOPE_LOCATION": _geocentric(header)[np.newaxis],
         },
@@ -346,7 +346,7 @@ def _history(header: VisHeader) -> SubTable:
     return SubTable(
         "HISTORY",
         {
-            "TIME": np.full(n, time.time() + UNIX_EPOCH_MJD_S),
+            "TIME": np.full(n, time.time() + UNIX_EPOCH_MJD * SECONDS_PER_DAY),
             "OBSERVATION_ID": _ints(*[0] * n),
             "OBJECT_ID": _ints(*[0] * n),
             "MESSAGE": _strings(messages),

@@ -15,6 +15,7 @@ import erfa
 import numpy as np
 
 from mwaconvert import _core, _ufuncs
+from mwaconvert.constants import JD_OF_MJD_ZERO, SPEED_OF_LIGHT_M_S
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.fits_text import BLOCK, Card, header_bytes, table_bytes
 from mwaconvert.staging import Kind, StagedPath, refused
@@ -23,9 +24,7 @@ from mwaconvert.visibilities.model import Block, SpectralWindow, VisHeader
 if TYPE_CHECKING:
     from mwaconvert.visibilities.statistics import QualityStatistics
 
-SPEED_OF_LIGHT = 299792458.0
 N_PARAMETERS = 7
-MJD_ZERO_JD = 2400000.5
 
 
 class UvfitsWriter:
@@ -70,7 +69,7 @@ class UvfitsWriter:
         self._baseline = _ufuncs.baseline_number(
             header.antenna1 + 1, header.antenna2 + 1, 2048 if many else 256
         )
-        self._date0_jd = float(np.floor(header.centroid_mjd[0] + MJD_ZERO_JD - 0.5) + 0.5)
+        self._date0_jd = float(np.floor(header.centroid_mjd[0] + JD_OF_MJD_ZERO - 0.5) + 0.5)
 
         self._staged = StagedPath(path, overwrite, Kind.UVFITS)
         try:
@@ -102,10 +101,10 @@ class UvfitsWriter:
         """Write the rows of a block; blocks may come in any order."""
         header = self._header
         parameters = np.empty((len(block.vis), N_PARAMETERS), np.float32)
-        parameters[:, 0:3] = block.uvw_m / SPEED_OF_LIGHT
+        parameters[:, 0:3] = block.uvw_m / SPEED_OF_LIGHT_M_S
         parameters[:, 3] = self._baseline[block.rows]
         # a float32 fraction of a day is good to 5 ms only: the second DATE holds what the first rounds off
-        day = header.centroid_mjd[block.time_index] + (MJD_ZERO_JD - self._date0_jd)
+        day = header.centroid_mjd[block.time_index] + (JD_OF_MJD_ZERO - self._date0_jd)
         parameters[:, 4] = day
         parameters[:, 5] = day - np.float64(np.float32(day))
         exposure = header.exposure_s[block.time_index]
@@ -208,7 +207,7 @@ class UvfitsWriter:
         day = np.floor(h.centroid_mjd[0])
         position = h.array_position
         x, y, z = erfa.gd2gc(1, position.longitude_rad, position.latitude_rad, position.height_m)
-        year, month, day_of_month, _ = erfa.jd2cal(MJD_ZERO_JD, day)
+        year, month, day_of_month, _ = erfa.jd2cal(JD_OF_MJD_ZERO, day)
         f4 = np.float32
         columns = [
             (
@@ -235,7 +234,7 @@ class UvfitsWriter:
             ("ARRAYX", float(x)),
             ("ARRAYY", float(y)),
             ("ARRAYZ", float(z)),
-            ("GSTIA0", float(np.degrees(erfa.gst06a(MJD_ZERO_JD, day, MJD_ZERO_JD, day)))),
+            ("GSTIA0", float(np.degrees(erfa.gst06a(JD_OF_MJD_ZERO, day, JD_OF_MJD_ZERO, day)))),
             ("DEGPDY", 360.9856473),
             ("FREQ", float(self._window.freq_hz[self._window.n_chan // 2])),
             ("RDATE", _date(float(day))),
@@ -259,5 +258,5 @@ class UvfitsWriter:
 
 
 def _date(mjd: float) -> str:
-    year, month, day, _ = erfa.jd2cal(MJD_ZERO_JD, np.floor(mjd))
+    year, month, day, _ = erfa.jd2cal(JD_OF_MJD_ZERO, np.floor(mjd))
     return f"{int(year):04d}-{int(month):02d}-{int(day):02d}"
