@@ -1,9 +1,16 @@
 """What `import mwaconvert` shows: all public names, loaded at first use, without services or heavy packages."""
 
+import doctest
+import inspect
+import shutil
 import subprocess
 import sys
+from dataclasses import fields
+from typing import get_type_hints
 
 import mwaconvert
+from mwaconvert import api
+from mwaconvert.conversion.options import OptionValues
 
 
 def test_all_public_names_are_listed_and_there():
@@ -21,3 +28,35 @@ def test_the_import_loads_no_service_and_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_option_is_spelled_in_the_signatures():
+    names = [field.name for field in fields(mwaconvert.Options)]
+    assert get_type_hints(OptionValues) == get_type_hints(mwaconvert.Options)
+    for function in (mwaconvert.convert, mwaconvert.Observation.plan):
+        shown = inspect.signature(function).parameters
+        assert [name for name in shown if name in names] == names
+        assert all(shown[field.name].default == field.default for field in fields(mwaconvert.Options))
+        assert "options" not in shown
+
+
+def test_objects_say_what_they_are_in_a_line(small, tmp_path):
+    observation = mwaconvert.open(small)
+    plan = observation.plan(rfi="none")
+    report = plan.run([tmp_path / "a.uvfits"])
+    for shown in (observation, plan, report):
+        assert len(repr(shown)) < 200
+        assert "\n" not in repr(shown)
+        assert shown._repr_html_().startswith("<")
+    assert repr(observation) == (
+        "Observation(1412607288, mwax, 8 tiles, 2 coarse channels, 4 timesteps of 2 s)"
+    )
+
+
+def test_examples(small, tmp_path, monkeypatch):
+    shutil.copytree(small.parent, tmp_path / "here")
+    shutil.copy(small, tmp_path / "here" / "obs.metafits")
+    monkeypatch.chdir(tmp_path / "here")
+    found = doctest.testmod(api, extraglobs={"mwaconvert": mwaconvert})
+    assert found.attempted >= 3
+    assert found.failed == 0

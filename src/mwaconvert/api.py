@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
+
+from mwaconvert.conversion.options import OptionValues, spelled
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.report.report import Report
@@ -27,18 +29,25 @@ def open(metafits: str | Path, files: Sequence[str | Path] | None = None) -> Obs
     Raises
     ------
     MetadataError, FormatError, InputError : files that cannot be read or do not belong together
+
+    Examples
+    --------
+    >>> observation = mwaconvert.open("obs.metafits")
+    >>> observation
+    Observation(1412607288, mwax, 8 tiles, 2 coarse channels, 4 timesteps of 2 s)
     """
     from mwaconvert.observation.observation import open_observation
 
     return open_observation(Path(metafits), None if files is None else [Path(f) for f in files])
 
 
+@spelled
 def convert(
     metafits: str | Path,
     output: str | Path | Sequence[str | Path],
     *,
     files: Sequence[str | Path] | None = None,
-    **options: Any,
+    **options: Unpack[OptionValues],
 ) -> Report:
     """Convert raw files to uvfits or a measurement set in one call.
 
@@ -46,7 +55,7 @@ def convert(
     ----------
     metafits, files : as for `open`
     output : file or files to write; the suffix decides: .uvfits or .ms
-    **options : fields of `mwaconvert.conversion.options.Options`, e.g. ``time_res_s=8, freq_res_khz=40``
+    **options : fields of `mwaconvert.Options`
 
     Returns
     -------
@@ -56,6 +65,12 @@ def convert(
     Raises
     ------
     Error : any of its classes; nothing stays under the final names
+
+    Examples
+    --------
+    >>> report = mwaconvert.convert("obs.metafits", "obs.uvfits", time_res_s=4, freq_res_khz=40)
+    >>> report.outputs[0].kind.words
+    'a uvfits file'
     """
     outputs = [output] if isinstance(output, str | Path) else list(output)
     return open(metafits, files).plan(**options).run(outputs)

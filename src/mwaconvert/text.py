@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import textwrap
@@ -89,3 +90,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def html_facts(facts: Mapping[str, str]) -> str:
+    """Names and values as a table for a notebook.
+
+    Examples
+    --------
+    >>> html_facts({"source": "B0355+54"})
+    '<table><tr><th>source</th><td>B0355+54</td></tr></table>'
+    """
+    rows = (f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.items())
+    return f"<table>{''.join(rows)}</table>"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypedDict, TypeVar, get_args, get_origin, get_type_hints
 
 from mwaconvert.errors import InputError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 Passband = Literal["auto", "none", "jake", "jake_oversampled", "cotter"]
 Rfi = Literal["builtin", "aoflagger", "none"]
@@ -105,7 +108,77 @@ class Options:
     max_memory_gib: float | None = None
 
 
-def make_options(options: dict[str, Any]) -> Options:
+class OptionValues(TypedDict, total=False):
+    """The fields of `Options` as keywords, for editors and type checkers."""
+
+    time_res_s: float | None
+    time_factor: int | None
+    freq_res_khz: float | None
+    freq_factor: int | None
+    sel_time: tuple[int, int] | None
+    sel_ants: tuple[int, ...] | None
+    sel_flagged_ants: bool
+    sel_autos: bool
+    sel_chan_ranges: tuple[tuple[int, int], ...] | None
+    phase_centre_deg: tuple[float, float] | None
+    pointing_centre: bool
+    geometry: Geometry
+    emulate_cotter: bool
+    cable_delay: bool
+    geometric_delay: bool
+    digital_gains: bool
+    passband_gains: Passband
+    van_vleck: bool
+    dut1_s: float | None
+    ignore_dut1: bool
+    apply_solutions: Path | None
+    calibrate: Path | None
+    solutions_freq: Interpolation
+    solutions_time: Interpolation
+    solution_amplitudes: bool
+    flag_init_s: float | None
+    flag_init_steps: int | None
+    flag_end_s: float | None
+    flag_end_steps: int | None
+    flag_times: tuple[int, ...]
+    flag_coarse_chans: tuple[int, ...]
+    flag_edge_width_khz: float | None
+    flag_edge_chans: int | None
+    flag_fine_chans: tuple[int, ...]
+    flag_dc: bool | None
+    flag_metafits: bool
+    flag_antennas: tuple[int, ...]
+    flag_autos: bool
+    ignore_weights: bool
+    flag_bad_tiles: bool
+    rfi_array: bool
+    statistics: bool
+    precomputed_flags: PrecomputedFlags
+    flag_files: Path | None
+    rfi: Rfi
+    rfi_strategy: str | None
+    rfi_sensitivity: float | None
+    rfi_all_baselines: bool
+    split: bool
+    overwrite: bool
+    threads: int
+    max_memory_gib: float | None
+
+
+def spelled(function: Function) -> Function:
+    """Let a function that takes the fields of `Options` as keywords show each of them in its signature."""
+    own = inspect.signature(function)
+    named = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    each = [
+        inspect.Parameter(field.name, keyword, default=field.default, annotation=field.type)
+        for field in fields(Options)
+    ]
+    function.__signature__ = own.replace(parameters=[*named, *each])  # type: ignore[attr-defined]
+    return function
+
+
+def make_options(options: Mapping[str, Any]) -> Options:
     """Options from keyword arguments; an unknown one is an error.
 
     Raises

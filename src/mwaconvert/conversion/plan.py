@@ -21,6 +21,7 @@ from mwaconvert.formats.mwaf import FlagFile
 from mwaconvert.observation.model import Metadata
 from mwaconvert.observation.observation import Observation
 from mwaconvert.progress import Progress
+from mwaconvert.text import html_facts, plural
 from mwaconvert.visibilities.model import Block, VisHeader
 
 if TYPE_CHECKING:
@@ -252,6 +253,18 @@ class Plan:
     resources: Resources
     detection: DetectionPlan | None
     array_rfi: bool
+
+    def __repr__(self) -> str:
+        return (
+            f"Plan({self.metadata.obsid}, {plural(self.n_times, 'time')} x {plural(self.n_rows, 'baseline')} x"
+            f" {plural(self.n_channels, 'channel')}, {plural(sum(step.applied for step in self.steps), 'step')})"
+        )
+
+    def _repr_html_(self) -> str:
+        facts = {
+            step.name: f"{'applied' if step.applied else 'not applied'}: {step.reason}" for step in self.steps
+        }
+        return html_facts({"plan": repr(self)} | facts)
 
     @property
     def observation(self) -> Observation:

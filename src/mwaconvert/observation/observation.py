@@ -6,16 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.arrays import IntArray
+from mwaconvert.conversion.options import OptionValues, spelled
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.observation import rawfiles, timemap
 from mwaconvert.observation.metafits import channels_per_coarse, read_metadata
 from mwaconvert.observation.model import Metadata, RawFile
+from mwaconvert.text import html_facts, plural, utc_text
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
@@ -56,6 +58,30 @@ class Observation:
     common_good: range
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        meta = self.metadata
+        return (
+            f"Observation({meta.obsid}, {meta.correlator}, {plural(meta.n_antennas, 'tile')},"
+            f" {plural(len(self.provided_coarse), 'coarse channel')}, {plural(self.n_timesteps, 'timestep')} of"
+            f" {meta.int_time_s:g} s)"
+        )
+
+    def _repr_html_(self) -> str:
+        meta = self.metadata
+        channels = [meta.coarse_channels[c] for c in self.provided_coarse]
+        return html_facts(
+            {
+                "observation": f"{meta.obsid} {meta.name}",
+                "start": f"{utc_text(meta.sched_start_unix_s)} UTC",
+                "correlator": f"{meta.correlator}, {meta.n_fine} channels of {meta.fine_width_hz / 1e3:g} kHz each",
+                "tiles": str(meta.n_antennas),
+                "receiver channels": ", ".join(str(channel.number) for channel in channels),
+                "timesteps": f"{self.n_timesteps} of {meta.int_time_s:g} s",
+                "raw files": str(len(self.files)),
+                "notes": "; ".join(self.notes) or "none",
+            }
+        )
+
     @property
     def n_timesteps(self) -> int:
         return len(self.timestep_unix_ms)
@@ -65,12 +91,13 @@ class Observation:
         index = self.hdu_index[timesteps.start : timesteps.stop][:, list(coarse)]
         return int(self.hdus["data_bytes"][index[index >= 0]].sum())
 
-    def plan(self, **options: Any) -> Plan:
+    @spelled
+    def plan(self, **options: Unpack[OptionValues]) -> Plan:
         """Decide what a conversion will do.
 
         Parameters
         ----------
-        **options : fields of `mwaconvert.conversion.options.Options`
+        **options : fields of `mwaconvert.Options`
 
         Raises
         ------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -46,15 +44,3 @@ def facts_of(spectra: Described) -> dict[str, str]:
         "start": "not in the file" if spectra.start_mjd is None else f"MJD {spectra.start_mjd:.10f}",
         "DM of the data": f"{spectra.dm:g} pc/cm^3",
     }
-
-
-def html_facts(facts: Mapping[str, str]) -> str:
-    """Names and values as a table for a notebook.
-
-    Examples
-    --------
-    >>> html_facts({"source": "B0355+54"})
-    '<table><tr><th>source</th><td>B0355+54</td></tr></table>'
-    """
-    rows = (f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in facts.items())
-    return f"<table>{''.join(rows)}</table>"

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.spectra.aliases import old_keywords, old_names
-from mwaconvert.spectra.describe import facts_of, html_facts, in_a_line
+from mwaconvert.spectra.describe import facts_of, in_a_line
 from mwaconvert.spectra.dispersion import K_DM, Reference, delay_per_dm, delay_samples
+from mwaconvert.text import html_facts
 
 if TYPE_CHECKING:
     from mwaconvert.transients.search import Search

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.spectra.aliases import old_keywords, old_names
-from mwaconvert.spectra.describe import facts_of, html_facts, in_a_line
+from mwaconvert.spectra.describe import facts_of, in_a_line
 from mwaconvert.spectra.dispersion import K_DM
 from mwaconvert.spectra.spectra import Spectra
-from mwaconvert.text import size_text
+from mwaconvert.text import html_facts, size_text
 
 Data = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 Weights = npt.NDArray[np.float32] | None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mwaconvert.conversion.steps import Step
 from mwaconvert.conversion.tables.smearing import Smearing
 from mwaconvert.observation.model import Metadata, RawFile
 from mwaconvert.staging import Kind, write_json
-from mwaconvert.text import WIDTH, json_text, plain, sections, utc_text
+from mwaconvert.text import WIDTH, json_text, percent, plain, sections, utc_text
 from mwaconvert.visibilities.interference import ArrayRfi
 from mwaconvert.visibilities.model import VisHeader
 from mwaconvert.visibilities.quality import Occupancy, Quality, noise_lines
@@ -58,6 +59,13 @@ class Report:
     quality: Quality | None = None
     array_rfi: ArrayRfi | None = None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        written = ", ".join(str(output.path) for output in self.outputs)
+        return f"Report({self.header.metadata.obsid}: {written}; {percent(self.occupancy.total)} flagged)"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self.to_text())}</pre>"
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain dictionaries, lists, strings and numbers; None for what has no number."""
