@@ -241,7 +241,8 @@ class Campaign:
     def fill(self, case: Case, tally: Tally) -> None:
         """A disk that is too small: from the beginning, or because another program fills it under way."""
         folder = self.fresh()
-        with small_disk(folder, 24 << 20):
+        older = sum(p.stat().st_size for p in self.older[case.name].rglob("*") if p.is_file())
+        with small_disk(folder, (16 << 20) + 3 * older):  # room for both, and what is held back meanwhile
             shutil.copytree(self.older[case.name], folder, dirs_exist_ok=True)
             before = [digest(folder / name) for name in case.outputs]
             free = shutil.disk_usage(folder).free

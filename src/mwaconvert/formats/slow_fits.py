@@ -32,7 +32,7 @@ def decode_hdu(path: Path, hdu_number: int) -> npt.NDArray[np.float32]:
     try:
         with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
             promised = 8 * int(np.prod(hdus[hdu_number].shape, dtype=np.float64))
-            check_promise(path, f"HDU {hdu_number}", promised, path.stat().st_size)
+            check_promise(Path(path), f"HDU {hdu_number}", promised, Path(path).stat().st_size)
             data = hdus[hdu_number].data
     except Error:
         raise
