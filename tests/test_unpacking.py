@@ -173,7 +173,7 @@ def test_a_full_disk_is_noticed_before_it_is_full(tmp_path, small_disk):
     assert list(small_disk.iterdir()) == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     is_zip=st.booleans(), places=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=12)
 )
