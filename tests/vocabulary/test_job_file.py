@@ -1,6 +1,7 @@
 """Job files: what is forgiven, what is not, and what the parameters of three eras mean."""
 
 import itertools
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -386,3 +387,12 @@ def test_any_bytes_are_rows_or_problems(data):
             with suppress(InputError):
                 read_job(row.kind, row.params)
         assert all(problem.line > 0 and problem.column > 0 for problem in problems)
+
+
+def test_the_documentation_has_every_name():
+    page = (EXAMPLES.parents[1] / "job-files.md").read_text()
+    documented = {word.replace("_", "") for word in re.findall(r"`(\w+)`", page)}
+    names = {name for entry in NAMES if set("cdv") & set(entry.kinds) for name in entry.names}
+    assert {name for name in names if name.replace("_", "") not in documented} == {
+        "channel_range"
+    }  # of clients alone
