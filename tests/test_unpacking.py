@@ -7,8 +7,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mwaconvert.errors import FormatError, InputError, ResourceError
+from mwaconvert.errors import Error, FormatError, InputError, ResourceError
 from mwaconvert.unpacking import Limits, list_members, safe_name, unpack
 
 
@@ -169,6 +171,33 @@ def test_a_full_disk_is_noticed_before_it_is_full(tmp_path, small_disk):
     with pytest.raises(ResourceError, match="bytes free"):
         unpack(archive, small_disk)
     assert list(small_disk.iterdir()) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    is_zip=st.booleans(), places=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=12)
+)
+def test_damaged_archives_end_in_a_sentence(tmp_path_factory, is_zip, places):
+    """Any bytes changed: unpacked or refused, nothing outside, nothing left of what was refused."""
+    top = tmp_path_factory.mktemp("fuzz")
+    path, folder = top / "archive", top / "folder"
+    folder.mkdir()
+    members = (("a/", None), ("a/b", b"data" * 300), ("c", b"more"))
+    if is_zip:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in members:
+                archive.writestr(name, data or b"")
+    else:
+        tar_of(path, *members)
+    changed = bytearray(path.read_bytes())
+    for place, byte in places:
+        changed[place % len(changed)] = byte
+    path.write_bytes(changed)
+    try:
+        unpack(path, folder, limits=Limits(total_bytes=1 << 20))
+    except Error:
+        assert list(folder.iterdir()) == []
+    assert sorted(p.name for p in top.iterdir()) == ["archive", "folder"]
 
 
 def test_members_are_listed(tmp_path):

@@ -6,9 +6,11 @@ places one by one. So no link that was there before is followed, and a refused a
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -24,6 +26,19 @@ from mwaconvert.errors import FormatError, InputError, ResourceError
 #: of one part of a name, on all usual file systems
 LONGEST_NAME = 255
 _COPY_BYTES = 1 << 22
+#: what the readers of archives raise at damage; the last three they stumble into when headers are nonsense
+READER_ERRORS = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+)
 
 
 @dataclass(frozen=True)
@@ -188,7 +203,7 @@ class _Zip:
             elif stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 kind = "a link or a device"
             else:
-                kind = "folder" if info.is_dir() else "file"
+                kind = "folder" if info.filename.endswith("/") else "file"
             yield info.orig_filename, info.file_size, kind
 
     def write_all(self, members: tuple[Member, ...], folder: Path) -> None:
@@ -214,15 +229,7 @@ def _opened(path: Path) -> Iterator[_Tar | _Zip]:
             yield opened
         finally:
             opened.close()
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-    ) as error:
+    except READER_ERRORS as error:
         raise FormatError(f"{path}: damaged, or no tar or zip archive: {error}; fetch it again") from None
 
 

@@ -554,3 +554,15 @@ def test_help_shows_the_documented_options(capsys):
         "--verbose",
     ):
         assert re.search(rf"{option}\b", text)
+
+
+def test_what_to_install_is_said(run, server, monkeypatch):
+    for package in ("requests", "websocket"):
+        with monkeypatch.context() as without:
+            without.setitem(sys.modules, package, None)
+            code, lines = run("-l", whole=True)
+        assert code == 1
+        assert lines[-1].startswith(
+            f"Error: mwa_client needs {package}, which is not installed: pip install "
+        )
+    assert server.script.heard == []

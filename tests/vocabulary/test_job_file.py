@@ -1,9 +1,14 @@
 """Job files: what is forgiven, what is not, and what the parameters of three eras mean."""
 
 import itertools
+import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as search
+from hypothesis import strategies as st
 
 from mwaconvert.conversion.options import Options, check_options
 from mwaconvert.errors import InputError
@@ -366,3 +371,28 @@ def test_the_table_has_each_name_once():
     for kind in JobKind:
         names = [name for entry in NAMES if kind in entry.kinds for name in entry.names]
         assert len(names) == len(set(names))
+
+
+@search(max_examples=300, deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=200), st.text(alphabet='c=,# "\t\n\rob_idjtyp1107', max_size=80).map(str.encode)
+    )
+)
+def test_any_bytes_are_rows_or_problems(data):
+    for strict in (False, True):
+        rows, problems = read_rows(data, strict=strict)
+        for row in rows:
+            assert all(cell.key and cell.value and cell.column > 0 for cell in row.cells)
+            with suppress(InputError):
+                read_job(row.kind, row.params)
+        assert all(problem.line > 0 and problem.column > 0 for problem in problems)
+
+
+def test_the_documentation_has_every_name():
+    page = (EXAMPLES.parents[1] / "job-files.md").read_text()
+    documented = {word.replace("_", "") for word in re.findall(r"`(\w+)`", page)}
+    names = {name for entry in NAMES if set("cdv") & set(entry.kinds) for name in entry.names}
+    assert {name for name in names if name.replace("_", "") not in documented} == {
+        "channel_range"
+    }  # of clients alone

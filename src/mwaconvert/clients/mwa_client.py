@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from mwaconvert.clients.asvo import Notify, Session, address_from, get_pretty_version_string
 from mwaconvert.clients.downloads import fetch, file_name
 from mwaconvert.errors import Error
+from mwaconvert.extras import need
 from mwaconvert.unpacking import unpack
 from mwaconvert.vocabulary.job_rows import JobKind, Problem, Row, read_rows
 
@@ -519,8 +520,8 @@ def _problem(problem: Problem) -> str:
 
 
 def _login(out: Out) -> Session:
-    import requests
-
+    requests = need("requests", "client", "mwa_client")
+    need("websocket", "client", "mwa_client")
     address = address_from(os.environ)
     key = os.environ.get("MWA_ASVO_API_KEY")
     if not key:

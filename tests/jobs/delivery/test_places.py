@@ -110,6 +110,7 @@ def test_a_large_object_goes_in_parts(s3, tmp_path):
 
 def test_a_product_that_changed_is_sent_again(any_place, product, tmp_path):
     any_place.deliver(product, "a", file_sha256(product))
+    product.unlink()
     product.write_bytes(bytes(100_000))
     any_place.deliver(product, "a", file_sha256(product))
     any_place.fetch("a", tmp_path / "back")
@@ -176,6 +177,15 @@ def test_links_do_not_lead_out_of_a_folder(tmp_path, product):
     assert list((tmp_path / "outside").iterdir()) == []
 
 
+def test_a_package_is_linked_into_its_place_and_raw_data_are_copied(tmp_path, product):
+    folder = Folder(tmp_path / "products")
+    folder.deliver(product, "package")
+    assert (tmp_path / "products" / "package").stat().st_ino == product.stat().st_ino
+    folder.deliver(product, "again")  # it has another name by now
+    assert (tmp_path / "products" / "again").stat().st_nlink == 1
+    assert file_sha256(tmp_path / "products" / "again") == file_sha256(product)
+
+
 def test_raw_data_are_linked_not_copied(tmp_path, product):
     Folder(product.parent).fetch(product.name, tmp_path / "linked")
     assert (tmp_path / "linked").stat().st_ino == product.stat().st_ino
@@ -194,7 +204,7 @@ def test_a_full_disk_leaves_nothing(small_disk, tmp_path):
     assert list((small_disk / "products").iterdir()) == []
 
 
-@pytest.mark.parametrize("where", ["copy_file", "sync", "sync again"])
+@pytest.mark.parametrize("where", ["link_or_copy", "sync", "sync again"])
 def test_a_killed_delivery_is_done_again(tmp_path, product, where):
     """Killed before anything is written, before the rename, and after it."""
     script = (

@@ -27,7 +27,7 @@ from typing import IO, Any, Protocol, TypeAlias, cast
 from mwaconvert.errors import FormatError, InputError, ResourceError
 from mwaconvert.jobs.delivery.places import part_beside, sync
 from mwaconvert.text import json_text, plain
-from mwaconvert.unpacking import safe_name
+from mwaconvert.unpacking import READER_ERRORS, safe_name
 
 JOB_FILE = "job.json"
 SUMS_FILE = "SHA256SUMS"
@@ -199,12 +199,15 @@ def check_package(path: Path) -> int:
                 raise FormatError(f"{path}: has two files of the name {name}")
             else:
                 found[name] = hashlib.file_digest(cast("io.BufferedReader", file), "sha256").hexdigest()
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+    except READER_ERRORS as error:
         raise FormatError(f"{path}: damaged: {error}") from None
     if listing is None:
         raise FormatError(f"{path}: has no {SUMS_FILE}")
     wanted = {
-        name: digest for digest, _, name in (line.partition("  ") for line in listing.decode().splitlines())
+        name: digest
+        for digest, _, name in (
+            line.partition("  ") for line in listing.decode(errors="replace").splitlines()
+        )
     }
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):

@@ -90,7 +90,8 @@ class Place(Source, Protocol):
 
         Parameters
         ----------
-        source : a local file
+        source : a local file; from now on it may share its bytes with the delivered one, so replace it rather
+            than write into it
         name : its name at the place
         sha256 : of the file; with it, a file that was delivered before is not sent again
         """
@@ -197,7 +198,8 @@ class Folder:
             return wanted
 
         def put(part: Path) -> None:
-            copy_file(source, part)
+            # a file with other names, such as raw data, could be written by them
+            (link_or_copy if source.stat().st_nlink == 1 else copy_file)(source, part)
             sync(part)
             part.replace(target)
 
