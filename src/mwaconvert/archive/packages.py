@@ -47,6 +47,8 @@ class PackageFault(Enum):
     ARCHIVE = "archive cannot be unpacked"
     LINK = "link that leaves the package"
     REQUEST = "unsound request"
+    MANIFEST = "unsound manifest"
+    SUMS = "unsound list of checksums"
     RAW = "raw data missing"
     RESTORED = "restored already"
 
@@ -204,7 +206,9 @@ def _read_documents(contents: _Contents) -> None:
     if manifests:
         try:
             contents.manifest = read_manifest(choose_manifest(manifests))
-        except (FormatError, InputError) as error:
+        except FormatError as error:
+            contents.fault(PackageFault.MANIFEST, str(error))
+        except InputError as error:
             contents.fault(PackageFault.AMBIGUOUS, str(error))
     if requests:
         try:
@@ -295,12 +299,20 @@ def _check_raw(contents: _Contents, sessions: dict[str, str]) -> None:
         ]
 
 
+def _sums(contents: _Contents, path: Path) -> dict[str, str]:
+    try:
+        return read_sums(path)
+    except FormatError as error:
+        contents.fault(PackageFault.SUMS, str(error))
+        return {}
+
+
 def _check_bytes(contents: _Contents, expected: Sequence[ProductFile]) -> None:
     known = {file.name: file for file in expected}
     root = contents.layout.root
     sums_file = root / SUMS
     if sums_file.is_file():
-        for name, digest in read_sums(sums_file).items():
+        for name, digest in _sums(contents, sums_file).items():
             if (root / name).is_file():
                 known.setdefault(Path(name).name, ProductFile(Path(name).name, sha256=digest))
             else:

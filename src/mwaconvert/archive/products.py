@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from mwaconvert.archive.identifiers import safe_name
+from mwaconvert.archive.texts import read_text
 from mwaconvert.archive.units import ProductFile, Role
 from mwaconvert.errors import FormatError, InputError
 
@@ -85,7 +86,7 @@ def read_product_table(path: Path | None = None) -> ProductTable:
     text = (
         (resources.files("mwaconvert.archive") / "product_kinds.txt").read_text()
         if path is None
-        else path.read_text()
+        else read_text(path)
     )
     rules = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -139,7 +140,7 @@ def read_sums(path: Path) -> dict[str, str]:
         A malformed line, or a path that leaves the folder of the list.
     """
     sums: dict[str, str] = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         digest, blank, name = line.partition(" ")
         name = name.removeprefix(" ").removeprefix("*")
         try:

@@ -16,6 +16,7 @@ from mwaconvert.archive.identifiers import execution_name
 from mwaconvert.archive.layouts import Layout
 from mwaconvert.archive.products import Kind, ProductTable, read_product_table, sha256_of
 from mwaconvert.archive.requests import RequestDocument, check, read_request, read_value
+from mwaconvert.archive.texts import read_text
 from mwaconvert.errors import FormatError, InputError
 
 
@@ -61,7 +62,7 @@ def check_flag_template(path: Path) -> int:
         A line that is not of ``key='value'`` pairs, or a reason with a blank in it.
     """
     commands = 0
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
@@ -87,7 +88,7 @@ def check_fluxes(path: Path) -> int:
     FormatError
         Another header, a row of another length, an id that is no integer, a flux that is no number.
     """
-    lines = path.read_text().splitlines()
+    lines = read_text(path).splitlines()
     if not lines or lines[0].strip() not in _FLUX_HEADERS:
         raise FormatError(f"{path}: the header is '{lines[0] if lines else ''}'; expected {_FLUX_HEADERS[0]}")
     columns = lines[0].strip().split(",")
@@ -114,7 +115,7 @@ def check_continuum(path: Path) -> int:
     """
     field = window = False
     ranges = 0
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue

@@ -19,6 +19,7 @@ from mwaconvert.archive.identifiers import execution_name, safe_name
 from mwaconvert.archive.layouts import Layout
 from mwaconvert.archive.packages import PackageReport
 from mwaconvert.archive.products import find
+from mwaconvert.archive.texts import read_text
 from mwaconvert.errors import FormatError, InputError
 
 #: the name under which a pipeline saves its last flags
@@ -38,7 +39,7 @@ def read_calapply(path: Path) -> tuple[dict[str, object], ...]:
         Anything that is not a call of applycal with plain values, or a table outside the archive of tables.
     """
     try:
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(read_text(path))
     except (SyntaxError, ValueError) as error:
         raise FormatError(f"{path}: is no list of applycal calls: {error}") from None
     return tuple(_call(node, path) for node in tree.body)

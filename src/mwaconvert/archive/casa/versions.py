@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from mwaconvert.archive.requests.model import Telescope
+from mwaconvert.archive.texts import read_text
 from mwaconvert.archive.units import Calibrated
 from mwaconvert.errors import FormatError, InputError
 
@@ -115,7 +116,9 @@ def read_version_table(path: Path | None = None) -> VersionTable:
     packaged = resources.files("mwaconvert.archive.casa") / "casa_versions.txt"
     telescopes = {"alma": Telescope.ALMA, "vla": Telescope.VLA}
     rows = []
-    for number, line in enumerate((path or packaged).read_text().splitlines(), 1):
+    for number, line in enumerate(
+        (packaged.read_text() if path is None else read_text(path)).splitlines(), 1
+    ):
         words = line.partition("#")[0].split()
         if not words:
             continue

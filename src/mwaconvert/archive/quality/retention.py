@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mwaconvert.archive.quality.ingest import remove_run
+from mwaconvert.archive.texts import read_text
 from mwaconvert.archive.times import utc
 from mwaconvert.errors import FormatError, InputError
 
@@ -33,7 +34,7 @@ def read_retention(path: Path, minimum_days: float = 1.0) -> Retention:
         A malformed line, an area given twice, fewer days than the minimum, an age for the QA area.
     """
     days: dict[str, float | None] = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         words = line.partition("#")[0].split()
         if not words:
             continue

@@ -43,16 +43,17 @@ def read_obscore(path: Path) -> tuple[ObscoreMember, ...]:
         A column is missing, a malformed uid or date, or rows of one set that disagree on its release date; of these
         the later date would hold, and nobody should guess.
     """
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file, restval="")
-        missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
-        if missing:
-            raise FormatError(
-                f"{path}: has no column {', '.join(missing)}; expected a table of ivoa.obscore as CSV"
-            )
-        groups: dict[str, list[tuple[int, dict[str, str]]]] = {}
-        for number, row in enumerate(reader, 2):
-            groups.setdefault(row["member_ous_uid"], []).append((number, row))
+    groups: dict[str, list[tuple[int, dict[str, str]]]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, restval="")
+            missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
+            if missing:
+                raise FormatError(f"{path}: has no column {', '.join(missing)}; expected ivoa.obscore as CSV")
+            for number, row in enumerate(reader, 2):
+                groups.setdefault(row["member_ous_uid"], []).append((number, row))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FormatError(f"{path}: is no CSV in UTF-8: {error}") from None
     return tuple(_member(rows, path) for rows in groups.values())
 
 
