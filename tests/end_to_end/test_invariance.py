@@ -59,7 +59,7 @@ def test_small_blocks_by_default(mwax, monkeypatch):
 def test_too_little_memory(observation):
     raw = mwaconvert.open(observation.metafits)
     with pytest.raises(
-        mwaconvert.InputError, match=r"max-memory 0\.01 GiB is too little: .* at least 0\.\d\d GiB"
+        mwaconvert.InputError, match=r"`max_memory_gib=0\.01` GiB is too little: .* at least 0\.\d\d GiB"
     ):
         collect(raw.plan(max_memory_gib=0.01))
 

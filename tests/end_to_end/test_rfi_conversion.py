@@ -16,6 +16,7 @@ from mwaconvert.conversion.rfi.strategy import RfiStrategy, flag_baselines
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.observation.legacy import product_table
 from mwaconvert.observation.rawfiles import KIND_RICE
+from mwaconvert.progress import Stage
 
 KINDS = {
     "mwax": {
@@ -302,11 +303,13 @@ def test_blocks_of_legacy_files_end_where_groups_of_products_do(simulated):
 def test_progress_covers_both_passes(simulated, tmp_path):
     seen = []
     plan = mwaconvert.open(simulated(**KINDS["mwax"]).metafits).plan()
-    report = plan.run(tmp_path / "a.uvfits", progress=lambda _, done, total: seen.append((done, total)))
-    assert {total for _, total in seen} == {2 * plan.input_bytes()}
-    done = [done for done, _ in seen]
-    assert done == sorted(done)
-    assert done[-1] == 2 * plan.input_bytes()
+    report = plan.run(tmp_path / "a.uvfits", progress=lambda *told: seen.append(told))
+    assert {total for _, _, total in seen} == {plan.input_bytes()}
+    assert list(dict.fromkeys(stage for stage, _, _ in seen)) == [Stage.FLAGGING, Stage.CONVERTING]
+    for stage in (Stage.FLAGGING, Stage.CONVERTING):
+        done = [done for which, done, _ in seen if which is stage]
+        assert done == sorted(done)
+        assert done[-1] == plan.input_bytes()
     counts = {rule.name: rule.cells for rule in report.flag_counts}
     assert counts["RFI"] == find_flags(plan, lambda _: None).rfi_cells > 0
 

@@ -273,7 +273,7 @@ def test_refused_before_the_work(passed, tmp_path, monkeypatch):
     with pytest.raises(ResourceError, match="does not exist"):
         QaCollector(header, tmp_path / "nowhere" / "a.png")
     (tmp_path / "a.png").touch()
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="`overwrite`"):
         QaCollector(header, tmp_path / "a.png")
     QaCollector(header, tmp_path / "a.png", overwrite=True)
     monkeypatch.setattr(collector, "find_spec", lambda name: None)
