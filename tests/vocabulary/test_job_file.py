@@ -71,7 +71,7 @@ def test_the_example_of_a_conversion(read):
     }
     assert job.conversion.calibrate
     assert job.conversion.allow_missing
-    request = job.conversion.request(Path("/work/1110103576.metafits"), solutions=Path("/solutions"))
+    request = job.conversion.request(Path("/raw/1110103576.metafits"), solutions=Path("/solutions"))
     assert request.options["calibrate"] == Path("/solutions")
     assert request.files_instead  # flag files in place of detection
     with pytest.raises(InputError, match="no folder of solutions"):
