@@ -294,6 +294,40 @@ def test_something_else_got_the_name_meanwhile(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.png"]
 
 
+def test_the_other_run_wins_at_the_last_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at the name and the renaming."""
+    path = tmp_path / "a.png"
+
+    def late(source: Path, target: Path) -> None:
+        target.write_bytes(PNG + b"theirs")
+        raise FileExistsError
+
+    monkeypatch.setattr(staging, "_rename_new", late)
+    with StagedPath(path, overwrite=True) as staged:
+        staged.temporary.write_bytes(PNG + b"ours")
+    assert path.read_bytes() == PNG + b"ours"
+    path.unlink()
+    staged = StagedPath(path, overwrite=False)
+    staged.temporary.write_bytes(PNG + b"ours")
+    with pytest.raises(InputError, match="this one's is discarded"):
+        staged.commit()
+    assert path.read_bytes() == PNG + b"theirs"
+
+
+def test_a_library_fails_again_while_it_tidies_up(tmp_path: Path) -> None:
+    def draw() -> None:
+        try:
+            raise OSError(28, "No space left on device")
+        finally:
+            [].pos  # noqa: B018, as matplotlib does in its PDF files
+
+    with (
+        pytest.raises(ResourceError, match="no space left on its disk"),
+        StagedPath(tmp_path / "a.pdf", False),
+    ):
+        draw()
+
+
 def test_what_goes_wrong_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     with pytest.raises(ZeroDivisionError), StagedPath(path, overwrite=False) as staged:

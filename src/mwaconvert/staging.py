@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.errors import Error, InputError, ResourceError
 from mwaconvert.text import json_text
 
 _log = logging.getLogger(__name__)
@@ -269,8 +269,8 @@ class StagedPath:
             self.commit()
             return
         self.discard()
-        if isinstance(error, OSError):
-            raise refused(self.target, error) from error
+        if (cause := _of_system(error)) is not None:
+            raise refused(self.target, cause) from error
 
     def commit(self) -> None:
         """Sync what was written and give it its name; where that fails, nothing of it stays.
@@ -305,11 +305,12 @@ class StagedPath:
         if now is None:
             try:
                 _rename_new(self.temporary, self.target)
+                return
             except FileExistsError:
-                raise InputError(
-                    f"{self.target}: another run has written it meanwhile; this one's is discarded"
-                ) from None
-            return
+                if not self._overwrite:
+                    raise InputError(
+                        f"{self.target}: another run has written it meanwhile; this one's is discarded"
+                    ) from None
         if check_target(self.target, self.kind, overwrite=True) != self._before:
             _log.warning("%s: another run has written it meanwhile; it is replaced", self.target)
         if self.kind is Kind.MEASUREMENT_SET:
@@ -539,6 +540,13 @@ def _last_change(folder: Path) -> float:
 
 
 # names
+
+
+def _of_system(error: BaseException | None) -> OSError | None:
+    """What the operating system said, also where a library failed once more while it tidied up."""
+    while error is not None and not isinstance(error, OSError | Error):
+        error = error.__context__
+    return error if isinstance(error, OSError) else None
 
 
 def _sync(path: Path) -> None:

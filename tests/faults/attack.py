@@ -66,7 +66,7 @@ def make_cases(inputs: Path) -> list[Case]:
     return [
         Case("uvfits", (str(obs), "-o", "a.uvfits", "--report", "r.json"), ("a.uvfits", "r.json")),
         Case("ms", (str(obs), "-o", "a.ms", "--qa", "a.png"), ("a.ms", "a.png")),
-        Case("mwaf", (str(legacy), "-o", "a_%%.mwaf", "-o", "b.ms"), ("a_01.mwaf", "b.ms")),
+        Case("mwaf", (str(legacy), "-o", "a_%%.mwaf"), ("a_01.mwaf",)),
         Case("qa", ("qa", str(ms), "-o", "a.html"), ("a.html",)),
         Case("dedisperse", ("dedisperse", str(fil), "--dm", "50", "-o", "a.dat"), ("a.dat", "a.inf")),
         Case("waterfall", ("waterfall", str(fil), "--dm", "50", "-o", "a.pdf"), ("a.pdf",)),
