@@ -18,7 +18,7 @@ from mwaconvert.cli.main import main
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 #: languages of blocks that nobody runs: output, files, what only a shell can do
-NOT_RUN = {"text", "json", "toml", "csv", "xml", "ini", "{toctree}", "{include}", "{eval-rst}"}
+NOT_RUN = {"text", "json", "toml", "xml", "ini", "{toctree}", "{include}", "{eval-rst}"}
 _BLOCK = re.compile(r"^```(\S*)\n(.*?)^```", re.M | re.S)
 
 
