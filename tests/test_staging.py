@@ -140,7 +140,7 @@ def test_directories_that_are_no_measurement_sets_stay(
     with pytest.raises(InputError, match="it is a directory, but not a measurement set"):
         check_target(folder, kind, overwrite=True)
     make_table(folder, "ANTENNA")
-    with pytest.raises(InputError, match=r"holds notes\.txt, which is no part of a measurement set"):
+    with pytest.raises(InputError, match=r"holds notes\.txt, which does not belong to a measurement set"):
         check_target(folder, kind, overwrite=True)
     (folder / "notes.txt").unlink()
     check_target(folder, kind, overwrite=True)

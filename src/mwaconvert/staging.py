@@ -132,7 +132,7 @@ def kind_of(path: Path) -> Kind:
 
 
 def check_input(path: Path, what: str) -> None:
-    """Refuse what is no regular file: a FIFO makes its reader wait, a device may never end.
+    """Refuse anything but a regular file: a FIFO makes its reader wait, a device may never end.
 
     Parameters
     ----------
@@ -405,7 +405,7 @@ def _why_folder_kept(target: Path, kind: Kind, info: os.stat_result) -> str | No
         if part.st_dev != info.st_dev:
             return f"another file system is mounted on its {entry.name}"
         if not entry.name.startswith(("table.", ".")) and not _is_table(Path(entry.path)):
-            return f"it holds {entry.name}, which is no part of a measurement set"
+            return f"it holds {entry.name}, which does not belong to a measurement set"
     return None
 
 

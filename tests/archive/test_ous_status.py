@@ -137,5 +137,5 @@ def test_every_state_can_be_reached_and_leads_to_delivery() -> None:
 def test_substates_belong_to_their_states() -> None:
     check_substate(LifeCycle.PROCESSING, Substate.PIPELINE_CALIBRATION)
     check_substate(LifeCycle.DELIVERED, None)
-    with pytest.raises(InputError, match="IngestingProducts is no substate of Processing"):
+    with pytest.raises(InputError, match="IngestingProducts is not a substate of Processing"):
         check_substate(LifeCycle.PROCESSING, Substate.INGESTING_PRODUCTS)

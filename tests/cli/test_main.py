@@ -264,7 +264,7 @@ def test_simulate(run, tmp_path):
         (["OBS", "-o", "nowhere/a.uvfits"], "directory nowhere does not exist"),
         (["OBS", "-o", "a.uvfits", "-o", "a.uvfits", "--flag-antennas", "8"], "antenna 8 does not exist"),
         (["OBS", "--flag-antennas", "Tile999,"], "antenna 'Tile999' does not exist"),
-        (["OBS", "--sbcount", "4"], "MWAX has not"),
+        (["OBS", "--sbcount", "4"], "an MWAX observation has none"),
         (["OBS", "--report", "nowhere/r.json"], "directory nowhere does not exist"),
         (["info"], "OBS.METAFITS"),
         (["simulate"], "--output"),

@@ -270,7 +270,7 @@ def test_of_another_observation(mwax, folder, meta, tmp_path):
     with fits.open(files[0], mode="update") as hdus:
         hdus[0].header["OBSID"] = meta.obsid
         hdus[0].header["GPUBOXNO"] = 7
-    assert "flags of gpubox 7, which the observation has not" in refuse(metafits)
+    assert "flags of gpubox 7, but the observation has no such gpubox" in refuse(metafits)
     with fits.open(files[0], mode="update") as hdus:
         hdus[0].header["GPUBOXNO"] = meta.coarse_channels[1].gpubox
     assert f"are both of gpubox {meta.coarse_channels[1].gpubox}: give one" in refuse(metafits)

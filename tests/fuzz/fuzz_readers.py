@@ -1,6 +1,6 @@
 """Feed damaged files to every reader: python tests/fuzz/fuzz_readers.py --seconds 60
 
-A reader may refuse a file with an error of ours, or read it. Anything else is a finding: another exception, a crash,
+A reader may read a file, or refuse it with one of our errors. Anything else is a finding: another exception, a crash,
 memory beyond the limit, or more than ten seconds for a file of a few kilobytes. The changes are random, from a seed
 that is printed.
 """

@@ -304,7 +304,7 @@ def test_what_is_not_followed_is_said():
         ("timeres=nan", "not a number"),
         ("delivery=moon", "not one of"),
         ("delivery_format=files", "acacia holds archives"),
-        ("offset=0", "no parameter of conversion jobs"),
+        ("offset=0", r"conversion jobs \(job_type=c\) have no parameter offset"),
         ("timeress=3", "did you mean timeres"),
         ("preprocessor=casa", "cotter, birli"),
         ("obs_id=1110103577", "contradicts obs_id=1110103576"),

@@ -121,7 +121,7 @@ def check_package(
     Raises
     ------
     InputError
-        `root` is no folder of a known layout. All else is in the report.
+        `root` does not have a known layout. All else is in the report.
     """
     table = table or read_product_table()
     layout = recognise(root)

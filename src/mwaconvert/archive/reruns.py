@@ -111,7 +111,7 @@ def check_continuum(path: Path) -> int:
     Raises
     ------
     FormatError
-        A range before a field and a spectral window, or a line that is none of the format.
+        A range before a field and a spectral window, or a line that is not in the format.
     """
     field = window = False
     ranges = 0

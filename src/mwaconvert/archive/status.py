@@ -100,7 +100,7 @@ def check_transition(old: LifeCycle, new: LifeCycle) -> None:
 def check_substate(state: LifeCycle, substate: Substate | None) -> None:
     """Refuse a substate that does not belong to its state (`InputError`); no substate always does."""
     if substate is not None and substate not in _SUBSTATES.get(state, ()):
-        raise InputError(f"{substate.value} is no substate of {state.value}")
+        raise InputError(f"{substate.value} is not a substate of {state.value}")
 
 
 #: bookkeeping of a status, in the order of the document

@@ -10,7 +10,7 @@ _LARGEST = 64 << 20  # bytes
 
 
 def read_text(path: Path) -> str:
-    """The text of a file in UTF-8; `FormatError` for one that is none, or is over 64 MiB."""
+    """The text of a file in UTF-8; `FormatError` for a file that is not text, or is over 64 MiB."""
     size = path.stat().st_size
     if size > _LARGEST:
         raise FormatError(f"{path}: {size} bytes are too many for a text file of this kind")

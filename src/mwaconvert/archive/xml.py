@@ -1,7 +1,7 @@
 """XML of other programs, read safely: no entities, no document types, no network, known namespaces only.
 
 Readers of these documents find elements by their local names, whatever the namespace. So do we; an element of a
-foreign namespace that would be taken for one of ours is refused.
+foreign namespace that could be mistaken for one of ours is refused.
 """
 
 from __future__ import annotations

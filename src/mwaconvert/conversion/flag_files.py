@@ -199,7 +199,7 @@ def _check(file: FlagFile, meta: Metadata) -> int:
         if channel.gpubox == file.gpubox:
             return channel.index
     raise InputError(
-        f"{file.name}: flags of gpubox {file.gpubox}, which the observation has not; "
+        f"{file.name}: flags of gpubox {file.gpubox}, but the observation has no such gpubox; "
         "choose the right files, or `precomputed_flags=ignore`"
     )
 

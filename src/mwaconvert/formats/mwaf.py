@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 #: <obsid>_<box of the legacy correlator> or <obsid>_ch<receiver channel>; archives of them end in .zip
 NAME = re.compile(r"(?P<obsid>\d{10})_(?:ch)?(?P<box>\d{2,3})\.mwaf")
-#: an observation has 24 or 32 coarse channels; what has many more files is no archive of its flags
+#: an observation has 24 or 32 coarse channels; an archive with many more files cannot hold its flags
 MOST_MEMBERS = 256
 #: of the list of members at the end of an archive
 _LIST_BYTES = 1 << 20
@@ -107,7 +107,7 @@ def read_flag_files(paths: Iterable[Path]) -> tuple[FlagFile, ...]:
     Raises
     ------
     InputError : there is no such file
-    FormatError : a file that is no flag file, or damaged
+    FormatError : a file that is damaged, or not a flag file
     """
     found: list[FlagFile] = []
     for path in paths:

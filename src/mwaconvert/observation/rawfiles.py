@@ -90,7 +90,7 @@ def parse_names(paths: Sequence[Path]) -> tuple[RawName, ...]:
 
     Raises
     ------
-    InputError : there are none, one does not exist or is no raw file by its name, or two correlators are
+    InputError : there are none, one does not exist or has a name that no raw file has, or two correlators are
         mixed
     """
     names = []

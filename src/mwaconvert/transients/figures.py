@@ -217,7 +217,7 @@ def limits(
 
     Raises
     ------
-    InputError : percentiles that are none
+    InputError : percentiles outside 0 to 100
     """
     if not 0 <= percentiles[0] < percentiles[1] <= 100:
         raise InputError(

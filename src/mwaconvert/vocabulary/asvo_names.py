@@ -259,7 +259,7 @@ def _unknown(kind: JobKind, key: str) -> str:
     word = squeeze(key.lower())
     what = f"{kind.name.lower()} jobs (job_type={kind})"
     if word in _ALL:
-        return f"{key} is no parameter of {what}"
+        return f"{what} have no parameter {key}"
     spelled = {squeeze(spelled): spelled for name in NAMES for spelled in name.names if kind in name.kinds}
     close = get_close_matches(word, spelled, 1, 0.75)
     return f"there is no parameter {key} of {what}" + (

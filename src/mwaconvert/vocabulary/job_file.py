@@ -200,7 +200,7 @@ def _composed(kind: JobKind, params: Mapping[str, Any], *, is_old: bool) -> dict
     return made
 
 
-#: parameters that are settings of ours by another name: setting, and its value where the parameter is true
+#: parameters that set one of our fields under another name: setting, and its value where the parameter is true
 _FLAGS = {
     "no_geometric_delay": ("geometric_delay", False),
     "no_cable_delay": ("cable_delay", False),

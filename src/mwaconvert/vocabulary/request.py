@@ -437,7 +437,9 @@ def _antenna_index(antenna: int | str, metadata: Metadata) -> int:
 def _box_channels(boxes: tuple[int, int], metadata: Metadata) -> list[int]:
     """Indices of the coarse channels of gpuboxes first .. first + count - 1 (cotter's selection)."""
     if metadata.correlator != "legacy":
-        raise InputError("--sbstart and --sbcount count gpuboxes, which MWAX has not: use --sel-chan-ranges")
+        raise InputError(
+            "--sbstart and --sbcount count gpuboxes; an MWAX observation has none: use --sel-chan-ranges"
+        )
     first, count = boxes
     found = [c.index for c in metadata.coarse_channels if first <= c.gpubox < first + count]
     if not found:

@@ -41,7 +41,7 @@ def read_calapply(path: Path) -> tuple[dict[str, object], ...]:
     try:
         tree = ast.parse(read_text(path))
     except (SyntaxError, ValueError) as error:
-        raise FormatError(f"{path}: is no list of applycal calls: {error}") from None
+        raise FormatError(f"{path}: is not a list of applycal calls: {error}") from None
     return tuple(_call(node, path) for node in tree.body)
 
 
@@ -49,7 +49,7 @@ def _call(node: ast.stmt, path: Path) -> dict[str, object]:
     where = f"{path}: line {node.lineno}"
     call = node.value if isinstance(node, ast.Expr) else None
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "applycal"):
-        raise FormatError(f"{where}: is no call of applycal")
+        raise FormatError(f"{where}: is not a call of applycal")
     if call.args or any(keyword.arg is None for keyword in call.keywords):
         raise FormatError(f"{where}: arguments of applycal must be given by keyword")
     try:

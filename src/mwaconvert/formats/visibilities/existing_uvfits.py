@@ -174,7 +174,7 @@ def _times_s(header: Any, kinds: list[str], parameters: npt.NDArray[Any]) -> Flo
 def _antennas(
     header: Any, kinds: list[str], parameters: npt.NDArray[Any], numbers: IntArray, path: Path
 ) -> tuple[IntArray, IntArray]:
-    """(n_group,) places of both antennas in the table; beyond it, of those that it has not."""
+    """(n_group,) places of both antennas in the table; antennas that it lacks get places beyond its end."""
     k, scale, zero = _column(header, kinds, ("BASELINE",), path)
     number = (parameters[:, k].astype(np.float64) * scale + zero).astype(np.int64)
     long = number > 65536

@@ -300,7 +300,7 @@ def scratch(root: Path, group: str) -> Folder:
 
     Raises
     ------
-    InputError : a group whose name is no name of a folder
+    InputError : the name of the group cannot be the name of a folder
     """
     if len(safe_name(group).parts) != 1:
         raise InputError(f"the group {group!r} is not the name of one folder")

@@ -282,7 +282,7 @@ class WaterfallRequest(SpectraRequest):
 
 
 def check_dm(dm: float, option: str = "dm") -> None:
-    """Refuse what is no DM.
+    """Refuse a number that cannot be a DM.
 
     Raises
     ------
