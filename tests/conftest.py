@@ -65,3 +65,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting is not allowed here")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def field() -> Path:
+    """Folder of small inputs that trouble a converter; tests that need it skip where it is absent."""
+    if not (SHARED / "field" / "conversion").is_dir():
+        pytest.skip(f"reference data not found at {SHARED}")
+    return SHARED / "field" / "conversion"

@@ -12,7 +12,7 @@ namespace {
 // Hdu with the enumeration as the integer that numpy shows.
 struct HduRecord {
   int32_t hdu, kind;
-  int64_t unix_ms, naxis1, naxis2;
+  int64_t unix_ms, marker, naxis1, naxis2;
   double bscale, bzero;
   int64_t data_offset;
   int32_t row_bytes, desc_offset, desc_64, rice_block;
@@ -29,12 +29,13 @@ std::pair<std::map<std::string, FitsValue>, py::array_t<HduRecord>> scan(const s
   for (size_t k = 0; k < found.hdus.size(); ++k) {
     const Hdu& h = found.hdus[k];
     records.mutable_at(static_cast<py::ssize_t>(k)) = {h.hdu,         static_cast<int32_t>(h.kind),
-                                                       h.unix_ms,     h.naxis1,
-                                                       h.naxis2,      h.bscale,
-                                                       h.bzero,       h.data_offset,
-                                                       h.row_bytes,   h.desc_offset,
-                                                       h.desc_64,     h.rice_block,
-                                                       h.heap_offset, h.data_bytes};
+                                                       h.unix_ms,     h.marker,
+                                                       h.naxis1,      h.naxis2,
+                                                       h.bscale,      h.bzero,
+                                                       h.data_offset, h.row_bytes,
+                                                       h.desc_offset, h.desc_64,
+                                                       h.rice_block,  h.heap_offset,
+                                                       h.data_bytes};
   }
   return {std::move(found.primary), records};
 }
@@ -73,8 +74,8 @@ Array<uint8_t> encode(const Array<int32_t>& pixels, int block) {
 }  // namespace
 
 void register_raw(py::module_& m) {
-  PYBIND11_NUMPY_DTYPE(HduRecord, hdu, kind, unix_ms, naxis1, naxis2, bscale, bzero, data_offset, row_bytes,
-                       desc_offset, desc_64, rice_block, heap_offset, data_bytes);
+  PYBIND11_NUMPY_DTYPE(HduRecord, hdu, kind, unix_ms, marker, naxis1, naxis2, bscale, bzero, data_offset,
+                       row_bytes, desc_offset, desc_64, rice_block, heap_offset, data_bytes);
   m.def("scan_fits", &scan, "path"_a, "Primary keywords, and one record for each later HDU.");
   m.def("rice_decode", &decode, "tiles"_a.noconvert(), "n"_a, "block"_a,
         "Decode RICE_1 tiles of n int32 each.");

@@ -147,11 +147,14 @@ def test_times_that_cannot_be(metafits, tmp_path):
         FormatError, match=r"HDU 3: expected to start at least 0\.5 s after .*, found 0\.25 s"
     ):
         open_observation(metafits, [path])
-    path = write_mwax(tmp_path, 118, [0, 10**8])
+    early = [
+        write_mwax(tmp_path, channel, [-3 * 10**6]) for channel in (118, 119)
+    ]  # far from the schedule, both
+    late = write_mwax(tmp_path, 120, [10**8])
     with pytest.raises(
-        FormatError, match=r"HDU 3 starts 5e\+07 s after HDU 1 of .*; one of the two times is wrong"
+        FormatError, match=r"HDU 1 starts 5\.15e\+07 s after HDU 1 of .*; one of the two times is wrong"
     ):
-        open_observation(metafits, [path])
+        open_observation(metafits, [*early, late])
 
 
 def test_nothing_whole_remains(metafits, tmp_path):

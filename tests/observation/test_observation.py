@@ -151,7 +151,7 @@ def test_file_off_by_half_an_integration(mwax_metafits, tmp_path):
     )
     assert observation.notes[1].endswith(
         "ch118_000.fits: integrations start 1000 ms before the timesteps of 2000 ms that most files follow; "
-        "each is taken as the nearest timestep."
+        "each is taken as the nearest timestep, with the phases of its own time."
     )
 
 

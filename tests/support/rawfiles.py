@@ -27,23 +27,25 @@ def write_mwax(
     n_fine: int = N_FINE,
     n_bl: int = N_BL,
     weights: bool = True,
+    markers: Sequence[int] = (),
     name: str = "",
     **keys: object,
 ) -> Path:
-    """Write an MWAX file with integrations at START_MS + steps * int_time_s."""
+    """Write an MWAX file with integrations at START_MS + steps * int_time_s; NaN: TIME is 0."""
     primary = fits.PrimaryHDU()
     known = {"OBSID": OBSID, "CORR_VER": 2, "INTTIME": int_time_s, "FINECHAN": 1280 / n_fine, "NINPUTS": 4}
     primary.header.update(known | keys)
     for key in [key for key, value in keys.items() if value is None]:
         del primary.header[key]
     hdus = [primary]
-    for step in steps:
+    for k, step in enumerate(steps):
         shapes = [(n_bl, n_fine * 8)] + [(n_bl, 4)] * weights
         for shape in shapes:
             hdu = fits.ImageHDU(np.full(shape, step, np.float32))
-            hdu.header["TIME"], hdu.header["MILLITIM"] = divmod(
-                START_MS + round(step * int_time_s * 1000), 1000
-            )
+            unix_ms = 0 if np.isnan(step) else START_MS + round(step * int_time_s * 1000)
+            hdu.header["TIME"], hdu.header["MILLITIM"] = divmod(unix_ms, 1000)
+            if markers:
+                hdu.header["MARKER"] = markers[k]
             hdus.append(hdu)
     path = folder / (name or mwax_name(channel, batch))
     fits.HDUList(hdus).writeto(path)

@@ -150,6 +150,17 @@ class Header {
     return static_cast<int64_t>(value);
   }
 
+  // A number that is used where it makes sense.
+  int64_t integer_or(const std::string& key, int64_t otherwise, int64_t low, int64_t high) const {
+    const auto found = cards_.find(key);
+    if (found == cards_.end()) return otherwise;
+    double value = static_cast<double>(low) - 1;
+    if (const auto* i = std::get_if<int64_t>(&found->second)) value = static_cast<double>(*i);
+    if (const auto* d = std::get_if<double>(&found->second)) value = *d;
+    const bool sound = value >= static_cast<double>(low) && value <= static_cast<double>(high);
+    return sound ? static_cast<int64_t>(value) : otherwise;
+  }
+
   std::string text(const std::string& key) const {
     const auto found = cards_.find(key);
     if (found == cards_.end()) return "";
@@ -365,8 +376,10 @@ FitsScan scan_fits(const std::string& path) {
     if (number == 0) {
       scan.primary = header->cards();
     } else {
-      const int64_t seconds = header->integer("TIME", std::nullopt, 0, int64_t{1} << 40);
-      hdu.unix_ms = seconds * 1000 + header->integer("MILLITIM", 0, 0, 999);
+      // who places the HDU in time knows its neighbours, and what to do without a time
+      const int64_t seconds = header->integer_or("TIME", 0, 0, int64_t{1} << 40);
+      if (seconds > 0) hdu.unix_ms = seconds * 1000 + header->integer_or("MILLITIM", 0, 0, 999);
+      hdu.marker = header->integer_or("MARKER", -1, 0, int64_t{1} << 40);
       hdu.bscale = header->real("BSCALE", 1);
       hdu.bzero = header->real("BZERO", 0);
       const std::string type = header->text("XTENSION");

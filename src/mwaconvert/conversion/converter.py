@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
+from mwaconvert.arrays import FloatArray
+from mwaconvert.constants import SECONDS_PER_DAY
 from mwaconvert.conversion.plan import Corrections, Flags, Plan, Rows, Selection
 from mwaconvert.conversion.rawinput import RawInput
 from mwaconvert.conversion.rfi.array import array_rfi_bytes
@@ -225,20 +227,26 @@ class Converter:
     def _rotation(self, steps: range) -> npt.NDArray[np.complex64] | None:
         if self._phasors is None:
             return None
+        phasors, mjd = self._phasors[: len(steps)], self.plan.input_mjd(steps)
+        self._fill_phasors(mjd, self._start_hz, phasors)
+        shift_s = self.plan.selection.shift_s(steps)
+        for coarse in np.flatnonzero(shift_s.any(axis=0)):
+            # a file with a clock of its own: phases belong to the time that the data have
+            own = np.empty_like(phasors[:, coarse : coarse + 1], order="C")
+            shifted = mjd + shift_s[:, coarse] / SECONDS_PER_DAY
+            self._fill_phasors(shifted, self._start_hz[coarse : coarse + 1], own)
+            phasors[:, coarse] = own[:, 0]
+        return phasors
+
+    def _fill_phasors(
+        self, mjd: FloatArray, start_hz: FloatArray, phasors: npt.NDArray[np.complex64]
+    ) -> None:
         legacy = self._slot_antenna is not None
-        w = self.plan.antenna_rotation_m(self.plan.input_mjd(steps))
+        w = self.plan.antenna_rotation_m(mjd)
         if legacy:
             w = w[:, self._slot_antenna]
-        phasors = self._phasors[: len(steps)]
-        _core.antenna_phasors(
-            np.ascontiguousarray(w),
-            self._start_hz,
-            self.plan.metadata.fine_width_hz,
-            legacy,
-            phasors,
-            self.plan.resources.threads,
-        )
-        return phasors
+        width_hz, threads = self.plan.metadata.fine_width_hz, self.plan.resources.threads
+        _core.antenna_phasors(np.ascontiguousarray(w), start_hz, width_hz, legacy, phasors, threads)
 
 
 def _room_for_phasors(plan: Plan) -> npt.NDArray[np.complex64]:

@@ -65,6 +65,14 @@ class Selection:
         missing: npt.NDArray[np.bool_] = index < 0
         return missing
 
+    def shift_s(self, steps: range) -> FloatArray:
+        """(n_times, n_coarse) by how much integrations start after their timestep: files with a clock of their own."""
+        seen = self.observation
+        index = seen.hdu_index[steps.start : steps.stop][:, list(self.coarse)]
+        start = seen.timestep_unix_ms[steps.start : steps.stop, None]
+        shift: FloatArray = np.where(index < 0, 0, seen.hdus["unix_ms"][index] - start) / 1e3
+        return shift
+
     @property
     def input_bytes(self) -> int:
         """Size of the visibilities that will be read, uncompressed."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mwaconvert.arrays import IntArray
 from mwaconvert.conversion.options import OptionValues, spelled
 from mwaconvert.errors import FormatError, InputError
-from mwaconvert.observation import rawfiles, timemap
+from mwaconvert.observation import clock, rawfiles, timemap
 from mwaconvert.observation.metafits import channels_per_coarse, read_metadata
 from mwaconvert.observation.model import Metadata, RawFile
 from mwaconvert.text import html_facts, plural, utc_text
@@ -139,12 +139,11 @@ def open_observation(
     notes: list[str] = []
     metadata = _as_in_files(metadata, scans, notes)
     tables = [_visibility_hdus(scan, number, metadata, notes) for number, scan in enumerate(scans)]
-    hdus = np.concatenate(tables)
+    hdus = np.concatenate(clock.mend_times(tables, scans, metadata, notes))
     if not hdus.size:
         raise InputError(f"none of the {len(scans)} raw files holds a whole integration")
     coarse = np.array([scan.coarse for scan in scans])[hdus["file"]]
     int_time_ms = round(metadata.int_time_s * 1000)
-    timemap.check_spacing(hdus, int_time_ms, scans)
     times, index = timemap.place(hdus, coarse, int_time_ms, scans, metadata, notes)
     timemap.note_missing(index, scans, metadata, notes)
     good_ms = round(metadata.good_time_unix_s * 1000)
@@ -228,9 +227,11 @@ def _weight_offsets(hdus: npt.NDArray[np.void], vis: npt.NDArray[np.bool_]) -> I
     offsets = np.full(len(following), -1, dtype=np.int64)
     inside = following < len(hdus)
     after = hdus[following[inside]]
+    before = hdus[vis][inside]
+    same_marker = (after["marker"] == before["marker"]) & (after["marker"] >= 0)
     paired = (
         ~vis[following[inside]]
-        & (after["unix_ms"] == hdus["unix_ms"][vis][inside])
+        & ((after["unix_ms"] == before["unix_ms"]) | same_marker)
         & (after["kind"] == rawfiles.KIND_FLOAT32)
     )
     offsets[inside] = np.where(paired, after["data_offset"], -1)

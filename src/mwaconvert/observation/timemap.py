@@ -16,24 +16,6 @@ from mwaconvert.observation.rawfiles import RawScan
 MAX_TIMESTEPS = 1_000_000
 
 
-def check_spacing(hdus: npt.NDArray[np.void], int_time_ms: int, scans: Sequence[RawScan]) -> None:
-    """Refuse files whose HDUs follow each other faster than the integration time.
-
-    Raises
-    ------
-    FormatError : so they do, or times do not ascend
-    """
-    step = np.diff(hdus["unix_ms"])
-    same_file = np.diff(hdus["file"]) == 0
-    bad = np.flatnonzero(same_file & (step < int_time_ms))
-    if bad.size:
-        hdu = hdus[bad[0] + 1]
-        raise FormatError(
-            f"{scans[hdu['file']].name.path}: HDU {hdu['hdu']}: expected to start at least "
-            f"{int_time_ms / 1000:g} s after the one before it, found {step[bad[0]] / 1000:g} s"
-        )
-
-
 def place(
     hdus: npt.NDArray[np.void],
     coarse: IntArray,
@@ -99,7 +81,8 @@ def _note_shifted(
         side = "before" if largest < 0 else "after"
         notes.append(
             f"{scans[file].name.path}: integrations start {abs(largest)} ms {side} the timesteps of "
-            f"{int_time_ms} ms that most files follow; each is taken as the nearest timestep."
+            f"{int_time_ms} ms that most files follow; each is taken as the nearest timestep, with the phases of "
+            "its own time."
         )
 
 

@@ -24,7 +24,8 @@ enum class HduKind : int32_t {
 struct Hdu {
   int32_t hdu = 0;  // 1 for the first after the primary
   HduKind kind = HduKind::other;
-  int64_t unix_ms = 0;  // TIME * 1000 + MILLITIM
+  int64_t unix_ms = 0;  // TIME * 1000 + MILLITIM; 0 where TIME is absent or no time
+  int64_t marker = -1;  // MARKER, the number of the integration; -1 where it is absent
   int64_t naxis1 = 0;   // image axes, also of a compressed image
   int64_t naxis2 = 0;
   double bscale = 1;  // of this HDU; that of the primary says nothing about the data

@@ -1,0 +1,142 @@
+"""Data of the field: what real files do to a conversion, and the right values."""
+
+import shutil
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from conversions import NOTHING, UNFLAGGED, collect
+
+import mwaconvert
+
+SPEED_OF_LIGHT_M_S = 299792458.0
+
+
+def edit_headers(path, **changed):
+    """Change or (None) remove cards of all HDUs; a function is given the old value."""
+    with fits.open(path, mode="update", disable_image_compression=True) as hdus:
+        for hdu in hdus:
+            for key, value in changed.items():
+                if value is None:
+                    hdu.header.remove(key, ignore_missing=True)
+                elif key in hdu.header:
+                    hdu.header[key] = value(hdu.header[key])
+
+
+def copied(folder, to):
+    for path in folder.iterdir():
+        shutil.copy(path, to)
+    return next(to.glob("*.metafits"))
+
+
+# times
+
+
+def assert_half_seconds_restored(metafits, tmp_path):
+    observation = mwaconvert.open(metafits)
+    first = observation.timestep_unix_ms[0]
+    assert observation.timestep_unix_ms.tolist() == [first, first + 500, first + 1000, first + 1500]
+    assert any("TIME of the raw files repeats and MILLITIM is 0" in note for note in observation.notes)
+    np.testing.assert_allclose(
+        (observation.plan().header.time_mjd - 40587) * 86400 - first / 1e3,
+        [0.25, 0.75, 1.25, 1.75],
+        atol=2e-6,
+    )
+    with_millitim = tmp_path / "good"
+    with_millitim.mkdir()
+    good = copied(metafits.parent, with_millitim)
+    for path in with_millitim.glob("*gpubox*"):
+        with fits.open(path, mode="update", disable_image_compression=True) as hdus:
+            for k, hdu in enumerate(hdus[1:]):
+                hdu.header["MILLITIM"] = 500 * (k % 2)
+    assert_same(collect(mwaconvert.open(good).plan()), collect(observation.plan()))
+
+
+def assert_same(one, other):
+    for name in ("vis", "weight", "uvw_m"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
+
+
+def test_half_seconds_without_millitim(field, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    metafits = copied(field / "legacy_halfsec_millitim0", data)
+    assert_half_seconds_restored(metafits, tmp_path)
+
+
+def test_half_seconds_without_millitim_simulated(simulated, link_files, tmp_path):
+    sim = simulated(like="legacy-128", fine_khz=640.0, duration_s=2.0, int_time_s=0.5, noise_jy=1.0)
+    metafits = link_files(sim, tmp_path / "cut")
+    for path in metafits.parent.glob("*gpubox*"):
+        edit_headers(path, MILLITIM=lambda _: 0)
+    assert_half_seconds_restored(metafits, tmp_path)
+
+
+def test_one_time_of_zero(field, tmp_path):
+    observation = mwaconvert.open(copied(field / "one_hdu_time_zero", tmp_path))
+    assert (observation.hdu_index[:, list(observation.provided_coarse)] >= 0).all()
+    assert (observation.hdus["weight_offset"] > 0).all()
+    assert any("TIME of HDU 9 cannot be true" in note for note in observation.notes)
+    good = tmp_path / "good"
+    good.mkdir()
+    metafits = copied(field / "one_hdu_time_zero", good)
+    with fits.open(sorted(good.glob("*ch132*"))[0], mode="update") as hdus:
+        for k in (9, 10):
+            hdus[k].header["TIME"] = hdus[7].header["TIME"] + 2
+    assert_same(collect(mwaconvert.open(metafits).plan()), collect(observation.plan()))
+
+
+def assert_in_step(metafits, tmp_path):
+    """The second of three channels is late by a second; MARKER says that it is not."""
+    observation = mwaconvert.open(metafits)
+    assert (observation.hdu_index[:, list(observation.provided_coarse)] >= 0).all()
+    assert any("TIME is 1000 ms after that of the other files" in note for note in observation.notes)
+    good = tmp_path / "good"
+    good.mkdir()
+    in_step = copied(metafits.parent, good)
+    edit_headers(sorted(good.glob("*_ch*"))[1], TIME=lambda t: t - 1)
+    assert_same(collect(mwaconvert.open(in_step).plan()), collect(observation.plan()))
+
+
+def test_one_box_a_second_late(field, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    assert_in_step(copied(field / "one_box_1s_late", data), tmp_path)
+
+
+def test_one_box_a_second_late_simulated(simulated, link_files, tmp_path):
+    sim = simulated(
+        like="mwax-128", n_tiles=5, fine_khz=80.0, duration_s=12.0, coarse_channels=3, noise_jy=1.0
+    )
+    metafits = link_files(sim, tmp_path / "late")
+    edit_headers(sorted(metafits.parent.glob("*_ch*"))[1], TIME=lambda t: t + 1)
+    assert_in_step(metafits, tmp_path)
+
+
+@pytest.mark.parametrize("like", ["mwax-128", "legacy-128"])
+def test_phases_belong_to_the_time_of_the_data(simulated, link_files, tmp_path, like):
+    """Without MARKER the late clock is believed: its phases are those of a second later."""
+    tiles = {} if like == "legacy-128" else {"n_tiles": 5}
+    sim = simulated(like=like, fine_khz=160.0, duration_s=12.0, coarse_channels=3, noise_jy=1.0, **tiles)
+    metafits = link_files(sim, tmp_path / "late")
+    files = sorted(path for path in metafits.parent.iterdir() if path != metafits)
+    edit_headers(files[1], TIME=lambda t: t + 1, MARKER=None)
+    observation = mwaconvert.open(metafits)
+    assert observation.notes[-2].endswith("with the phases of its own time.")
+    late = observation.files[1].coarse
+    assert (observation.hdu_index[1:, late] >= 0).all()
+    options = UNFLAGGED | NOTHING | {"geometric_delay": True}
+    plan = observation.plan(**options, time_factor=2)
+    raw = collect(mwaconvert.open(sim.metafits).plan(**options | {"geometric_delay": False})).vis
+    found = collect(plan).vis
+    fine = observation.metadata.n_fine
+    for place, coarse in enumerate(plan.coarse):
+        channels = slice(place * fine, (place + 1) * fine)
+        behind = int(coarse == late)  # halfway between two timesteps: the later one, a second early
+        mjd = plan.input_mjd(plan.timesteps) - behind / 86400
+        w = plan.antenna_rotation_m(mjd)
+        w = w[:, plan.header.antenna1] - w[:, plan.header.antenna2]
+        turn = np.exp(-2j * np.pi * w[..., None] * plan.selection.freqs_hz[channels] / SPEED_OF_LIGHT_M_S)
+        for k, step in enumerate(plan.timesteps[:4:2]):
+            pair = raw[[step - behind, step + 1 - behind], :, channels] * turn[2 * k : 2 * k + 2, ..., None]
+            np.testing.assert_allclose(found[k, :, channels], pair.mean(axis=0), rtol=1e-4, atol=1e-3)
