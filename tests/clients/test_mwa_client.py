@@ -459,7 +459,9 @@ def test_jobs_that_end_otherwise(run, server):
     gone = job_row(104, "queued")
     gone["action"] = "DELETE"
     server.script.frames.put(gone)
-    code, lines = run("-c", write_jobs(*JOBS[1:2] * 4), "-e", "errors")  # 103 is not in the list at all
+    code, lines = run(
+        "-c", write_jobs(*JOBS[1:2] * 4), "-e", "errors", "--poll", "0.2"
+    )  # 103 is not in the list at all
     assert code == 4
     assert "Deleted: Job id: 104 Obs id: 1110103576 type: conversion" in lines
     assert "Cancelled: Job id: 101 Obs id: 1110103576 type: conversion" in lines
@@ -478,6 +480,17 @@ def test_a_lost_notifier_is_no_end(run, server):
     code, lines = run("-c", write_jobs(JOBS[0]), "--poll", "0.2", whole=True)
     assert code == 0
     assert "Control connection lost, asking every 0.2 s" in lines
+    assert Path("a.tar").exists()
+
+
+def test_a_login_that_has_ended_is_renewed(run, server, monkeypatch):
+    server.script.jobs = [
+        job_row(101, "completed", files=[server.add_file("a.tar", tar_bytes())]),
+        {"row": None},
+    ]
+    server.script.list_faults = [500, 401]
+    assert run("-c", write_jobs(JOBS[0]), "--poll", "0.1")[0] == 0
+    assert len(server.script.heard_of("/api/api_login")) == 2
     assert Path("a.tar").exists()
 
 

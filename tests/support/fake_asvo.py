@@ -12,6 +12,7 @@ import queue
 import re
 import ssl
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,6 +77,8 @@ class Script:
     #: statuses of the next downloads; 200 is as asked; -1 ends in the middle, -2 stops there
     faults: list[int] = field(default_factory=list)
     ranges: bool = True
+    #: statuses with which the next lists of jobs are refused
+    list_faults: list[int] = field(default_factory=list)
     heard: list[Recorded] = field(default_factory=list)
 
     def heard_of(self, path: str) -> list[Recorded]:
@@ -95,6 +98,11 @@ class FakeAsvo(ThreadingHTTPServer):
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_side=True)
             self.scheme = "https"
+
+    def handle_error(self, *where: Any) -> None:
+        """Clients that go away are part of the tests."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(*where)
 
     @property
     def url(self) -> str:
@@ -133,7 +141,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._hear()
         path = urlsplit(self.path).path
         if path == "/api/get_jobs":
-            self._json(200, self.server.script.jobs)
+            if self.server.script.list_faults:
+                self._json(self.server.script.list_faults.pop(0), {"error": "no"})
+            else:
+                self._json(200, self.server.script.jobs)
         elif path == "/api/cancel_job":
             self._json(200, "cancelled")
         elif path == "/api/job_results":

@@ -225,7 +225,7 @@ class Session:
 
     def get_jobs(self) -> list[dict[str, Any]]:
         """All jobs of the user, each as {"action": ..., "row": {...}}."""
-        return list(self._answer("GET", "get_jobs").json() or [])
+        return self._answer("GET", "get_jobs").json() or []
 
     def cancel_job(self, job_id: int) -> None:
         """Cancel a job that has not ended.

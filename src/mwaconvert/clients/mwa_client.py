@@ -136,6 +136,10 @@ class Stop(Exception):
 # ---------------------------------------------------------------------------------------------- jobs
 
 
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 @dataclass(frozen=True)
 class Job:
     """A row of the server's list."""
@@ -149,19 +153,23 @@ class Job:
     files: Sequence[Mapping[str, Any]]
 
     @classmethod
-    def of(cls, item: Mapping[str, Any]) -> Job:
-        """From an item of get_jobs or a frame; what is absent or unknown does no harm."""
-        row = item["row"]
-        params = row.get("job_params") or {}
-        product = row.get("product") or {}
+    def of(cls, item: Any) -> Job | None:
+        """From an item of get_jobs or a frame; None if it is no job. What is absent or unknown does no harm."""
+        row = _mapping(_mapping(item).get("row"))
+        try:
+            job_id = int(row.get("id", ""))
+        except (ValueError, TypeError):
+            return None
+        params = _mapping(row.get("job_params"))
+        files = _mapping(row.get("product")).get("files")
         return cls(
-            int(row["id"]),
+            job_id,
             str(params.get("obs_id", "N/A")),
             str(row.get("job_state", "unknown")),
             row.get("job_type"),
             str(row.get("error_text") or ""),
             params,
-            product.get("files") or [],
+            [file for file in files if isinstance(file, Mapping)] if isinstance(files, list) else [],
         )
 
     @property
@@ -211,12 +219,13 @@ class Client:
     out: Out
     folder: Path
     results: list[Result] = field(default_factory=list)
+    missed: set[int] = field(default_factory=set)  # watched jobs that the last list did not have
 
     def jobs(self) -> list[Job]:
         """The user's jobs."""
         try:
-            return [Job.of(item) for item in self.session.get_jobs()]
-        except (OSError, ValueError, KeyError, TypeError) as error:  # requests' errors are OSErrors
+            return [job for item in self.session.get_jobs() if (job := Job.of(item)) is not None]
+        except (OSError, ValueError, TypeError) as error:  # requests' errors are OSErrors
             raise Stop(Exit.FAILED, f"Could not obtain jobs list from server: {error}") from None
 
     def show(self, job: Job) -> None:
@@ -277,12 +286,9 @@ class Client:
         fetches: list[Future[None]] = []
         with self._pool() as pool:
 
-            def look(item: Mapping[str, Any]) -> None:
-                try:
-                    job = Job.of(item)
-                except (KeyError, ValueError, TypeError):
-                    return  # of no use to anybody, and no reason to stop
-                if job.job_id not in pending:
+            def look(item: Any) -> None:
+                job = Job.of(item)
+                if job is None or job.job_id not in pending:
                     return
                 if item.get("action") == "DELETE":
                     self.out.line(job.words(self.args.verbose), "Deleted", job_id=job.job_id)
@@ -307,27 +313,35 @@ class Client:
             self.fail(job.job_id, job.obs_id, "Error: the job has expired")
         return job.state in (State.COMPLETED, State.CANCELLED, State.EXPIRED)
 
-    def _listen(self, pending: set[int], look: Callable[[Mapping[str, Any]], None]) -> None:
+    def _listen(self, pending: set[int], look: Callable[[Any], None]) -> None:
         """Frames of the notifier while it is there, the list of jobs now and then, until nothing is pending."""
         notify: Notify | None = None
-        while pending:
-            if notify is None:
-                notify = self._connect()
-            self._poll(pending, look)
-            try:
-                while pending and notify is not None:
-                    frame = notify.recv(self.args.poll)
-                    if frame is None:
+        try:
+            while pending:
+                notify = notify or self._connect()
+                self._poll(pending, look)
+                if not self._hear(notify, pending, look):
+                    if notify is not None:
                         self.out.line(f"Control connection lost, asking every {self.args.poll:g} s")
+                        notify.close()
                         notify = None
-                    else:
-                        look(frame)
-            except TimeoutError:
-                continue  # nothing new: look whether a frame was missed
-            if pending:
-                time.sleep(self.args.poll)
-        if notify is not None:
-            notify.close()
+                    if pending:
+                        time.sleep(self.args.poll)
+        finally:
+            if notify is not None:
+                notify.close()
+
+    def _hear(self, notify: Notify | None, pending: set[int], look: Callable[[Any], None]) -> bool:
+        """Look at frames until none comes for a while; False when the notifier is not there."""
+        try:
+            while pending:
+                frame = notify.recv(self.args.poll) if notify is not None else None
+                if frame is None:
+                    return False
+                look(frame)
+        except TimeoutError:
+            pass  # nothing new: the list will show whether a frame was missed
+        return True
 
     def _connect(self) -> Notify | None:
         import websocket
@@ -340,16 +354,32 @@ class Client:
         self.out.line("Connected to MWA ASVO Notifier")
         return notify
 
-    def _poll(self, pending: set[int], look: Callable[[Mapping[str, Any]], None]) -> None:
+    def _poll(self, pending: set[int], look: Callable[[Any], None]) -> None:
+        import requests
+
         try:
             items = self.session.get_jobs()
+        except requests.HTTPError as error:
+            if error.response.status_code in (401, 403):  # the login has ended
+                self._login_again()
+            return
         except (OSError, ValueError):
             return  # the next one may do
         for item in items:
             look(item)
-        for job_id in pending - {int(item["row"]["id"]) for item in items}:
+        gone = pending - {job.job_id for item in items if (job := Job.of(item)) is not None}
+        for job_id in gone & self.missed:  # a server may take a moment to list a new one
             self.fail(job_id, "N/A", _no_such_job(job_id))
             pending.discard(job_id)
+        self.missed = gone
+
+    def _login_again(self) -> None:
+        self.session.close()
+        try:
+            self.session = _login(self.out)
+        except Stop as stop:
+            if stop.code is Exit.LOGIN:
+                raise
 
     @contextmanager
     def _pool(self) -> Iterator[ThreadPoolExecutor]:
@@ -483,20 +513,27 @@ def _run(args: argparse.Namespace, out: Out) -> Exit:
     folder = Path(args.outdir or ".")
     if not folder.is_dir():
         raise Stop(Exit.FAILED, f"Error: Output directory {args.outdir} is invalid.")
-    with _login(out) as session:
-        client = Client(args, session, out, folder)
-        if args.list_only:
-            return _list(client)
-        if args.cancel:
-            return _cancel(client)
-        if args.download_job_id is not None:
-            if not client.download(args.download_job_id):
-                out.line("You have no jobs that are ready to download.")
-        else:
-            job_ids = client.submit(rows)
-            if args.submit_only:
-                return Exit.JOB_ERRORS if client.results else Exit.DONE
-            client.watch(job_ids)
+    client = Client(args, _login(out), out, folder)
+    try:
+        return _act(client, rows)
+    finally:
+        client.session.close()  # perhaps another than the first
+
+
+def _act(client: Client, rows: Sequence[Row]) -> Exit:
+    args = client.args
+    if args.list_only:
+        return _list(client)
+    if args.cancel:
+        return _cancel(client)
+    if args.download_job_id is not None:
+        if not client.download(args.download_job_id):
+            client.out.line("You have no jobs that are ready to download.")
+    else:
+        job_ids = client.submit(rows)
+        if args.submit_only:
+            return Exit.JOB_ERRORS if client.results else Exit.DONE
+        client.watch(job_ids)
     return _report(client)
 
 
