@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -o -name '*.py' -o -name '*.pyx')
 
-.PHONY: demo test test-external fuzz lint format bench clean dev
+.PHONY: demo test test-external test-services fuzz lint format bench clean dev
 
 demo: $(VENV)/installed  ## simulate a small observation and convert it
 	rm -rf demo
@@ -17,6 +17,13 @@ test: $(VENV)/test-installed  ## all tests that need nothing but pip
 
 test-external: $(VENV)/test-installed  ## tests that need a program pip does not install (Debian: wsclean)
 	$(BIN)/python -m pytest -q -m external tests
+
+SERVICES = postgresql slurm-wlm munge
+test-services: $(VENV)/test-installed  ## tests with a PostgreSQL and a Slurm of their own; installs them as root on Debian
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
+	  then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVICES); fi
+	$(BIN)/python -m pip install -q '.[postgres]'
+	$(BIN)/python -m pytest -q -m services tests
 
 FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/test-installed  ## damaged files through every reader, for FUZZ_SECONDS; guided by coverage with atheris, if installed
@@ -38,6 +45,7 @@ format: $(VENV)/lint-installed  ## write Python and C++ files in the project's f
 bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--scale small" for a quick look
 	$(BIN)/python benchmarks/ratios.py $(ARGS)
 	$(BIN)/python benchmarks/transients.py
+	$(BIN)/python benchmarks/jobs.py
 
 clean:
 	rm -rf build demo $(VENV)
