@@ -22,7 +22,11 @@ test: $(VENV)/test-installed  ## all tests that need nothing but pip
 test-external: $(VENV)/test-installed  ## tests that need a program pip does not install (Debian: wsclean)
 	$(BIN)/python -m pytest -q -m external tests
 
-test-services: $(VENV)/test-installed  ## tests that need a real outside program (CASA: MWACONVERT_CASA_PYTHON)
+SERVICES = postgresql slurm-wlm munge
+test-services: $(VENV)/test-installed  ## tests with real PostgreSQL, Slurm, clients; installs them as root on Debian (CASA: MWACONVERT_CASA_PYTHON)
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
+	  then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVICES); fi
+	$(BIN)/python -m pip install -q '.[postgres]'
 	$(BIN)/python -m pytest -q -m services tests
 
 FUZZ_SECONDS ?= 60
@@ -62,6 +66,7 @@ tidy: $(if $(filter $(abspath $(BIN))/python,$(PY)),$(VENV)/lint-installed $(VEN
 bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--scale small" for a quick look
 	$(BIN)/python benchmarks/ratios.py $(ARGS)
 	$(BIN)/python benchmarks/transients.py
+	$(BIN)/python benchmarks/jobs.py
 
 clean:
 	rm -rf build demo $(VENV)

@@ -123,7 +123,9 @@ def test_the_migrations_make_the_schema_that_the_code_expects(store):
 
     with store.engine.connect() as connection:
         found = compare_metadata(MigrationContext.configure(connection), schema.metadata)
-    assert [change for change in found if change[0] != "remove_table"] == []
+    # alembic cannot compare an index that holds an expression, as "jobs_queue" does
+    changes = [change for change in found if change[0] != "remove_table" and "jobs_queue" not in str(change)]
+    assert changes == []
 
 
 def _older_stores() -> list[Path]:

@@ -128,8 +128,7 @@ class DurableEngine:
             except Exception:
                 # the database is away, most likely: it has been waited for long, and may come back
                 _log.exception("worker %s could not fill the queue", self.worker.id)
-                self._stopping.wait(self.poll_s)
-            store.wait_for_change(self.poll_s)
+            self._stopping.wait(self.poll_s)
 
     def _enqueue(self, job: Job) -> None:
         from dbos import DBOS, SetEnqueueOptions, SetWorkflowID

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Protocol
 
 from mwaconvert.errors import ResourceError
@@ -36,7 +36,7 @@ def wait_until_idle(worker: Worker, timeout_s: float | None) -> None:
             return
         if deadline is not None and time.monotonic() > deadline:
             raise ResourceError(f"jobs still queued or running after {timeout_s:g} s")
-        worker.store.wait_for_change(0.2)
+        time.sleep(0.05)
 
 
 class InlineEngine:
@@ -114,7 +114,7 @@ class InlineEngine:
                 if len(self._busy) < self.threads:
                     store.wait_for_change(self.poll_s)
                 else:
-                    store.wait_for_change(0.05)
+                    wait(self._busy.values(), self.poll_s, return_when=FIRST_COMPLETED)
             except ResourceError:
                 # the database is away: the store has waited long already, and it may come back
                 self._stopping.wait(self.poll_s)

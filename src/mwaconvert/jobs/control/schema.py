@@ -42,7 +42,8 @@ jobs = sa.Table(
     sa.Column("started", sa.Float),
     sa.Column("finished", sa.Float),
     sa.Column("expires", sa.Float),
-    sa.Index("jobs_queue", "state", "priority", "id"),
+    # in the order of the queue
+    sa.Index("jobs_queue", "state", sa.desc("priority"), "id"),
     sa.Index("jobs_owner", "owner", "id"),
     sa.Index("jobs_digest", "digest"),
     sqlite_autoincrement=True,

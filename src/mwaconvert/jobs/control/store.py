@@ -14,7 +14,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,7 +78,7 @@ _MAX_ID = 999_999_999  # ids of ten digits look like observations
 def engine_of(url: str) -> sa.Engine:
     """An engine with the settings that jobs need: WAL, synchronous=normal and a busy timeout on SQLite."""
     if not url.startswith("sqlite"):
-        return sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+        return sa.create_engine(url, pool_size=10, max_overflow=20)
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY_S}, pool_size=10, max_overflow=20)
 
     @sa.event.listens_for(engine, "connect")
@@ -152,6 +152,7 @@ class Store:
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         if self.is_sqlite:
             _control_transactions(self.engine)
+        self._writer = threading.Lock()
         self._changed = threading.Condition()
         self._writes = 0
         self._bring_up_to_date()
@@ -185,17 +186,13 @@ class Store:
 
         yield again_or_raise
 
-    def _transaction(self, work: Callable[[sa.Connection], T], write: bool) -> T:
+    def _transaction(self, work: Callable[[sa.Connection], T], write: bool, is_lazy: bool = False) -> T:
         with self._patient() as again_or_raise:
             while True:
                 try:
-                    with (
-                        self.engine.connect().execution_options(write=write) as connection,
-                        connection.begin(),
-                    ):
-                        if write and not self.is_sqlite:
-                            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK)))
-                        result = work(connection)
+                    # SQLite lets those who wait for its lock sleep for up to 0.1 s: our own threads queue here
+                    with self._writer if write else nullcontext():
+                        result = self._try(work, write, is_lazy)
                     break
                 except sa.exc.OperationalError as error:
                     again_or_raise(error)
@@ -205,11 +202,25 @@ class Store:
                 self._changed.notify_all()
         return result
 
+    def _try(self, work: Callable[[sa.Connection], T], write: bool, is_lazy: bool) -> T:
+        with self.engine.connect().execution_options(write=write) as connection, connection.begin():
+            if write and not self.is_sqlite:
+                connection.execute(_LOCK_LAZILY if is_lazy else _LOCK)
+            return work(connection)
+
     def _read(self, work: Callable[[sa.Connection], T]) -> T:
         return self._transaction(work, write=False)
 
     def _write(self, work: Callable[[sa.Connection], T]) -> T:
         return self._transaction(work, write=True)
+
+    def _write_lazily(self, work: Callable[[sa.Connection], T]) -> T:
+        """Write what may be lost if PostgreSQL loses its power at once: beginnings, not ends.
+
+        The worker that lives on is refused when it writes the end, and gives the job back. What SQLite may
+        lose with the power of the machine is the same, and there no worker lives on.
+        """
+        return self._transaction(work, write=True, is_lazy=True)
 
     def wait_for_change(self, timeout_s: float) -> None:
         """Return when this process wrote something, or after `timeout_s`: other processes must be polled."""
@@ -227,17 +238,16 @@ class Store:
         step: str | None = None,
         **data: Any,
     ) -> None:
-        c.execute(
-            events.insert().values(
-                at=self.now(),
-                happening=happening.value,
-                job_id=job["id"] if job else None,
-                owner=job["owner"] if job else None,
-                state=job["state"] if job else None,
-                step=step if step is not None or job is None else job["step"],
-                data=data,
-            )
-        )
+        row = {
+            "at": self.now(),
+            "happening": happening.value,
+            "job_id": job["id"] if job else None,
+            "owner": job["owner"] if job else None,
+            "state": job["state"] if job else None,
+            "step": step if step is not None or job is None else job["step"],
+            "data": data,
+        }
+        c.execute(_NEW_EVENT, row)
 
     def events(
         self, after: int = 0, *, limit: int = 1000, job_id: int | None = None, owner: str | None = None
@@ -293,7 +303,8 @@ class Store:
                 return _job_of(mine)
             _refuse_duplicates(c, request, digest, allow_resubmit)
             allowed = quotas if quotas is not None else _quotas_of(c, request.owner)
-            reason = limits.refusal(request.estimate, _usage_of(c, request.owner), allowed, capacity)
+            usage = limits.Usage() if allowed == NO_QUOTAS else _usage_of(c, request.owner)
+            reason = limits.refusal(request.estimate, usage, allowed, capacity)
             if reason is not None:
                 raise QuotaError(reason)
             row = {
@@ -311,7 +322,7 @@ class Store:
                 "estimate_output": request.estimate.output,
                 "created": self.now(),
             }
-            job_id = c.execute(jobs.insert().values(row).returning(jobs.c.id)).scalar_one()
+            job_id = c.execute(_NEW_JOB, row).scalar_one()
             if job_id > _MAX_ID:
                 raise ResourceError(f"the store has used up all {_MAX_ID} ids of jobs; start a new one")
             new = _row_of(c, job_id)
@@ -360,13 +371,11 @@ class Store:
 
     def attempts(self, job_id: int) -> list[Attempt]:
         """All attempts of all steps of a job, oldest first."""
-        query = sa.select(attempts).where(attempts.c.job_id == job_id).order_by(attempts.c.id)
-        return [_attempt_of(row) for row in self._read(lambda c: _all(c, query))]
+        return [_attempt_of(row) for row in self._read(lambda c: _all(c, _ATTEMPTS, job_id=job_id))]
 
     def decisions(self, job_id: int) -> list[Decision]:
         """The gates that a job reached, oldest first."""
-        query = sa.select(gates).where(gates.c.job_id == job_id).order_by(gates.c.id)
-        return [_decision_of(row) for row in self._read(lambda c: _all(c, query))]
+        return [_decision_of(row) for row in self._read(lambda c: _all(c, _GATES, job_id=job_id))]
 
     def open_gates(self, limit: int = 1000) -> list[Decision]:
         """Gates that wait for an answer, oldest first."""
@@ -403,10 +412,10 @@ class Store:
             if state.is_terminal:
                 raise InputError(f"job {job_id} is {state} already and cannot be cancelled")
             if state is State.RUNNING:
-                row = _set(c, job_id, cancel_requested=True)
+                row = _set(c, row, cancel_requested=True)
                 self._event(c, Happening.CANCEL_REQUESTED, row, by=by, why=why)
                 return _job_of(row)
-            row = _set(c, job_id, state=State.CANCELLED, finished=self.now(), run=row["run"] + 1)
+            row = _set(c, row, state=State.CANCELLED, finished=self.now(), run=row["run"] + 1)
             self._event(c, Happening.CANCELLED, row, by=by, why=why)
             return _job_of(row)
 
@@ -498,7 +507,7 @@ class Store:
                 raise InputError(f"job {job_id} is {row['state']}: cancel it first")
             if not row["hidden"]:
                 self._event(
-                    c, Happening.HIDDEN, _set(c, job_id, hidden=True, name=None), by=by, name=row["name"]
+                    c, Happening.HIDDEN, _set(c, row, hidden=True, name=None), by=by, name=row["name"]
                 )
 
         self._write(work)
@@ -557,22 +566,21 @@ class Store:
             if quota is not None and _running_of(c, row["owner"]) >= quota:
                 return None
             started = row["started"] or self.now()
-            row = _set(c, job_id, state=State.RUNNING, worker=worker, started=started)
+            row = _set(c, row, state=State.RUNNING, worker=worker, started=started)
             self._event(c, Happening.STARTED, row, worker=worker, run=run)
             return _job_of(row)
 
-        return self._write(work)
+        return self._write_lazily(work)
 
     def begin_attempt(self, job: Job, step: str, host: str, work_dir: Path) -> Attempt | None:
         """Begin an attempt of a step; None if the job was taken away from this run."""
 
         def work(c: sa.Connection) -> Attempt | None:
-            if _held(c, job.id, job.run) is None:
+            held = _held(c, job.id, job.run)
+            if held is None:
                 return None
-            of_job = attempts.c.job_id == job.id
-            self._lose_attempts(c, of_job)
-            numbers = sa.select(sa.func.max(attempts.c.number)).where(of_job, attempts.c.step == step)
-            number = (c.execute(numbers).scalar() or 0) + 1
+            self._lose_attempts(c, held)
+            number = (c.execute(_LAST_NUMBER, {"job_id": job.id, "of_step": step}).scalar() or 0) + 1
             directory = work_dir / str(job.id) / f"{step}.{number}"
             row = {
                 "job_id": job.id,
@@ -586,13 +594,12 @@ class Store:
                 "directory": str(directory),
                 "log_path": str(directory.with_name(f"{step}.{number}.log")),
             }
-            attempt_id = c.execute(attempts.insert().values(row).returning(attempts.c.id)).scalar_one()
-            held = _set(c, job.id, step=step, progress=0.0, progress_text="")
+            attempt_id = c.execute(_NEW_ATTEMPT, row).scalar_one()
+            held = _set(c, held, step=step, progress=0.0, progress_text="")
             self._event(c, Happening.STEP_STARTED, held, step, attempt=number)
-            made = _one(c, sa.select(attempts).where(attempts.c.id == attempt_id))
-            return _attempt_of(made)
+            return _attempt_of({**_NEW_ATTEMPT_ROW, **row, "id": attempt_id})
 
-        return self._write(work)
+        return self._write_lazily(work)
 
     def note_attempt(
         self,
@@ -611,11 +618,12 @@ class Store:
         """How far a job is."""
 
         def work(c: sa.Connection) -> None:
-            if _held(c, attempt.job_id, attempt.run) is not None:
-                row = _set(c, attempt.job_id, progress=fraction, progress_text=text)
+            held = _held(c, attempt.job_id, attempt.run)
+            if held is not None:
+                row = _set(c, held, progress=fraction, progress_text=text)
                 self._event(c, Happening.PROGRESS, row, attempt.step, fraction=fraction, text=text)
 
-        self._write(work)
+        self._write_lazily(work)
 
     def finish_attempt(
         self,
@@ -645,10 +653,9 @@ class Store:
             now = self.now()
             row = _held(c, attempt.job_id, attempt.run)
             done = {"outcome": Outcome.DONE.value, "ended": now, "result": dict(result)}
-            is_running = sa.and_(attempts.c.id == attempt.id, attempts.c.outcome == Outcome.RUNNING.value)
-            if row is None or c.execute(attempts.update().where(is_running).values(done)).rowcount == 0:
-                kept = sa.select(attempts.c.outcome).where(attempts.c.id == attempt.id)
-                return bool(c.execute(kept).scalar() == Outcome.DONE.value)
+            if row is None or c.execute(_END_ATTEMPT, {"attempt_id": attempt.id, **done}).rowcount == 0:
+                kept = _all(c, _ATTEMPT, attempt_id=attempt.id)
+                return any(found["outcome"] == Outcome.DONE.value for found in kept)
             for product in made:
                 c.execute(products.insert().values(_product_row(product, attempt.job_id)))
             for key, kind, payload in messages:
@@ -669,14 +676,13 @@ class Store:
 
         def work(c: sa.Connection) -> None:
             row = _row_of(c, attempt.job_id)
-            is_running = sa.and_(attempts.c.id == attempt.id, attempts.c.outcome == Outcome.RUNNING.value)
             ended = {
                 "outcome": outcome.value,
                 "ended": self.now(),
                 "fault": fault.value if fault else None,
                 "error_text": text or None,
             }
-            if c.execute(attempts.update().where(is_running).values(ended)).rowcount:
+            if c.execute(_END_ATTEMPT, {"attempt_id": attempt.id, **ended}).rowcount:
                 self._event(
                     c,
                     Happening.STEP_ENDED,
@@ -717,7 +723,7 @@ class Store:
                 )
             )
             row = _set(
-                c, job.id, state=State.WAITING, step=gate.name, worker=None, progress=0.0, progress_text=""
+                c, row, state=State.WAITING, step=gate.name, worker=None, progress=0.0, progress_text=""
             )
             self._event(c, Happening.GATE_OPENED, row, gate.name, answers=list(gate.answers))
             if row["cancel_requested"]:
@@ -748,7 +754,7 @@ class Store:
             workers.c.alive,
         )
         beat = workers.update().where(mine).values(beats=workers.c.beats + 1, seen=self.now())
-        return self._write(lambda c: c.execute(beat).rowcount) > 0
+        return self._write_lazily(lambda c: c.execute(beat).rowcount) > 0
 
     def workers(self) -> list[WorkerRecord]:
         """All workers that ever were."""
@@ -790,7 +796,7 @@ class Store:
         def work(c: sa.Connection) -> None:
             row = _row_or_none(c, job.id)
             if row is not None and row["run"] == job.run and row["state"] == State.QUEUED.value:
-                self._event(c, Happening.REQUEUED, _set(c, job.id, run=job.run + 1))
+                self._event(c, Happening.REQUEUED, _set(c, row, run=job.run + 1))
 
         self._write(work)
 
@@ -1039,7 +1045,7 @@ class Store:
             left = sa.select(sa.func.count()).where(products.c.job_id == job_id, products.c.removed.is_(None))
             row = _row_or_none(c, job_id)
             if row is not None and row["state"] == State.COMPLETED.value and c.execute(left).scalar() == 0:
-                self._event(c, Happening.EXPIRED, _set(c, row["id"], state=State.EXPIRED))
+                self._event(c, Happening.EXPIRED, _set(c, row, state=State.EXPIRED))
 
         self._write(work)
 
@@ -1049,7 +1055,9 @@ class Store:
         def work(c: sa.Connection) -> None:
             of_job = sa.and_(products.c.job_id == job_id, products.c.removed.is_(None))
             c.execute(products.update().where(of_job).values(expires=expires))
-            self._event(c, Happening.PROGRESS, _set(c, job_id, expires=expires), expires=expires, by=by)
+            self._event(
+                c, Happening.PROGRESS, _set(c, _row_of(c, job_id), expires=expires), expires=expires, by=by
+            )
 
         self._write(work)
 
@@ -1082,20 +1090,17 @@ class Store:
     def _end(
         self, c: sa.Connection, row: Row, state: State, fault: Fault | None = None, text: str | None = None
     ) -> Row:
-        soonest = sa.select(sa.func.min(products.c.expires)).where(
-            products.c.job_id == row["id"], products.c.removed.is_(None)
-        )
         values: dict[str, Any] = {"state": state, "finished": self.now(), "fault": fault, "error_text": text}
         if state is State.COMPLETED:
-            values |= {"progress": 1.0, "expires": c.execute(soonest).scalar()}
-        ended = _set(c, row["id"], **values, worker=None, cancel_requested=False)
+            values |= {"progress": 1.0, "expires": c.execute(_SOONEST, {"job_id": row["id"]}).scalar()}
+        ended = _set(c, row, **values, worker=None, cancel_requested=False)
         self._event(c, Happening(state.value), ended, fault=fault, text=text)
         return ended
 
     def _requeue(self, c: sa.Connection, row: Row) -> Row:
         return _set(
             c,
-            row["id"],
+            row,
             state=State.QUEUED,
             run=row["run"] + 1,
             worker=None,
@@ -1108,21 +1113,18 @@ class Store:
         )
 
     def _take_back(self, c: sa.Connection, row: Row) -> None:
-        self._lose_attempts(c, attempts.c.job_id == row["id"])
+        self._lose_attempts(c, row)
         if row["cancel_requested"]:
             self._end(c, row, State.CANCELLED)
         else:
             self._event(c, Happening.REQUEUED, self._requeue(c, row))
 
-    def _lose_attempts(self, c: sa.Connection, which: sa.ColumnElement[bool]) -> None:
-        running = sa.and_(which, attempts.c.outcome == Outcome.RUNNING.value)
-        for row in _all(c, sa.select(attempts).where(running)):
+    def _lose_attempts(self, c: sa.Connection, job: Row) -> None:
+        for row in _all(c, _RUNNING_ATTEMPTS, job_id=job["id"]):
             lost = {"outcome": Outcome.LOST.value, "ended": self.now(), "fault": Fault.LOST.value}
-            c.execute(attempts.update().where(attempts.c.id == row["id"]).values(lost))
-            job = _row_of(c, row["job_id"])
-            self._event(
-                c, Happening.STEP_ENDED, job, row["step"], outcome=Outcome.LOST.value, attempt=row["number"]
-            )
+            c.execute(_END_ATTEMPT, {"attempt_id": row["id"], **lost})
+            told = {"outcome": Outcome.LOST.value, "attempt": row["number"]}
+            self._event(c, Happening.STEP_ENDED, job, row["step"], **told)
 
     def _enqueue(self, c: sa.Connection, key: str, kind: str, payload: Json, job_id: int | None) -> bool:
         if c.execute(sa.select(outbox.c.key).where(outbox.c.key == key)).first() is not None:
@@ -1142,8 +1144,8 @@ def _hash(key: str, salt: str) -> str:
     return hashlib.scrypt(key.encode(), salt=bytes.fromhex(salt), n=2**14, r=8, p=1).hex()
 
 
-def _all(c: sa.Connection, query: sa.Select[Any]) -> list[Row]:
-    result = c.execute(query)
+def _all(c: sa.Connection, query: sa.Select[Any], **parameters: Any) -> list[Row]:
+    result = c.execute(query, parameters)
     keys = tuple(result.keys())
     return [dict(zip(keys, row, strict=True)) for row in result]
 
@@ -1152,12 +1154,41 @@ def _first(c: sa.Connection, query: sa.Select[Any]) -> Row | None:
     return next(iter(_all(c, query.limit(1))), None)
 
 
-def _one(c: sa.Connection, query: sa.Select[Any]) -> Row:
-    return _all(c, query)[0]
+def _one(c: sa.Connection, query: sa.Select[Any], **parameters: Any) -> Row:
+    return _all(c, query, **parameters)[0]
+
+
+# statements of the hot path, built once: to build one takes longer than to run it
+_JOB = sa.select(jobs).where(jobs.c.id == sa.bindparam("job_id"))
+_CHANGE_JOB = jobs.update().where(jobs.c.id == sa.bindparam("job_id"))
+_NEW_JOB = jobs.insert().returning(jobs.c.id)
+_NEW_EVENT = events.insert()
+_LOCK = sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK))
+_LOCK_LAZILY = _LOCK.add_columns(sa.func.set_config("synchronous_commit", "off", True))
+_NEW_ATTEMPT_ROW = {
+    column.name: False if column.name == "superseded" else None for column in attempts.columns
+}
+_NEW_ATTEMPT = attempts.insert().returning(attempts.c.id)
+_ATTEMPTS = sa.select(attempts).where(attempts.c.job_id == sa.bindparam("job_id")).order_by(attempts.c.id)
+_ATTEMPT = sa.select(attempts).where(attempts.c.id == sa.bindparam("attempt_id"))
+_END_ATTEMPT = attempts.update().where(
+    attempts.c.id == sa.bindparam("attempt_id"), attempts.c.outcome == Outcome.RUNNING.value
+)
+_LAST_NUMBER = sa.select(sa.func.max(attempts.c.number)).where(
+    attempts.c.job_id == sa.bindparam("job_id"), attempts.c.step == sa.bindparam("of_step")
+)
+_RUNNING_ATTEMPTS = sa.select(attempts).where(
+    attempts.c.job_id == sa.bindparam("job_id"), attempts.c.outcome == Outcome.RUNNING.value
+)
+_GATES = sa.select(gates).where(gates.c.job_id == sa.bindparam("job_id")).order_by(gates.c.id)
+_USER = sa.select(users).where(users.c.name == sa.bindparam("user_name"))
+_SOONEST = sa.select(sa.func.min(products.c.expires)).where(
+    products.c.job_id == sa.bindparam("job_id"), products.c.removed.is_(None)
+)
 
 
 def _row_or_none(c: sa.Connection, job_id: int | None) -> Row | None:
-    return _first(c, sa.select(jobs).where(jobs.c.id == job_id))
+    return next(iter(_all(c, _JOB, job_id=job_id)), None)
 
 
 def _row_of(c: sa.Connection, job_id: int) -> Row:
@@ -1173,15 +1204,15 @@ def _held(c: sa.Connection, job_id: int, run: int) -> Row | None:
     return row if row is not None and row["run"] == run and row["state"] == State.RUNNING.value else None
 
 
-def _set(c: sa.Connection, job_id: int, **values: Any) -> Row:
-    before = _row_of(c, job_id)
+def _set(c: sa.Connection, row: Row, **values: Any) -> Row:
+    """Change a job as this transaction has read it; returns it as it is then."""
     state = values.get("state")
-    if state is not None and not State(before["state"]).may_become(state):
-        raise InputError(f"job {job_id} is {before['state']} and cannot become {state}")
+    if state is not None and not State(row["state"]).may_become(state):
+        raise InputError(f"job {row['id']} is {row['state']} and cannot become {state}")
     # drivers do not agree on how to write an enum
     values = {key: value.value if isinstance(value, Enum) else value for key, value in values.items()}
-    c.execute(jobs.update().where(jobs.c.id == job_id).values(values))
-    return {**before, **values}
+    c.execute(_CHANGE_JOB, {"job_id": row["id"], **values})
+    return {**row, **values}
 
 
 def _filters(
@@ -1224,8 +1255,8 @@ def _refuse_active_twin(c: sa.Connection, row: Row) -> None:
 
 
 def _quotas_of(c: sa.Connection, owner: str) -> Quotas:
-    row = _first(c, sa.select(users).where(users.c.name == owner))
-    return Quotas() if row is None else Quotas(row["quota_running"], row["quota_queued"], row["quota_disk"])
+    row = next(iter(_all(c, _USER, user_name=owner)), None)
+    return NO_QUOTAS if row is None else Quotas(row["quota_running"], row["quota_queued"], row["quota_disk"])
 
 
 def _running_of(c: sa.Connection, owner: str) -> int:

@@ -57,6 +57,8 @@ class _History:
 
     @classmethod
     def of(cls, store: Store, job: Job) -> _History:
+        if job.run == 1:
+            return cls({}, {}, [])
         attempts = [attempt for attempt in store.attempts(job.id) if not attempt.superseded]
         decisions = [decision for decision in store.decisions(job.id) if not decision.superseded]
         return cls(
@@ -310,7 +312,8 @@ class Worker:
             if isinstance(part, Gate):
                 self.store.open_gate(job, part)
                 return
-            if not self._do_step(part, hold, history, is_last=part is parts[-1]):
+            is_last = part is parts[-1]
+            if not self._do_step(part, hold, history, is_last) or is_last:
                 return
         self.store.end_run(job, State.COMPLETED)
 
@@ -358,9 +361,13 @@ class Worker:
             finally:
                 self._told.pop(attempt.id, None)
             history.results[step.name] = result
-            return self.store.finish_attempt(
+            if not self.store.finish_attempt(
                 attempt, result, context.products, context.messages, is_last=is_last
-            )
+            ):
+                # taken away, or its beginning was lost together with the power of the database
+                self.store.take_back(job)
+                return False
+            return True
 
     def _context(
         self, step: Step, hold: _Hold, attempt: Attempt, history: _History, earlier: list[Attempt]

@@ -57,7 +57,7 @@ def upgrade() -> None:
     )
     op.create_index("jobs_digest", "jobs", ["digest"], unique=False)
     op.create_index("jobs_owner", "jobs", ["owner", "id"], unique=False)
-    op.create_index("jobs_queue", "jobs", ["state", "priority", "id"], unique=False)
+    op.create_index("jobs_queue", "jobs", ["state", sa.literal_column("priority DESC"), "id"], unique=False)
     op.create_table(
         "outbox",
         sa.Column("key", sa.String(length=512), nullable=False),
