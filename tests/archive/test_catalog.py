@@ -152,11 +152,11 @@ def test_one_execution_block_in_two_sets_is_possible_and_in_two_sessions_not(cat
     )
     catalog.put_member(PROJECT, other, NOW)
     assert len(catalog.member(status("5")).exec_blocks) == 2
-    import sqlalchemy
-
     twice = (Session(1, samples.EBS[:1]), Session(2, samples.EBS[:1]))
-    with pytest.raises(sqlalchemy.exc.IntegrityError):
-        catalog.put_member(PROJECT, replace(look(), unit=replace(look().unit, sessions=twice)), NOW)
+    with pytest.raises(MetadataError, match="is in session_1 and in session_2"):
+        catalog.put_members(
+            PROJECT, [look(), replace(look(), unit=replace(look().unit, sessions=twice))], NOW
+        )
     assert catalog.member(samples.MOUS) == look()
 
 

@@ -37,7 +37,9 @@ _KEYS = (
 )
 #: tables that record how a set was made: told, not counted
 RECORDS = ("HISTORY",)
-_PIECE = 32 << 20  # bytes of a column read at once; four pieces are held
+_PIECE = 2 << 20  # bytes of a column read at once, of the size of caches; four pieces are held and used again
+_ROWS_OF_SHAPES = 1 << 16  # rows whose shapes are asked for at once
+_SAMPLE = 256  # rows that tell whether a column may have one shape throughout
 #: bytes of a value, by casacore's name of its type; text is guessed
 _BYTES = {"boolean": 1, "uchar": 1, "short": 2, "ushort": 2, "int": 4, "uint": 4, "int64": 8, "float": 4} | {
     "double": 8,
@@ -252,14 +254,14 @@ class _Table:
             len(written), n_dim
         )
 
-    def read(self, column: str, rows: Array) -> Array:
+    def read(self, column: str, rows: Array, into: Array | None = None) -> Array:
         """Rows of a column that have one shape."""
-        return np.asarray(self._table.getcol(column, index=(rows,)))
+        return np.asarray(self._table.getcol(column, index=(rows,), result=into))
 
-    def try_read(self, column: str, rows: Array) -> Array | str:
+    def try_read(self, column: str, rows: Array, into: Array | None = None) -> Array | str:
         """Rows of a column, or in words why they cannot be read: rows that were never written."""
         try:
-            return self.read(column, rows)
+            return self.read(column, rows, into)
         except (self._arrow.ArrowException, TypeError) as error:
             return str(error)
 
@@ -273,6 +275,7 @@ class _Pair:
     b: _Table
     pool: ThreadPoolExecutor
     order: Array | None = None
+    same: frozenset[str] = frozenset()  # columns found equal while rows were matched
 
 
 def _compare_tables(
@@ -314,9 +317,13 @@ def _match_rows(pair: _Pair, tally: _Tally) -> bool:
     if "ANTENNA1" not in keys or pair.a.n_rows == 0:
         return True
     rows = np.arange(pair.a.n_rows)
-    first = [pair.a.read(key, rows) for key in keys]
-    second = [pair.b.read(key, rows) for key in keys]
+    reads = [
+        (pair.pool.submit(pair.a.read, key, rows), pair.pool.submit(pair.b.read, key, rows)) for key in keys
+    ]
+    first, second = [one.result() for one, _ in reads], [two.result() for _, two in reads]
     if all(np.array_equal(x, y) for x, y in zip(first, second, strict=True)):
+        pair.same = frozenset(keys)
+        tally.n_bytes += sum(x.nbytes + y.nbytes for x, y in zip(first, second, strict=True))
         return True
     order_a, order_b = np.lexsort(first[::-1]), np.lexsort(second[::-1])
     for key, x, y in zip(keys, first, second, strict=True):
@@ -343,7 +350,7 @@ def _compare_columns(pair: _Pair, column: str, tally: _Tally) -> None:
     if not _same(keys_a, keys_b):
         words = ", ".join(sorted(k for k in keys_a | keys_b if not _same(keys_a.get(k), keys_b.get(k))))
         tally.differences.append(Difference(where, DifferenceKind.KEYWORDS, f"keywords differ: {words}"))
-    if pair.a.n_rows:
+    if pair.a.n_rows and column not in pair.same:
         _Values(pair, column, tally).compare()
 
 
@@ -365,6 +372,25 @@ class _Piece:
 
     rows_a: Array
     rows_b: Array
+    shape: tuple[int, ...]
+    guessed: bool = False  # the shape is that of the first rows
+
+
+class _Reader:
+    """Reads pieces of one column of one set in turn into two buffers: fresh memory costs more than reading."""
+
+    def __init__(self, table: _Table, column: str) -> None:
+        self._table, self._column = table, column
+        self._held: list[Array | None] = [None, None]
+
+    def read(self, rows: Array, shape: tuple[int, ...], slot: int) -> Array | str:
+        """Rows, or in words why they cannot be read; what was read before into this slot is gone."""
+        held = self._held[slot]
+        if held is not None and held.shape[1:] == shape and len(held) >= len(rows) and held.dtype != object:
+            return self._table.try_read(self._column, rows, held[: len(rows)])
+        found = self._table.try_read(self._column, rows)
+        self._held[slot] = None if isinstance(found, str) else found
+        return found
 
 
 class _Values:
@@ -401,11 +427,12 @@ class _Values:
 
     def _run(self) -> None:
         """Read the next piece while one is compared."""
-        pair = self._pair
+        pool = self._pair.pool
+        first, second = _Reader(self._pair.a, self._column), _Reader(self._pair.b, self._column)
         waiting: tuple[_Piece, Future[Array | str], Future[Array | str]] | None = None
-        for piece in self._pieces():
-            one = pair.pool.submit(pair.a.try_read, self._column, piece.rows_a)
-            two = pair.pool.submit(pair.b.try_read, self._column, piece.rows_b)
+        for number, piece in enumerate(self._pieces()):
+            one = pool.submit(first.read, piece.rows_a, piece.shape, number % 2)
+            two = pool.submit(second.read, piece.rows_b, piece.shape, number % 2)
             if waiting is not None:
                 self._judge(waiting[0], waiting[1].result(), waiting[2].result())
             waiting = (piece, one, two)
@@ -416,26 +443,26 @@ class _Values:
         """Rows of one shape at a time, each piece of about the same number of bytes."""
         pair, column = self._pair, self._column
         shape_a, shape_b = pair.a.fixed_shape(column), pair.b.fixed_shape(column)
-        fixed = shape_a is not None and shape_b is not None
-        step = self._rows_at_once(shape_a if fixed else None)
-        for start in range(0, pair.a.n_rows, step):
-            rows = np.arange(start, min(start + step, pair.a.n_rows))
-            other = rows if pair.order is None else pair.order[rows]
-            if fixed:
-                yield _Piece(rows, other)
-            else:
-                yield from self._of_one_shape(rows, other)
+        rows = np.arange(pair.a.n_rows)
+        other = rows if pair.order is None else pair.order
+        if shape_a is not None and shape_b is not None:
+            yield from self._split(rows, other, shape_a)
+            return
+        valid, shapes = pair.a.shapes(column, rows[:_SAMPLE])
+        if valid.all() and (shapes == shapes[:1]).all() and (shapes >= 0).all():
+            yield from self._split(rows, other, tuple(shapes[0].tolist()), guessed=True)
+            return
+        for start in range(0, pair.a.n_rows, _ROWS_OF_SHAPES):
+            part = slice(start, start + _ROWS_OF_SHAPES)
+            yield from self._of_one_shape(rows[part], other[part])
 
-    def _rows_at_once(self, shape: tuple[int, ...] | None) -> int:
-        """From the size of a row; of rows of many shapes the largest among the first."""
-        n_rows = self._pair.a.n_rows
-        if shape is None:
-            _, shapes = self._pair.a.shapes(self._column, np.arange(min(n_rows, 4096)))
-            n_values = int(np.prod(shapes, axis=1, dtype=np.int64).max(initial=1))
-        else:
-            n_values = int(np.prod(shape, dtype=np.int64))
+    def _split(
+        self, rows: Array, other: Array, shape: tuple[int, ...], guessed: bool = False
+    ) -> Iterator[_Piece]:
         n_bytes = _BYTES.get(str(self._pair.a.description(self._column)["valueType"]), 64)
-        return max(1, min(n_rows, _PIECE // max(n_bytes * n_values, 1)))
+        step = max(1, _PIECE // (n_bytes * int(np.prod(np.maximum(shape, 1), dtype=np.int64))))
+        for start in range(0, len(rows), step):
+            yield _Piece(rows[start : start + step], other[start : start + step], shape, guessed)
 
     def _of_one_shape(self, rows: Array, other: Array) -> Iterator[_Piece]:
         column = self._column
@@ -453,14 +480,13 @@ class _Values:
             )
             return
         rows, other = rows[valid_a], other[valid_b]
-        if (shapes_a == shapes_a[:1]).all():
-            if len(rows):
-                yield _Piece(rows, other)
-            return
-        _, group = np.unique(shapes_a, axis=0, return_inverse=True)
-        for g in range(int(group.max()) + 1):
-            chosen = group.reshape(-1) == g
-            yield _Piece(rows[chosen], other[chosen])
+        if len(rows) and (shapes_a == shapes_a[:1]).all():
+            yield from self._split(rows, other, tuple(shapes_a[0].tolist()))
+        elif len(rows):
+            kinds, group = np.unique(shapes_a, axis=0, return_inverse=True)
+            for number, shape in enumerate(kinds):
+                chosen = group.reshape(-1) == number
+                yield from self._split(rows[chosen], other[chosen], tuple(shape.tolist()))
 
     def _shape_difference(self, words: str) -> None:
         """Told once for a column."""
@@ -469,6 +495,11 @@ class _Values:
             self._tally.differences.append(Difference(self._where, DifferenceKind.SHAPE, words))
 
     def _judge(self, piece: _Piece, a: Array | str, b: Array | str) -> None:
+        if piece.guessed and (isinstance(a, str) or isinstance(b, str) or a.shape != b.shape):
+            for part in self._of_one_shape(piece.rows_a, piece.rows_b):
+                one = self._pair.a.try_read(self._column, part.rows_a)
+                self._judge(part, one, self._pair.b.try_read(self._column, part.rows_b))
+            return
         if isinstance(a, str) or isinstance(b, str):
             self._unreadable(a, b)
             return

@@ -19,7 +19,7 @@ from mwaconvert.archive.quality.ingest import IngestItem
 from mwaconvert.archive.quality.notes import QaNotes, QaRecords
 from mwaconvert.archive.reruns import RunInput
 from mwaconvert.archive.sources.snapshot import Change, MemberSnapshot, changes_since
-from mwaconvert.archive.units import Deliveries, Delivery, Level, UnitSet
+from mwaconvert.archive.units import Deliveries, Delivery, Level, UnitSet, check_sessions
 from mwaconvert.errors import InputError, MetadataError
 from mwaconvert.extras import need
 
@@ -102,24 +102,35 @@ class Catalog:
         MetadataError
             A parent that is not in the catalogue, an execution block in two of its sessions.
         """
-        mous = str(look.unit.status_uid)
+        return self.put_members(project, [look], at)[look.unit.status_uid]
+
+    def put_members(
+        self, project: str, looks: Iterable[MemberSnapshot], at: datetime
+    ) -> dict[StatusUid, tuple[Change, ...]]:
+        """Put many member sets in one transaction: all or none of them; errors as in `put_member`."""
         with self._engine.begin() as connection:
-            old = self._member(connection, mous)
-            parent = None if look.unit.parent is None else str(look.unit.parent)
-            if parent is not None and not self._rows(connection, "obs_unit_set", status_uid=parent):
-                raise MetadataError(f"{mous} has the parent {parent}, which is not in the catalogue")
-            self._put(connection, "obs_unit_set", rows.of_member(project, look, at))
+            return {look.unit.status_uid: self._put_member(connection, project, look, at) for look in looks}
+
+    def _put_member(
+        self, connection: Any, project: str, look: MemberSnapshot, at: datetime
+    ) -> tuple[Change, ...]:
+        mous = str(look.unit.status_uid)
+        check_sessions(look.unit.sessions)
+        old = self._member(connection, mous)
+        parent = None if look.unit.parent is None else str(look.unit.parent)
+        if parent is not None and not self._rows(connection, "obs_unit_set", status_uid=parent):
+            raise MetadataError(f"{mous} has the parent {parent}, which is not in the catalogue")
+        self._put(connection, "obs_unit_set", rows.of_member(project, look, at))
+        if old is not None:
             for table in ("session_eb", "obs_session", "exec_block", "sched_block"):
                 self._delete(connection, table, mous=mous)
             self._delete(connection, "product_file", owner=mous)
-            for table, found in rows.of_contents(look).items():
-                if found:
-                    connection.execute(self._t[table].insert(), found)
-            if old is None or old.release_date != look.release_date:
-                cause = "" if old is None else "changed"
-                self._put(
-                    connection, "delivery", rows.of_delivery(mous, Delivery(at, look.release_date, cause))
-                )
+        for table, found in rows.of_contents(look).items():
+            if found:
+                connection.execute(self._t[table].insert(), found)
+        if old is None or old.release_date != look.release_date:
+            cause = "" if old is None else "changed"
+            self._put(connection, "delivery", rows.of_delivery(mous, Delivery(at, look.release_date, cause)))
         return () if old is None else changes_since(old, look, at)
 
     def member(self, mous: StatusUid) -> MemberSnapshot:
