@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.arrays import FloatArray
+from mwaconvert.constants import SECONDS_PER_DAY
 from mwaconvert.conversion.plan import Corrections, Flags, Plan, Rows, Selection
 from mwaconvert.conversion.rawinput import RawInput
 from mwaconvert.conversion.rfi.array import array_rfi_bytes
 from mwaconvert.conversion.rfi.mask import FlagMask, mask_bytes
 from mwaconvert.conversion.tables.calibration import JonesTables
-from mwaconvert.conversion.tables.geometry import SECONDS_PER_DAY
 from mwaconvert.errors import InputError
 from mwaconvert.machine import BASE_BYTES
 from mwaconvert.observation.legacy import product_table, slot_inputs
