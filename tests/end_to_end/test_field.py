@@ -140,3 +140,22 @@ def test_phases_belong_to_the_time_of_the_data(simulated, link_files, tmp_path, 
         for k, step in enumerate(plan.timesteps[:4:2]):
             pair = raw[[step - behind, step + 1 - behind], :, channels] * turn[2 * k : 2 * k + 2, ..., None]
             np.testing.assert_allclose(found[k, :, channels], pair.mean(axis=0), rtol=1e-4, atol=1e-3)
+
+
+# metafits
+
+
+def test_an_input_without_gain(field, tmp_path):
+    for path in (field / "raw_for_metafits").iterdir():
+        shutil.copy(path, tmp_path)
+    metafits = tmp_path / "1412607288.metafits"
+    shutil.copy(field / "metafits" / "gain_zero.metafits", metafits)
+    with fits.open(metafits) as hdus:
+        table = hdus["TILEDATA"].data
+        silent = {int(row["Antenna"]) for row in table if not row["Gains"].any()}
+    assert len(silent) == 1
+    observation = mwaconvert.open(metafits)
+    plan = observation.plan()
+    assert set(np.flatnonzero(plan.flags.antennas).tolist()) == silent
+    assert any("1 by a digital gain of 0: Tile" in step.reason for step in plan.steps)
+    assert not observation.plan(digital_gains=False).flags.antennas.any()

@@ -1,6 +1,7 @@
 """The legacy correlator's order against mwalib (acceptance A1)."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import mwalib
 import numpy as np
@@ -55,7 +56,7 @@ def test_visibilities_are_those_of_mwalib(metadata, context):
             box = metadata.coarse_channels[coarse].gpubox
             batch, hdu = context.gpubox_time_map[context.timesteps[step].unix_time_ms][box]
             (path,) = [path for path in batches[batch] if f"gpubox{box:02d}_" in path]
-            stored = decode_hdu(path, hdu).view(np.complex64)[:, index]
+            stored = decode_hdu(Path(path), hdu).view(np.complex64)[:, index]
             vis = np.where(conj, stored.conj(), stored).transpose(1, 0, 2)
             theirs = context.read_by_baseline(step, coarse).reshape(8256, 2, 4, 2)
             np.testing.assert_array_equal(vis.real, theirs[..., 0])

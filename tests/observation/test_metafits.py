@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+import mwaconvert
 from mwaconvert.errors import FormatError, InputError, MetadataError
+from mwaconvert.observation.mending import _NOT_NEEDED
 from mwaconvert.observation.metafits import read_metadata
 
 LEGACY = "1196175296_legacy_synthetic/1196175296.metafits"
@@ -118,8 +120,113 @@ def test_cut_metafits(mwa_data, tmp_path):
 def test_metafits_that_would_abort_the_process(mwa_data, tmp_path):
     whole = (mwa_data / MWAX).read_bytes()
     path = tmp_path / "a.metafits"
-    for old, new in [(b"DATE-OBS= '2021", b"DATE-OBS= '20x1"), (b"CHANNELS= '1", b"CHANNELS= 'x")]:
-        assert whole.count(old) == 1
-        path.write_bytes(whole.replace(old, new))
-        with pytest.raises(MetadataError, match="not a usable metafits file: mwalib failed: "):
-            read_metadata(path)
+    assert whole.count(b"CHANNELS= '1") == 1
+    path.write_bytes(whole.replace(b"CHANNELS= '1", b"CHANNELS= 'x"))
+    with pytest.raises(
+        MetadataError, match=r"expected numbers with commas between them in CHANNELS, found 'x"
+    ):
+        read_metadata(path)
+    assert whole.count(b"DATE-OBS= '2021") == 1
+    path.write_bytes(whole.replace(b"DATE-OBS= '2021", b"DATE-OBS= '20x1"))
+    assert read_metadata(path).notes == (f"{path}: DATE-OBS is no date; it is not needed.",)
+
+
+def simulated_metafits(tmp_path, change):
+    """Metafits of 4 tiles, changed by a function of the header and the table."""
+    from mwaconvert.simulate import simulate
+
+    sim = simulate(tmp_path, "mwax-128", n_tiles=4, fine_khz=640.0, duration_s=2.0, coarse_channels=2)
+    with fits.open(sim.metafits) as hdus:
+        change(hdus[0].header, hdus["TILEDATA"].data)
+        hdus.writeto(sim.metafits, overwrite=True)
+    return sim.metafits
+
+
+def without(key):
+    return lambda header, _: header.remove(key)
+
+
+def with_card(key, value):
+    return lambda header, _: header.set(key, value)
+
+
+def with_cell(column, value, row=slice(2, 4)):
+    return lambda _, table: table[column].__setitem__(row, value)
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        *(
+            (without(key), f"{key} is missing; it is not needed")
+            for key in sorted(_NOT_NEEDED)
+            if key != "NSCANS"
+        ),
+        (with_card("GPSTIME", 1412607288.0), "GPSTIME is 1412607288.0; taken as 1412607288"),
+        (with_card("EXPOSURE", 2.0), "EXPOSURE is 2.0; taken as 2"),
+        (with_card("CHANNELS", "131, 132,"), "CHANNELS is '131, 132,'; taken as 131,132"),
+        (with_card("RECVRS", "1, 2"), "RECVRS is '1, 2'; taken as 1,2"),
+        (with_card("RECVRS", ""), "RECVRS is missing; it is not needed"),
+        (with_card("DELAYS", ""), "DELAYS is missing; it is not needed"),
+    ],
+)
+def test_what_does_not_matter(tmp_path, change, note):
+    seen = mwaconvert.open(simulated_metafits(tmp_path, change))
+
+    assert any(note in n for n in seen.notes)
+    assert np.isfinite(seen.plan().header.time_mjd).all()
+
+
+def test_a_cable_without_a_length(tmp_path):
+    metadata = read_metadata(simulated_metafits(tmp_path, with_cell("Length", "")))
+    assert [antenna.flagged for antenna in metadata.antennas].count(True) == 1
+    assert "column Length of TILEDATA holds no number for " in metadata.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (with_cell("North", np.nan), r"Tile\d+: expected a number in column North of TILEDATA, found nan"),
+        (with_cell("Height", np.inf), r"Tile\d+: expected a number in column Height of TILEDATA, found inf"),
+        (without("GPSTIME"), "find key GPSTIME"),
+        (without("CHANNELS"), "expected numbers with commas between them in CHANNELS, found ''"),
+        (
+            with_card("CHANNELS", "131,x"),
+            "expected numbers with commas between them in CHANNELS, found '131,x'",
+        ),
+        (with_card("GOODTIME", "soon"), "GOODTIME"),
+    ],
+)
+def test_what_does_matter(tmp_path, change, message):
+    with pytest.raises(MetadataError, match=message) as error:
+        read_metadata(simulated_metafits(tmp_path, change))
+    assert "unwrap" not in str(error.value)
+    assert "{" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("GPSTIME_float", "GPSTIME is 1412607288.0; taken as 1412607288"),
+        ("key_MJD", "MJD is missing; it is not needed"),
+    ],
+)
+def test_metafits_of_the_field(field, name, found):
+    assert found in read_metadata(field / "metafits" / f"{name}.metafits").notes[0]
+
+
+def test_bad_columns_of_the_field(field):
+    with pytest.raises(
+        MetadataError, match="expected the length of a cable in column Length of TILEDATA, found none"
+    ):
+        read_metadata(field / "metafits" / "length_empty.metafits")
+    with pytest.raises(MetadataError, match="expected a number in column North of TILEDATA, found nan"):
+        read_metadata(field / "metafits" / "north_nan.metafits")
+
+
+def test_raw_file_for_the_metafits(field):
+    raw = next((field / "raw_for_metafits").iterdir())
+    with pytest.raises(
+        MetadataError, match=r"no table TILEDATA \(it looks like a raw file: give the metafits first"
+    ):
+        read_metadata(raw)

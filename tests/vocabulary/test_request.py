@@ -12,7 +12,7 @@ from mwaconvert.cli.convert import convert
 from mwaconvert.errors import InputError
 from mwaconvert.vocabulary import request as vocabulary
 from mwaconvert.vocabulary.options import TABLE, Spec
-from mwaconvert.vocabulary.request import EXCLUSIVE, Request, from_json
+from mwaconvert.vocabulary.request import EXCLUSIVE, Request, build, from_json
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_ .-]{0,12}", fullmatch=True)
 COUNTS = st.integers(0, 10**6)
@@ -182,3 +182,11 @@ def test_what_json_cannot_ask(facts: dict[str, Any], message: str) -> None:
 
 def test_examples() -> None:
     assert doctest.testmod(vocabulary).failed == 0
+
+
+def test_the_short_metafits_in_a_glob_is_left_out():
+    words = ["1_metafits.fits", "1_metafits_ppds.fits", "1_ch131.fits"]
+    request = build({}, words)
+    assert str(request.metafits) == "1_metafits.fits"
+    assert [str(path) for path in request.files] == ["1_ch131.fits"]
+    assert str(build({}, words[1:]).metafits) == "1_metafits_ppds.fits"

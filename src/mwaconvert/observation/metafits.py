@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import numpy as np
 
 from mwaconvert.arrays import FloatArray
 from mwaconvert.errors import FormatError, MetadataError
+from mwaconvert.observation.mending import mend
 from mwaconvert.observation.model import Antenna, CoarseChannel, Correlator, Metadata
 from mwaconvert.observation.trial import fatal_failure
 from mwaconvert.staging import check_input
@@ -46,7 +49,7 @@ def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
     with path.open("rb") as file:
         if file.read(9) != b"SIMPLE  =":
             raise FormatError(f"{path}: not a FITS file")
-    context = _open_context(path, correlator)
+    context, notes = _open_context(path, correlator)
     kind: Correlator = correlator or _correlator(context)
     antennas = sorted(context.antennas, key=lambda antenna: antenna.ant)
     if [antenna.ant for antenna in antennas] != list(range(len(antennas))):
@@ -55,6 +58,7 @@ def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
         raise MetadataError(
             f"{path}: found no tile in TILEDATA that has a row of polarisation X and one of Y (column Pol)"
         )
+    _check_positions(path, antennas)
     fine_width_hz = float(context.corr_fine_chan_width_hz)
     if context.corr_int_time_ms <= 0:
         raise MetadataError(f"{path}: INTTIME must be positive")
@@ -94,6 +98,7 @@ def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
         calibrator_source=context.calibrator_source,
         receivers=tuple(context.receivers),
         attenuation_db=context.global_analogue_attenuation_db,
+        notes=tuple(notes),
     )
 
 
@@ -113,17 +118,42 @@ def channels_per_coarse(fine_width_hz: float, path: Path) -> int:
     return n
 
 
-def _open_context(path: Path, correlator: Correlator | None) -> mwalib.MetafitsContext:
+def _open_context(path: Path, correlator: Correlator | None) -> tuple[mwalib.MetafitsContext, list[str]]:
+    """The file as mwalib reads it, if need be from a mended copy; sentences on what was mended."""
+    try:
+        return _read(path, correlator), []
+    except MetadataError as error:
+        with tempfile.TemporaryDirectory(prefix="mwaconvert-") as folder:
+            copy = Path(folder) / path.name
+            notes = mend(path, copy)
+            if not notes:
+                raise MetadataError(f"{path}: not a usable metafits file: {error}") from error
+            try:
+                return _read(copy, correlator), notes
+            except MetadataError as again:
+                raise MetadataError(f"{path}: not a usable metafits file: {again}") from again
+
+
+def _read(path: Path, correlator: Correlator | None) -> mwalib.MetafitsContext:
     import mwalib
 
     if failure := fatal_failure(path):
-        raise MetadataError(f"{path}: not a usable metafits file: {failure}")
+        raise MetadataError(_plain(failure, path))
     versions = {"legacy": mwalib.MWAVersion.CorrLegacy, "mwax": mwalib.MWAVersion.CorrMWAXv2}
     try:
         return mwalib.MetafitsContext(str(path), versions[correlator] if correlator else None)
     except Exception as error:  # the exceptions of mwalib have no base class of their own
-        text = re.sub(r"^src/\S+ ", "", " ".join(str(error).split()))  # a line of its source says nothing
-        raise MetadataError(f"{path}: not a usable metafits file: {text}") from error
+        raise MetadataError(_plain(str(error), path)) from error
+
+
+def _plain(text: str, path: Path) -> str:
+    """What mwalib says, without the lines and types of its source."""
+    text = re.sub(r"^src/\S+ ", "", " ".join(text.split())).replace(str(path), "").strip()
+    if found := re.search(r'message: "([^"]*)"', text):
+        return f"cfitsio says: {found[1]}"
+    if "`" in text or "{" in text:
+        return "a key or a column holds something else than the number or date that belongs there"
+    return text
 
 
 def _card(path: Path, key: str) -> str | None:
@@ -133,6 +163,21 @@ def _card(path: Path, key: str) -> str | None:
             if card.startswith(f"{key:<8}="):
                 return card[9:].partition("/")[0].strip(" '")
     return None
+
+
+def _check_positions(path: Path, antennas: list[mwalib.Antenna]) -> None:
+    for antenna in antennas:
+        for column, value in (
+            ("North", antenna.north_m),
+            ("East", antenna.east_m),
+            ("Height", antenna.height_m),
+            ("Length", antenna.rfinput_x.electrical_length_m),
+            ("Length", antenna.rfinput_y.electrical_length_m),
+        ):
+            if not math.isfinite(value):
+                raise MetadataError(
+                    f"{path}: {antenna.tile_name}: expected a number in column {column} of TILEDATA, found {value}"
+                )
 
 
 def _correlator(context: mwalib.MetafitsContext) -> Correlator:

@@ -104,6 +104,8 @@ class Metadata:
     calibrator_source: str
     receivers: tuple[int, ...]
     attenuation_db: float
+    #: sentences on what the file has wrong and was read all the same
+    notes: tuple[str, ...] = ()
 
     @property
     def n_antennas(self) -> int:

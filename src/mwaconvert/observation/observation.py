@@ -136,7 +136,7 @@ def open_observation(
         # the files know; metafits of early MWAX observations still say legacy
         metadata = read_metadata(metadata.path, names[0].correlator)
     scans = rawfiles.scan_files(names, metadata)
-    notes: list[str] = []
+    notes = list(metadata.notes)
     metadata = _as_in_files(metadata, scans, notes)
     tables = [_visibility_hdus(scan, number, metadata, notes) for number, scan in enumerate(scans)]
     hdus = np.concatenate(clock.mend_times(tables, scans, metadata, notes))

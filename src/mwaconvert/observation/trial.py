@@ -69,7 +69,7 @@ class _Trial(threading.Thread):
             return  # good, or a failure that can be caught
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         said = [line for line in lines if line and "panicked at" not in line and not line.startswith("note:")]
-        self.failure = f"mwalib failed: {said[0] if said else f'signal {-done.returncode}'}"
+        self.failure = said[0] if said else f"mwalib ends with signal {-done.returncode}"
 
 
 @functools.lru_cache(maxsize=64)

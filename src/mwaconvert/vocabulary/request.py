@@ -371,6 +371,11 @@ def _metafits(named: str | None, arguments: Sequence[str]) -> tuple[str, tuple[P
     words = list(arguments)
     if named is None:
         candidates = [w for w in words if "metafits" in Path(w).name.lower()]
+        # the archive has a second, shorter one beside it (ppds), which a glob finds too
+        short = [w for w in candidates if "ppds" in Path(w).name.lower()]
+        if len(short) < len(candidates):
+            candidates = [w for w in candidates if w not in short]
+            words = [w for w in words if w not in short]
         if len(candidates) > 1:
             raise InputError(f"{candidates[0]} and {candidates[1]} are both metafits files: give one")
         if not words:

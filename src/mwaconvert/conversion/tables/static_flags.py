@@ -70,13 +70,30 @@ def static_flags(
 def _antennas(metadata: Metadata, options: Options) -> tuple[BoolArray, Step]:
     flagged = np.array([a.flagged and options.flag_metafits for a in metadata.antennas], bool)
     n_metafits = int(flagged.sum())
+    silent = _without_gain(metadata, options) & ~flagged
+    flagged |= silent
     flagged[_indices("antenna", options.flag_antennas, len(flagged))] = True
     names = ", ".join(metadata.antennas[k].name for k in np.flatnonzero(flagged))
-    by_option = int(flagged.sum()) - n_metafits
-    by = [f"{n_metafits} by the metafits"] * bool(n_metafits) + [f"{by_option} by option"] * bool(by_option)
+    counts = {
+        "by the metafits": n_metafits,
+        "by a digital gain of 0": int(silent.sum()),
+        "by option": int(flagged.sum()) - n_metafits - int(silent.sum()),
+    }
+    by = [f"{n} {why}" for why, n in counts.items() if n]
     if not names:
         return flagged, Step(StepKind.ANTENNA_FLAGS, State.UNASKED, "none")
     return flagged, Step(StepKind.ANTENNA_FLAGS, State.APPLIED, f"{', '.join(by)}: {names}")
+
+
+def _without_gain(metadata: Metadata, options: Options) -> BoolArray:
+    """Antennas of which an input has gain 0 in all channels: nothing of them can be corrected. Metafits with
+    no gain at all do not know them."""
+    none = (metadata.digital_gains == 0).all(axis=2)
+    corrected = options.digital_gains and not metadata.digital_gains_applied
+    if none.all() or not corrected or not options.flag_metafits:
+        return np.zeros(len(none), bool)
+    silent: BoolArray = none.any(axis=1)
+    return silent
 
 
 def _fine_channels(metadata: Metadata, options: Options) -> tuple[BoolArray, tuple[Step, ...]]:
