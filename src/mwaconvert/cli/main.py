@@ -54,6 +54,7 @@ All options of a verb: mwaconvert convert --help
 #: each is a command of the module of its name in mwaconvert.cli
 _VERBS = (
     "archive",
+    "config",
     "convert",
     "dedisperse",
     "fil-info",
@@ -61,9 +62,12 @@ _VERBS = (
     "jobs",
     "qa",
     "search",
+    "serve",
     "simulate",
     "sweep",
+    "users",
     "waterfall",
+    "worker",
 )
 
 

@@ -184,7 +184,7 @@ def _composed(kind: JobKind, params: Mapping[str, Any], *, is_old: bool) -> dict
     made = dict(params)
     on_scratch = kind is JobKind.VOLTAGES
     made["delivery"] = made["delivery"] or ("scratch" if on_scratch else "acacia")
-    made["delivery_format"] = made["delivery_format"] or ("files" if on_scratch else "tar")
+    made["delivery_format"] = made["delivery_format"] or ("tar" if made["delivery"] == "acacia" else "files")
     if kind is JobKind.VOLTAGES:
         made["download_type"] = "volt"
         made["channel_range"] = made["from_channel"] is not None

@@ -393,6 +393,27 @@ class Store:
         query = sa.select(products).where(products.c.job_id == job_id).order_by(products.c.id)
         return [_product_of(row) for row in self._read(lambda c: _all(c, query))]
 
+    def products_of(self, job_ids: Iterable[int]) -> dict[int, list[Product]]:
+        """Products that are not removed of many jobs, by job; a job without any is left out."""
+        wanted = sorted(job_ids)
+        query = (
+            sa.select(products)
+            .where(products.c.job_id.in_(wanted), products.c.removed.is_(None))
+            .order_by(products.c.id)
+        )
+        found: dict[int, list[Product]] = {}
+        for row in self._read(lambda c: _all(c, query)) if wanted else ():
+            found.setdefault(row["job_id"], []).append(_product_of(row))
+        return found
+
+    def product(self, product_id: int) -> Product:
+        """One product; UnknownError if there is none of that id."""
+        query = sa.select(products).where(products.c.id == product_id)
+        row = self._read(lambda c: _first(c, query))
+        if row is None:
+            raise UnknownError(f"there is no product {product_id}")
+        return _product_of(row)
+
     # -- what users do to a job
 
     def cancel(self, job_id: int, by: str, why: str = "") -> Job:
@@ -914,6 +935,12 @@ class Store:
         """All users, also those whose key is revoked."""
         query = sa.select(users).order_by(users.c.name)
         return [_user_of(row) for row in self._read(lambda c: _all(c, query))]
+
+    def user(self, name: str) -> User | None:
+        """The user of a name whose key is valid, None if there is none."""
+        query = sa.select(users).where(users.c.name == name, users.c.revoked.is_(None))
+        row = self._read(lambda c: _first(c, query))
+        return None if row is None else _user_of(row)
 
     def authenticate(self, key: str, name: str | None = None) -> User | None:
         """The user of a key (or of a name and its password); None if the key is wrong or revoked."""

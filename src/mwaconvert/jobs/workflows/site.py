@@ -10,7 +10,7 @@ from pathlib import Path
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.work import NO_LIMITS, Limits
 from mwaconvert.jobs.delivery.expiry import LIFE_DAYS
-from mwaconvert.jobs.delivery.places import Folder, Source
+from mwaconvert.jobs.delivery.places import Folder, Place, Source, scratch
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Site:
     packages
         Where archives go (delivery acacia); `places` has those where files go as they are, by the name of
         the delivery (scratch, dug, astro).
+    shared
+        In place of such a place the root of a disk on which each group of users has a folder.
     solutions
         Folder of calibration solutions, if there is one.
     life_days
@@ -41,27 +43,37 @@ class Site:
     """
 
     sources: tuple[Source, ...]
-    packages: Folder
+    packages: Place
     places: Mapping[str, Folder] = field(default_factory=dict)
+    shared: Mapping[str, Path] = field(default_factory=dict)
     solutions: Path | None = None
     life_days: float | None = LIFE_DAYS
     limits: Limits = NO_LIMITS
     program: tuple[str, ...] = (sys.executable, "-m", "mwaconvert")
 
-    def place(self, delivery: str) -> Folder:
+    def place(self, delivery: str, group: str | None = None) -> Place:
         """Where a delivery goes.
+
+        Parameters
+        ----------
+        group
+            Of the owner of the job; it names a folder on shared disks.
 
         Raises
         ------
         InputError
-            The site has no such place.
+            The site has no such place, or the owner has no group there.
         """
         if delivery == "acacia":
             return self.packages
+        if delivery in self.shared:
+            if group is None:
+                raise InputError(f"delivery to {delivery} needs a group, and the user has none")
+            return scratch(self.shared[delivery], group)
         try:
             return self.places[delivery]
         except KeyError:
-            known = ", ".join(["acacia", *self.places])
+            known = ", ".join(["acacia", *self.places, *self.shared])
             raise InputError(f"this site does not deliver to {delivery}; choose from {known}") from None
 
 
@@ -79,4 +91,5 @@ def local_site(
     """
     there = Folder(products)
     files = dict.fromkeys(("scratch", "dug", "astro"), there)
-    return Site(tuple(Folder(root) for root in roots), there, files, solutions, life_days)
+    sources = tuple(Folder(root) for root in roots)
+    return Site(sources, there, files, solutions=solutions, life_days=life_days)

@@ -20,7 +20,7 @@ from mwaconvert.jobs.delivery.package import (
     package_name,
     write_package,
 )
-from mwaconvert.jobs.delivery.places import Entry, Folder, UnreachableError, link_or_copy
+from mwaconvert.jobs.delivery.places import Entry, Folder, Place, UnreachableError, link_or_copy
 from mwaconvert.jobs.workflows.site import Site
 from mwaconvert.machine import tree_bytes
 from mwaconvert.text import plural, some
@@ -115,13 +115,17 @@ def deliver(context: Context, site: Site) -> Json:
     """Put what was packed where the job wants it, and give back the room that it took here."""
     packed = context.results["package"]
     delivery = str(context.job.canonical["delivery"])
-    place = site.place(delivery)
+    place = site.place(delivery, context.job.canonical.get("group"))
     if "package" in packed:
         path = Path(str(packed["package"]))
         package = Package(path, packed["bytes"], packed["sha1"], packed["sha256"], 0)
-        entries = [_deliver_package(place, package)]
-    else:
+        # on a shared disk each job has its folder, where its owner looks
+        name = path.name if delivery == "acacia" else f"{context.job.id}/{path.name}"
+        entries = [_deliver_package(place, package, name)]
+    elif isinstance(place, Folder):
         entries = _deliver_files(context, place, packed["files"])
+    else:
+        raise InputError(f"delivery to {delivery} is of archives only")
     expires = _expires(context, site)
     for entry, sha1 in entries:
         details = {"delivery": delivery, "name": entry.name}
@@ -131,8 +135,8 @@ def deliver(context: Context, site: Site) -> Json:
     return {"products": [place.location(entry.name) for entry, _ in entries]}
 
 
-def _deliver_package(place: Folder, package: Package) -> tuple[Entry, str | None]:
-    return reaching(lambda: place.deliver(package.path, package.path.name, package.sha256)), package.sha1
+def _deliver_package(place: Place, package: Package, name: str) -> tuple[Entry, str | None]:
+    return reaching(lambda: place.deliver(package.path, name, package.sha256)), package.sha1
 
 
 def _deliver_files(

@@ -1,0 +1,1 @@
+"""Faces of the control plane: routes that translate, nothing more."""
