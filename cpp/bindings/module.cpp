@@ -36,4 +36,5 @@ PYBIND11_MODULE(_core, m) {
   register_uvfits(m);
   register_van_vleck(m);
   register_transients(m);
+  register_clean(m);
 }

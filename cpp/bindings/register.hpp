@@ -16,5 +16,6 @@ void register_incoherent(pybind11::module_& m);
 void register_ms(pybind11::module_& m);
 void register_van_vleck(pybind11::module_& m);
 void register_transients(pybind11::module_& m);
+void register_clean(pybind11::module_& m);
 
 }  // namespace mwaconvert

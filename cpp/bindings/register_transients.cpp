@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <optional>
+#include <vector>
 
 #include "arrays.hpp"
 #include "mwaconvert/transients/boxcar.hpp"
@@ -77,6 +79,7 @@ void define_unpack(py::module_& m) {
 }  // namespace
 
 void register_transients(py::module_& m) {
+  PYBIND11_NUMPY_DTYPE(Boxcar, trial, snr, start, width);
   m.def(
       "round_delays",
       [](const Array<double>& dm, const Array<double>& per_dm, Array<int32_t>& delays) {
@@ -139,37 +142,31 @@ void register_transients(py::module_& m) {
       "series"_a.noconvert(), "mean"_a.noconvert(), "sigma"_a.noconvert(), "threads"_a = 0,
       "Mean and standard deviation of the noise.");
   m.def(
-      "boxcar_search",
-      [](const Array<float>& series, const Array<float>& mean, const Array<float>& sigma, int n_width,
-         int64_t block, Array<float>& snr, Array<int32_t>& start, Array<int32_t>& width, int threads) {
-        const auto x = view<float, 2>(series, "series", {-1, -1});
-        const auto a = view<float, 1>(mean, "mean", {x.shape[0]});
-        const auto s = view<float, 1>(sigma, "sigma", {x.shape[0]});
-        const auto best = mutable_view<float, 2>(snr, "snr", {x.shape[0], -1});
-        const auto at = mutable_view<int32_t, 2>(start, "start", {x.shape[0], best.shape[1]});
-        const auto w = mutable_view<int32_t, 2>(width, "width", {x.shape[0], best.shape[1]});
-        py::gil_scoped_release release;
-        boxcar_search(x, a, s, n_width, block, best, at, w, threads);
-      },
-      py::kw_only(), "series"_a.noconvert(), "mean"_a.noconvert(), "sigma"_a.noconvert(), "n_width"_a,
-      "block"_a, "snr"_a.noconvert(), "start"_a.noconvert(), "width"_a.noconvert(), "threads"_a = 0,
-      "Best boxcar of each stretch of each series.");
-  m.def(
       "search_series",
-      [](const Array<float>& series, int n_width, int64_t block, Array<float>& mean, Array<float>& sigma,
-         Array<float>& snr, Array<int32_t>& start, Array<int32_t>& width, int threads) {
+      [](const Array<float>& series, const Array<float>& share, const Array<int32_t>& row, int n_width,
+         float threshold, Array<float>& mean, Array<float>& sigma, Array<float>& snr, Array<int32_t>& start,
+         Array<int32_t>& width, int threads) {
         const auto x = view<float, 2>(series, "series", {-1, -1});
+        const Cover cover{view<float, 2>(share, "share", {-1, -1}), view<int32_t, 1>(row, "row", {-1})};
         const auto a = mutable_view<float, 1>(mean, "mean", {x.shape[0]});
         const auto s = mutable_view<float, 1>(sigma, "sigma", {x.shape[0]});
-        const auto best = mutable_view<float, 2>(snr, "snr", {x.shape[0], -1});
-        const auto at = mutable_view<int32_t, 2>(start, "start", {x.shape[0], best.shape[1]});
-        const auto w = mutable_view<int32_t, 2>(width, "width", {x.shape[0], best.shape[1]});
-        py::gil_scoped_release release;
-        search_series(x, n_width, block, a, s, best, at, w, threads);
+        const auto best = mutable_view<float, 1>(snr, "snr", {x.shape[0]});
+        const auto at = mutable_view<int32_t, 1>(start, "start", {x.shape[0]});
+        const auto w = mutable_view<int32_t, 1>(width, "width", {x.shape[0]});
+        std::vector<Boxcar> found;
+        {
+          py::gil_scoped_release release;
+          search_series(x, cover, n_width, threshold, a, s, best, at, w, found, threads);
+        }
+        py::array_t<Boxcar> table(static_cast<py::ssize_t>(found.size()));
+        std::copy(found.begin(), found.end(), table.mutable_data());
+        return table;
       },
-      py::kw_only(), "series"_a.noconvert(), "n_width"_a, "block"_a, "mean"_a.noconvert(),
-      "sigma"_a.noconvert(), "snr"_a.noconvert(), "start"_a.noconvert(), "width"_a.noconvert(),
-      "threads"_a = 0, "Noise and best boxcars of each series.");
+      py::kw_only(), "series"_a.noconvert(), "share"_a.noconvert(), "row"_a.noconvert(), "n_width"_a,
+      "threshold"_a, "mean"_a.noconvert(), "sigma"_a.noconvert(), "snr"_a.noconvert(), "start"_a.noconvert(),
+      "width"_a.noconvert(), "threads"_a = 0,
+      "Noise and best boxcars of each series: the table (trial, snr, start, width) of those above the "
+      "threshold.");
 }
 
 }  // namespace mwaconvert

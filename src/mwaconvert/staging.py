@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import stat
+import struct
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -83,6 +84,7 @@ class Kind(Enum):
     SINGLEPULSE = ("a list of PRESTO", _begins(b"# DM "))
     CAND = ("a list of heimdall", _is_heimdall)
     TRIGGER = ("a list of AMBER", _begins(b"# beam"))
+    MASK = ("a mask as PRESTO's rfifind writes it", _begins(struct.pack("<2d", 10.0, 4.0)))
 
     def __init__(self, words: str, test: Callable[[bytes, Path], bool] | None) -> None:
         self.words = words
@@ -115,6 +117,7 @@ _BY_SUFFIX = {
     ".singlepulse": Kind.SINGLEPULSE,
     ".cand": Kind.CAND,
     ".trigger": Kind.TRIGGER,
+    ".mask": Kind.MASK,
 }
 
 

@@ -98,6 +98,7 @@ def test_search_finds_the_burst(run):
     )
     assert "1 candidate above S/N 7" in out
     rows = list(csv.DictReader(line for line in Path("c.csv").read_text().splitlines() if line[0] != "#"))
+    assert rows[0].pop("flags") == "too_narrow"  # it was made without the smear of its channels
     best = {key: float(value) for key, value in rows[0].items()}
     assert best["time_s"] == pytest.approx(WHEN, abs=3 * best["time_err_s"])
     assert best["dm"] == pytest.approx(DM, abs=3 * best["dm_err"])
@@ -117,8 +118,13 @@ def test_search_of_a_file_with_interference(run):
     with FilterbankWriter(Path("b.fil"), FREQS, DT, 8) as writer:
         writer.write(data)
     options = ["--dm-range", 0, 600, "-o"]
-    done(run("search", "b.fil", *options, "a.csv"))
-    done(run("search", "b.fil", *options, "b.csv", "--zero-dm", "--mask-outliers", "--iqrm"))
+    done(run("search", "b.fil", *options, "a.csv", "--raw"))
+    done(run("search", "b.fil", *options, "b.csv", "--raw", "--zero-dm", "--mask-outliers", "--iqrm"))
+    out = done(run("search", "b.fil", *options, "d.csv", "--plots", "p", "--write-mask", "d.mask"))
+    assert "1 candidate above S/N 7" in out
+    assert Path("p/b_masked.png").is_file()
+    out = done(run("search", "b.fil", *options, "e.csv", "--no-bad-channels", "--mask-file", "d.mask"))
+    assert "1 candidate above S/N 7" in out
     before, after = (
         list(csv.DictReader(line for line in Path(name).read_text().splitlines() if line[0] != "#"))
         for name in ("a.csv", "b.csv")
@@ -126,7 +132,8 @@ def test_search_of_a_file_with_interference(run):
     assert float(before[0]["dm"]) == pytest.approx(0, abs=5)
     assert float(after[0]["dm"]) == pytest.approx(DM, abs=5)
     assert not any(float(row["dm"]) < 50 for row in after)
-    done(run("search", "b.fil", *options, "c.csv", "--zero-dm", "--mask-outliers", "--iqrm", "--gulp", 99))
+    masks = ["--raw", "--zero-dm", "--mask-outliers", "--iqrm"]
+    done(run("search", "b.fil", *options, "c.csv", *masks, "--gulp", 99))
     assert Path("b.csv").read_bytes() == Path("c.csv").read_bytes()
 
 
@@ -143,7 +150,8 @@ def test_known_burst(run):
         pytest.skip("reference data not found")
     done(run("search", REAL, "--dm-range", 300, 700, "-o", "c.csv"))
     rows = list(csv.DictReader(line for line in Path("c.csv").read_text().splitlines() if line[0] != "#"))
-    best = {key: float(value) for key, value in rows[0].items()}
+    assert all(row["flags"] for row in rows[1:])  # interference, if any is left
+    best = {key: float(value) for key, value in rows[0].items() if value}
     assert best["dm"] == pytest.approx(475.284, abs=2 * best["dm_err"])
     assert best["time_s"] == pytest.approx(2.029, abs=0.002)
     assert 15 < best["snr"] < 17

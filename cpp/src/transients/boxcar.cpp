@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "mwaconvert/base/error.hpp"
@@ -104,22 +105,94 @@ MWACONVERT_INLINE int64_t place_of(const float* y, int64_t n, float value) {
   return k;
 }
 
-struct Best {
-  float snr = -HUGE_VALF;
-  int32_t start = 0, width = 1;
+constexpr int64_t kStretch = 1024;  // starts that are searched at once, in the cache
+constexpr int64_t kLeastGroup = 16;
+
+// Share of the band in boxcars of one series.
+class CoverRow {
+ public:
+  CoverRow(const Cover& cover, int64_t trial, int64_t n_samp)
+      : share_(cover.share.shape[0] == 0 ? nullptr : &cover.share(cover.row(trial), 0)),
+        n_((n_samp + kCoverStep - 1) / kCoverStep) {}
+
+  // Least and largest of samples [first, end).
+  std::pair<float, float> range(int64_t first, int64_t end) const {
+    if (!share_) return {1.0f, 1.0f};
+    const auto [low, high] =
+        std::minmax_element(share_ + first / kCoverStep, share_ + std::min(n_, (end - 1) / kCoverStep + 1));
+    return {*low, *high};
+  }
+
+  float mean(int64_t first, int64_t end) const {
+    if (!share_) return 1.0f;
+    const int64_t low = first / kCoverStep, high = std::min(n_, (end - 1) / kCoverStep + 1);
+    double sum = 0;
+    for (int64_t k = low; k < high; ++k) sum += share_[k];
+    return static_cast<float>(sum / static_cast<double>(high - low));
+  }
+
+ private:
+  const float* share_;
+  int64_t n_;
 };
 
-// x: the samples of a stretch and the n_more after it; y: as much scratch.
+// 1 / sqrt of the cover; 0 where there is too little.
+float gain_of(float cover) {
+  return cover < kLeastCover ? 0.0f : 1 / std::sqrt(cover);
+}
+
+struct SeriesSearch {
+  float mean, sigma, threshold;
+  int n_width;
+  int32_t trial;
+  Boxcar best;
+  std::vector<Boxcar>* found;
+};
+
+// Largest of n values.
+MWACONVERT_INLINE float largest_of(const float* y, int64_t n) {
+  float lanes[16];
+  std::fill(lanes, lanes + 16, -HUGE_VALF);
+  int64_t k = 0;
+  for (; k + 16 <= n; k += 16)
+    for (int lane = 0; lane < 16; ++lane) lanes[lane] = y[k + lane] > lanes[lane] ? y[k + lane] : lanes[lane];
+  float top = -HUGE_VALF;
+  for (float v : lanes) top = v > top ? v : top;
+  for (; k < n; ++k) top = y[k] > top ? y[k] : top;
+  return top;
+}
+
+// Boxcars of one width that begin in a stretch, group by group: y[k] is the sum of the one that begins at
+// first + k.
+MWACONVERT_INLINE void take_groups(const float* y, int64_t first, int64_t starts, int32_t width, float scale,
+                                   const CoverRow& cover, bool even, SeriesSearch& s) {
+  const int64_t most = even ? kStretch : kCoverStep;
+  const int64_t group = std::min<int64_t>(most, std::max<int64_t>(kLeastGroup, width));
+  for (int64_t k = 0; k < starts; k += group) {
+    const int64_t n = std::min(group, starts - k);
+    const float top = largest_of(y + k, n);
+    const int64_t at = first + k + place_of(y + k, n, top);
+    const float snr = top * scale * gain_of(cover.mean(at, at + width));
+    const Boxcar boxcar{s.trial, snr, static_cast<int32_t>(at), width};
+    if (snr > s.best.snr) s.best = boxcar;
+    if (snr >= s.threshold) s.found->push_back(boxcar);
+  }
+}
+
+// x: the samples of a stretch, that begins at sample `first` of the series, and the n_more after it; y: as
+// much scratch.
 MWACONVERT_CLONES
-Best search_block(const float* x, int64_t n_block, int64_t n_more, float mean, float sigma, int n_width,
-                  float* y) {
-  int64_t n = n_block + n_more;
-  Best best;
-  for (int level = 0; level < n_width && n > 0; ++level) {
-    const int64_t starts = std::min(n_block, n);
-    const float scale = 1 / (sigma * std::sqrt(static_cast<float>(int64_t{1} << level)));
+void search_stretch(const float* x, int64_t first, int64_t n_stretch, int64_t n_more, const CoverRow& cover,
+                    float* y, SeriesSearch& s) {
+  int64_t n = n_stretch + n_more;
+  const auto [least, most] = cover.range(first, first + n);
+  const bool even = most - least <= 0.002f * most;
+  for (int level = 0; level < s.n_width && n > 0; ++level) {
+    const int64_t starts = std::min(n_stretch, n);
+    const float scale = 1 / (s.sigma * std::sqrt(static_cast<float>(int64_t{1} << level)));
     float top;
     if (level == 0) {
+      const float mean = s.mean;
       top = largest(
           y, n, starts, [&](int64_t k) { return *reinterpret_cast<const f32x16_loose*>(x + k) - mean; },
           [&](int64_t k) { return x[k] - mean; });
@@ -133,15 +206,15 @@ Best search_block(const float* x, int64_t n_block, int64_t n_more, float mean, f
           },
           [&](int64_t k) { return y[k] + later[k]; });
     }
-    if (top * scale > best.snr) {
-      best.snr = top * scale;
-      best.start = static_cast<int32_t>(place_of(y, starts, top));
-      best.width = 1 << level;
-    }
+    // no group has more than that
+    const float bound = top * scale * gain_of(std::max(least, kLeastCover));
+    if (bound > s.best.snr || bound >= s.threshold)
+      take_groups(y, first, starts, int32_t{1} << level, scale, cover, even, s);
     n -= int64_t{1} << level;
   }
-  return best;
 }
+
+constexpr float kEnoughCover = 0.3f;  // of blocks that tell the noise
 
 struct Noise {
   float mean = 0, sigma = 0;
@@ -154,16 +227,17 @@ int64_t noise_block(int64_t n) {
   return std::min(block, n);
 }
 
-Noise noise_of(const float* x, int64_t n) {
+Noise noise_of(const float* x, int64_t n, const CoverRow& cover) {
   static thread_local std::vector<double> means, variances;
   means.clear();
   variances.clear();
   const int64_t block = noise_block(n);
   for (int64_t b = 0; b < n / block; ++b) {
     const Moments m = moments(x + b * block, block);
-    if (!std::isfinite(m.mean) || !std::isfinite(m.variance)) continue;
+    const float share = cover.mean(b * block, (b + 1) * block);
+    if (!std::isfinite(m.mean) || !std::isfinite(m.variance) || share < kEnoughCover) continue;
     means.push_back(m.mean);
-    variances.push_back(m.variance);
+    variances.push_back(m.variance / share);
   }
   if (means.empty()) return {};
   // the median of chi^2 over its mean (Wilson & Hilferty 1931); of a single block, its variance
@@ -172,28 +246,14 @@ Noise noise_of(const float* x, int64_t n) {
   return {static_cast<float>(median(means)), static_cast<float>(std::sqrt(median(variances) / bias))};
 }
 
-void check_search(int64_t n_samp, int n_width, int64_t block, int64_t n_block) {
-  if (n_samp < 1) throw InputError("a series without samples has no noise");
-  if (n_width < 1 || n_width > 20) throw InputError("the number of widths is not between 1 and 20");
-  if (block < 64 || block % 64 != 0) throw InputError("the length of a stretch is not a multiple of 64");
-  if (n_block != (n_samp + block - 1) / block)
-    throw InputError("expected one result for each stretch of each series");
-}
-
-void search_one(const float* x, int64_t n_samp, Noise noise, int n_width, int64_t block, float* snr,
-                int32_t* start, int32_t* width) {
+void search_one(const float* x, int64_t n_samp, const CoverRow& cover, SeriesSearch& s) {
   static thread_local Scratch<float> memory;
-  const int64_t widest = int64_t{1} << (n_width - 1);
-  float* y = memory.get(block + widest);
-  for (int64_t begin = 0, b = 0; begin < n_samp; begin += block, ++b) {
-    const int64_t n = std::min(block, n_samp - begin);
-    Best best{0, 0, 1};
-    if (noise.sigma > 0)
-      best = search_block(x + begin, n, std::min(widest - 1, n_samp - begin - n), noise.mean, noise.sigma,
-                          n_width, y);
-    snr[b] = best.snr;
-    start[b] = static_cast<int32_t>(begin) + best.start;
-    width[b] = best.width;
+  const int64_t widest = int64_t{1} << (s.n_width - 1);
+  float* y = memory.get(kStretch + widest);
+  if (!(s.sigma > 0)) return;
+  for (int64_t begin = 0; begin < n_samp; begin += kStretch) {
+    const int64_t n = std::min(kStretch, n_samp - begin);
+    search_stretch(x + begin, begin, n, std::min(widest - 1, n_samp - begin - n), cover, y, s);
   }
 }
 
@@ -202,32 +262,40 @@ void search_one(const float* x, int64_t n_samp, Noise noise, int n_width, int64_
 void noise(View<const float, 2> series, View<float, 1> mean, View<float, 1> sigma, int threads) {
   if (series.shape[1] < 1) throw InputError("a series without samples has no noise");
   parallel_for(series.shape[0], threads, [&](int64_t t) {
-    const Noise n = noise_of(&series(t, 0), series.shape[1]);
+    const Noise n = noise_of(&series(t, 0), series.shape[1], CoverRow({}, t, series.shape[1]));
     mean(t) = n.mean;
     sigma(t) = n.sigma;
   });
 }
 
-void boxcar_search(View<const float, 2> series, View<const float, 1> mean, View<const float, 1> sigma,
-                   int n_width, int64_t block, View<float, 2> snr, View<int32_t, 2> start,
-                   View<int32_t, 2> width, int threads) {
-  check_search(series.shape[1], n_width, block, snr.shape[1]);
-  parallel_for(series.shape[0], threads, [&](int64_t t) {
-    search_one(&series(t, 0), series.shape[1], {mean(t), sigma(t)}, n_width, block, &snr(t, 0), &start(t, 0),
-               &width(t, 0));
-  });
-}
-
-void search_series(View<const float, 2> series, int n_width, int64_t block, View<float, 1> mean,
-                   View<float, 1> sigma, View<float, 2> snr, View<int32_t, 2> start, View<int32_t, 2> width,
-                   int threads) {
-  check_search(series.shape[1], n_width, block, snr.shape[1]);
-  parallel_for(series.shape[0], threads, [&](int64_t t) {
-    const Noise n = noise_of(&series(t, 0), series.shape[1]);
+void search_series(View<const float, 2> series, const Cover& cover, int n_width, float threshold,
+                   View<float, 1> mean, View<float, 1> sigma, View<float, 1> snr, View<int32_t, 1> start,
+                   View<int32_t, 1> width, std::vector<Boxcar>& found, int threads) {
+  const int64_t n_trial = series.shape[0], n_samp = series.shape[1];
+  if (n_samp < 1) throw InputError("a series without samples has no noise");
+  if (n_width < 1 || n_width > 20) throw InputError("the number of widths is not between 1 and 20");
+  if (!(threshold > 0)) throw InputError("the threshold is not positive");
+  if (cover.share.shape[0] > 0) {
+    if (cover.share.shape[1] < (n_samp + kCoverStep - 1) / kCoverStep || cover.row.shape[0] != n_trial)
+      throw InputError("the cover does not fit the series");
+    for (int64_t t = 0; t < n_trial; ++t)
+      if (cover.row(t) < 0 || cover.row(t) >= cover.share.shape[0])
+        throw InputError("the cover has no such row");
+  }
+  std::vector<std::vector<Boxcar>> of_trial(n_trial);
+  parallel_for(n_trial, threads, [&](int64_t t) {
+    const CoverRow row(cover, t, n_samp);
+    const Noise n = noise_of(&series(t, 0), n_samp, row);
+    const int32_t trial = static_cast<int32_t>(t);
+    SeriesSearch search{n.mean, n.sigma, threshold, n_width, trial, {trial, 0, 0, 1}, &of_trial[t]};
+    search_one(&series(t, 0), n_samp, row, search);
     mean(t) = n.mean;
     sigma(t) = n.sigma;
-    search_one(&series(t, 0), series.shape[1], n, n_width, block, &snr(t, 0), &start(t, 0), &width(t, 0));
+    snr(t) = search.best.snr;
+    start(t) = search.best.start;
+    width(t) = search.best.width;
   });
+  for (const auto& boxcars : of_trial) found.insert(found.end(), boxcars.begin(), boxcars.end());
 }
 
 }  // namespace mwaconvert

@@ -43,7 +43,7 @@ Examples:
   mwaconvert simulate --like mwax-128 --duration 16 --point 0 -27 10 -o sim/
       raw files of a known sky
   mwaconvert search burst.fil --dm-range 0 1000 -o cands.csv --plots plots/
-      dispersed pulses in a filterbank; see also dedisperse, waterfall and fil-info
+      dispersed pulses in a filterbank; see also dedisperse, waterfall, inject and fil-info
   mwaconvert archive compare restored.ms delivered.ms
       two measurement sets column by column; also ppr show, diff, check and package check
 
@@ -59,6 +59,7 @@ _VERBS = (
     "dedisperse",
     "fil-info",
     "info",
+    "inject",
     "jobs",
     "qa",
     "search",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,30 @@ import numpy.typing as npt
 from mwaconvert.spectra.dispersion import K_DM
 
 NOT_KNOWN = math.nan
+
+
+class Flag(StrEnum):
+    """What makes a candidate doubtful."""
+
+    DM_EDGE = "dm_edge"
+    NEAR_ZERO = "near_zero"
+    WIDEST = "widest"
+    TOO_NARROW = "too_narrow"
+    OUTSIDE = "outside"
+
+    @property
+    def words(self) -> str:
+        """What it means."""
+        return _FLAG_WORDS[self]
+
+
+_FLAG_WORDS = {
+    Flag.DM_EDGE: "the best DM is, within its error, the last one searched: the pulse may be beyond",
+    Flag.NEAR_ZERO: "it crosses the band in less than its width: it cannot be told from interference at DM 0",
+    Flag.WIDEST: "the best boxcar is the widest that was searched: it may be a slow change",
+    Flag.TOO_NARROW: "it is narrower than half of what its DM smears over a channel",
+    Flag.OUTSIDE: "a part of the sweep is before or after the data",
+}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -29,6 +54,7 @@ class Candidate:
     mjd : of `time_s`, UTC; None where the start of the data is not known
     beam : number of the beam of a telescope with several
     width_samples : of its boxcar, in samples of the program that listed it; NaN of our own searches
+    flags : what makes it doubtful; nothing is dropped because of them
 
     Examples
     --------
@@ -48,6 +74,7 @@ class Candidate:
     mjd: float | None = None
     beam: int = 0
     width_samples: float = NOT_KNOWN
+    flags: tuple[Flag, ...] = ()
 
     def __repr__(self) -> str:
         time_err = "" if math.isnan(self.time_err_s) else f" +- {self.time_err_s:.5f}"

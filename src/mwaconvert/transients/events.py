@@ -24,7 +24,8 @@ def pulses(
     At a DM that is off by d a pulse is smeared over K d (f_low^-2 - f_high^-2). So a detection is explained if it lies
     where some channel of the strong one arrives, give or take the widths of both, and if its S/N is not above twice, and
     one more than, what the smeared pulse gives in its boxcar. The range of times thus depends on the DMs: pulses that
-    follow each other closely stay apart, and neither a wide disturbance nor one at another DM takes them in.
+    follow each other closely stay apart, and neither a wide disturbance nor one at another DM takes them in. What
+    overlaps such a detection at its DM, in a boxcar of another width, is judged by that in the same way.
 
     A pulse that fills a part of the band only, or drifts, fades more slowly with DM than that. So what lies where
     some channel of a stronger pulse arrives is a pulse of its own only if it stands out: if detections lead from one
@@ -53,6 +54,7 @@ def pulses(
     reach = float(np.ptp(table["dm"])) * across + 2 * float(table["width_s"].max())
     left = np.ones(table.size, bool)
     members = np.zeros(table.size, np.int64)  # of the pulse whose strongest this is
+    pulse_of = np.full(table.size, -1)  # the strongest of the pulse that each belongs to
     for k in range(table.size):
         if not left[k]:
             continue
@@ -60,6 +62,11 @@ def pulses(
         span = np.searchsorted(times, [top["time_s"] - reach, top["time_s"] + reach], "right")
         about = np.sort(by_time[span[0] : span[1]])  # best first
         rows = table[about]
+        within = (pulse_of[about] >= 0) & _holds(rows, top)
+        if within.any():
+            pulse_of[k] = pulse_of[about[within]][0]
+            members[pulse_of[k]] += 1
+            continue
         # the same area over a width that the sweep adds to; a boxcar that is shorter than the pulse has part of it
         smeared = np.hypot(top["width_s"], (rows["dm"] - top["dm"]) * across)
         part = np.minimum(1, rows["width_s"] / top["width_s"])
@@ -70,12 +77,28 @@ def pulses(
         near = _arrives(top, table[strong], across) & _as_wide(top, table[strong], across)
         owner = next((j for j in strong[near] if _on_flank(rows, top, table[j], across, dms)), k)
         members[owner] += int(same.sum())
+        pulse_of[about[same]] = owner
     return [_candidate(table[k], int(members[k])) for k in np.flatnonzero(members)]
 
 
 def _candidate(top: np.void, n_detections: int) -> Candidate:
     dm, time_s, snr, width_s = (float(top[name]) for name in ("dm", "time_s", "snr", "width_s"))
     return Candidate(time_s=time_s, dm=dm, snr=snr, width_s=width_s, n_detections=n_detections)
+
+
+def _holds(rows: npt.NDArray[np.void], part: np.void) -> npt.NDArray[np.bool_]:
+    """Whether boxcars of the same DM overlap one that is weaker, and explain its S/N: as above, with no smear."""
+    shorter, longer = (
+        np.minimum(rows["width_s"], part["width_s"]),
+        np.maximum(rows["width_s"], part["width_s"]),
+    )
+    explained: npt.NDArray[np.bool_] = (
+        (rows["dm"] == part["dm"])
+        & (abs(rows["time_s"] - part["time_s"]) < (rows["width_s"] + part["width_s"]) / 2)
+        & (rows["snr"] >= part["snr"])
+        & (part["snr"] < 2 * rows["snr"] * np.sqrt(shorter / longer) + 1)
+    )
+    return explained
 
 
 def _arrives(

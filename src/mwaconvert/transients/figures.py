@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from mwaconvert.transients.completeness import Completeness
+    from mwaconvert.transients.injection import Injected
+    from mwaconvert.transients.masked import Masked
 
 SUFFIXES = (".pdf", ".png", ".svg")
 _FONT = 9
@@ -233,6 +236,83 @@ def limits(
     if not high > low:
         high = float(np.nanmax(inside))
     return low, high if high > low else low + 1
+
+
+def masked_figure(masked: Masked, freq_mhz: npt.NDArray[np.float64]) -> Figure:
+    """Draw what cleaning masked, by channel and time.
+
+    Parameters
+    ----------
+    masked : of `Search.masked`
+    freq_mhz : (n_chan) centres of the channels
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.0, 3.2))
+        main = figure.add_axes((0.09, 0.135, 0.8, 0.77))
+        image = main.pcolormesh(
+            masked.edges_s, _edges(freq_mhz), masked.part, vmin=0, vmax=1, cmap="magma_r", rasterized=True
+        )
+        main.set_xlabel("Time (s)")
+        main.set_ylabel("Frequency (MHz)")
+        main.set_title(
+            f"Masked: {100 * masked.whole_part:.2g} %, {masked.channels.size} channels altogether; "
+            f"{masked.n_impulses} impulses at DM 0",
+            fontsize=_FONT,
+        )
+        figure.colorbar(image, cax=figure.add_axes((0.91, 0.135, 0.02, 0.77)), label="part masked")
+    return figure
+
+
+def completeness_figure(result: Completeness) -> Figure:
+    """Draw the part of injected pulses that was found, against S/N, width and DM.
+
+    Parameters
+    ----------
+    result : of `transients.completeness.completeness`
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    axes_of: tuple[tuple[str, Callable[[Injected], float], bool], ...] = (
+        ("S/N of the matched filter", lambda p: p.snr, False),
+        ("Width (ms)", lambda p: 1e3 * p.width_s, True),
+        ("DM (pc/cm$^3$)", lambda p: p.dm, False),
+    )
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.0, 2.6))
+        grid = figure.add_gridspec(1, 3, left=0.075, right=0.985, top=0.96, bottom=0.2, wspace=0.12)
+        for k, (name, of, is_log) in enumerate(axes_of):
+            x = np.array([of(p) for p in result.pulses])
+            ends = float(x.min()), float(x.max()) * (1 + 1e-9)
+            edges = np.geomspace(*ends, 9) if is_log else np.linspace(*ends, 9)
+            found, n = np.array(result.part(of, edges)).T
+            middle = np.sqrt(edges[1:] * edges[:-1]) if is_log else (edges[1:] + edges[:-1]) / 2
+            part = found / np.maximum(n, 1)
+            # standard deviation of a binomial, of the part about which one more of each is known
+            error = np.sqrt((found + 1) * (n - found + 1) / (n + 2) ** 2 / (n + 3))
+            axes = figure.add_subplot(grid[0, k])
+            axes.errorbar(middle[n > 0], part[n > 0], error[n > 0], fmt="o-", color=_LINE, ms=3, lw=1)
+            axes.set_xlabel(name)
+            axes.set_ylim(-0.05, 1.05)
+            if is_log:
+                axes.set_xscale("log")
+            if k == 0:
+                axes.set_ylabel("part found")
+                axes.axvline(result.threshold, color="0.6", lw=0.8)
+            else:
+                axes.tick_params(labelleft=False)
+    return figure
+
+
+def _edges(freq_mhz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(n + 1) borders of channels, half way between their centres."""
+    if freq_mhz.size < 2:
+        return np.array([freq_mhz[0] - 0.5, freq_mhz[0] + 0.5])
+    middles = (freq_mhz[1:] + freq_mhz[:-1]) / 2
+    return np.concatenate([[2 * freq_mhz[0] - middles[0]], middles, [2 * freq_mhz[-1] - middles[-1]]])
 
 
 def candidate_figure(stream: Stream, row: Candidate, prepare: Preparation | None = None) -> Figure:

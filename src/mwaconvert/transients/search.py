@@ -13,8 +13,11 @@ from mwaconvert.errors import InputError
 from mwaconvert.spectra.aliases import old_keywords
 from mwaconvert.spectra.candidate import Candidate, SearchFacts, html_table
 from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
+from mwaconvert.transients.cleaning import ORIGIN, STRETCH
 from mwaconvert.transients.dm_plan import dm_trials, plan_dms
 from mwaconvert.transients.events import pulses
+from mwaconvert.transients.flags import Doubts
+from mwaconvert.transients.masked import Masked
 from mwaconvert.transients.precision import Precision
 from mwaconvert.transients.transform import plan_transform
 
@@ -22,7 +25,13 @@ if TYPE_CHECKING:
     from mwaconvert.spectra.spectra import Spectra
     from mwaconvert.spectra.stream import Stream
 
-_BLOCK = 1024  # samples of which the best boxcar is kept
+_COVER_STEP = STRETCH  # samples of a series that have one cover, as in boxcar.hpp
+_WHOLE = 0.998  # of the samples: as good as all
+_NO_COVER = np.empty((0, 0), np.float32), np.empty(0, np.int32)
+_MOST = (
+    1 << 18
+)  # detections of the trials that are in memory at a time; beyond, a storm, they are thinned out
+_STORM_SAMPLES = 1024
 _SHORTEST = 64  # samples that every series must have
 
 
@@ -40,6 +49,11 @@ class Search:
     freq_mhz: npt.NDArray[np.float64]  #: (n_chan) centres of the channels
     dt_s: float  #: seconds per sample
     start_mjd: float | None = None  #: UTC of the beginning of the data
+    widest_s: float = float("inf")  #: the widest boxcar
+    length_s: float | None = None  #: of the data
+    dm_data: float = 0.0  #: pc/cm^3, to which the data were dedispersed already
+    thinned: int = 0  #: detections that were left out, of storms
+    masked: Masked | None = None  #: what cleaning masked
 
     @property
     def band_mhz(self) -> tuple[float, float]:
@@ -64,9 +78,12 @@ class Search:
         return self.precision.measured([found])[0]
 
     def candidates(self) -> list[Candidate]:
-        """Pulses, best first, with errors and MJD; see `mwaconvert.transients.events.pulses`."""
+        """Pulses, best first, with errors, MJD and flags; see `mwaconvert.transients.events.pulses`."""
         found = pulses(self.detections, self.band_mhz, self.k_dm, np.unique(self.dms))
-        return self.precision.measured(found)
+        doubts = Doubts(
+            self.dms, self.freq_mhz, self.dt_s, self.widest_s, self.length_s, self.dm_data, self.k_dm
+        )
+        return doubts.flagged(self.precision.measured(found))
 
     def facts(self, stream: Stream, threshold: float) -> SearchFacts:
         """What a list of the candidates has to say of the search.
@@ -109,6 +126,8 @@ def search(
     n_width: int = 9,
     loss: float = 0.01,
     downsample: bool = False,
+    kept: npt.NDArray[np.uint8] | None = None,
+    beyond: tuple[int, int] = (0, 0),
     threads: int = 0,
 ) -> Search:
     """Dedisperse at many DMs and keep the best boxcars.
@@ -124,6 +143,9 @@ def search(
     loss : S/N that approximate delays may cost, at most; 0 for exact delays
     downsample : where channels smear pulses, average samples and take wider steps of DM (`dm_plan.plan_dms`), at a
         further loss of at most `loss`; takes the place of `dms`
+    kept : (n_chan, n_stretch) of `cleaning.Cleaned`: samples of each stretch that are not masked, of cleaned spectra
+    beyond : samples before and after the data that are searched with the channels whose samples are there (of cleaned
+        spectra)
     threads : 0 for all cores; the result does not depend on it
 
     Returns
@@ -144,7 +166,7 @@ def search(
     [1.002]
     """
     if downsample:
-        if dms is not None or not 0 < loss < 1:
+        if dms is not None or kept is not None or not 0 < loss < 1:
             raise InputError("to average samples where channels smear, give a loss and no DMs")
         return _search_stages(
             spectra, dm_min, dm_max, threshold, width_min_s or spectra.dt_s, n_width, loss, threads
@@ -161,47 +183,52 @@ def search(
         if dms is None
         else np.asarray(dms, np.float64)
     )
-    data, per_sample, norm = _usable(spectra, per_dm / spectra.dt_s)
-    sweep = int(delay_samples(trials.max() - spectra.dm, per_sample).max())
-    if spectra.n_times - sweep < _SHORTEST:
+    given = (
+        _usable(spectra, per_dm / spectra.dt_s)
+        if kept is None
+        else _cleaned(spectra, per_dm / spectra.dt_s, kept, beyond)
+    )
+    n_times = given.data.shape[1]
+    sweep = int(delay_samples(trials.max() - spectra.dm, given.per_sample).max())
+    if n_times - sweep < _SHORTEST:
         raise InputError(
             f"a pulse of DM {trials.max():g} crosses the band in {sweep * spectra.dt_s:.4g} s, which leaves less "
             f"than {_SHORTEST} of the {spectra.n_times} samples ({spectra.n_times * spectra.dt_s:.4g} s): take "
             "lower DMs or more data"
         )
-    n_width = min(n_width, int(np.log2(spectra.n_times - sweep)))
-    shifts = trials - spectra.dm
+    n_width = min(n_width, int(np.log2(n_times - sweep)))
     transform = plan_transform(
-        shifts,
-        per_sample,
+        trials - spectra.dm,
+        given.per_sample,
         width_s / spectra.dt_s,
         loss,
-        is_bytes=data.dtype == np.uint8,
-        n_times=spectra.n_times,
+        is_bytes=given.data.dtype == np.uint8,
+        n_times=n_times,
     )
     best_snr = np.empty(trials.size, np.float32)
     best_time, best_width = np.empty(trials.size), np.empty(trials.size)
     found = []
+    thinned = 0
     memory = np.empty(0, np.float32)
-    for chunk in transform.parts():
-        part = chunk.trials
-        n_trial, n_out = part.stop - part.start, spectra.n_times - chunk.reach
+    for part in transform.parts():
+        n_trial, n_out = part.trials.stop - part.trials.start, n_times - part.reach
         if memory.size < n_trial * n_out:
             memory = np.empty(n_trial * n_out, np.float32)
         series = memory[: n_trial * n_out].reshape(n_trial, n_out)
-        chunk.fill(data, series, threads)
-        if norm is not None:
+        part.fill(given.data, series, threads)
+        if given.norm is not None:
             total = np.empty_like(series)
-            chunk.fill(norm, total, threads)
+            part.fill(given.norm, total, threads)
             series = np.divide(series, np.sqrt(total), out=np.zeros_like(series), where=total > 0)
-
+        share, row = given.cover(trials[part.trials] - spectra.dm, part.lead, n_out)
         mean, sigma = np.empty(n_trial, np.float32), np.empty(n_trial, np.float32)
-        shape = (n_trial, -(-n_out // _BLOCK))
-        snr, start, width = np.empty(shape, np.float32), np.empty(shape, np.int32), np.empty(shape, np.int32)
-        _core.search_series(
+        snr, start, width = np.empty(n_trial, np.float32), *(np.empty(n_trial, np.int32) for _ in range(2))
+        boxcars = _core.search_series(
             series=series,
+            share=share,
+            row=row,
             n_width=n_width,
-            block=_BLOCK,
+            threshold=threshold,
             mean=mean,
             sigma=sigma,
             snr=snr,
@@ -209,23 +236,15 @@ def search(
             width=width,
             threads=threads,
         )
-        time_s = (start + width / 2 + chunk.lead) * spectra.dt_s
-        column = (np.arange(n_trial), snr.argmax(1))
-        best_snr[part], best_time[part], best_width[part] = (
-            snr[column],
-            time_s[column],
-            width[column] * spectra.dt_s,
-        )
-        over = np.nonzero(snr >= threshold)
-        found.append(
-            np.stack([trials[part][over[0]], time_s[over], snr[over], width[over] * spectra.dt_s], axis=1)
-        )
-
-    table = np.concatenate(found)
-    table = table[np.argsort(-table[:, 2], kind="stable")]
-    detections = np.empty(len(table), [(name, "f8") for name in ("dm", "time_s", "snr", "width_s")])
-    for k, name in enumerate(("dm", "time_s", "snr", "width_s")):
-        detections[name] = table[:, k]
+        first = part.lead - given.before
+        best_snr[part.trials] = snr
+        best_time[part.trials] = (start + width / 2 + first) * spectra.dt_s
+        best_width[part.trials] = width * spectra.dt_s
+        fewer = _thin(boxcars)
+        thinned += boxcars.size - fewer.size
+        found.append(_detections(fewer, trials[part.trials], first, spectra.dt_s))
+    detections = np.concatenate(found)
+    detections = detections[np.argsort(-detections["snr"], kind="stable")]
     return Search(
         trials,
         best_snr,
@@ -237,7 +256,34 @@ def search(
         spectra.freq_mhz,
         spectra.dt_s,
         spectra.start_mjd,
+        spectra.dt_s * 2 ** (n_width - 1),
+        spectra.n_times * spectra.dt_s,
+        spectra.dm,
+        thinned,
     )
+
+
+def _detections(
+    boxcars: npt.NDArray[np.void], trials: npt.NDArray[np.float64], first: int, dt: float
+) -> npt.NDArray[np.void]:
+    """Boxcars of series that begin at sample `first`, in units of the sky."""
+    table = np.empty(boxcars.size, [(name, "f8") for name in ("dm", "time_s", "snr", "width_s")])
+    table["dm"] = trials[boxcars["trial"]]
+    table["time_s"] = (boxcars["start"] + boxcars["width"] / 2 + first) * dt
+    table["snr"] = boxcars["snr"]
+    table["width_s"] = boxcars["width"] * dt
+    return table
+
+
+def _thin(boxcars: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """In a storm, of each width in each stretch of time the best of these trials."""
+    if boxcars.size <= _MOST:
+        return boxcars
+    stretch = boxcars["start"] // _STORM_SAMPLES
+    order = np.lexsort((-boxcars["snr"], boxcars["width"], stretch))
+    same = (np.diff(stretch[order]) == 0) & (np.diff(boxcars["width"][order]) == 0)
+    best: npt.NDArray[np.void] = boxcars[order[np.concatenate([[True], ~same])]]
+    return best
 
 
 def _search_stages(
@@ -287,30 +333,93 @@ def _search_stages(
         width_s=np.concatenate([part.width_s for part in parts]),
         detections=table[np.argsort(-table["snr"], kind="stable")],
         loss=max(part.loss for part in parts),
+        thinned=sum(part.thinned for part in parts),
+        widest_s=max(part.widest_s for part in parts),
         dt_s=dt_s,
     )
 
 
-def _usable(
-    spectra: Spectra, per_sample: npt.NDArray[np.float64]
-) -> tuple[
-    npt.NDArray[np.uint8] | npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.float32] | None
-]:
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """Channels to sum, and what is known of their weights."""
+
+    data: npt.NDArray[np.uint8] | npt.NDArray[np.float32]  #: (n_used, n_times)
+    per_sample: npt.NDArray[np.float64]  #: (n_used) samples of delay per unit of DM
+    norm: npt.NDArray[np.float32] | None = (
+        None  #: (n_used, n_times) squared weights, where they change with time
+    )
+    before: int = 0  #: samples before the data, that were added
+    kept: npt.NDArray[np.uint8] | None = None  #: (n_used, n_stretch) samples that count, where some do not
+
+    def cover(
+        self, shifts: npt.NDArray[np.float64], lead: int, n_out: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+        """(n_row, n_stretch) part of the samples that count, of the sums of some trials, and (n_trial) their rows.
+
+        Counted by stretches: delays are rounded to these, and trials that differ by less than half of one share a row.
+        """
+        if self.kept is None:
+            return _NO_COVER
+        per_stretch = self.per_sample / _COVER_STEP
+        across = abs(shifts[-1] - shifts[0]) * float(per_stretch.max())
+        n_row = min(shifts.size, 1 + int(np.ceil(2 * across)))
+        row = (np.arange(shifts.size) * n_row // shifts.size).astype(np.int32)
+        middles = np.array([shifts[row == r].mean() for r in range(n_row)])
+        delays = delay_samples(middles, per_stretch) + round(lead / _COVER_STEP)
+        n_stretch = -(-n_out // _COVER_STEP)
+        missing = int(delays.max()) + n_stretch - self.kept.shape[1]
+        kept = np.pad(self.kept, ((0, 0), (0, max(0, missing))), mode="edge")
+        share = np.empty((n_row, n_stretch), np.float32)
+        _core.dedisperse(kept, delays, share, 0)
+        share /= _COVER_STEP * kept.shape[0]
+        # a boxcar may lie where its stretch has all, beside a gap that takes the rest of the stretch: the larger of
+        # neighbours makes S/N too small there, never too large
+        beside = np.pad(share, ((0, 0), (1, 1)), mode="edge")
+        share = np.maximum(np.maximum(beside[:, :-2], beside[:, 2:]), share)
+        return (share, row) if share.min() < _WHOLE else _NO_COVER
+
+
+def _cleaned(
+    spectra: Spectra,
+    per_sample: npt.NDArray[np.float64],
+    kept: npt.NDArray[np.uint8],
+    beyond: tuple[int, int],
+) -> _Given:
+    """Cleaned spectra, without channels of which nothing is kept, and with samples of their mean on either side."""
+    use = kept.any(1)
+    if not use.any():
+        raise InputError("all channels are masked, or hold no number: there is nothing to search")
+    before, after = (-(-n // _COVER_STEP) * _COVER_STEP for n in beyond)  # whole stretches
+    data = spectra.data if use.all() else spectra.data[use]
+    kept = kept[use].copy()
+    last = spectra.n_times % _COVER_STEP
+    if last:  # as if it were a whole stretch
+        kept[:, -1] = np.rint(kept[:, -1] * (_COVER_STEP / last))
+    if before or after:
+        whole = np.full((data.shape[0], before + spectra.n_times + after), ORIGIN, np.uint8)
+        whole[:, before : before + spectra.n_times] = data
+        data = whole
+        kept = np.pad(kept, ((0, 0), (before // _COVER_STEP, after // _COVER_STEP)))
+    some = bool((kept < _COVER_STEP).any())
+    return _Given(data, per_sample[use], before=before, kept=kept if some else None)
+
+
+def _usable(spectra: Spectra, per_sample: npt.NDArray[np.float64]) -> _Given:
     """Channels to sum, their delays, and the squared weights where they change with time."""
     weights = spectra.weights
     if weights is None:
-        return spectra.data, per_sample, None
+        return _Given(spectra.data, per_sample)
     use = weights > 0 if weights.ndim == 1 else (weights > 0).any(1)
     if not use.any():
         raise InputError("all channels are masked, or hold no number: there is nothing to search")
     data, weights, per_sample = spectra.data[use], weights[use], per_sample[use]
     if weights.ndim == 1:
         if (weights == weights[0]).all():
-            return data, per_sample, None
-        return data * weights[:, None], per_sample, None
+            return _Given(data, per_sample)
+        return _Given(data * weights[:, None], per_sample)
     # about the mean of each channel, so that a masked sample takes nothing away
     x = data.astype(np.float32)
     x -= ((x * weights).sum(1, dtype=np.float64) / weights.sum(1, dtype=np.float64))[:, None].astype(
         np.float32
     )
-    return x * weights, per_sample, weights**2
+    return _Given(x * weights, per_sample, weights**2)

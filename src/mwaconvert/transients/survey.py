@@ -14,12 +14,15 @@ from mwaconvert.errors import InputError
 from mwaconvert.progress import Progress, Stage
 from mwaconvert.spectra.aliases import old_keywords
 from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
+from mwaconvert.spectra.mask import TimeMask
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import Stream, Weights
+from mwaconvert.transients.cleaning import Cleaned, Cleaning, clean
 from mwaconvert.transients.dedispersion import too_long
 from mwaconvert.transients.dm_plan import dm_trials
+from mwaconvert.transients.masked import MaskedParts
 from mwaconvert.transients.prepare import Preparation
-from mwaconvert.transients.search import Search
+from mwaconvert.transients.search import Search, search
 
 Clean = Callable[[Spectra], Spectra]
 
@@ -27,6 +30,7 @@ _SEGMENT_BYTES = 128 << 20  # of input, unless the sweep is longer
 _SEGMENT = (1 << 15, 1 << 17)  # samples, unless the sweep is longer; each has a noise level of its own
 _SERIES = 384  # time series in memory at a time, at most, but for those of a tree
 _TREE_BYTES = 128 << 20  # that those of a tree take, with its sums
+_FARTHEST = 16  # files that the sweep may be long, where pulses are searched of which a part is there
 _GULP_BYTES = 16 << 20
 _WORK_BYTES = 24 << 20  # of the kernels' tables and buffers, about
 
@@ -45,6 +49,12 @@ class Survey:
     segments: tuple[range, ...]  #: samples at which pulses begin, at the highest channel
     gulp: int  #: samples read at a time
     clean: tuple[Clean, ...] = ()  #: masks that look at the data, of a segment and its margins
+    cleaning: Cleaning | None = None  #: what is done after these; None: nothing
+    masks: tuple[TimeMask, ...] = ()  #: of files, applied first
+    beyond: tuple[int, int] = (
+        0,
+        0,
+    )  #: samples before and after the file at which pulses may begin, in part outside
 
     def __repr__(self) -> str:
         return (
@@ -59,12 +69,15 @@ class Survey:
         item = np.dtype(stream.dtype).itemsize
         longest = max(len(segment) for segment in self.segments) + self.sweep + 2 * self.margin
         longest = min(longest, stream.n_times)
-        weighted = stream.weighted or bool(self.clean)
+        weighted = stream.weighted or bool(self.clean) or bool(self.masks)
         # a segment as it is read: what the next shares with it is there twice for a moment
         held = item * (2 if len(self.segments) > 1 else 1) + (8 if stream.weighted else 0)
         held += 4 if prepare.mean is not None else 0
+        longest += sum(self.beyond) if self.cleaning is not None else 0
         if self.clean:
             held += 28
+        elif self.cleaning is not None:
+            held += 7 if weighted else 2  # bytes that are cleaned, once more without masked channels; weights
         elif weighted:
             held += 20  # reduced by the means, times the weights, and their squares
         elif prepare.masked is not None or prepare.mean is not None or self.options.get("downsample"):
@@ -96,15 +109,30 @@ class Survey:
         """
         found: Search | None = None
         tables = []
+        masked = MaskedParts(len(self.segments))
         window = _Window(self.stream, self.prepare, self.gulp, int(self.options.get("threads", 0)))
         for k, segment in enumerate(self.segments):
             low = max(0, segment.start - self.margin)
             high = min(self.stream.n_times, segment.stop + self.sweep + self.margin)
             spectra = window.get(low, high)
+            for mask in self.masks:
+                spectra = mask.applied(spectra, low)
             for step in self.clean:
                 spectra = step(spectra)
-            part = spectra.search(self.dm_min, self.dm_max, **self.options)
             dt_s = self.stream.dt_s
+            if self.cleaning is None:
+                part = spectra.search(self.dm_min, self.dm_max, **self.options)
+            else:
+                cleaned = clean(
+                    spectra,
+                    self.cleaning,
+                    n_width=int(self.options.get("n_width", 9)),
+                    sweep=self.sweep,
+                    threads=int(self.options.get("threads", 0)),
+                )
+                last = k == len(self.segments) - 1
+                part = self._search(cleaned, (self.beyond[0] if k == 0 else 0, self.beyond[1] if last else 0))
+                masked.add(cleaned, segment.start - low, len(segment) if not last else spectra.n_times, low)
             table = part.detections.copy()
             begin = np.rint((table["time_s"] - table["width_s"] / 2) / dt_s).astype(np.int64) + low
             use = np.ones(len(table), bool)
@@ -121,7 +149,24 @@ class Survey:
         assert found is not None  # there is at least one segment
         detections = np.concatenate(tables)
         order = np.argsort(-detections["snr"], kind="stable")
-        return replace(found, detections=detections[order], start_mjd=self.stream.start_mjd)
+        return replace(
+            found,
+            detections=detections[order],
+            start_mjd=self.stream.start_mjd,
+            length_s=self.stream.n_times * self.stream.dt_s,
+            masked=masked.joined(self.stream.dt_s),
+        )
+
+    def _search(self, cleaned: Cleaned, beyond: tuple[int, int]) -> Search:
+        if self.options.get("downsample"):
+            spectra = cleaned.spectra
+            gone = cleaned.bad_channels
+            return (spectra.masked(gone) if gone.size else spectra).search(
+                self.dm_min, self.dm_max, **self.options
+            )
+        return search(
+            cleaned.spectra, self.dm_min, self.dm_max, kept=cleaned.kept, beyond=beyond, **self.options
+        )
 
 
 @old_keywords("nthreads")
@@ -134,6 +179,7 @@ def plan_survey(
     segment: int | None = None,
     gulp: int | None = None,
     clean: Sequence[Clean] = (),
+    cleaning: Cleaning | None = None,
     **options: Any,
 ) -> Survey:
     """Prepare to search a file.
@@ -146,6 +192,8 @@ def plan_survey(
     segment : samples that share a noise level; by default it follows from the number of channels and the sweep
     gulp : samples read at a time; the result does not depend on it
     clean : masks that look at the data, such as those of `transients.masking`: functions of spectra, done in this order
+    cleaning : what is done after these masks (`transients.cleaning`); then pulses that begin before the file or end
+        after it are searched too, with the channels that are there
     options : of `search`
 
     Returns
@@ -178,13 +226,19 @@ def plan_survey(
         raise InputError(f"a gulp of {gulp} samples: expected 1 or more")
     per_dm = delay_per_dm(stream.freq_mhz, "top", stream.k_dm) / stream.dt_s
     longest = (dm_max - stream.dm) * float(per_dm.max())
-    if longest > stream.n_times:
+    partly = cleaning is not None and not options.get("downsample")
+    if longest > (_FARTHEST if partly else 1) * stream.n_times:
         raise InputError(too_long(stream, dm_max, longest))
     sweep = int(delay_samples(dm_max - stream.dm, per_dm).max())
     boxcar = 1 << (int(options.get("n_width", 9)) - 1)
     starts = stream.n_times - sweep
     if starts < 1:
-        raise InputError(too_long(stream, dm_max, sweep))
+        if not partly:
+            raise InputError(too_long(stream, dm_max, sweep))
+        starts = 1
+    # pulses of which half of the channels are in the file
+    half = int(np.median(delay_samples(dm_max - stream.dm, per_dm)))
+    beyond = (half, sweep - half) if partly else (0, 0)
     if segment is None:
         least, most = _SEGMENT
         fits = max(1, _SEGMENT_BYTES // stream.bytes_per_sample)
@@ -204,6 +258,8 @@ def plan_survey(
         tuple(range(a, b) for a, b in pairwise(edges)),
         gulp or (stream.n_times if stream.frugal else max(1, _GULP_BYTES // stream.bytes_per_sample)),
         tuple(clean),
+        cleaning,
+        beyond=beyond,
     )
 
 
@@ -272,4 +328,5 @@ def _better(one: Search, other: Search) -> Search:
         time_s=np.where(use, other.time_s, one.time_s),
         width_s=np.where(use, other.width_s, one.width_s),
         loss=max(one.loss, other.loss),
+        thinned=one.thinned + other.thinned,
     )

@@ -1,8 +1,8 @@
 """Requests for spectra in three forms: words of a command line, canonical JSON, and `transients.products` requests.
 
-Every option of `mwaconvert search`, `dedisperse` and `waterfall` stands in one table, with the names that PRESTO,
-heimdall, `your` and the tutorial of CHIME/FRB give it. Names are compared without dashes and underscores, and one dash
-does for two: -detect_thresh is --detect-thresh.
+Every option of `mwaconvert search`, `dedisperse`, `waterfall` and `inject` stands in one table, with the names that
+PRESTO, heimdall, `your` and the tutorial of CHIME/FRB give it. Names are compared without dashes and underscores, and
+one dash does for two: -detect_thresh is --detect-thresh.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Verb(StrEnum):
     SEARCH = "search"
     DEDISPERSE = "dedisperse"
     WATERFALL = "waterfall"
+    INJECT = "inject"
 
     @property
     def request(self) -> type[SpectraRequest]:
@@ -41,6 +42,7 @@ class Verb(StrEnum):
             Verb.SEARCH: products.SearchRequest,
             Verb.DEDISPERSE: products.DedisperseRequest,
             Verb.WATERFALL: products.WaterfallRequest,
+            Verb.INJECT: products.InjectRequest,
         }[self]
 
     @property
@@ -145,6 +147,11 @@ WHOLE = Kind(_whole, _as_whole)
 MILLISECONDS = Kind(_milliseconds, _as_milliseconds, lambda text: f"{1e3 * float(text):g}")
 BOXCARS = Kind(_boxcars, lambda value: (str(1 << (value - 1)),))
 GIBIBYTES = Kind(values.gibibytes, _as_number)
+MILLISECOND_PAIR = Kind(
+    lambda first, second: (_milliseconds(first), _milliseconds(second)),
+    lambda value: tuple(_as_milliseconds(v)[0] for v in value),
+    lambda text: " ".join(f"{1e3 * float(v):g}" for v in text.split()),
+)
 PAIR = Kind(lambda first, second: (_number(first), _number(second)), _as_pair)
 TEXT = Kind(str, _as_text)
 PATH = Kind(Path, _as_text)
@@ -253,6 +260,17 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
              "Write all candidates: .csv, .singlepulse (PRESTO), .cand (heimdall) or .trigger (AMBER).", "OUT", PATH),
         Spec("--plots", "plots", "Draw a figure of each candidate.", "DIR", PATH),
         Spec("--max-plots", "max_plots", "Of the best ones. Default: 50.", "N", WHOLE),
+        Spec("--completeness", "completeness",
+             "Inject N pulses into the data, 20 at a time, search again, and tell how many are found.", "N", WHOLE),
+        Spec("--mask-file", "mask_files",
+             "Leave out what a mask says: .mask of PRESTO's rfifind, .txt of channels; may be repeated.", "FILE", PATH,
+             listed=True),
+        Spec("--write-mask", "write_mask", "Write what cleaning masked, as rfifind does (.mask).", "FILE", PATH),
+        Spec("--raw", "raw", "Search the data as they are: by default they are cleaned."),
+        Spec("--no-baseline", "baseline", "Do not subtract running medians.", value=False),
+        Spec("--no-bad-channels", "bad_channels", "Do not mask channels, and times of channels, unlike the others.",
+             value=False),
+        Spec("--no-impulses", "impulses", "Do not take away what arrives at all frequencies at once.", value=False),
         Spec("--zero-dm", "zero_dm", "Subtract what arrives at all frequencies at once.", peers="P"),
         Spec("--iqrm", "iqrm",
              "Mask channels, for about a thousand samples each time, that vary more than their neighbours (IQRM)."),
@@ -271,6 +289,19 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
              "Default: FILE with _dm<DM>.npz. .npz: waterfall; .fil, .h5 (blimpy): filterbank; .tim, .dat: time series.",
              "OUT", PATH, peers="P"),
         _SCALE, *_PREPARING, *VOLTAGES, *_RUNNING,
+    ),
+    Verb.INJECT: (
+        Spec("--dm-range --dm", "dm_min dm_max", "DMs of the pulses, pc/cm^3.", "LO HI", ANY_NUMBER, nargs=2),
+        Spec("--pulses", "n_pulses", "How many. Default: 10.", "N", WHOLE),
+        Spec("--snr", "snrs", "S/N of the matched filter. Default: 8 20.", "LO HI", PAIR, nargs=2),
+        Spec("--width", "widths_s", "Full widths at half maximum. Default: 1 to 64 samples.", "MS MS",
+             MILLISECOND_PAIR, nargs=2),
+        Spec("--scattering", "scattering_s", "1/e time at 1 GHz; it goes with frequency^-4. Default: 0.", "MS",
+             MILLISECONDS),
+        Spec("--index", "index", "Power law of the spectrum. Default: 0.", "X", NUMBER),
+        Spec("--seed", "seed", "Of the random numbers. Default: 0.", "N", WHOLE),
+        Spec("-o --output", "output", "A .fil; a .csv beside it has the truth. Default: FILE_injected.", "OUT", PATH),
+        *_RUNNING,
     ),
     Verb.WATERFALL: (
         Spec("--dm", "dms", "pc/cm^3; once for all files or once for each. Default: that of the file.", "DM", ANY_NUMBER,

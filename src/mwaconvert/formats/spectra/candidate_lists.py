@@ -14,7 +14,7 @@ import numpy as np
 from mwaconvert import __version__
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.spectra.aliases import warn_renamed
-from mwaconvert.spectra.candidate import NOT_KNOWN, Candidate, SearchFacts
+from mwaconvert.spectra.candidate import NOT_KNOWN, Candidate, Flag, SearchFacts
 from mwaconvert.staging import StagedPath
 
 SUFFIXES = (".csv", ".singlepulse", ".cand", ".trigger")
@@ -31,6 +31,7 @@ _COLUMNS = {
     "n_detections": "d",
     "mjd": ".10f",
 }
+_FLAGS = "flags"  # the last column: names of flags, with spaces between
 
 _PRESTO = "# DM      Sigma      Time (s)     Sample    Downfact"
 _AMBER_NAMES = (
@@ -58,9 +59,10 @@ def csv_text(candidates: Sequence[Candidate], facts: SearchFacts) -> str:
     for key, value in {"program": f"mwaconvert {__version__}", **facts.lines()}.items():
         out.write(f"# {key}: {' '.join(value.split())}\n")
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(_COLUMNS)
+    table.writerow([*_COLUMNS, _FLAGS])
     for candidate in candidates:
-        table.writerow(_cell(getattr(candidate, name), how) for name, how in _COLUMNS.items())
+        cells = [_cell(getattr(candidate, name), how) for name, how in _COLUMNS.items()]
+        table.writerow([*cells, " ".join(candidate.flags)])
     return out.getvalue()
 
 
@@ -183,7 +185,7 @@ def read_list(path: Path, dt_s: float | None = None) -> list[Candidate]:
     lines = [(k, line.strip()) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
     comments = [line for _, line in lines if line.startswith("#")]
     rows = [(k, line) for k, line in lines if not line.startswith("#")]
-    if rows and rows[0][1] == ",".join(_COLUMNS):
+    if rows and rows[0][1] in (",".join(_COLUMNS), ",".join([*_COLUMNS, _FLAGS])):
         return [_own(path, k, line) for k, line in rows[1:]]
     if comments and "Downfact" in comments[0]:
         return [_listed(v[2], v[0], v[1], v[4], dt_s) for v in _numbers(path, rows, {5})]
@@ -212,13 +214,14 @@ def _own(path: Path, k: int, line: str) -> Candidate:
     """A row of our own table."""
     words = line.split(",")
     try:
+        flags = tuple(Flag(name) for name in words.pop().split()) if len(words) > len(_COLUMNS) else ()
         values: dict[str, Any] = dict(zip(_COLUMNS, words, strict=True))
         values = {
             name: int(word) if name == "n_detections" else float(word)
             for name, word in values.items()
             if word
         }
-        return Candidate(**values)
+        return Candidate(**values, flags=flags)
     except (ValueError, TypeError):
         expected = f"{len(_COLUMNS)} numbers, {','.join(_COLUMNS)}"
         raise FormatError(f"{path}: line {k}: expected {expected}, found {line[:60]!r}") from None

@@ -1,6 +1,7 @@
 """Transient work as work: a request becomes files and a report.
 
-A request is a frozen set of options (`SearchRequest`, `DedisperseRequest`, `WaterfallRequest`). `plan` decides what is
+A request is a frozen set of options (`SearchRequest`, `DedisperseRequest`, `WaterfallRequest`,
+`InjectRequest`). `plan` decides what is
 done and refuses what cannot be, without writing anything; `run` does it.
 """
 
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mwaconvert.transients.products.requests import (
     DedisperseRequest,
+    InjectRequest,
     SearchRequest,
     SpectraRequest,
     WaterfallRequest,
@@ -18,14 +20,23 @@ from mwaconvert.transients.products.requests import (
 if TYPE_CHECKING:
     from mwaconvert.progress import Progress
     from mwaconvert.transients.products.dedisperse import DedispersePlan
+    from mwaconvert.transients.products.inject import InjectPlan
     from mwaconvert.transients.products.report import ProductReport
     from mwaconvert.transients.products.search import SearchPlan
     from mwaconvert.transients.products.waterfall import WaterfallPlan
 
-__all__ = ["DedisperseRequest", "SearchRequest", "SpectraRequest", "WaterfallRequest", "plan", "run"]
+__all__ = [
+    "DedisperseRequest",
+    "InjectRequest",
+    "SearchRequest",
+    "SpectraRequest",
+    "WaterfallRequest",
+    "plan",
+    "run",
+]
 
 
-def plan(request: SpectraRequest) -> SearchPlan | DedispersePlan | WaterfallPlan:
+def plan(request: SpectraRequest) -> SearchPlan | DedispersePlan | WaterfallPlan | InjectPlan:
     """Decide how a request is carried out: its dry run.
 
     Parameters
@@ -34,7 +45,7 @@ def plan(request: SpectraRequest) -> SearchPlan | DedispersePlan | WaterfallPlan
 
     Returns
     -------
-    SearchPlan, DedispersePlan or WaterfallPlan
+    SearchPlan, DedispersePlan, WaterfallPlan or InjectPlan
         `lines` say what would be done, `memory_bytes` what it takes, `run` does it
 
     Raises
@@ -51,6 +62,10 @@ def plan(request: SpectraRequest) -> SearchPlan | DedispersePlan | WaterfallPlan
             from mwaconvert.transients.products.dedisperse import plan_dedisperse
 
             return plan_dedisperse(request)
+        case InjectRequest():
+            from mwaconvert.transients.products.inject import plan_inject
+
+            return plan_inject(request)
         case WaterfallRequest():
             from mwaconvert.transients.products.waterfall import plan_waterfall
 

@@ -23,6 +23,7 @@ class FileKind(Enum):
     WATERFALL = "waterfall"
     FILTERBANK = "filterbank"
     SERIES = "time series"
+    MASK = "mask"
 
 
 @dataclass(frozen=True)

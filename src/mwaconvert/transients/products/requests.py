@@ -79,9 +79,14 @@ class SearchRequest(SpectraRequest):
     n_width : boxcars of 1, 2, 4, ... 2^(n_width - 1) samples
     downsample : average samples, and take wider steps of DM, where channels smear pulses
     scale : bring each channel to mean 0 and standard deviation 1 first
-    mask_outliers, iqrm, zero_dm : masks that look at the data, see `transients.masking`
+    mask_outliers, iqrm, zero_dm : masks that look at the data before they are cleaned, see `transients.masking`
+    mask_files : masks of channels and times: .mask of PRESTO's rfifind, .txt of channels
+    write_mask : .mask, for what cleaning masked, as PRESTO's rfifind writes it
+    raw : do not clean the data, see `transients.cleaning`
+    baseline, bad_channels, impulses : steps of the cleaning
     output : list of the candidates: .csv, .singlepulse (PRESTO), .cand (heimdall) or .trigger (AMBER)
     plots : folder for a figure of each candidate
+    completeness : pulses that are injected into copies of the data and searched again, to see how many are found
     max_plots : figures of the best ones, at most
 
     Examples
@@ -102,9 +107,16 @@ class SearchRequest(SpectraRequest):
     mask_outliers: bool = False
     iqrm: bool = False
     zero_dm: bool = False
+    mask_files: tuple[Path, ...] = ()
+    write_mask: Path | None = None
+    raw: bool = False
+    baseline: bool = True
+    bad_channels: bool = True
+    impulses: bool = True
     output: Path | None = None
     plots: Path | None = None
     max_plots: int = 50
+    completeness: int = 0
 
     @property
     def dm_range(self) -> tuple[float, float]:
@@ -114,13 +126,7 @@ class SearchRequest(SpectraRequest):
         ------
         InputError : they were not given
         """
-        if self.dm_min is None or self.dm_max is None:
-            name = "dm_min" if self.dm_min is None else "dm_max"
-            raise InputError(
-                f"`{name}` is missing: give the range of DMs to search, pc/cm^3, with `dm_min` and `dm_max`",
-                option=name,
-            )
-        return self.dm_min, self.dm_max
+        return _dm_range(self.dm_min, self.dm_max, "to search")
 
     def check(self) -> None:
         super().check()
@@ -140,6 +146,78 @@ class SearchRequest(SpectraRequest):
             raise _refused("n_width", self.n_width, "a whole number from 1 to 20")
         if self.max_plots < 1:
             raise _refused("max_plots", self.max_plots, "a whole number of at least 1")
+        if self.write_mask is not None and (self.raw or self.write_mask.suffix.lower() != ".mask"):
+            raise InputError(
+                f"`write_mask={self.write_mask}`: expected a name that ends in .mask, and a search that cleans its data",
+                option="write_mask",
+            )
+        if self.completeness < 0:
+            raise _refused("completeness", self.completeness, "a whole number of at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InjectRequest(SpectraRequest):
+    """Pulses added to a file.
+
+    Parameters
+    ----------
+    path : the file
+    n_pulses : of random time and strength
+    dm_min, dm_max : pc/cm^3, of the pulses
+    widths_s : range of full widths at half maximum
+    snrs : range of S/N of the matched filter, in the noise of the file
+    scattering_s : 1/e time at 1 GHz
+    index : of the power law of the spectrum
+    seed : of the random numbers
+    output : .fil, beside which a .csv says what was injected; None: the name of the file with _injected.fil
+
+    Examples
+    --------
+    >>> InjectRequest(path=Path("noise.fil"), dm_min=10, dm_max=300).target
+    PosixPath('noise_injected.fil')
+    """
+
+    path: Path = Path()
+    n_pulses: int = 10
+    dm_min: float | None = None
+    dm_max: float | None = None
+    widths_s: tuple[float, float] | None = None
+    snrs: tuple[float, float] = (8.0, 20.0)
+    scattering_s: float = 0.0
+    index: float = 0.0
+    seed: int = 0
+    output: Path | None = None
+
+    @property
+    def dm_range(self) -> tuple[float, float]:
+        """DMs of the pulses, pc/cm^3.
+
+        Raises
+        ------
+        InputError : they were not given
+        """
+        return _dm_range(self.dm_min, self.dm_max, "of the pulses")
+
+    @property
+    def target(self) -> Path:
+        """The file to write."""
+        return self.path.with_name(f"{self.path.stem}_injected.fil") if self.output is None else self.output
+
+    def check(self) -> None:
+        super().check()
+        low, high = self.dm_range
+        if not 0 <= low <= high < float("inf"):
+            raise _refused("dm_min", low, "DMs of 0 or more, the lower one first")
+        if self.n_pulses < 1:
+            raise _refused("n_pulses", self.n_pulses, "a whole number of at least 1")
+        if self.widths_s is not None and not 0 < self.widths_s[0] <= self.widths_s[1]:
+            raise _refused("widths_s", self.widths_s, "two positive times, the shorter one first")
+        if not 0 < self.snrs[0] <= self.snrs[1]:
+            raise _refused("snrs", self.snrs, "two positive numbers, the smaller one first")
+        if not self.scattering_s >= 0:
+            raise _refused("scattering_s", self.scattering_s, "a time of 0 or more")
+        if self.seed < 0:
+            raise _refused("seed", self.seed, "a whole number of at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,6 +368,16 @@ def check_dm(dm: float, option: str = "dm") -> None:
     """
     if not 0 <= dm < float("inf"):
         raise _refused(option, dm, "a number of pc/cm^3, 0 or more")
+
+
+def _dm_range(dm_min: float | None, dm_max: float | None, what: str) -> tuple[float, float]:
+    if dm_min is None or dm_max is None:
+        name = "dm_min" if dm_min is None else "dm_max"
+        raise InputError(
+            f"`{name}` is missing: give the range of DMs {what}, pc/cm^3, with `dm_min` and `dm_max`",
+            option=name,
+        )
+    return dm_min, dm_max
 
 
 def _check_averages(n_sub: int | None, tscrunch: int) -> None:

@@ -7,14 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mwaconvert.errors import InputError
 from mwaconvert.extras import need
 from mwaconvert.formats.spectra.candidate_lists import SUFFIXES, write_candidates
+from mwaconvert.formats.spectra.masks import read_mask, write_mask
 from mwaconvert.machine import own_memory_bytes
 from mwaconvert.progress import Progress, Stage
 from mwaconvert.spectra.candidate import Candidate
+from mwaconvert.staging import StagedPath
 from mwaconvert.text import size_text
 from mwaconvert.transients import masking
+from mwaconvert.transients.cleaning import Cleaning
+from mwaconvert.transients.completeness import completeness
+from mwaconvert.transients.masked import Masked
 from mwaconvert.transients.products import common
 from mwaconvert.transients.products.report import FileKind, ProductFile, ProductReport
 from mwaconvert.transients.products.requests import SearchRequest
@@ -68,10 +75,18 @@ class SearchPlan:
             facts = search.facts(survey.stream, request.threshold)
             write_candidates(request.output, candidates, facts, overwrite=request.overwrite)
             outputs.append(ProductFile.of(request.output, FileKind.CANDIDATES))
+        if request.write_mask is not None and search.masked is not None:
+            mask = search.masked.mask(survey.stream.dt_s)
+            write_mask(request.write_mask, mask, survey.stream, overwrite=request.overwrite)
+            outputs.append(ProductFile.of(request.write_mask, FileKind.MASK))
         if request.plots is not None:
             drawn = candidates[: request.max_plots]
             outputs += _draw(survey, drawn, request.plots, overwrite=request.overwrite, progress=progress)
-        numbers = {
+            if search.masked is not None:
+                outputs.append(
+                    _draw_masked(survey, search.masked, request.plots, overwrite=request.overwrite)
+                )
+        numbers: dict[str, Any] = {
             "n_candidates": len(candidates),
             "n_dms": int(search.dms.size),
             "dm_min": float(search.dms[0]),
@@ -81,9 +96,55 @@ class SearchPlan:
             "sweep_s": survey.sweep * survey.stream.dt_s,
             "memory_bytes": self.memory_bytes,
         }
+        notes = []
+        if search.masked is not None:
+            numbers |= {
+                "masked_part": search.masked.whole_part,
+                "masked_channels": search.masked.channels.tolist(),
+                "n_impulses": search.masked.n_impulses,
+                "n_dispersed": search.masked.n_dispersed,
+            }
+            notes.append(search.masked.words())
+        if request.completeness:
+            numbers |= self._complete(survey, outputs, notes, progress)
+        if search.thinned:
+            notes.append(
+                f"a storm: {search.thinned} detections were left out where better ones of the same width were less than "
+                "1024 samples away"
+            )
         return common.finish(
-            request, (survey.stream,), numbers, tuple(outputs), started, candidates=tuple(candidates)
+            request,
+            (survey.stream,),
+            numbers,
+            tuple(outputs),
+            started,
+            candidates=tuple(candidates),
+            notes=tuple(notes),
         )
+
+    def _complete(
+        self, survey: Survey, outputs: list[ProductFile], notes: list[str], progress: Progress | None
+    ) -> dict[str, Any]:
+        """What this search misses: numbers, a sentence, and, where figures are drawn, one of them with its table."""
+        request = self.request
+        result = completeness(survey, request.completeness, progress=progress)
+        found, n = int(result.found.sum()), len(result.pulses)
+        from_snr = result.half_snr()
+        notes.append(
+            f"of {n} pulses injected at S/N 4 to 20 the search found {found}"
+            + (f"; from S/N {from_snr:g} on, half or more" if np.isfinite(from_snr) else "")
+        )
+        if request.plots is not None:
+            from mwaconvert.transients.figures import completeness_figure, save_figure
+
+            path = request.plots / f"{survey.stream.path.stem}_completeness.png"
+            save_figure(completeness_figure(result), path, overwrite=request.overwrite)
+            outputs.append(ProductFile.of(path, FileKind.FIGURE))
+            table = path.with_suffix(".csv")
+            with StagedPath(table, request.overwrite) as staged:
+                staged.temporary.write_text(result.table(), "utf-8")
+            outputs.append(ProductFile.of(table, FileKind.CANDIDATES))
+        return {"n_injected": n, "n_injected_found": found, "half_found_snr": from_snr}
 
 
 def plan_search(request: SearchRequest) -> SearchPlan:
@@ -107,8 +168,8 @@ def plan_search(request: SearchRequest) -> SearchPlan:
             raise InputError(
                 f"{request.plots}: exists and is not a directory", option="plots", path=request.plots
             )
-    outputs = [] if request.output is None else [request.output]
-    common.check_outputs(request, [request.path], outputs)
+    outputs = [path for path in (request.output, request.write_mask) if path is not None]
+    common.check_outputs(request, [request.path, *request.mask_files], outputs)
     stream = common.open_file(request.path, request)
     options: dict[str, Any] = {
         "threshold": request.threshold,
@@ -118,18 +179,33 @@ def plan_search(request: SearchRequest) -> SearchPlan:
         "width_min_s": request.width_min_s,
         "threads": request.threads,
     }
-    survey = plan_survey(stream, *request.dm_range, gulp=request.gulp, clean=_cleaning(request), **options)
+    survey = plan_survey(
+        stream,
+        *request.dm_range,
+        gulp=request.gulp,
+        clean=_masks(request),
+        cleaning=_cleaning(request),
+        **options,
+    )
     prepare = common.masked_channels(stream, request)
     if request.scale:
         prepare = common.planned_scales(prepare, stream)
-    survey = replace(survey, prepare=prepare)
+    masks = tuple(read_mask(path, stream) for path in request.mask_files)
+    survey = replace(survey, prepare=prepare, masks=masks)
     needed = survey.memory_bytes + own_memory_bytes()
     if request.plots is not None:
         needed = max(needed, _figure_bytes(survey, request) + own_memory_bytes()) + _DRAWING_BYTES
     return SearchPlan(request, survey, needed)
 
 
-def _cleaning(request: SearchRequest) -> list[Clean]:
+def _cleaning(request: SearchRequest) -> Cleaning | None:
+    """What is done to the data by default."""
+    if request.raw:
+        return None
+    return Cleaning(baseline=request.baseline, channels=request.bad_channels, impulses=request.impulses)
+
+
+def _masks(request: SearchRequest) -> list[Clean]:
     """Masks that look at the data, in the order in which they are applied."""
     steps = (
         (request.mask_outliers, masking.mask_channels),
@@ -160,3 +236,11 @@ def _draw(
         if progress is not None:
             progress(Stage.DRAWING, k + 1, len(candidates))
     return drawn
+
+
+def _draw_masked(survey: Survey, masked: Masked, folder: Path, *, overwrite: bool) -> ProductFile:
+    from mwaconvert.transients.figures import masked_figure, save_figure
+
+    path = folder / f"{survey.stream.path.stem}_masked.png"
+    save_figure(masked_figure(masked, survey.stream.freq_mhz), path, overwrite=overwrite)
+    return ProductFile.of(path, FileKind.FIGURE)

@@ -1,0 +1,303 @@
+"""Cleaning takes interference away and leaves pulses; kernels against twins that read like the text."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from filterbanks import pulse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mwaconvert import _core
+from mwaconvert.errors import InputError
+from mwaconvert.spectra.stream import ArrayStream
+from mwaconvert.transients import Spectra
+from mwaconvert.transients.cleaning import ORIGIN, STRETCH, UNIT, Cleaning, clean
+from mwaconvert.transients.search import search
+from mwaconvert.transients.survey import plan_survey
+
+FREQS = 1220 + 300 / 128 * (np.arange(128) + 0.5)
+DT = 256e-6
+N = 12000
+
+
+def burst(dm, fwhm=2e-3, snr=15.0, t0=1.0, seed=1):
+    return pulse(FREQS, N, DT, dm, t0, fwhm, snr, seed=seed)
+
+
+def found(data, low=0, high=300, threshold=7.0, steps=None):
+    """Candidates of a cleaned search in memory."""
+    cleaned = clean(Spectra(data, FREQS, DT), steps)
+    return search(cleaned.spectra, low, high, kept=cleaned.kept, threshold=threshold).candidates()
+
+
+# --- kernels ---
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n_chan=st.integers(1, 5),
+    n_times=st.integers(2, 300),
+    block=st.sampled_from([2, 32, 64]),
+    dtype=st.sampled_from([np.uint8, np.float32]),
+    some=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_block_moments(n_chan, n_times, block, dtype, some, seed):
+    rng = np.random.default_rng(seed)
+    data = rng.integers(0, 256, (n_chan, n_times)).astype(dtype)
+    used = rng.integers(0, 2, data.shape, dtype=np.uint8) if some else np.empty((0, 0), np.uint8)
+    count, mean, std = (np.empty((n_chan, -(-n_times // block)), np.float32) for _ in range(3))
+    _core.block_moments(data=data, used=used, block=block, count=count, mean=mean, std=std)
+    for c in range(n_chan):
+        for b in range(count.shape[1]):
+            part = slice(b * block, (b + 1) * block)
+            x = data[c, part].astype(float)
+            x = x[used[c, part] > 0] if some else x
+            assert count[c, b] == x.size
+            if x.size > 1:
+                assert mean[c, b] == pytest.approx(x.mean(), rel=1e-6, abs=1e-6)
+                assert std[c, b] == pytest.approx(x.std(ddof=1), rel=1e-5, abs=1e-5)
+            else:
+                assert (mean[c, b], std[c, b]) == (0, 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(1, 60), half=st.integers(0, 70), least=st.integers(0, 70), seed=st.integers(0, 99))
+def test_running_median(n, half, least, seed):
+    least = min(half, least)
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 9, (2, n)).astype(np.float32)
+    x[rng.random(x.shape) < 0.2] = np.nan
+    out = np.empty_like(x)
+    _core.running_median(x, half, least, out, 2)
+    for row, got in zip(x, out, strict=True):
+        for k in range(n):
+            reach = max(least, min(half, k, n - 1 - k))
+            window = row[max(0, k - reach) : k + reach + 1]
+            window = window[np.isfinite(window)]
+            assert got[k] == np.median(window) if window.size else np.isnan(got[k])
+
+
+def scaled(data, used, base, inverse, block):
+    """(n_chan, n_times) in units of the noise, by the equation."""
+    n_times, n_block = data.shape[1], base.shape[1]
+    at = np.arange(n_times) + 0.5
+    middles = block * (np.arange(n_block) + 0.5)
+    line = np.array([np.interp(at, middles, row) for row in base])
+    z = (data - line) * np.repeat(inverse, block, axis=1)[:, :n_times]
+    return z if used is None else np.where(used > 0, z, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("some", [False, True])
+@pytest.mark.parametrize("n_times", [64, 1000, 2500])
+def test_sums_and_bytes(dtype, some, n_times):
+    rng = np.random.default_rng(4)
+    n_chan, block = 6, 64
+    data = rng.normal(100, 12, (n_chan, n_times)).astype(dtype)
+    used = rng.integers(0, 2, data.shape, dtype=np.uint8) if some else np.empty((0, 0), np.uint8)
+    shape = (n_chan, -(-n_times // block))
+    base = rng.normal(100, 2, shape).astype(np.float32)
+    inverse = (1 / rng.uniform(10, 14, shape)).astype(np.float32)
+    inverse[rng.random(shape) < 0.2] = 0
+    edges = np.array([0, 1, 4, 6], np.int32)
+    scales = {"data": data, "used": used, "base": base, "inverse": inverse, "block": block, "edges": edges}
+    z = scaled(data.astype(float), used if some else None, base.astype(float), inverse.astype(float), block)
+    for threads in (1, 3):
+        sums, squares = np.empty((3, n_times), np.float32), np.empty(n_times, np.float32)
+        _core.band_sums(**scales, sums=sums, squares=squares, threads=threads)
+        np.testing.assert_allclose(sums, np.add.reduceat(z, edges[:-1], axis=0), atol=1e-4)
+        np.testing.assert_allclose(squares, (z**2).sum(0), rtol=1e-4, atol=1e-4)
+        common = rng.normal(0, 0.3, (3, n_times)).astype(np.float32)
+        keep = (rng.random(n_times) < 0.9).astype(np.uint8)
+        out = np.empty(data.shape, np.uint8)
+        kept = np.empty((n_chan, -(-n_times // 50)), np.uint8)
+        _core.cleaned_bytes(
+            **scales,
+            common=common,
+            keep=keep,
+            origin=60,
+            unit=10,
+            stretch=50,
+            out=out,
+            kept=kept,
+            threads=threads,
+        )
+        good = (np.repeat(inverse, block, axis=1)[:, :n_times] > 0) & (keep > 0)
+        if some:
+            good &= used > 0
+        want = np.where(good, 60 + 10 * (z - common[np.repeat([0, 1, 2], np.diff(edges))]), 60).clip(0, 255)
+        assert abs(out - want).max() <= 0.501
+        padded = np.zeros((n_chan, kept.shape[1] * 50), int)
+        padded[:, :n_times] = good
+        np.testing.assert_array_equal(kept, padded.reshape(n_chan, -1, 50).sum(2))
+
+
+# --- what it takes away, and what it leaves ---
+
+
+def test_noise_stays_noise():
+    cleaned = clean(Spectra(burst(0, snr=0.0), FREQS, DT))
+    assert cleaned.masked_part < 0.002
+    x = cleaned.spectra.data.astype(float)
+    assert abs(x.mean() - ORIGIN) < 0.1
+    np.testing.assert_allclose(x.std(1), UNIT, rtol=0.04)
+    assert not found(burst(0, snr=0.0))
+
+
+@pytest.mark.parametrize("dm", [3.0, 20.0, 150.0])
+@pytest.mark.parametrize("snr", [12.0, 100.0, 2000.0])
+def test_pulses_stay(dm, snr):
+    """Bright ones of low DM too: a sweep of 1.6 widths, and more."""
+    data = burst(dm, snr=snr)
+    before = Spectra(data, FREQS, DT).search(0, 300, loss=0).best
+    after = found(data)[0]
+    assert after.dm == pytest.approx(before.dm, abs=2)
+    assert after.snr > 0.93 * before.snr if snr < 1000 else after.snr > 300
+
+
+def test_nothing_is_left_at_dm_0():
+    """Neither an impulse nor rounding noise in units of itself."""
+    data = burst(0, snr=0.0)
+    data[:, 3000:3004] = np.minimum(255, data[:, 3000:3004].astype(int) + 40)
+    data[:, 5000] = np.minimum(255, data[:, 5000].astype(int) + 6)
+    assert Spectra(data, FREQS, DT).search(0, 300).best.snr > 50
+    assert not found(data)
+    impulses = clean(Spectra(data, FREQS, DT)).impulses
+    assert any(first <= 3000 < end for first, end in impulses.spans)
+
+
+def test_a_pulse_within_a_wide_disturbance():
+    data = burst(100, snr=11.0, t0=1.0).astype(int)
+    data[:, 3000:6500] += 4
+    best = found(data.clip(0, 255).astype(np.uint8))
+    assert best[0].dm == pytest.approx(100, abs=3)
+    assert best[0].time_s == pytest.approx(1.0, abs=3e-3)
+
+
+def test_bad_channels_and_times():
+    rng = np.random.default_rng(2)
+    data = burst(150).astype(float)
+    data[17] += 60 * (np.arange(N) % 1500 < 700)  # on and off
+    data[40] = rng.normal(100, 80, N)
+    data[60] = 7
+    data[80, 4096:5120] += 30  # for a while
+    cleaned = clean(Spectra(data.clip(0, 255).astype(np.uint8), FREQS, DT))
+    assert {17, 40, 60} <= set(cleaned.bad_channels.tolist())
+    assert cleaned.bad_channels.size <= 5
+    assert cleaned.kept[80, 4096 // STRETCH : 5120 // STRETCH].max() == 0
+    assert cleaned.kept[80, : 3000 // STRETCH].min() == STRETCH
+    best = found(data.clip(0, 255).astype(np.uint8))
+    assert len(best) == 1
+    assert best[0].dm == pytest.approx(150, abs=2)
+
+
+@pytest.mark.parametrize("factor", [1e-20, 1.0, 1e20])
+def test_any_scale(factor):
+    data = burst(150).astype(np.float32) * np.float32(factor)
+    best = found(data)[0]
+    assert best.snr == pytest.approx(found(burst(150))[0].snr, rel=0.03)
+
+
+def test_steps_can_be_left_out():
+    data = burst(0, snr=0.0).astype(int)
+    data[:, 3000:3004] += 20
+    data[17] += 60 * (np.arange(N) % 1500 < 700)
+    data = data.clip(0, 255).astype(np.uint8)
+    whole = clean(Spectra(data, FREQS, DT))
+    assert 17 in whole.bad_channels
+    assert len(whole.impulses.spans) == 1
+    assert clean(Spectra(data, FREQS, DT), Cleaning(channels=False)).bad_channels.size == 0
+    some = clean(Spectra(data, FREQS, DT), Cleaning(impulses=False))
+    assert some.impulses is None
+    assert found(data, steps=Cleaning(impulses=False))[0].dm < 5
+
+
+def test_weights_are_kept_apart():
+    data = burst(150)
+    weights = np.ones(data.shape, np.float32)
+    weights[10:20] = 0
+    weights[:, 2000:2200] = 0
+    data[10:20] = 255
+    data[:, 2000:2200] = 0
+    cleaned = clean(Spectra(data, FREQS, DT, weights=weights))
+    assert set(range(10, 20)) <= set(cleaned.bad_channels.tolist())
+    assert (cleaned.spectra.data[:, 2000:2200] == ORIGIN).all()
+    best = search(cleaned.spectra, 0, 300, kept=cleaned.kept).candidates()
+    assert len(best) == 1
+    assert best[0].dm == pytest.approx(150, abs=2)
+    with pytest.raises(InputError, match="all channels are masked"):
+        clean(Spectra(data, FREQS, DT, weights=np.zeros(128, np.float32)))
+
+
+@pytest.mark.parametrize("n_times", [2, 40, 300, 1000])
+def test_short_data(n_times):
+    cleaned = clean(Spectra(burst(0)[:, :n_times], FREQS, DT))
+    assert cleaned.spectra.data.shape == (128, n_times)
+
+
+# --- surveys ---
+
+
+def stream_of(data):
+    return ArrayStream(Spectra(data, FREQS, DT), "a", "test")
+
+
+def test_gulps_and_threads_make_no_difference():
+    data = burst(150).astype(int)
+    data[:, 3000:3004] += 20
+    data[17] += 60 * (np.arange(N) % 1500 < 700)
+    stream = stream_of(data.clip(0, 255).astype(np.uint8))
+    results = [
+        plan_survey(stream, 0, 300, segment=4096, cleaning=Cleaning(), gulp=gulp, threads=threads).run()
+        for gulp, threads in ((100000, 1), (777, 1), (100000, 3))
+    ]
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0].detections, other.detections)
+        np.testing.assert_array_equal(results[0].masked.part, other.masked.part)
+    masked = results[0].masked
+    assert masked.part.shape == (128, masked.edges_s.size - 1)
+    assert masked.edges_s[[0, -1]] == pytest.approx([0, N * DT])
+    assert masked.channels.tolist() == [17]
+    assert masked.n_impulses >= 1
+    assert "1 of 128 channels" in masked.words()
+
+
+@pytest.mark.parametrize("t0", [-0.04, N * DT - 0.17])
+def test_sweeps_that_leave_the_file(t0):
+    """A pulse of which two thirds are there: the S/N of these."""
+    dm = 300.0
+    data = pulse(FREQS, N, DT, dm, t0, 3e-3, 30.0)
+    stream = stream_of(data)
+    assert not [c for c in plan_survey(stream, 0, 400).run().candidates() if c.snr > 12]
+    best = plan_survey(stream, 0, 400, cleaning=Cleaning()).run().candidates()[0]
+    assert best.dm == pytest.approx(dm, abs=5)
+    assert best.time_s == pytest.approx(t0, abs=5e-3)
+    delays = 4149.377593 * dm * (FREQS**-2 - FREQS[-1] ** -2)
+    there = ((t0 + delays > 0) & (t0 + delays < N * DT)).mean()
+    assert 0.5 < there < 0.9
+    assert best.snr == pytest.approx(30 * there**0.5 * 0.94, rel=0.12)
+
+
+def test_a_sweep_longer_than_the_file():
+    data = pulse(FREQS, 2000, DT, 300.0, 0.1, 3e-3, 30.0)
+    stream = stream_of(data)
+    with pytest.raises(InputError, match=r"sweep|crosses"):
+        plan_survey(stream, 0, 2500)
+    best = plan_survey(stream, 0, 2500, cleaning=Cleaning()).run().candidates()[0]
+    assert best.dm == pytest.approx(300, abs=5)
+
+
+def test_a_gap_in_the_sweep():
+    data = burst(300, snr=30.0)
+    weights = np.ones(data.shape, np.float32)
+    gap = slice(round(1.05 / DT), round(1.15 / DT))
+    weights[:, gap] = 0
+    data[:, gap] = 0
+    stream = ArrayStream(replace(Spectra(data, FREQS, DT), weights=weights), "a", "test")
+    best = plan_survey(stream, 0, 400, cleaning=Cleaning()).run().candidates()[0]
+    delays = 4149.377593 * 300 * (FREQS**-2 - FREQS[-1] ** -2)
+    there = ((delays < 0.05) | (delays > 0.15)).mean()
+    assert best.dm == pytest.approx(300, abs=5)
+    assert best.snr == pytest.approx(30 * there**0.5 * 0.94, rel=0.12)
