@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mwaconvert.archive.quality.ingest import remove_run
+from mwaconvert.archive.quality.areas import remove_run
 from mwaconvert.archive.texts import read_text
 from mwaconvert.archive.times import utc
 from mwaconvert.errors import FormatError, InputError
