@@ -333,6 +333,25 @@ def test_old_runs_are_removed_and_what_waits_for_a_decision_stays(tmp_path: Path
     assert expire(file, where, NOW) == ()
 
 
+def test_what_an_interrupted_pass_left_is_removed(tmp_path: Path) -> None:
+    where = areas(tmp_path)
+    (where["processing"] / "young").rename(where["processing"] / ".removing-young")
+    file = retention(tmp_path, "processing 40\nqa never\n")
+    assert expire(file, where, NOW, dry_run=True) == ()
+    assert (where["processing"] / ".removing-young").exists()
+    assert expire(file, where, NOW) == ()
+    assert [p.name for p in where["processing"].iterdir()] == ["old"]
+
+
+def test_a_run_that_changes_during_the_pass_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = areas(tmp_path)
+    before = last_change(where["processing"] / "old")
+    looks = iter([before, NOW, NOW])  # old, young, and old once more before it would go
+    monkeypatch.setattr("mwaconvert.archive.quality.retention.last_change", lambda run: next(looks))
+    assert expire(retention(tmp_path, "processing 21\nqa never\n"), where, NOW) == ()
+    assert (where["processing"] / "old").exists()
+
+
 def test_the_file_is_read_again_for_each_pass(tmp_path: Path) -> None:
     where = areas(tmp_path)
     file = retention(tmp_path, "processing never\nqa never\n")

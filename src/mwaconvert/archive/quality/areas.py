@@ -10,6 +10,8 @@ from pathlib import Path
 from mwaconvert.archive.identifiers import safe_name
 from mwaconvert.errors import InputError
 
+_REMOVING = ".removing-"  # before the name of what is out of sight and being removed
+
 
 def move_run(run: Path, area: Path) -> Path:
     """Move the folder of a run into another area, under its name; give its new place.
@@ -62,7 +64,7 @@ def remove_run(run: Path, areas: Sequence[Path]) -> bool:
         raise InputError(f"{run}: lies in none of the areas {names}; nothing was removed")
     if run.is_symlink():
         raise InputError(f"{run}: is a link; nothing was removed")
-    hidden = run.with_name(f".removing-{run.name}")
+    hidden = run.with_name(_REMOVING + run.name)
     was_there = run.exists()
     if hidden.exists():
         shutil.rmtree(hidden)
@@ -70,3 +72,10 @@ def remove_run(run: Path, areas: Sequence[Path]) -> bool:
         run.rename(hidden)
         shutil.rmtree(hidden)
     return was_there
+
+
+def finish_removals(area: Path) -> None:
+    """Remove what interrupted removals left in an area, out of sight."""
+    for hidden in area.glob(f"{_REMOVING}*"):
+        if not hidden.is_symlink():
+            shutil.rmtree(hidden)
