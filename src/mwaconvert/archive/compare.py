@@ -38,6 +38,7 @@ _KEYS = (
 RECORDS = ("HISTORY",)
 _PIECE = 2 << 20  # bytes of a column read at once, of the size of caches; four pieces are held and used again
 _ROWS_OF_SHAPES = 1 << 16  # rows whose shapes are asked for at once
+_LONG_RUN = 16  # rows of one shape in a row that are read by themselves, else all rows of one shape together
 _SAMPLE = 256  # rows that tell whether a column may have one shape throughout
 #: bytes of a value, by casacore's name of its type; text is guessed
 _BYTES = {"boolean": 1, "uchar": 1, "short": 2, "ushort": 2, "int": 4, "uint": 4, "int64": 8, "float": 4} | {
@@ -380,15 +381,16 @@ class _Reader:
 
     def __init__(self, table: _Table, column: str) -> None:
         self._table, self._column = table, column
-        self._held: list[Array | None] = [None, None]
+        self._held: dict[tuple[int, tuple[int, ...]], Array] = {}
 
     def read(self, rows: Array, shape: tuple[int, ...], slot: int) -> Array | str:
         """Rows, or in words why they cannot be read; what was read before into this slot is gone."""
-        held = self._held[slot]
-        if held is not None and held.shape[1:] == shape and len(held) >= len(rows) and held.dtype != object:
+        held = self._held.get((slot, shape))
+        if held is not None and len(held) >= len(rows):
             return self._table.try_read(self._column, rows, held[: len(rows)])
         found = self._table.try_read(self._column, rows)
-        self._held[slot] = None if isinstance(found, str) else found
+        if not isinstance(found, str) and found.dtype != object and found.shape[1:] == shape:
+            self._held[slot, shape] = found
         return found
 
 
@@ -398,6 +400,7 @@ class _Values:
     def __init__(self, pair: _Pair, column: str, tally: _Tally) -> None:
         self._pair, self._column, self._tally = pair, column, tally
         self._where = f"{pair.name}.{column}"
+        self._guessed_wrong = False
         self._n_different = self._n_unflagged = self._n_values = 0
         self._largest = self._relative = 0.0
 
@@ -447,12 +450,16 @@ class _Values:
         if shape_a is not None and shape_b is not None:
             yield from self._split(rows, other, shape_a)
             return
+        start = 0
         valid, shapes = pair.a.shapes(column, rows[:_SAMPLE])
         if valid.all() and (shapes == shapes[:1]).all() and (shapes >= 0).all():
-            yield from self._split(rows, other, tuple(shapes[0].tolist()), guessed=True)
-            return
-        for start in range(0, pair.a.n_rows, _ROWS_OF_SHAPES):
-            part = slice(start, start + _ROWS_OF_SHAPES)
+            for piece in self._split(rows, other, tuple(shapes[0].tolist()), guessed=True):
+                if self._guessed_wrong:
+                    break
+                yield piece
+                start += len(piece.rows_a)
+        for first in range(start, pair.a.n_rows, _ROWS_OF_SHAPES):
+            part = slice(first, first + _ROWS_OF_SHAPES)
             yield from self._of_one_shape(rows[part], other[part])
 
     def _split(
@@ -482,10 +489,14 @@ class _Values:
         if len(rows) and (shapes_a == shapes_a[:1]).all():
             yield from self._split(rows, other, tuple(shapes_a[0].tolist()))
         elif len(rows):
-            kinds, group = np.unique(shapes_a, axis=0, return_inverse=True)
-            for number, shape in enumerate(kinds):
-                chosen = group.reshape(-1) == number
-                yield from self._split(rows[chosen], other[chosen], tuple(shape.tolist()))
+            starts = np.flatnonzero((shapes_a[1:] != shapes_a[:-1]).any(axis=1)) + 1
+            if len(rows) >= _LONG_RUN * len(starts):
+                parts = np.split(np.arange(len(rows)), starts)
+            else:
+                _, group = np.unique(shapes_a, axis=0, return_inverse=True)
+                parts = [np.flatnonzero(group.reshape(-1) == n) for n in range(int(group.max()) + 1)]
+            for part in parts:
+                yield from self._split(rows[part], other[part], tuple(shapes_a[part[0]].tolist()))
 
     def _shape_difference(self, words: str) -> None:
         """Told once for a column."""
@@ -495,6 +506,7 @@ class _Values:
 
     def _judge(self, piece: _Piece, a: Array | str, b: Array | str) -> None:
         if piece.guessed and (isinstance(a, str) or isinstance(b, str) or a.shape != b.shape):
+            self._guessed_wrong = True
             for part in self._of_one_shape(piece.rows_a, piece.rows_b):
                 one = self._pair.a.try_read(self._column, part.rows_a)
                 self._judge(part, one, self._pair.b.try_read(self._column, part.rows_b))
