@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tarfile
 from datetime import UTC, datetime, timedelta
@@ -12,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from package_samples import tgz
 
-from mwaconvert.archive.products import problem_of_archive, read_product_table
+from mwaconvert.archive.products import SUMS, problem_of_archive, read_product_table, read_sums, sha256_of
+from mwaconvert.archive.quality.areas import move_run, remove_run
 from mwaconvert.archive.quality.ingest import (
     NOT_IN_ARCHIVE,
     IngestItem,
     check_cleanup,
     items_of,
-    remove_run,
+    pack_calibration,
     unproven,
 )
 from mwaconvert.archive.quality.notes import (
@@ -30,6 +32,7 @@ from mwaconvert.archive.quality.notes import (
     SrdpStatus,
     add_notes,
     pack_weblog,
+    publish_notes,
     read_notes,
     safe_html,
     write_notes,
@@ -229,15 +232,15 @@ def test_roles_come_from_the_table(tmp_path: Path) -> None:
 def test_cleanup_needs_every_item_verified(tmp_path: Path) -> None:
     folder = products(tmp_path)
     items = verified(folder)
-    check_cleanup(folder, items, TABLE)
+    check_cleanup(folder, items)
     for wrong in ([], items[:1], [items[0], items_of(folder, TABLE)[1]]):
         with pytest.raises(InputError) as refused:
-            check_cleanup(folder, wrong, TABLE)
+            check_cleanup(folder, wrong)
         assert str(refused.value) == (
             "The data products are not in the archive, please wait and try again. "
             "If failures are repeated, please file an SSA ticket."
         )
-    assert unproven([items[0].file], items[1:]) == ("a.pbcor.fits",)
+    assert unproven(folder, items[1:]) == (folder / "a.pbcor.fits",)
 
 
 def test_a_product_changed_after_the_ingest_is_not_in_the_archive(tmp_path: Path) -> None:
@@ -245,7 +248,30 @@ def test_a_product_changed_after_the_ingest_is_not_in_the_archive(tmp_path: Path
     items = verified(folder)
     (folder / "a.pbcor.fits").write_bytes(b"SIMPLER")
     with pytest.raises(InputError, match=NOT_IN_ARCHIVE[:30]):
-        check_cleanup(folder, items, TABLE)
+        check_cleanup(folder, items)
+
+
+def test_what_is_in_a_verified_tar_is_proven(tmp_path: Path) -> None:
+    folder = products(tmp_path)
+    (folder / "more").mkdir()
+    (folder / "more" / "notes.txt").write_text("of the analyst")
+    weblog(folder)  # unpacked: its archive counts
+    pack_calibration(folder, folder / "calibration.tar", TABLE)
+    items = [item for item in verified(folder) if item.file.name in ("calibration.tar", "a.pbcor.fits")]
+    check_cleanup(folder, items)
+    with pytest.raises(InputError):
+        check_cleanup(folder, [item for item in items if item.file.name == "a.pbcor.fits"])
+    (folder / "more" / "later.txt").write_text("added after the ingest")
+    assert unproven(folder, items) == (folder / "more" / "later.txt",)
+    with pytest.raises(InputError, match=NOT_IN_ARCHIVE[:30]):
+        check_cleanup(folder, items)
+
+
+def test_a_folder_that_is_gone_needs_its_items_alone(tmp_path: Path) -> None:
+    items = verified(products(tmp_path))
+    check_cleanup(tmp_path / "gone", items)
+    with pytest.raises(InputError):
+        check_cleanup(tmp_path / "gone", [])
 
 
 def test_an_archive_that_gives_back_other_bytes_is_told(tmp_path: Path) -> None:
@@ -307,6 +333,25 @@ def test_old_runs_are_removed_and_what_waits_for_a_decision_stays(tmp_path: Path
     assert expire(file, where, NOW) == ()
 
 
+def test_what_an_interrupted_pass_left_is_removed(tmp_path: Path) -> None:
+    where = areas(tmp_path)
+    (where["processing"] / "young").rename(where["processing"] / ".removing-young")
+    file = retention(tmp_path, "processing 40\nqa never\n")
+    assert expire(file, where, NOW, dry_run=True) == ()
+    assert (where["processing"] / ".removing-young").exists()
+    assert expire(file, where, NOW) == ()
+    assert [p.name for p in where["processing"].iterdir()] == ["old"]
+
+
+def test_a_run_that_changes_during_the_pass_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = areas(tmp_path)
+    before = last_change(where["processing"] / "old")
+    looks = iter([before, NOW, NOW])  # old, young, and old once more before it would go
+    monkeypatch.setattr("mwaconvert.archive.quality.retention.last_change", lambda run: next(looks))
+    assert expire(retention(tmp_path, "processing 21\nqa never\n"), where, NOW) == ()
+    assert (where["processing"] / "old").exists()
+
+
 def test_the_file_is_read_again_for_each_pass(tmp_path: Path) -> None:
     where = areas(tmp_path)
     file = retention(tmp_path, "processing never\nqa never\n")
@@ -358,3 +403,66 @@ def test_links_in_an_area_are_left_alone(tmp_path: Path) -> None:
     (where["processing"] / "link").symlink_to(where["qa"] / "old")
     kept = read_retention(retention(tmp_path, "processing 21\nqa never"))
     assert [item.path.name for item in aged(kept, where, NOW)] == ["old"]
+
+
+def test_notes_are_published_in_one_step(tmp_path: Path) -> None:
+    folder = products(tmp_path)
+    log = weblog(folder)
+    packed = publish_notes(log, folder / "weblog.tgz", filled())
+    assert read_sums(folder / SUMS)["weblog.tgz"] == sha256_of(packed)
+    first = packed.read_bytes()
+    assert publish_notes(log, packed, filled()).read_bytes() == first
+    assert publish_notes(log, packed, filled("Fail")).read_bytes() != first
+    assert read_sums(folder / SUMS)["weblog.tgz"] == sha256_of(packed)
+
+
+def test_the_calibration_tar(tmp_path: Path) -> None:
+    folder = products(tmp_path)
+    weblog(folder)
+    (folder / "my.flagtemplate.txt").write_text("antenna='ea01'\n")
+    packed = pack_calibration(folder, folder / "calibration.tar", TABLE)
+    with tarfile.open(packed) as tar:
+        assert tar.getnames() == ["a.session_1.caltables.tgz", "my.flagtemplate.txt"]
+    first = packed.read_bytes()
+    assert pack_calibration(folder, packed, TABLE).read_bytes() == first
+    assert problem_of_archive(packed) is None
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="has nothing of a calibration"):
+        pack_calibration(tmp_path / "none", tmp_path / "x.tar", TABLE)
+
+
+def test_runs_move_between_areas_under_their_name(tmp_path: Path) -> None:
+    run = products(tmp_path).parent
+    moved = move_run(run, tmp_path / "qa")
+    assert (moved / "products" / "a.pbcor.fits").is_file()
+    assert move_run(run, tmp_path / "qa") == moved
+    back = move_run(moved, tmp_path)
+    assert back == run
+    (tmp_path / "qa" / "run1").mkdir()
+    with pytest.raises(InputError, match="exists already; nothing was moved"):
+        move_run(run, tmp_path / "qa")
+    with pytest.raises(InputError, match="is not there"):
+        move_run(tmp_path / "run9", tmp_path / "qa")
+    (tmp_path / "link").symlink_to(run)
+    with pytest.raises(InputError, match="is a link"):
+        move_run(tmp_path / "link", tmp_path / "qa")
+
+
+def test_a_run_moves_between_file_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = products(tmp_path).parent
+    renamed = Path.rename
+
+    def other_disk(self: Path, target: Path) -> Path:
+        if self == run:
+            raise OSError(errno.EXDEV, "other disk")
+        return renamed(self, target)
+
+    monkeypatch.setattr(Path, "rename", other_disk)
+    (tmp_path / "qa" / ".moving-run1").mkdir(parents=True)  # of a move that was interrupted
+    moved = move_run(run, tmp_path / "qa")
+    assert sorted(p.name for p in (moved / "products").iterdir()) == [
+        "a.pbcor.fits",
+        "a.session_1.caltables.tgz",
+    ]
+    assert not run.exists()
+    assert [p.name for p in (tmp_path / "qa").iterdir()] == ["run1"]

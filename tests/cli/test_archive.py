@@ -119,3 +119,11 @@ def test_compare(run: Run, tmp_path: Path) -> None:
     assert run("compare", one, two, "--column", "TIME").returncode == 0
     assert run("compare", one, tmp_path).returncode == 2
     assert run("compare", one, two, "--rtol", "-1").returncode == 2
+
+
+def test_documents_do_not_steer_the_terminal(run: Run, tmp_path: Path) -> None:
+    path = request(tmp_path / "PPR.xml")
+    path.write_bytes(path.read_bytes().replace(b"2017.1.00886.L", "2017\x9b2J\n.L".encode()))
+    done = run("ppr", "show", path)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0] == "project     2017\ufffd2J\ufffd.L, ALMA"

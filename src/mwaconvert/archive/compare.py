@@ -7,7 +7,12 @@ antennas, window, field and feed.
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from collections.abc import Iterator, Sequence
+=======
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+>>>>>>> archive
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
@@ -38,8 +43,9 @@ _KEYS = (
 #: tables that record how a set was made: told, not counted
 RECORDS = ("HISTORY",)
 _PIECE = 2 << 20  # bytes of a column read at once, of the size of caches; four pieces are held and used again
+_FIXED_SHAPE = 4  # among casacore's options of a column
 _ROWS_OF_SHAPES = 1 << 16  # rows whose shapes are asked for at once
-_SAMPLE = 256  # rows that tell whether a column may have one shape throughout
+_LONG_RUN = 16  # rows of one shape in a row that are read by themselves, else all rows of one shape together
 #: bytes of a value, by casacore's name of its type; text is guessed
 _BYTES = {"boolean": 1, "uchar": 1, "short": 2, "ushort": 2, "int": 4, "uint": 4, "int64": 8, "float": 4} | {
     "double": 8,
@@ -223,10 +229,12 @@ class _Table:
         return dict(self._table.getcolkeywords(column))
 
     def fixed_shape(self, column: str) -> tuple[int, ...] | None:
-        """The shape all rows of a column have by its description; None if each has its own."""
+        """The shape all rows of a column must have by its description; None if each has its own."""
         found = self._table.getcoldesc(column)
-        shape = () if found.get("ndim") is None else found.get("shape")
-        return None if shape is None else tuple(int(n) for n in shape)
+        if found.get("ndim") is None:
+            return ()
+        is_fixed = bool(int(found.get("option", 0)) & _FIXED_SHAPE)
+        return tuple(int(n) for n in found["shape"]) if is_fixed and found.get("shape") is not None else None
 
     def shapes(self, column: str, rows: Array) -> tuple[Array, Array]:
         """Which rows are written, and their shapes, (written rows, dimensions); -1 where a row has fewer."""
@@ -373,24 +381,40 @@ class _Piece:
     rows_a: Array
     rows_b: Array
     shape: tuple[int, ...]
-    guessed: bool = False  # the shape is that of the first rows
 
 
 class _Reader:
-    """Reads pieces of one column of one set in turn into two buffers: fresh memory costs more than reading."""
+    """Reads pieces of one column of one set into memory that is used again: fresh memory costs more than reading.
+
+    The shape must be that of the rows: arcae cuts rows short, without a word, to the memory it is given.
+    """
 
     def __init__(self, table: _Table, column: str) -> None:
         self._table, self._column = table, column
-        self._held: list[Array | None] = [None, None]
+        self._held: dict[tuple[int, ...], Array] = {}
 
-    def read(self, rows: Array, shape: tuple[int, ...], slot: int) -> Array | str:
-        """Rows, or in words why they cannot be read; what was read before into this slot is gone."""
-        held = self._held[slot]
-        if held is not None and held.shape[1:] == shape and len(held) >= len(rows) and held.dtype != object:
+    def read(self, rows: Array, shape: tuple[int, ...]) -> Array | str:
+        """Rows, or in words why they cannot be read; what was read before of this shape is gone."""
+        held = self._held.get(shape)
+        if held is not None and len(held) >= len(rows):
             return self._table.try_read(self._column, rows, held[: len(rows)])
         found = self._table.try_read(self._column, rows)
-        self._held[slot] = None if isinstance(found, str) else found
+        if not isinstance(found, str) and found.dtype != object and found.shape[1:] == shape:
+            self._held[shape] = found
         return found
+
+    def give_up(self, shape: tuple[int, ...]) -> None:
+        """Leave what was read of a shape to whoever has it."""
+        self._held.pop(shape, None)
+
+
+@dataclass
+class _Checked:
+    """What a batch of pieces had: counts, and the pieces whose bits differ, as they were read."""
+
+    n_values: int = 0
+    n_bytes: int = 0
+    unequal: list[tuple[_Piece, Array | str, Array | str]] = field(default_factory=list)
 
 
 class _Values:
@@ -399,6 +423,8 @@ class _Values:
     def __init__(self, pair: _Pair, column: str, tally: _Tally) -> None:
         self._pair, self._column, self._tally = pair, column, tally
         self._where = f"{pair.name}.{column}"
+        self._value_bytes = _BYTES.get(str(pair.a.description(column)["valueType"]), 64)
+        self._spare: list[tuple[_Reader, _Reader]] = []
         self._n_different = self._n_unflagged = self._n_values = 0
         self._largest = self._relative = 0.0
 
@@ -426,18 +452,52 @@ class _Values:
             )
 
     def _run(self) -> None:
-        """Read the next piece while one is compared."""
-        pool = self._pair.pool
-        first, second = _Reader(self._pair.a, self._column), _Reader(self._pair.b, self._column)
-        waiting: tuple[_Piece, Future[Array | str], Future[Array | str]] | None = None
-        for number, piece in enumerate(self._pieces()):
-            one = pool.submit(first.read, piece.rows_a, piece.shape, number % 2)
-            two = pool.submit(second.read, piece.rows_b, piece.shape, number % 2)
-            if waiting is not None:
-                self._judge(waiting[0], waiting[1].result(), waiting[2].result())
-            waiting = (piece, one, two)
-        if waiting is not None:
-            self._judge(waiting[0], waiting[1].result(), waiting[2].result())
+        """Batches are read and compared by two threads; what differs is looked at here, in the order of rows."""
+        waiting: deque[Future[_Checked]] = deque()
+        for batch in self._batches():
+            waiting.append(self._pair.pool.submit(self._check, batch))
+            if len(waiting) > 2:
+                self._take(waiting.popleft().result())
+        while waiting:
+            self._take(waiting.popleft().result())
+
+    def _batches(self) -> Iterator[list[_Piece]]:
+        """Pieces of together about the bytes of one: handing over costs as much as reading a small one."""
+        batch: list[_Piece] = []
+        room = 0
+        for piece in self._pieces():
+            batch.append(piece)
+            room += len(piece.rows_a) * self._row_bytes(piece.shape)
+            if 2 * room > _PIECE:
+                yield batch
+                batch, room = [], 0
+        if batch:
+            yield batch
+
+    def _check(self, batch: list[_Piece]) -> _Checked:
+        """Read pieces of both sets and compare their bits; runs in a thread."""
+        try:
+            first, second = self._spare.pop()
+        except IndexError:
+            first, second = (_Reader(table, self._column) for table in (self._pair.a, self._pair.b))
+        found = _Checked()
+        for piece in batch:
+            a, b = first.read(piece.rows_a, piece.shape), second.read(piece.rows_b, piece.shape)
+            if isinstance(a, str) or isinstance(b, str) or a.shape != b.shape or not _equal_bits(a, b):
+                found.unequal.append((piece, a, b))
+                first.give_up(piece.shape)
+                second.give_up(piece.shape)
+            else:
+                found.n_values += a.size
+                found.n_bytes += a.nbytes + b.nbytes
+        self._spare.append((first, second))
+        return found
+
+    def _take(self, checked: _Checked) -> None:
+        self._n_values += checked.n_values
+        self._tally.n_bytes += checked.n_bytes
+        for piece, a, b in checked.unequal:
+            self._judge(piece, a, b)
 
     def _pieces(self) -> Iterator[_Piece]:
         """Rows of one shape at a time, each piece of about the same number of bytes."""
@@ -448,21 +508,17 @@ class _Values:
         if shape_a is not None and shape_b is not None:
             yield from self._split(rows, other, shape_a)
             return
-        valid, shapes = pair.a.shapes(column, rows[:_SAMPLE])
-        if valid.all() and (shapes == shapes[:1]).all() and (shapes >= 0).all():
-            yield from self._split(rows, other, tuple(shapes[0].tolist()), guessed=True)
-            return
-        for start in range(0, pair.a.n_rows, _ROWS_OF_SHAPES):
-            part = slice(start, start + _ROWS_OF_SHAPES)
+        for first in range(0, pair.a.n_rows, _ROWS_OF_SHAPES):
+            part = slice(first, first + _ROWS_OF_SHAPES)
             yield from self._of_one_shape(rows[part], other[part])
 
-    def _split(
-        self, rows: Array, other: Array, shape: tuple[int, ...], guessed: bool = False
-    ) -> Iterator[_Piece]:
-        n_bytes = _BYTES.get(str(self._pair.a.description(self._column)["valueType"]), 64)
-        step = max(1, _PIECE // (n_bytes * int(np.prod(np.maximum(shape, 1), dtype=np.int64))))
+    def _row_bytes(self, shape: tuple[int, ...]) -> int:
+        return self._value_bytes * int(np.prod(np.maximum(shape, 1), dtype=np.int64))
+
+    def _split(self, rows: Array, other: Array, shape: tuple[int, ...]) -> Iterator[_Piece]:
+        step = max(1, _PIECE // self._row_bytes(shape))
         for start in range(0, len(rows), step):
-            yield _Piece(rows[start : start + step], other[start : start + step], shape, guessed)
+            yield _Piece(rows[start : start + step], other[start : start + step], shape)
 
     def _of_one_shape(self, rows: Array, other: Array) -> Iterator[_Piece]:
         column = self._column
@@ -483,10 +539,14 @@ class _Values:
         if len(rows) and (shapes_a == shapes_a[:1]).all():
             yield from self._split(rows, other, tuple(shapes_a[0].tolist()))
         elif len(rows):
-            kinds, group = np.unique(shapes_a, axis=0, return_inverse=True)
-            for number, shape in enumerate(kinds):
-                chosen = group.reshape(-1) == number
-                yield from self._split(rows[chosen], other[chosen], tuple(shape.tolist()))
+            starts = np.flatnonzero((shapes_a[1:] != shapes_a[:-1]).any(axis=1)) + 1
+            if len(rows) >= _LONG_RUN * len(starts):
+                parts = np.split(np.arange(len(rows)), starts)
+            else:
+                _, group = np.unique(shapes_a, axis=0, return_inverse=True)
+                parts = [np.flatnonzero(group.reshape(-1) == n) for n in range(int(group.max()) + 1)]
+            for part in parts:
+                yield from self._split(rows[part], other[part], tuple(shapes_a[part[0]].tolist()))
 
     def _shape_difference(self, words: str) -> None:
         """Told once for a column."""
@@ -495,11 +555,6 @@ class _Values:
             self._tally.differences.append(Difference(self._where, DifferenceKind.SHAPE, words))
 
     def _judge(self, piece: _Piece, a: Array | str, b: Array | str) -> None:
-        if piece.guessed and (isinstance(a, str) or isinstance(b, str) or a.shape != b.shape):
-            for part in self._of_one_shape(piece.rows_a, piece.rows_b):
-                one = self._pair.a.try_read(self._column, part.rows_a)
-                self._judge(part, one, self._pair.b.try_read(self._column, part.rows_b))
-            return
         if isinstance(a, str) or isinstance(b, str):
             self._unreadable(a, b)
             return

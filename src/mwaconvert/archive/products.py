@@ -220,10 +220,15 @@ def _leaves(start: PurePosixPath, target: PurePosixPath) -> bool:
     return False
 
 
-def calibration_members(products: Path, table: ProductTable) -> tuple[Path, ...]:
-    """Files of a products folder that belong into the calibration tar, with what an analyst added.
+def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """A member of a tar without times and owners, so that the same files give the same bytes."""
+    member.uid = member.gid = member.mtime = 0
+    member.uname = member.gname = ""
+    return member
 
-    That is everything that is neither FITS nor the unpacked weblog.
+
+def product_files(products: Path) -> tuple[Path, ...]:
+    """Files of a products folder at any depth; not the unpacked weblog and the list of checksums.
 
     Raises
     ------
@@ -232,16 +237,37 @@ def calibration_members(products: Path, table: ProductTable) -> tuple[Path, ...]
     """
     chosen = []
     for path in sorted(products.rglob("*")):
-        if path.is_symlink():
-            if not path.resolve().is_relative_to(products.resolve()):
-                raise InputError(f"{path}: links out of the products folder; put the file itself there")
-            continue
         relative = path.relative_to(products)
+        if path.is_symlink() and not path.resolve().is_relative_to(products.resolve()):
+            raise InputError(f"{path}: links out of the products folder; put the file itself there")
         unpacked = len(relative.parts) > 1 and relative.parts[0].startswith("pipeline-")
-        is_fits = ".fits" in path.name and table.kind(path.name) is Kind.IMAGE
-        if path.is_file() and not unpacked and not is_fits and path.name != SUMS:
+        if path.is_file() and not path.is_symlink() and not unpacked and path.name != SUMS:
             chosen.append(path)
     return tuple(chosen)
+
+
+def calibration_members(products: Path, table: ProductTable) -> tuple[Path, ...]:
+    """Files of a products folder that belong into the calibration tar, with what an analyst added.
+
+    That is everything that is neither FITS nor the unpacked weblog; errors as in `product_files`.
+    """
+    return tuple(
+        path
+        for path in product_files(products)
+        if not (".fits" in path.name and table.kind(path.name) is Kind.IMAGE)
+    )
+
+
+def hashes_within(path: Path) -> set[str]:
+    """SHA-256 of each file in an uncompressed tar."""
+    found = set()
+    with tarfile.open(path, "r:") as tar:
+        for member in tar:
+            file = tar.extractfile(member) if member.isfile() else None
+            if file is not None:
+                digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
+                found.add(digest.hexdigest())
+    return found
 
 
 def find(files: Iterable[Path], name: str) -> list[Path]:

@@ -26,6 +26,11 @@ _verbose = click.option(
 )
 
 
+def _say(line: str) -> None:
+    """Print a line; documents of others do not steer the terminal."""
+    click.echo("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line))
+
+
 @click.group(
     short_help="Requests, packages and measurement sets of ALMA and the VLA.", context_settings=_SETTINGS
 )
@@ -46,9 +51,10 @@ def show(file: Path) -> None:
     from mwaconvert.archive.requests import problems, read_request
 
     request = read_request(file).request
-    click.echo("\n".join([*_facts(request), *_sessions(request), *_commands(request)]))
+    for line in (*_facts(request), *_sessions(request), *_commands(request)):
+        _say(line)
     for problem in problems(request):
-        click.echo(f"{'problem':<12}{problem}")
+        _say(f"{'problem':<12}{problem}")
 
 
 @ppr.command(context_settings=_SETTINGS)
@@ -62,7 +68,7 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
 
     told = changes(read_request(first).request, read_request(second).request)
     for sentence in told:
-        click.echo(sentence)
+        _say(sentence)
     context.exit(DIFFERENT if told else 0)
 
 
@@ -77,7 +83,7 @@ def check(file: Path) -> None:
     document = read_request(file)
     check_request(document.request, str(file))
     executions = len(document.request.executions)
-    click.echo(f"{file}: a sound request for {document.request.purpose.value}, {executions} execution blocks")
+    _say(f"{file}: a sound request for {document.request.purpose.value}, {executions} execution blocks")
 
 
 def _facts(request: Request) -> list[str]:
@@ -187,19 +193,17 @@ def check_folder(context: click.Context, folder: Path, kinds: Path | None) -> No
     from mwaconvert.archive.products import read_product_table
 
     report = check_package(folder, table=read_product_table(kinds))
-    click.echo(f"{'package':<12}{folder}: {report.layout.kind.value}, {report.calibrated.value}")
+    _say(f"{'package':<12}{folder}: {report.layout.kind.value}, {report.calibrated.value}")
     if report.manifest is not None:
         servers = report.manifest.mpi_servers
         how = f"{servers} MPI servers" if servers else "serial"
         versions = f"CASA {report.manifest.casa_version}, pipeline {report.manifest.pipeline_version}"
-        click.echo(f"{'calibrated':<12}{versions}, {how}")
+        _say(f"{'calibrated':<12}{versions}, {how}")
     for execution, session in report.sessions.items():
-        click.echo(f"{session:<12}{execution}")
+        _say(f"{session:<12}{execution}")
     for note in report.notes:
-        click.echo(f"{'note':<12}{note}")
+        _say(f"{'note':<12}{note}")
     for fault in report.faults:
-        click.echo(f"{'fault':<12}{fault}")
-    click.echo(
-        f"{'verdict':<12}{'can be restored' if report.restorable else 'must not be restored as it is'}"
-    )
+        _say(f"{'fault':<12}{fault}")
+    _say(f"{'verdict':<12}{'can be restored' if report.restorable else 'must not be restored as it is'}")
     context.exit(0 if report.restorable else REFUSED)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Sequence
+import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from mwaconvert.archive.products import SUMS, ProductTable, describe_file
+from mwaconvert.archive.products import (
+    SUMS,
+    ProductTable,
+    anonymous,
+    calibration_members,
+    describe_file,
+    hashes_within,
+    product_files,
+    sha256_of,
+)
 from mwaconvert.archive.times import utc
 from mwaconvert.archive.units import ProductFile
 from mwaconvert.errors import InputError
@@ -50,49 +59,49 @@ def items_of(folder: Path, table: ProductTable) -> tuple[IngestItem, ...]:
     return tuple(IngestItem(describe_file(path, table)) for path in files)
 
 
-def unproven(files: Iterable[ProductFile], items: Sequence[IngestItem]) -> tuple[str, ...]:
-    """Names of files that are not proven to be in the archive with these very bytes."""
-    safe = {(item.file.name, item.file.sha256) for item in items if item.verified_at is not None}
-    return tuple(file.name for file in files if (file.name, file.sha256) not in safe)
+def unproven(products: Path, items: Sequence[IngestItem]) -> tuple[Path, ...]:
+    """Files of a products folder whose bytes are not proven to be in the archive.
+
+    Proven are verified items and what a verified tar holds. Files are hashed now: one that an analyst changed after
+    the ingest is not in the archive.
+    """
+    proven = {item.file.sha256 for item in items if item.verified_at is not None}
+    hashes = {path: sha256_of(path) for path in product_files(products)}
+    within = [hashes_within(path) for path, sha in hashes.items() if path.suffix == ".tar" and sha in proven]
+    proven = proven.union(*within)
+    return tuple(path for path, sha in hashes.items() if sha not in proven)
 
 
-def check_cleanup(products: Path, items: Sequence[IngestItem], table: ProductTable) -> None:
+def check_cleanup(products: Path, items: Sequence[IngestItem]) -> None:
     """Refuse to clean up a run whose products are not all in the archive.
 
-    Files are hashed now: one that an analyst changed after the ingest is not in the archive. A products folder that
-    is gone already needs no proof beyond its items.
+    A products folder that is gone already needs no proof beyond its items.
 
     Raises
     ------
     InputError
         With the documented sentence, and nothing else.
     """
-    files = [item.file for item in (*items, *(items_of(products, table) if products.is_dir() else ()))]
-    if not files or unproven(files, items):
+    complete = bool(items) and all(item.verified_at is not None for item in items)
+    if not complete or (products.is_dir() and unproven(products, items)):
         raise InputError(NOT_IN_ARCHIVE)
 
 
-def remove_run(run: Path, areas: Sequence[Path]) -> bool:
-    """Remove the folder of a run from one of the working areas; whether there was one.
+def pack_calibration(products: Path, target: Path, table: ProductTable) -> Path:
+    """Pack the calibration of a run into one tar: all but images and the unpacked weblog, what an analyst added too.
 
-    A folder that is gone already is no error, so a removal can be repeated after any interruption: it is moved out
-    of sight in one step first.
+    The same files give the same bytes; the tar is replaced in one step.
 
     Raises
     ------
     InputError
-        The folder is a link, or lies directly in none of the areas.
+        Nothing to pack, or a link that leaves the folder.
     """
-    if run.parent.resolve() not in [area.resolve() for area in areas]:
-        names = ", ".join(str(area) for area in areas)
-        raise InputError(f"{run}: lies in none of the areas {names}; nothing was removed")
-    if run.is_symlink():
-        raise InputError(f"{run}: is a link; nothing was removed")
-    hidden = run.with_name(f".removing-{run.name}")
-    was_there = run.exists()
-    if hidden.exists():
-        shutil.rmtree(hidden)
-    if was_there:
-        run.rename(hidden)
-        shutil.rmtree(hidden)
-    return was_there
+    members = [path for path in calibration_members(products, table) if path != target]
+    if not members:
+        raise InputError(f"{products}: has nothing of a calibration to pack")
+    part = target.with_name(f".{target.name}.part")
+    with tarfile.open(part, "w") as tar:
+        for path in members:
+            tar.add(path, str(path.relative_to(products)), recursive=False, filter=anonymous)
+    return part.replace(target)

@@ -16,6 +16,7 @@ from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
+from mwaconvert.archive.products import anonymous, write_sums
 from mwaconvert.archive.times import utc
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.extras import need
@@ -234,16 +235,21 @@ def pack_weblog(weblog: Path, target: Path) -> Path:
         ):
             for path in paths:
                 name = f"{weblog.name}/{path.relative_to(weblog)}"
-                tar.add(path, name, recursive=False, filter=_anonymous)
+                tar.add(path, name, recursive=False, filter=anonymous)
         raw.flush()
         os.fsync(raw.fileno())
     return part.replace(target)
 
 
-def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = member.mtime = 0
-    member.uname = member.gname = ""
-    return member
+def publish_notes(weblog: Path, archive: Path, text: str) -> Path:
+    """Put notes into a weblog, pack it again and refresh the checksums beside its archive; give the archive.
+
+    The step can be repeated: the same notes give the same bytes.
+    """
+    add_notes(weblog, text)
+    packed = pack_weblog(weblog, archive)
+    write_sums(archive.parent)
+    return packed
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mwaconvert.archive.quality.ingest import remove_run
+from mwaconvert.archive.quality.areas import finish_removals, remove_run
 from mwaconvert.archive.texts import read_text
 from mwaconvert.archive.times import utc
 from mwaconvert.errors import FormatError, InputError
@@ -107,9 +107,16 @@ def expire(
 ) -> tuple[Aged, ...]:
     """One pass: read the retention file again, remove what is older; give what was, or in a dry run would be, removed.
 
-    A faulty file removes nothing.
+    A faulty file removes nothing. A run that changed since its age was taken stays. What an interrupted pass left out
+    of sight is removed first.
     """
     found = aged(read_retention(path), areas, now)
     if dry_run:
         return found
-    return tuple(item for item in found if remove_run(item.path, [areas[item.area]]))
+    for area in areas.values():
+        finish_removals(area)
+    return tuple(
+        item
+        for item in found
+        if last_change(item.path) == item.last_change and remove_run(item.path, [areas[item.area]])
+    )
