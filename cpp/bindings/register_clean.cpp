@@ -80,7 +80,7 @@ void register_clean(py::module_& m) {
         py::gil_scoped_release release;
         running_median(x, half, least, o, threads);
       },
-      "in"_a.noconvert(), "half"_a, "least"_a, "out"_a.noconvert(), "threads"_a = 0,
+      "series"_a.noconvert(), "half"_a, "least"_a, "out"_a.noconvert(), "threads"_a = 0,
       "Median of each value and its neighbours along a row.");
 }
 

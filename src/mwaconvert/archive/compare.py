@@ -7,12 +7,8 @@ antennas, window, field and feed.
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Iterator, Sequence
-=======
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
->>>>>>> archive
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
