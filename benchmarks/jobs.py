@@ -40,7 +40,7 @@ def from_submission_to_done(
     """Seconds for the submission alone, until all are done, and of CPU of this process."""
     store = Store(database)
     engine = engine_class(
-        Worker(store, {"empty": EMPTY}, folder / "work", worker_id="w1"), threads=4, poll_s=0.1
+        Worker(store, {"empty": EMPTY}, folder / "work", worker_id="w1"), threads=8, poll_s=0.05
     )
     engine.start()
     begun, begun_cpu = time.perf_counter(), time.process_time()

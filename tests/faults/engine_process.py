@@ -61,7 +61,7 @@ def watch_events(places: Places) -> None:
         local.has_event = True
         event(self, *args, **data)
 
-    def counted_transaction(self: Store, work: Callable[[Any], Any], write: bool) -> Any:
+    def counted_transaction(self: Store, work: Callable[[Any], Any], write: bool, **options: Any) -> Any:
         def and_place(connection: Any) -> Any:
             local.has_event = False
             result = work(connection)
@@ -69,7 +69,7 @@ def watch_events(places: Places) -> None:
                 places()
             return result
 
-        result = transaction(self, and_place, write)
+        result = transaction(self, and_place, write, **options)
         if write and local.has_event:
             local.has_event = False
             places()

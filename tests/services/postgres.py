@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import secrets
 import shutil
@@ -12,8 +13,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import psycopg
-
 
 def _program(name: str) -> str | None:
     debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
@@ -21,7 +20,8 @@ def _program(name: str) -> str | None:
 
 
 def is_installed() -> bool:
-    return _program("initdb") is not None and _program("postgres") is not None
+    has_driver = importlib.util.find_spec("psycopg") is not None
+    return has_driver and _program("initdb") is not None and _program("postgres") is not None
 
 
 class Postgres:
@@ -60,6 +60,8 @@ class Postgres:
         shutil.rmtree(self._folder)
 
     def start(self) -> None:
+        import psycopg
+
         argv = [_program("postgres"), "-D", self._folder / "data", "-p", str(self.port), "-k", self._folder]
         log = (self._folder / "log").open("ab")
         self._process = subprocess.Popen(
@@ -96,6 +98,8 @@ class Postgres:
 
     def new_database(self) -> str:
         """The URL of a database that is empty."""
+        import psycopg
+
         name = f"jobs_{secrets.token_hex(4)}"
         with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")

@@ -55,7 +55,8 @@ def test_a_backup_is_one_moment_of_a_store_that_is_written_to(store, database, t
     assert [job for job in jobs if job.state is State.COMPLETED] == store.jobs(limit=None)[-20:]
     assert len(restored.events(limit=100_000)) == 20 * 5 + len(jobs) - 20
     assert restored.attempts(1) == store.attempts(1)
-    assert restored.submit(ask(-1)).id == jobs[0].id + 1
+    # PostgreSQL copies its sequences at another moment
+    assert restored.submit(ask(-1)).id > jobs[0].id
     restored.close()
 
 

@@ -6,10 +6,12 @@ import threading
 import time
 
 import pytest
+import sqlalchemy as sa
 
 from mwaconvert.errors import ResourceError
 from mwaconvert.jobs.control import limits
 from mwaconvert.jobs.control.inline import InlineEngine
+from mwaconvert.jobs.control.schema import attempts
 from mwaconvert.jobs.control.states import Fault, Outcome, State
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import Request, Step, Workflow
@@ -124,6 +126,25 @@ def test_a_job_that_kills_its_workers_again_and_again_fails(store, worker_of):
         store.retry(job.id, "ann")
         engine.run_until_idle(TIMEOUT_S)
     assert store.job(job.id).state is State.COMPLETED
+
+
+def test_a_beginning_that_the_database_forgot_is_begun_again_in_a_clean_folder(store, worker_of):
+    """As after a power loss of PostgreSQL, which may forget beginnings: the number is given once more."""
+    forgets = [True]
+
+    def step(context):
+        assert list(context.directory.iterdir()) == []
+        (context.directory / "half").touch()
+        if forgets.pop():
+            with store.engine.begin() as connection:
+                connection.execute(sa.delete(attempts))
+            forgets.append(False)
+
+    with InlineEngine(worker_of(store, try_(step))) as engine:
+        job = store.submit(ask())
+        engine.run_until_idle(TIMEOUT_S)
+    assert store.job(job.id).state is State.COMPLETED
+    assert [(attempt.number, attempt.outcome) for attempt in store.attempts(job.id)] == [(1, Outcome.DONE)]
 
 
 def test_a_full_disk_fails_the_job_and_a_retry_ends_it(store, worker_of, small_disk, tmp_path):

@@ -40,4 +40,5 @@ def main() -> None:
         sys.exit(126 if isinstance(error, PermissionError) else 127)
 
 
-main()
+if __name__ == "__main__":
+    main()

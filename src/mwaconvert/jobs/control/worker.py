@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 import threading
 import time
@@ -372,6 +373,9 @@ class Worker:
     def _context(
         self, step: Step, hold: _Hold, attempt: Attempt, history: _History, earlier: list[Attempt]
     ) -> Context:
+        if attempt.directory.exists():
+            # of an attempt whose beginning was lost together with the power of the database
+            shutil.rmtree(attempt.directory)
         attempt.directory.mkdir(parents=True)
         attempt.log_path.touch()
         return Context(
