@@ -59,7 +59,9 @@ def add_calibdata(
     *,
     in_order: bool = False,
 ) -> Path:
-    """A metafits with CALIBDATA, its rows in any order or in that of TILEDATA; delay_m, intercept (n_antennas, 2), gains (n_antennas, 2, n_coarse)."""
+    """A metafits with CALIBDATA, its rows in any order or in that of TILEDATA; delay_m, intercept (n_antennas, 2),
+    gains (n_antennas, 2, n_coarse).
+    """
     n_antennas = len(delay_m)
     with fits.open(metafits) as hdus:
         tiles = hdus["TILEDATA"].data

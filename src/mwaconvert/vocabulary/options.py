@@ -81,6 +81,8 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
              listed=True, peers="A"),
         Spec("--overwrite", "overwrite", "Replace outputs that exist."),
         Spec("--split", "split", "One measurement set for each contiguous range of channels (picket fence)."),
+        Spec("--uvfits-baseline", "uvfits_baseline",
+             "Of more than 255 antennas write one number BASELINE, as Birli; CASA needs ANTENNA1, ANTENNA2."),
         Spec("--report", "report", "Write what was done as JSON.", "FILE"),
         Spec("--no-stats --no-histograms", "statistics",
              "No quality statistics: no QUALITY tables in measurement sets, no noise in the report.",

@@ -51,6 +51,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "flag_edge_width_khz": 0.0,
         "ignore_weights": True,
         "split": True,
+        "uvfits_baseline": True,
     },
     "cotter": {
         "flag_init_s": 4.0,
