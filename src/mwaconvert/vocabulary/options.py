@@ -129,7 +129,7 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
     ),
     "Phase centre (default: of the metafits)": (
         Spec("--phase-centre --phase-center", "phase_centre_deg",
-             "J2000, degrees or sexagesimal: 187.5 -27, 12h30m00s -27d00m00s, 12:30:00 -27:00:00.",
+             "J2000, degrees or sexagesimal: 187.5 -27, 12h30m00s -27d00m00s, 12:30:00,-27:00:00.",
              "RA DEC", values.direction, nargs=2, peers="BC"),
         Spec("--pointing-centre --usepcentre --pointing-center", "pointing_centre",
              "Phase to the pointing of the observation.", peers="BCA"),
@@ -231,9 +231,9 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
              "Look at autocorrelations and at flagged antennas too."),
     ),
     "Run": (
-        Spec("-j --threads", "threads", "Default: all cores this process may use.", "N", values.positive,
+        Spec("-j --threads", "threads", "Default: all cores this process may use.", "N", values.threads,
              peers="C"),
-        Spec("--max-memory --absmem", "max_memory_gib", "Upper limit in GiB: 4, 4GB, 512MiB.", "GIB",
+        Spec("--max-memory --absmem", "max_memory_gib", "Upper limit in GiB: 4, 4GB, 512MB.", "GIB",
              values.gibibytes, peers="BC"),
         Spec("--mem", "max_memory_percent", "Same, in percent of the machine's.", "PERCENT", values.percent,
              peers="C"),
