@@ -240,13 +240,13 @@ def test_info_as_json(run, small):
 
 
 def test_simulate(run, tmp_path):
-    words = ["--duration", "4", "--coarse-channels", "100,105", "--tiles", "4", "--point", "0h", "-27", "10"]
+    words = ["--duration", "4", "--coarse-channels", "100,105", "--tiles", "4", "--point", "0x", "-27", "10"]
     result = run("simulate", *words[:6], "--point", "0", "-27d0m", "10", "-o", "sim")
     assert result.exit_code == 0, result.stderr
     raw = sorted(path.name for path in (tmp_path / "sim").iterdir())
     assert len(raw) == 3
     assert raw == sorted(Path(line).name for line in result.stdout.splitlines())
-    assert "'0h' is not an angle" in refused(run("simulate", *words, "-o", "sim2"))
+    assert "'0x' is not an angle" in refused(run("simulate", *words, "-o", "sim2"))
 
 
 @pytest.mark.parametrize(

@@ -405,6 +405,7 @@ def test_birli_preset(ask):
         "flag_edge_width_khz": 0.0,
         "ignore_weights": True,
         "split": True,
+        "uvfits_baseline": True,
     }
     assert request.coarse == "between"
     assert (request.metafits, request.files) == (Path("x.metafits"), (Path("obs.metafits"),))

@@ -71,7 +71,8 @@ def test_headers(simulated, mwa_data, tmp_path, dump, average):
             table.data["STABXYZ"], [[float(x) for x in row[1:4]] for row in rows], rtol=0, atol=6e-9
         )
         np.testing.assert_array_equal(table.data["NOSTA"], [int(row[4]) for row in rows])
-        for key in ("MNTSTA", "STAXOF", "POLCALA", "POLCALB"):
+        assert (table.data["MNTSTA"] == 6).all()  # cotter says alt-az, which a phased array is not
+        for key in ("STAXOF", "POLCALA", "POLCALB"):
             assert not table.data[key].any()
         for key, expected in (
             ("POLTYA", "X"),

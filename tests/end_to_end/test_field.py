@@ -1,13 +1,16 @@
 """Data of the field: what real files do to a conversion, and the right values."""
 
+import doctest
 import shutil
 
 import numpy as np
 import pytest
 from astropy.io import fits
-from conversions import NOTHING, UNFLAGGED, collect
+from conversions import NOTHING, UNFLAGGED, collect, read_uvfits
 
 import mwaconvert
+from mwaconvert.formats.visibilities import uvfits
+from mwaconvert.formats.visibilities.existing_uvfits import open_uvfits
 
 SPEED_OF_LIGHT_M_S = 299792458.0
 
@@ -159,3 +162,63 @@ def test_an_input_without_gain(field, tmp_path):
     assert set(np.flatnonzero(plan.flags.antennas).tolist()) == silent
     assert any("1 by a digital gain of 0: Tile" in step.reason for step in plan.steps)
     assert not observation.plan(digital_gains=False).flags.antennas.any()
+
+
+# uvfits
+
+
+def assert_256_tiles(metafits, tmp_path):
+    from pyuvdata import UVData
+
+    plan = mwaconvert.open(metafits).plan(flag_edge_width_khz=0)
+    seen = {}
+    for baseline in (False, True):
+        path = tmp_path / f"{baseline}.uvfits"
+        mwaconvert.convert(metafits, path, flag_edge_width_khz=0, rfi="none", uvfits_baseline=baseline)
+        with fits.open(path) as hdus:
+            names = hdus[0].data.parnames
+            assert ("BASELINE" in names) == baseline
+            assert ({"ANTENNA1", "ANTENNA2", "SUBARRAY"} <= set(names)) == (not baseline)
+            assert (hdus["AIPS AN"].data["MNTSTA"] == 6).all()
+        found = seen[baseline] = read_uvfits(path)
+        np.testing.assert_array_equal(found["antenna1"], np.tile(plan.header.antenna1, plan.n_times))
+        np.testing.assert_array_equal(found["antenna2"], np.tile(plan.header.antenna2, plan.n_times))
+        np.testing.assert_allclose(sum(found["jd"]) % 1, (plan.header.centroid_mjd[0] + 0.5) % 1, atol=1e-6)
+    for name in ("vis", "weight", "uvw_m"):
+        np.testing.assert_array_equal(seen[False][name], seen[True][name])
+    uvd = UVData.from_file(str(tmp_path / "False.uvfits"), run_check=False)
+    assert uvd.Nants_data == 256
+    assert open_uvfits(tmp_path / "False.uvfits").header.antenna2.max() == 255
+
+
+def test_256_tiles_in_uvfits(field, tmp_path):
+    assert_256_tiles(copied(field / "t256_one_channel", tmp_path), tmp_path)
+
+
+def test_256_tiles_in_uvfits_simulated(simulated, tmp_path):
+    sim = simulated(like="mwax-256", duration_s=2.0, int_time_s=2.0, fine_khz=1280.0, coarse_channels=1)
+    assert_256_tiles(sim.metafits, tmp_path)
+
+
+@pytest.mark.external
+def test_casa_reads_256_tiles(simulated, tmp_path):
+    casatasks = pytest.importorskip("casatasks")
+    from casacore.tables import table
+
+    sim = simulated(like="mwax-256", duration_s=2.0, int_time_s=2.0, fine_khz=1280.0, coarse_channels=1)
+    path = tmp_path / "x.uvfits"
+    mwaconvert.convert(sim.metafits, path, flag_edge_width_khz=0, rfi="none")
+    casatasks.importuvfits(str(path), str(tmp_path / "x.ms"))
+    with table(str(tmp_path / "x.ms::ANTENNA"), ack=False) as antennas:
+        assert antennas.nrows() == 256
+
+
+def test_long_names_stay_distinct(field, tmp_path):
+    for path in (field / "raw_for_metafits").iterdir():
+        shutil.copy(path, tmp_path)
+    metafits = tmp_path / "1412607288.metafits"
+    shutil.copy(field / "metafits" / "long_tilenames.metafits", metafits)
+    mwaconvert.convert(metafits, tmp_path / "x.uvfits", rfi="none")
+    names = read_uvfits(tmp_path / "x.uvfits")["antennas"].data["ANNAME"]
+    assert len(set(names)) == len(names) == 8
+    assert doctest.testmod(uvfits).failed == 0

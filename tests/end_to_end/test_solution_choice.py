@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from click.testing import CliRunner
-from solution_files import write_aocal, write_hyperdrive
+from conversions import collect
+from solution_files import add_calibdata, write_aocal, write_hyperdrive
 
 import mwaconvert
 from mwaconvert.cli.main import main
@@ -107,7 +108,7 @@ def test_without_a_single_solution(mwax, tmp_path, jones, freq):
         write_aocal(tmp_path / "x.bin", jones * np.nan),
         write_hyperdrive(tmp_path / "x.fits", jones * np.nan, freq),
     ):
-        assert f"{path.name}: holds no solution, all its values are NaN; choose another" in refuse(
+        assert f"{path.name}: holds no solution, all its values are NaN or 0; choose another" in refuse(
             mwax, "--apply-solutions", path
         )
     jones[:, :, :16] = np.nan
@@ -217,3 +218,62 @@ def test_dry_run_says_what_would_be_applied(mwax, tmp_path, jones):
     logging.captureWarnings(False)
     assert result.exit_code == 0, result.output
     assert "x.bin (AOCal, as asked): 32 channels, nearest, one time" in " ".join(result.output.split())
+
+
+def test_passband_that_solutions_assume(mwax, tmp_path, jones, freq):
+    observation = mwaconvert.open(mwax.metafits)
+    for flavour, options, said in (
+        ("none", {}, "without passband taken out, this conversion takes them out"),
+        ("jake", {"passband_gains": "none"}, "with passband taken out, this conversion leaves them in"),
+        ("jake", {}, None),
+        ("none", {"passband_gains": "none"}, None),
+    ):
+        path = write_hyperdrive(tmp_path / "x.fits", jones, freq, PFB=flavour)
+        notes = " ".join(observation.plan(apply_solutions=path, **options).notes)
+        assert (said is None and "may not fit" not in notes) or said in notes.replace(
+            "coarse passband", "passband"
+        )
+
+
+def test_matrices_of_zeros_flag(mwax, tmp_path, jones):
+    jones[:, 2] = 0
+    jones[:, 3, :16] = 0
+    jones[:, 1, :, 3] = 0  # one receptor alone is a solution of the other
+    observation = mwaconvert.open(mwax.metafits)
+    plan = observation.plan(apply_solutions=write_aocal(tmp_path / "x.bin", jones), flag_edge_width_khz=0)
+    assert np.flatnonzero(plan.flags.antennas).tolist() == [2]
+    flagged = collect(plan).flags
+    rows = (plan.header.antenna1 == 3) | (plan.header.antenna2 == 3)
+    assert flagged[:, rows, :16].all()
+    others = ~rows & (plan.header.antenna1 != 2) & (plan.header.antenna2 != 2)
+    np.testing.assert_array_equal(flagged[:, others].all(axis=(1, 2, 3)), plan.flags.times != 0)
+
+
+def test_zeros_of_the_field(field, tmp_path):
+    for path in (*(field / "raw_for_metafits").iterdir(), field / "metafits" / "base.metafits"):
+        shutil.copy(path, tmp_path / path.name.replace("base", "1412607288"))
+    observation = mwaconvert.open(tmp_path / "1412607288.metafits")
+    for name, flagged in (("identity", []), ("zero_tile3", [3])):
+        plan = observation.plan(apply_solutions=field / "solutions" / f"{name}.bin")
+        assert np.flatnonzero(plan.flags.antennas).tolist() == flagged
+
+
+def test_calibdata_in_a_folder(mwax, tmp_path, meta, link_files):
+    ones = np.ones((meta.n_antennas, 2))
+    gains = np.full((meta.n_antennas, 2, 2), 2.0)
+    folder = tmp_path / "solutions"
+    folder.mkdir()
+    with pytest.raises(InputError, match="no solutions suit"):
+        mwaconvert.open(mwax.metafits).plan(calibrate=folder)
+    near = add_calibdata(
+        mwax.metafits, folder / f"{meta.obsid + 3600}.metafits", 0 * ones, 0 * ones, gains, in_order=True
+    )
+    plan = mwaconvert.open(mwax.metafits).plan(calibrate=folder)
+    step = next(step for step in plan.steps if step.name == "calibration solutions")
+    assert f"`apply_solutions={near}`, 1.0 h after" in step.reason
+    # that of the observation itself is nearer, wherever it is
+    own = add_calibdata(mwax.metafits, tmp_path / "with.metafits", 0 * ones, 0 * ones, gains, in_order=True)
+    metafits = link_files(mwax, tmp_path / "raw")
+    shutil.copy(own, metafits)
+    plan = mwaconvert.open(metafits).plan(calibrate=folder)
+    assert any(f"`apply_solutions={metafits}`, of this observation" in step.reason for step in plan.steps)

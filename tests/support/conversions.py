@@ -141,18 +141,24 @@ def read_uvfits(path: Path) -> dict[str, Any]:
     """A uvfits file as astropy sees it.
 
     `vis`, `weight` (n_rows, n_chan, 4) in the order of the file, `uvw_m`, `antenna1`, `antenna2` (from 0;
-    `number` holds both), `jd` (two doubles to be added), `inttim`, `freq_hz`, `header`, `antennas`.
+    `number` holds both, also where the file does not), `jd` (two doubles to be added), `inttim`, `freq_hz`,
+    `header`, `antennas`.
     """
     from astropy.io import fits
 
     with fits.open(path, memmap=False) as hdus:
         groups, header = hdus[0].data, hdus[0].header
         data = groups.data[:, 0, 0].astype(np.float64)
-        number = groups.par("BASELINE").astype(np.int64)
-        antenna1, antenna2 = number // 256, number % 256
-        if number.max() > 65536:
-            antenna1, antenna2 = (number - 65536) // 2048, (number - 65536) % 2048
-        dates = [groups.par(k).astype(np.float64) for k in (4, 5)]
+        if "BASELINE" in groups.parnames:
+            number = groups.par("BASELINE").astype(np.int64)
+            antenna1, antenna2 = number // 256, number % 256
+            if number.max() > 65536:
+                antenna1, antenna2 = (number - 65536) // 2048, (number - 65536) % 2048
+        else:
+            antenna1, antenna2 = (groups.par(f"ANTENNA{k}").astype(np.int64) for k in (1, 2))
+            number = 2048 * antenna1 + antenna2 + 65536
+        first = groups.parnames.index("DATE")
+        dates = [groups.par(k).astype(np.float64) for k in (first, first + 1)]
         channel = np.arange(header["NAXIS4"]) + 1 - header["CRPIX4"]
         return {
             "vis": data[..., 0] + 1j * data[..., 1],

@@ -56,14 +56,21 @@ def add_calibdata(
     delay_m: npt.NDArray[np.float64],
     intercept: npt.NDArray[np.float64],
     gains: npt.NDArray[np.float64],
+    *,
+    in_order: bool = False,
 ) -> Path:
-    """A metafits with CALIBDATA; delay_m, intercept (n_antennas, 2), gains (n_antennas, 2, n_coarse)."""
+    """A metafits with CALIBDATA, its rows in any order or in that of TILEDATA; delay_m, intercept (n_antennas, 2),
+    gains (n_antennas, 2, n_coarse).
+    """
     n_antennas = len(delay_m)
     with fits.open(metafits) as hdus:
         tiles = hdus["TILEDATA"].data
         name = {int(row["Antenna"]): row["TileName"] for row in tiles}
-        antenna = np.repeat(np.arange(n_antennas)[::-1], 2)  # in any order
+        antenna = np.repeat(np.arange(n_antennas)[::-1], 2)
         pol = np.tile([1, 0], n_antennas)
+        if in_order:  # otherwise mwalib does not read it
+            antenna = np.array(tiles["Antenna"], int)
+            pol = np.array(["XY".index(letter) for letter in tiles["Pol"]])
         columns = [
             fits.Column("Antenna", "I", array=antenna),
             fits.Column("Tile", "I", array=antenna + 11),

@@ -34,6 +34,7 @@ TEXTS: dict[str, st.SearchStrategy[Any]] = {
     "gibibytes": st.one_of(POSITIVE, st.integers(1, 9999).map("{}MiB".format)),
     "percent": st.floats(0.5, 100).map(repr),
     "sensitivity": POSITIVE,
+    "threads": st.integers(0, 1024).map(str),
     "positive": st.integers(1, 10**6).map(str),
     "count": COUNTS.map(str),
     "time_average": st.one_of(st.integers(1, 99).map(str), st.integers(1, 99).map("{}s".format)),

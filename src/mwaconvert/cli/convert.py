@@ -30,7 +30,12 @@ class _ConvertCommand(click.Command):
     """A command whose options come from the table."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, prepare(args))
+        try:
+            args = prepare(args)
+        except InputError:
+            if not ctx.resilient_parsing:  # a shell that completes words has half of them
+                raise
+        return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return ["OBS.metafits [RAW FILES]... [OPTIONS]"]
@@ -43,7 +48,7 @@ class _ConvertCommand(click.Command):
 
 
 def _parameters() -> list[click.Parameter]:
-    params: list[click.Parameter] = [click.Argument(["words"], nargs=-1)]
+    params: list[click.Parameter] = [click.Argument(["words"], nargs=-1, type=click.Path())]
     for spec in TABLE:
         names = [*_shown_names(spec), _key(spec)]
         if spec.is_flag:

@@ -86,12 +86,29 @@ class _Verbs(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        first = args[0]
-        if first not in _VERBS and first not in ("-h", "--help", "-V", "--version"):
-            if first.isalpha() and not Path(first).exists():
-                raise InputError(f"there is no verb or metafits file '{first}'; see mwaconvert --help")
+        if not args:  # only where a shell asks how to go on
+            return super().parse_args(ctx, args)
+        first = args[0].replace("_", "-")
+        if first in _VERBS:
+            args = [first, *args[1:]]
+        elif not set(args).isdisjoint(("-V", "--version")):
+            args = ["--version"]
+        elif first not in ("-h", "--help"):
+            word = (
+                first.replace("-", "").isalpha() and not first.startswith("-") and not Path(args[0]).exists()
+            )
+            if word and not ctx.resilient_parsing:
+                raise InputError(_no_such(first))
             args = ["convert", *args]
         return super().parse_args(ctx, args)
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        with _reader_may_leave():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _reader_may_leave():
+            return super().invoke(ctx)
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
         words = list(sys.argv[1:] if args is None else args) or ["--help"]
@@ -101,9 +118,35 @@ class _Verbs(click.Group):
         with _stoppable():
             try:
                 code = super().main(words, prog_name="mwaconvert", standalone_mode=False)
+                if sys.stdout is not None:
+                    sys.stdout.flush()  # here, where a reader that has gone is understood
             except Exception as error:
                 code = _explain(error, verbose="-v" in words or "--verbose" in words)
         sys.exit(code or OK)
+
+
+class _ReaderGone(Exception):
+    """Who reads our output has seen enough: head, or a pager. Click would call that a failure."""
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _ReaderGone from error
+    except SystemExit as leave:  # rich leaves in its own way
+        if isinstance(leave.__context__, BrokenPipeError):
+            raise _ReaderGone from leave
+        raise
+
+
+def _no_such(word: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, _VERBS, 1)
+    meant = f"did you mean {close[0]}?" if close else "see mwaconvert --help"
+    return f"there is no verb or metafits file '{word}'; {meant}"
 
 
 @contextmanager
@@ -137,10 +180,9 @@ def _explain(error: Exception, *, verbose: bool) -> int:
             from mwaconvert.vocabulary.options import in_words
 
             message, code = in_words(str(error)), REFUSED
-        case BrokenPipeError():
-            # the reader of our output has gone: nothing to tell it
+        case _ReaderGone() | BrokenPipeError():
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return UNEXPECTED
+            return OK
         case OSError():
             message, code = f"{error.filename or 'file system'}: {error.strerror or error}", REFUSED
         case MemoryError():

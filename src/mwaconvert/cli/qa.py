@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from mwaconvert.vocabulary.values import MOST_THREADS
+
 
 @click.command(
     short_help="Draw an existing uvfits file or measurement set.",
@@ -20,7 +22,9 @@ import click
     help="Picture to write, .png or .html, or a folder. Default: beside each file, named after it, .png.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace pictures that exist.")
-@click.option("--threads", type=click.IntRange(0), default=0, metavar="N", help="Default: all cores.")
+@click.option(
+    "--threads", type=click.IntRange(0, MOST_THREADS), default=0, metavar="N", help="Default: all cores."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors.")
 def qa(

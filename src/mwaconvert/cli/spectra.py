@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaconvert.errors import Error
+from mwaconvert.errors import Error, InputError
 from mwaconvert.vocabulary.spectra import TABLES, Asked, Spec, Verb, build, in_words, prepare
 
 if TYPE_CHECKING:
@@ -21,7 +21,12 @@ class SpectraCommand(click.Command):
     """A verb whose options come from the table."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, prepare(Verb(str(self.name)), args))
+        try:
+            args = prepare(Verb(str(self.name)), args)
+        except InputError:
+            if not ctx.resilient_parsing:  # a shell that completes words has half of them
+                raise
+        return super().parse_args(ctx, args)
 
 
 def parameters(verb: Verb) -> list[click.Parameter]:

@@ -101,6 +101,7 @@ class Options:
 
     # output
     split: bool = False  #: one measurement set for each contiguous frequency range
+    uvfits_baseline: bool = False  #: BASELINE in uvfits also for more than 255 antennas
     overwrite: bool = False
 
     # resources
@@ -160,6 +161,7 @@ class OptionValues(TypedDict, total=False):
     rfi_sensitivity: float | None
     rfi_all_baselines: bool
     split: bool
+    uvfits_baseline: bool
     overwrite: bool
     threads: int
     max_memory_gib: float | None

@@ -174,8 +174,10 @@ def _flag_bytes(plan: Plan, _: tuple[int, ...]) -> int:
 
 
 def _uvfits_bytes(plan: Plan, windows: tuple[int, ...]) -> int:
+    from mwaconvert.formats.visibilities.uvfits import WITH_ANTENNAS
+
     n_times, n_rows, n_chan = _shape(plan, windows)
-    return n_times * n_rows * (n_chan * 4 * 12 + 28)
+    return n_times * n_rows * (n_chan * 4 * 12 + 4 * len(WITH_ANTENNAS))
 
 
 def _ms_bytes(plan: Plan, windows: tuple[int, ...]) -> int:
@@ -200,7 +202,14 @@ def _open_uvfits(plan: Plan, path: Path, windows: tuple[int, ...]) -> Writer:
     from mwaconvert.formats.visibilities.uvfits import UvfitsWriter
 
     options, window = plan.options, plan.header.spectral_windows[windows[0]]
-    return UvfitsWriter(path, plan.header, window, overwrite=options.overwrite, threads=options.threads)
+    return UvfitsWriter(
+        path,
+        plan.header,
+        window,
+        overwrite=options.overwrite,
+        baseline=options.uvfits_baseline,
+        threads=options.threads,
+    )
 
 
 def _open_ms(plan: Plan, path: Path, windows: tuple[int, ...]) -> Writer:

@@ -51,6 +51,7 @@ class Assumed(Enum):
     DIGITAL_GAINS = "D_GAINS"
     CABLE_DELAYS = "CABLELEN"
     GEOMETRIC_DELAYS = "GEOMETRY"
+    PASSBAND = "PFB"
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,9 @@ def read_solutions(path: Path, freqs_hz: FloatArray) -> Solutions:
         raise FormatError(
             f"{path}: not a solution file; AOCal (.bin), hyperdrive (.fits) and metafits with CALIBDATA are read"
         )
+    found.jones[(found.jones == 0).all(axis=3)] = np.nan  # a matrix of zeros is no solution
     if not np.isfinite(found.jones).all(axis=3).any():
-        raise FormatError(f"{path}: holds no solution, all its values are NaN; choose another")
+        raise FormatError(f"{path}: holds no solution, all its values are NaN or 0; choose another")
     return found
 
 
@@ -236,10 +238,18 @@ def _parse_hyperdrive(path: Path, hdus: Any) -> Solutions:
         times_gps_s=times,
         tiles=tiles,
         obsid=int(header["OBSID"]) if "OBSID" in header else obsid_of(path),
-        assumes=tuple(
-            (which, header[which.value]) for which in Assumed if isinstance(header.get(which.value), bool)
-        ),
+        assumes=_assumed(header),
     )
+
+
+def _assumed(header: Any) -> tuple[tuple[Assumed, bool], ...]:
+    """What the file says of its data; PFB is the name of a passband, or none."""
+    said = {which: header.get(which.value) for which in Assumed}
+    passband = said.pop(Assumed.PASSBAND)
+    known = [(which, value) for which, value in said.items() if isinstance(value, bool)]
+    if isinstance(passband, str) and passband.strip():
+        known.append((Assumed.PASSBAND, passband.strip().lower() != "none"))
+    return tuple(known)
 
 
 def _column(hdu: Any, name: str, length: int, path: Path) -> FloatArray | None:

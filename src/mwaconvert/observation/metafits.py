@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mwaconvert.arrays import FloatArray
-from mwaconvert.errors import FormatError, MetadataError
+from mwaconvert.errors import FormatError, InputError, MetadataError
 from mwaconvert.observation.mending import mend
 from mwaconvert.observation.model import Antenna, CoarseChannel, Correlator, Metadata
 from mwaconvert.observation.trial import fatal_failure
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 COARSE_WIDTH_HZ = 1.28e6
 #: a hundred times what the metafits of 256 tiles takes
 _LARGEST_BYTES = 256 << 20
+#: names of metafits files
+_METAFITS = re.compile(r"\.metafits$|_metafits(_ppds)?\.fits$")
 
 
 def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
@@ -31,7 +33,7 @@ def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
 
     Parameters
     ----------
-    path : metafits file
+    path : metafits file, the folder that holds it, or the obsid of one in the working folder
     correlator : the correlator that wrote the raw files, which decides the numbers of coarse channels in file
         names; None takes it from the metafits key MODE
 
@@ -41,6 +43,7 @@ def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
     FormatError : it is not a FITS file
     MetadataError : it is no metafits, or keys or columns are missing or unusable
     """
+    path = find_metafits(path)
     check_input(path, "metafits file")
     if path.stat().st_size > _LARGEST_BYTES:
         raise FormatError(
@@ -100,6 +103,28 @@ def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
         attenuation_db=context.global_analogue_attenuation_db,
         notes=tuple(notes),
     )
+
+
+def find_metafits(path: Path) -> Path:
+    """The metafits that is meant by a file, by a folder with one observation, or by an obsid alone.
+
+    Raises
+    ------
+    InputError : a folder that holds none, or several
+    """
+    if path.is_dir():
+        found = [file for file in sorted(path.iterdir()) if _METAFITS.search(file.name)]
+        whole = [file for file in found if "ppds" not in file.name] or found
+        if len(whole) != 1:
+            what = f"{len(whole)} metafits files" if whole else "no metafits file"
+            raise InputError(
+                f"{path}: this folder holds {what}; name one, such as {path}/1234567890.metafits"
+            )
+        return whole[0]
+    if re.fullmatch(r"\d{10}", path.name) and not path.exists():
+        beside = (path.with_name(f"{path.name}{ending}") for ending in (".metafits", "_metafits.fits"))
+        return next((file for file in beside if file.is_file()), path)
+    return path
 
 
 def channels_per_coarse(fine_width_hz: float, path: Path) -> int:

@@ -39,6 +39,12 @@ def prepare(words: Sequence[str]) -> list[str]:
         if spec is None:
             done.append(word)
             continue
+        if spec.sets == "phase_centre_deg":
+            angles = words[i : i + 2] if value is None else [value, *words[i : i + 1]]
+            both = values.two_angles(angles[0]) if angles else None
+            done += [spec.canonical, *(both or angles)]
+            i += (1 if both else 2) - (value is not None)
+            continue
         done.append(spec.canonical if value is None else f"{spec.canonical}={value}")
         if spec.is_flag or value is not None:
             continue
@@ -57,7 +63,7 @@ def _asks_for_cotter(words: Sequence[str]) -> bool:
     names = {squeeze(n) for spec in TABLE if spec.sets == "like" for n in spec.names}
     pairs = [
         word.split("=", 1) if "=" in word else (word, after)
-        for word, after in zip(words, [*words[1:], ""], strict=True)
+        for word, after in zip(words, [*words[1:], ""], strict=False)
     ]
     return any(name.startswith("-") and squeeze(name) in names and value == "cotter" for name, value in pairs)
 

@@ -51,6 +51,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "flag_edge_width_khz": 0.0,
         "ignore_weights": True,
         "split": True,
+        "uvfits_baseline": True,
     },
     "cotter": {
         "flag_init_s": 4.0,
@@ -63,6 +64,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "split": True,
     },
 }
+
+#: what files of spectra end in, where nothing else does
+_SPECTRA = (".fil", ".sf", ".sub", ".vdif", ".msgpack", ".h5", ".hdf5")
 
 #: with one of these, `--like cotter` looks for interference also where there are flag files
 _DETECTION = frozenset({"precomputed_flags", "rfi", "rfi_strategy", "rfi_sensitivity", "rfi_all_baselines"})
@@ -382,7 +386,22 @@ def _metafits(named: str | None, arguments: Sequence[str]) -> tuple[str, tuple[P
             raise InputError("no metafits file given; try mwaconvert obs.metafits, or mwaconvert --help")
         named = candidates[0] if candidates else words[0]
         words.remove(named)
+        _refuse_other_kinds(named)
     return named, tuple(Path(w) for w in words)
+
+
+def _refuse_other_kinds(name: str) -> None:
+    """Say which verb is for a file that is plainly no metafits."""
+    suffix = Path(name).suffix.lower()
+    if suffix in _SPECTRA:
+        raise InputError(
+            f"{name} is a file of spectra, not a metafits: look for pulses with mwaconvert search {name} "
+            "--dm-range 0 1000, or see dedisperse, waterfall and fil-info"
+        )
+    if suffix in (".uvfits", ".ms"):
+        raise InputError(
+            f"{name} holds converted visibilities, not a metafits: draw it with mwaconvert qa {name} -o look.png"
+        )
 
 
 def _compose_centre(settings: dict[str, Any]) -> None:
@@ -406,7 +425,7 @@ def _preset(like: str, settings: Mapping[str, Any], outputs: Sequence[Path]) -> 
     """Defaults of another program for what was not given explicitly."""
     preset = dict(PRESETS[like])
     if like == "cotter" and "flag_autos" not in settings:
-        kinds = {str(path).rpartition(".")[2] for path in outputs}
+        kinds = {str(path).rpartition(".")[2].lower() for path in outputs}
         if kinds == {"uvfits", "ms"}:
             raise InputError(
                 "cotter flags autocorrelations in measurement sets and not in uvfits: with both in one run,"

@@ -144,6 +144,7 @@ def _as_range(value: Any) -> tuple[str, ...]:
 NUMBER = Kind(_number, _as_number)
 ANY_NUMBER = Kind(_any_number, _as_number)  # the request refuses what is not finite in better words
 WHOLE = Kind(_whole, _as_whole)
+THREADS = Kind(values.threads, _as_whole)
 MILLISECONDS = Kind(_milliseconds, _as_milliseconds, lambda text: f"{1e3 * float(text):g}")
 BOXCARS = Kind(_boxcars, lambda value: (str(1 << (value - 1)),))
 GIBIBYTES = Kind(values.gibibytes, _as_number)
@@ -227,7 +228,7 @@ _RUNNING = (
     Spec("--k-dm", "k_dm", "Dispersion constant, MHz^2 s cm^3 / pc. Default: 1/2.41e-4 = 4149.378.", "K", NUMBER),
     Spec("--gulp --nsamps-gulp", "gulp", "Samples read at a time; results do not depend on it.", "N", WHOLE,
          peers="HY"),
-    Spec("-j --threads --ncpus", "threads", "Default: all cores this process may use.", "N", WHOLE, peers="P"),
+    Spec("-j --threads --ncpus", "threads", "Default: all cores this process may use.", "N", THREADS, peers="P"),
     Spec("--max-memory", "max_memory_gib", "Refuse to take more than this: 4, 4GB, 512MiB.", "GIB", GIBIBYTES),
     Spec("--report", "report", "Write what was done as JSON.", "FILE", PATH),
     Spec("--dry-run", "dry_run", "Print what would be done and how much memory it takes."),

@@ -20,7 +20,20 @@ CENTRES = ("phase", "pointing", "custom")
 
 _SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "ms": 1e-3, "min": 60.0}
 _KILOHERTZ = {"": 1.0, "hz": 1e-3, "khz": 1.0, "mhz": 1e3}
-_GIBIBYTES = {"": 1.0, "g": 1.0, "gib": 1.0, "gb": 1e9 / 2**30, "m": 1 / 1024, "mib": 1 / 1024}
+_GIBIBYTES = {
+    "": 1.0,
+    "g": 1.0,
+    "gib": 1.0,
+    "gb": 1e9 / 2**30,
+    "m": 1 / 1024,
+    "mib": 1 / 1024,
+    "mb": 1e6 / 2**30,
+    "t": 1024.0,
+    "tib": 1024.0,
+    "tb": 1e12 / 2**30,
+}
+#: more are a slip of the finger
+MOST_THREADS = 1024
 _PASSBANDS = {
     "auto": "auto",
     "none": "none",
@@ -56,8 +69,8 @@ def kilohertz(text: str) -> float:
 
 
 def gibibytes(text: str) -> float:
-    """4, 4GiB, 4GB, 512MiB -> GiB."""
-    value = _quantity(text, _GIBIBYTES, "4, 4GiB, 512MiB")
+    """4, 4GiB, 4GB, 512MB -> GiB."""
+    value = _quantity(text, _GIBIBYTES, "4, 4GiB, 512MB")
     if value == 0:
         raise ValueError("a memory limit of 0 leaves nothing to work with")
     return value
@@ -94,6 +107,14 @@ def positive(text: str) -> int:
     return value
 
 
+def threads(text: str) -> int:
+    """A number of threads; 0 stands for all cores."""
+    value = count(text)
+    if value > MOST_THREADS:
+        raise ValueError(f"{value} is not a number of threads from 0 (all cores) to {MOST_THREADS}")
+    return value
+
+
 def first_last(first: str, last: str) -> tuple[int, int]:
     """Two indices, the second not below the first."""
     pair = count(first), count(last)
@@ -105,6 +126,15 @@ def first_last(first: str, last: str) -> tuple[int, int]:
 def direction(ra: str, dec: str) -> tuple[float, float]:
     """Right ascension and declination -> degrees."""
     return right_ascension(ra), declination(dec)
+
+
+def two_angles(text: str) -> tuple[str, str] | None:
+    """The two angles that one word holds: 12h30m,-27d, "12:30:00 -27:00:00" or 187.5-27; None if it holds one."""
+    signed = re.fullmatch(r"\s*([^,]*?[^,\seE])[\s,]*([+-].+?)\s*", text)
+    if signed:
+        return signed[1], signed[2]
+    parts = [part for part in re.split(r"[,\s]+", text) if part]
+    return (parts[0], parts[1]) if len(parts) == 2 else None
 
 
 def right_ascension(text: str) -> float:
@@ -234,7 +264,7 @@ def output(text: str) -> Path:
     default name of that kind.
     """
     path = Path(text)
-    if text not in ("uvfits", "ms") and path.suffix not in (".uvfits", ".ms", ".mwaf"):
+    if text not in ("uvfits", "ms") and path.suffix.lower() not in (".uvfits", ".ms", ".mwaf"):
         raise ValueError(
             f"'{text}' has no suffix that says what to write; end the name in .uvfits, .ms or .mwaf"
         )
@@ -243,21 +273,21 @@ def output(text: str) -> Path:
 
 def uvfits_output(text: str) -> Path:
     """A file name ending in .uvfits."""
-    if Path(text).suffix != ".uvfits":
+    if Path(text).suffix.lower() != ".uvfits":
         raise ValueError(f"'{text}' must end in .uvfits")
     return Path(text)
 
 
 def ms_output(text: str) -> Path:
     """A directory name ending in .ms."""
-    if Path(text).suffix != ".ms":
+    if Path(text).suffix.lower() != ".ms":
         raise ValueError(f"'{text}' must end in .ms")
     return Path(text)
 
 
 def flag_output(text: str) -> Path:
     """A file name ending in .mwaf."""
-    if Path(text).suffix != ".mwaf":
+    if Path(text).suffix.lower() != ".mwaf":
         raise ValueError(f"'{text}' must end in .mwaf")
     return Path(text)
 

@@ -16,15 +16,19 @@ from mwaconvert.conversion.tables import channels
 from mwaconvert.conversion.tables.calibration import Between, Calibration, locate
 from mwaconvert.errors import Error, InputError
 from mwaconvert.formats.solutions import Assumed, SolutionKind, Solutions, obsid_of, read_solutions
+from mwaconvert.observation.metafits import read_metadata
 from mwaconvert.observation.model import Metadata
 from mwaconvert.observation.observation import Observation
 from mwaconvert.text import plural
 
+#: metafits files are a hundredth of it
+_LARGEST_METAFITS = 64 << 20
 #: steps that solutions say they assume
 _ASSUMED = {
     Assumed.DIGITAL_GAINS: StepKind.DIGITAL_GAINS,
     Assumed.CABLE_DELAYS: StepKind.CABLE_DELAYS,
     Assumed.GEOMETRIC_DELAYS: StepKind.GEOMETRIC_DELAYS,
+    Assumed.PASSBAND: StepKind.PASSBAND,
 }
 
 
@@ -242,13 +246,15 @@ def _search(
             option="calibrate",
             path=folder,
         )
-    candidates = [
-        path
-        for path in folder.iterdir()
-        if obsid_of(path) is not None
-        and (path.suffix == ".bin" or (path.suffix == ".fits" and "sol" in path.name.lower()))
-    ]
-    candidates.sort(key=lambda path: (abs((obsid_of(path) or 0) - obsid), path.name))
+    meta = observation.metadata
+    candidates = [path for path in folder.iterdir() if obsid_of(path) is not None and _may_be(path, meta)]
+    if _may_be(meta.path, meta) and not any(path.samefile(meta.path) for path in candidates):
+        candidates.append(meta.path)
+
+    def by_distance(path: Path) -> tuple[int, bool, str]:
+        return abs((obsid_of(path) or obsid) - obsid), "metafits" in path.name, path.name
+
+    candidates.sort(key=by_distance)
     reasons = []
     for path in candidates:
         try:
@@ -263,8 +269,11 @@ def _search(
             continue
         if reasons:
             notes.append(f"`calibrate` passed over nearer solutions for {path.name}: {_some(reasons)}")
-        apart = (obsid_of(path) or 0) - obsid
-        return solutions, f"found in {folder}, " + (
+        apart = (obsid_of(path) or obsid) - obsid
+        where = (
+            f"`apply_solutions={path}`" if solutions.kind is SolutionKind.CALIBDATA else f"found in {folder}"
+        )
+        return solutions, f"{where}, " + (
             "of this observation"
             if apart == 0
             else f"{abs(apart) / 3600:.1f} h {'after' if apart > 0 else 'before'}"
@@ -277,6 +286,21 @@ def _search(
     )
 
 
+def _may_be(path: Path, meta: Metadata) -> bool:
+    """Whether a name is that of solutions, or of a metafits that has some which were not applied yet."""
+    if path.suffix == ".bin":
+        return True
+    if "metafits" in path.name:
+        applied = meta.calibration_applied
+        return (
+            not applied
+            and path.is_file()
+            and path.stat().st_size < _LARGEST_METAFITS
+            and (b"'CALIBDATA" in path.read_bytes())
+        )
+    return path.suffix == ".fits" and "sol" in path.name.lower()
+
+
 def _some(reasons: Sequence[str]) -> str:
     return "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
 
@@ -284,21 +308,25 @@ def _some(reasons: Sequence[str]) -> str:
 def _check_candidate(path: Path, solutions: Solutions, observation: Observation) -> None:
     """AOCal files do not say which channels they are of: the metafits of their obsid, beside them, does."""
     meta = observation.metadata
+    if solutions.kind is SolutionKind.CALIBDATA and path != meta.path:
+        _same_channels(path, path, meta)
+        return
     if (
         solutions.freq_hz is not None
         or solutions.receiver_channels is not None
         or obsid_of(path) == meta.obsid
     ):
         return
-    from mwaconvert.observation.metafits import read_metadata
-
     for name in (f"{obsid_of(path)}.metafits", f"{obsid_of(path)}_metafits.fits"):
         if (beside := path.with_name(name)).exists():
-            theirs = [c.number for c in read_metadata(beside).coarse_channels]
-            ours = [c.number for c in meta.coarse_channels]
-            if theirs != ours:
-                raise InputError(f"{path}: is of receiver channels {theirs[0]} to {theirs[-1]}")
+            _same_channels(path, beside, meta)
             return
     raise InputError(
         f"{path}: of which channels it is, is not known; put the metafits of its obsid beside it"
     )
+
+
+def _same_channels(path: Path, metafits: Path, meta: Metadata) -> None:
+    theirs = [c.number for c in read_metadata(metafits).coarse_channels]
+    if theirs != [c.number for c in meta.coarse_channels]:
+        raise InputError(f"{path}: is of receiver channels {theirs[0]} to {theirs[-1]}")

@@ -100,8 +100,8 @@ def open_uvfits(path: Path) -> VisibilityFile:
     rows.uvw_columns = [
         _column(header, kinds, (name, f"{name}---SIN", f"{name}---NCP"), path) for name in ("UU", "VV", "WW")
     ]
-    if "DATE" not in kinds or "BASELINE" not in kinds:
-        raise FormatError(f"{path}: the parameters of its visibilities lack DATE or BASELINE")
+    if "DATE" not in kinds or not ("BASELINE" in kinds or {"ANTENNA1", "ANTENNA2"} <= set(kinds)):
+        raise FormatError(f"{path}: the parameters of its visibilities lack DATE, or BASELINE and ANTENNA1")
     time_s = _times_s(header, kinds, rows.parameters)
     interval_s = np.full(n_groups, _spacing(time_s))
     if "INTTIM" in kinds:
@@ -175,11 +175,18 @@ def _antennas(
     header: Any, kinds: list[str], parameters: npt.NDArray[Any], numbers: IntArray, path: Path
 ) -> tuple[IntArray, IntArray]:
     """(n_group,) places of both antennas in the table; antennas that it lacks get places beyond its end."""
-    k, scale, zero = _column(header, kinds, ("BASELINE",), path)
-    number = (parameters[:, k].astype(np.float64) * scale + zero).astype(np.int64)
-    long = number > 65536
-    first = np.where(long, (number - 65536) // 2048, number // 256)
-    second = np.where(long, (number - 65536) % 2048, number % 256)
+
+    def column(name: str) -> IntArray:
+        k, scale, zero = _column(header, kinds, (name,), path)
+        return (parameters[:, k].astype(np.float64) * scale + zero).astype(np.int64)
+
+    if "BASELINE" in kinds:
+        number = column("BASELINE")
+        long = number > 65536
+        first = np.where(long, (number - 65536) // 2048, number // 256)
+        second = np.where(long, (number - 65536) % 2048, number % 256)
+    else:
+        first, second = column("ANTENNA1"), column("ANTENNA2")
     lookup = np.full(max(int(numbers.max()), int(first.max()), int(second.max())) + 1, len(numbers))
     lookup[numbers] = np.arange(len(numbers))
     return lookup[first], lookup[second]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import textwrap
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ import erfa
 import numpy as np
 
 from mwaconvert import _core, _ufuncs
+from mwaconvert.arrays import IntArray
 from mwaconvert.constants import JD_OF_MJD_ZERO, SPEED_OF_LIGHT_M_S
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.formats.fits_text import BLOCK, Card, header_bytes, table_bytes
@@ -24,7 +27,15 @@ from mwaconvert.visibilities.model import Block, SpectralWindow, VisHeader
 if TYPE_CHECKING:
     from mwaconvert.visibilities.statistics import QualityStatistics
 
-N_PARAMETERS = 7
+#: group parameters: the baseline as one number, or as two antennas where it would need more than 255 of each
+WITH_BASELINE = ("UU", "VV", "WW", "BASELINE", "DATE", "DATE", "INTTIM")
+WITH_ANTENNAS = ("UU", "VV", "WW", "ANTENNA1", "ANTENNA2", "SUBARRAY", "DATE", "DATE", "INTTIM")
+#: antennas that 256 * antenna1 + antenna2 can number
+MOST_NUMBERED = 255
+#: MNTSTA of a phased array, as pyuvdata has it; AIPS Memo 117 ends at 5
+MOUNT_PHASED = 6
+#: letters of a name in the antenna table
+NAME_LENGTH = 8
 
 
 class UvfitsWriter:
@@ -36,6 +47,8 @@ class UvfitsWriter:
     header : what to write besides the blocks
     window : which of the header's spectral windows; the file holds its channels of each block
     overwrite : whether an existing file may be replaced
+    baseline : of more than 255 antennas, write 2048 antenna1 + antenna2 + 65536 as BASELINE, which CASA does not read,
+        instead of ANTENNA1, ANTENNA2 and SUBARRAY
     threads : 0 for all cores
 
     Raises
@@ -51,6 +64,7 @@ class UvfitsWriter:
         window: SpectralWindow,
         *,
         overwrite: bool = False,
+        baseline: bool = False,
         threads: int = 0,
     ) -> None:
         steps = np.diff(window.freq_hz)
@@ -64,11 +78,9 @@ class UvfitsWriter:
         self._window = window
         self._threads = threads
         self._rows = len(header.antenna1)
-        self._group_bytes = _core.group_bytes(N_PARAMETERS, window.n_chan)
-        many = header.metadata.n_antennas > 255
-        self._baseline = _ufuncs.baseline_number(
-            header.antenna1 + 1, header.antenna2 + 1, 2048 if many else 256
-        )
+        self._parameters = parameters_of(header, baseline=baseline)
+        self._group_bytes = _core.group_bytes(len(self._parameters), window.n_chan)
+        self._who = _who(header, self._parameters)
         self._date0_jd = float(np.floor(header.centroid_mjd[0] + JD_OF_MJD_ZERO - 0.5) + 0.5)
 
         self._staged = StagedPath(path, overwrite, Kind.UVFITS)
@@ -100,15 +112,16 @@ class UvfitsWriter:
     def write(self, block: Block) -> None:
         """Write the rows of a block; blocks may come in any order."""
         header = self._header
-        parameters = np.empty((len(block.vis), N_PARAMETERS), np.float32)
+        n = len(self._parameters)
+        parameters = np.empty((len(block.vis), n), np.float32)
         parameters[:, 0:3] = block.uvw_m / SPEED_OF_LIGHT_M_S
-        parameters[:, 3] = self._baseline[block.rows]
+        parameters[:, 3 : n - 3] = self._who[block.rows]
         # a float32 fraction of a day is good to 5 ms only: the second DATE holds what the first rounds off
         day = header.centroid_mjd[block.time_index] + (JD_OF_MJD_ZERO - self._date0_jd)
-        parameters[:, 4] = day
-        parameters[:, 5] = day - np.float64(np.float32(day))
+        parameters[:, n - 3] = day
+        parameters[:, n - 2] = day - np.float64(np.float32(day))
         exposure = header.exposure_s[block.time_index]
-        parameters[:, 6] = exposure if exposure > 0 else header.interval_s[block.time_index]
+        parameters[:, n - 1] = exposure if exposure > 0 else header.interval_s[block.time_index]
         offset = self._data_start + self._group_bytes * (block.time_index * self._rows + block.rows.start)
         channels = self._window.channels
         try:
@@ -156,7 +169,8 @@ class UvfitsWriter:
             float(window.freq_hz[1] - window.freq_hz[0]) if window.n_chan > 1 else float(window.width_hz[0])
         )
         lengths = (0, 3, 4, window.n_chan, 1, 1)
-        parameters = ("UU", "VV", "WW", "BASELINE", "DATE", "DATE", "INTTIM")
+        parameters = self._parameters
+        first_date = parameters.index("DATE") + 1
         axes = (
             ("COMPLEX", 1.0, 1.0, 1.0),
             ("STOKES", -5.0, -1.0, 1.0),
@@ -166,13 +180,13 @@ class UvfitsWriter:
         )
         cards: list[Card] = [("SIMPLE", True), ("BITPIX", -32), ("NAXIS", len(lengths))]
         cards += [(f"NAXIS{axis}", length) for axis, length in enumerate(lengths, 1)]
-        cards += [("EXTEND", True), ("GROUPS", True), ("PCOUNT", N_PARAMETERS)]
+        cards += [("EXTEND", True), ("GROUPS", True), ("PCOUNT", len(parameters))]
         cards.append(("GCOUNT", self._rows * len(h.time_mjd)))
         for k, name in enumerate(parameters, 1):
             cards += [
                 (f"PTYPE{k}", name),
                 (f"PSCAL{k}", 1.0),
-                (f"PZERO{k}", self._date0_jd if k == 5 else 0.0),
+                (f"PZERO{k}", self._date0_jd if k == first_date else 0.0),
             ]
         for axis, (kind, value, step, pixel) in enumerate(axes, 2):
             cards += [
@@ -188,6 +202,9 @@ class UvfitsWriter:
             ("EPOCH", 2000.0),
             ("TELESCOP", "MWA"),
             ("INSTRUME", "MWA"),
+            ("LAT", float(np.degrees(h.array_position.latitude_rad))),
+            ("LON", float(np.degrees(h.array_position.longitude_rad))),
+            ("ALT", h.array_position.height_m),
             ("OBSERVER", meta.creator),
             ("XORIENT", "east"),
             ("DATE-OBS", _date(float(h.centroid_mjd[0]))),
@@ -212,13 +229,13 @@ class UvfitsWriter:
         columns = [
             (
                 "ANNAME",
-                np.array([a.name.encode("ascii", "replace") for a in h.metadata.antennas], "S8"),
+                np.array(distinct_names([a.name for a in h.metadata.antennas]), f"S{NAME_LENGTH}"),
                 None,
             ),
             ("STABXYZ", h.antenna_xyz_m, "METERS"),
             ("ORBPARM", np.zeros((n, 0)), None),
             ("NOSTA", np.arange(1, n + 1, dtype=np.int32), None),
-            ("MNTSTA", np.zeros(n, np.int32), None),
+            ("MNTSTA", np.full(n, MOUNT_PHASED, np.int32), None),
             ("STAXOF", np.zeros(n, f4), "METERS"),
             ("POLTYA", np.full(n, b"X"), None),
             # X is the east-west dipole; angles count from north (peers write 0 and 90)
@@ -255,6 +272,40 @@ class UvfitsWriter:
             ("IATUTC", float(erfa.dat(year, month, day_of_month, 0.0))),
         ]
         return table_bytes("AIPS AN", columns, cards)
+
+
+def parameters_of(header: VisHeader, *, baseline: bool = False) -> tuple[str, ...]:
+    """Names of the group parameters."""
+    many = header.metadata.n_antennas > MOST_NUMBERED
+    return WITH_ANTENNAS if many and not baseline else WITH_BASELINE
+
+
+def _who(header: VisHeader, parameters: tuple[str, ...]) -> IntArray:
+    """(n_rows, 1 or 3) the parameters that name the antennas of each row."""
+    first, second = header.antenna1 + 1, header.antenna2 + 1
+    if parameters == WITH_ANTENNAS:
+        return np.stack([first, second, np.ones_like(first)], axis=1)
+    many = header.metadata.n_antennas > MOST_NUMBERED
+    number: IntArray = _ufuncs.baseline_number(first, second, 2048 if many else 256)
+    return number[:, None]
+
+
+def distinct_names(names: Sequence[str]) -> list[bytes]:
+    """Names cut to what the antenna table holds; those that would be alike end in their number.
+
+    Examples
+    --------
+    >>> distinct_names(["Tile011", "LongTileName1", "LongTileName2"])
+    [b'Tile011', b'LongTi#2', b'LongTi#3']
+    """
+    whole = [name.encode("ascii", "replace") for name in names]
+    often = Counter(name[:NAME_LENGTH] for name in whole)
+    cut = []
+    for k, name in enumerate(whole, 1):
+        number = f"#{k}".encode()
+        alike = often[name[:NAME_LENGTH]] > 1
+        cut.append(name[: NAME_LENGTH - len(number)] + number if alike else name[:NAME_LENGTH])
+    return cut
 
 
 def _date(mjd: float) -> str:
