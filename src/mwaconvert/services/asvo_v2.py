@@ -101,7 +101,8 @@ class Use(StrEnum):
 _LIFE_S = {Use.ACCESS: 900, Use.SOCKET: 60}
 
 
-def _token(service: Service, session: Session, use: Use) -> str:
+def make_token(service: Service, session: Session, use: Use) -> str:
+    """A token of a session, good for one use."""
     now = int(service.store.now())
     life_s = _LIFE_S.get(use, int(service.sessions.life_s))
     facts = {
@@ -244,8 +245,8 @@ def api_login(request: Request, body: Login, service: ServiceOf) -> JSONResponse
 
 def _tokens(service: Service, session: Session) -> dict[str, Any]:
     return {
-        "access_token": _token(service, session, Use.ACCESS),
-        "refresh_token": _token(service, session, Use.REFRESH),
+        "access_token": make_token(service, session, Use.ACCESS),
+        "refresh_token": make_token(service, session, Use.REFRESH),
         "token_type": "bearer",
         "user": _user(session.user),
     }
@@ -450,7 +451,7 @@ def _text(value: Any) -> str:
 @router.get("/get_socket_token")
 def get_socket_token(session: Viewer, service: ServiceOf) -> JSONResponse:
     """A token that opens the websocket within a minute."""
-    return JSONResponse({"token": _token(service, session, Use.SOCKET)})
+    return JSONResponse({"token": make_token(service, session, Use.SOCKET)})
 
 
 @router.websocket("/ws/jobs")
