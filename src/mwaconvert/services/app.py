@@ -23,7 +23,7 @@ from mwaconvert import __version__
 from mwaconvert.errors import Error, InputError, ResourceError
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import UnknownError
-from mwaconvert.services import asvo, files
+from mwaconvert.services import asvo, asvo_v2, files
 from mwaconvert.services.auth import Sessions
 from mwaconvert.services.config import Config
 from mwaconvert.services.service import Service, service_of
@@ -66,7 +66,7 @@ def make_app(config: Config, store: Store, secret: bytes) -> FastAPI:
     app = FastAPI(title="mwaconvert", version=__version__, lifespan=life, docs_url=None, redoc_url=None)
     app.state.service = service
     app.state.metrics = Metrics(store, config.work)
-    for router in (asvo.router, files.router, *_other_faces()):
+    for router in (asvo.router, asvo_v2.router, files.router, *_other_faces()):
         app.include_router(router)
     _add_health(app)
     _add_errors(app)
@@ -78,7 +78,7 @@ def make_app(config: Config, store: Store, secret: bytes) -> FastAPI:
 def _other_faces() -> list[Any]:
     """Routers of the faces that are installed beside this one."""
     found = []
-    for name in ("asvo_v2", "page", "chime"):
+    for name in ("page", "chime"):
         if importlib.util.find_spec(f"mwaconvert.services.{name}") is not None:
             found.append(importlib.import_module(f"mwaconvert.services.{name}").router)
     return found
@@ -194,9 +194,15 @@ def _add_errors(app: FastAPI) -> None:
         return say(str(error.detail), error.status_code, error.headers)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        if request.url.path.startswith(asvo_v2.PREFIX):
+            return asvo_v2.invalid_fields(error.errors())
         problems = [f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors()]
         return say("; ".join(problems), 400)
+
+    @app.exception_handler(asvo_v2.ProblemError)
+    async def problem(_request: Request, error: asvo_v2.ProblemError) -> Response:
+        return error.response()
 
     @app.exception_handler(Error)
     async def refused(_request: Request, error: Error) -> Response:

@@ -92,6 +92,10 @@ class Sessions:
             return None
         return Session(user, client, token)
 
+    def has_ended(self, session: Session) -> bool:
+        """Whether its user has logged out."""
+        return session.token in self._ended
+
     def log_out(self, session: Session) -> None:
         """The cookie opens nothing any more."""
         now = self._store.now()

@@ -145,7 +145,13 @@ class Delivery(_Part):
 
 
 class Conversion(_Part):
-    """What a conversion has, and the most that it may need."""
+    """What a conversion has, and the most that it may need.
+
+    Attributes
+    ----------
+    max_memory, max_output : one that needs more, by its plan, is refused at submission
+    max_hours : one that takes longer is ended
+    """
 
     solutions: ConfigPath | None = None
     max_memory: Bytes | None = None
@@ -204,13 +210,14 @@ class Config(_Part):
 
     def site(self) -> Site:
         """The site that jobs see."""
+        hours = self.conversion.max_hours
         return Site(
             tuple(place(where.place, where.settings) for where in self.raw),
             place(self.delivery.packages.place, self.delivery.packages.settings),  # type: ignore[arg-type]  # checked above: no web server
             shared=self.delivery.shared,
             solutions=self.conversion.solutions,
             life_days=self.delivery.life_days or None,
-            limits=Limits(memory=self.conversion.max_memory),
+            limits=Limits(memory=self.conversion.max_memory, wall_s=None if hours is None else hours * 3600),
         )
 
     def quotas_of_new_users(self) -> Quotas:

@@ -24,7 +24,8 @@ class _File(FileResponse):
     chunk_size = 1 << 20
 
 
-@router.api_route("/files/{product_id}/{name}", methods=["GET", "HEAD"], response_class=FileResponse)
+@router.head("/files/{product_id}/{name}", include_in_schema=False)
+@router.get("/files/{product_id}/{name}", response_class=FileResponse)
 def get_file(
     request: Request,
     service: Annotated[Service, Depends(service_of)],

@@ -44,8 +44,7 @@ class Service:
             As `jobs.workflows.submission.submit`.
         """
         settings = self.config.conversion
-        hours = settings.max_hours
-        capacity = Capacity(settings.max_memory, None if hours is None else hours * 3600, settings.max_output)
+        capacity = Capacity(memory=settings.max_memory, output=settings.max_output)
         group = session.group if session.group in self.config.delivery.groups else None
         return submission.submit(self.store, row, session.name, group, site=self.site, capacity=capacity)
 

@@ -46,7 +46,7 @@ def convert(context: Context, site: Site) -> Json:
     staged = context.results["stage"]
     obs_id = int(context.job.canonical["obs_id"])
     conversion = _conversion(context)
-    raw = [path for path in staged["files"] if _is_raw(path)]
+    raw = [path for path in staged["files"] if is_raw(path)]
     request = conversion.request(Path(staged["metafits"]), [Path(path) for path in raw], site.solutions)
     product = context.directory / "product"
     product.mkdir(exist_ok=True)
@@ -79,7 +79,8 @@ def _conversion(context: Context) -> Conversion:
     return conversion
 
 
-def _is_raw(path: str) -> bool:
+def is_raw(path: str) -> bool:
+    """Whether a file holds raw visibilities, by its name."""
     return re.search(r"_(gpubox\d+|ch\d+)_?\d*\.fits$", path) is not None
 
 

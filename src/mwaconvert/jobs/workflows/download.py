@@ -13,7 +13,7 @@ from mwaconvert.jobs.workflows.site import Site
 
 KIND = "download"
 #: by the parameter download_type
-_WANTED = {
+WANTED = {
     "vis": (Wanted.VISIBILITIES, Stem.VISIBILITIES),
     "vis_meta": (Wanted.METADATA, Stem.METADATA),
     "volt": (Wanted.VOLTAGES, Stem.VOLTAGES),
@@ -35,12 +35,14 @@ def workflow(site: Site) -> Workflow:
 def stage(context: Context, site: Site) -> Json:
     """Bring the files."""
     canonical = context.job.canonical
-    wanted, _ = _WANTED[canonical["download_type"]]
-    return steps.stage_raw(context, site, wanted, _span(context) if wanted is Wanted.VOLTAGES else None)
+    wanted, _ = WANTED[canonical["download_type"]]
+    return steps.stage_raw(context, site, wanted, span_of(canonical))
 
 
-def _span(context: Context) -> Span:
-    canonical = context.job.canonical
+def span_of(canonical: Json) -> Span | None:
+    """The part of the voltages that a job asks for; None if it asks for something else."""
+    if canonical["download_type"] != "volt":
+        return None
     channels = None
     if canonical.get("channel_range"):
         channels = int(canonical["from_channel"]), int(canonical["to_channel"])
@@ -55,4 +57,4 @@ def package(context: Context) -> Json:
     contents = {path.name: path for path in paths if path != metafits}
     contents[steps.metafits_name(int(context.job.canonical["obs_id"]))] = metafits
     facts = steps.job_facts(context, missing=staged["missing"])
-    return steps.pack(context, _WANTED[context.job.canonical["download_type"]][1], contents, facts)
+    return steps.pack(context, WANTED[context.job.canonical["download_type"]][1], contents, facts)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from mwaconvert.errors import InputError
+from pathlib import Path
+
+from mwaconvert.errors import Error, InputError
 from mwaconvert.jobs.control.limits import NO_LIMIT, Capacity
 from mwaconvert.jobs.control.store import Store
-from mwaconvert.jobs.control.work import Job, Request
+from mwaconvert.jobs.control.work import Estimate, Job, Request
+from mwaconvert.jobs.delivery.inputs import Wanted, find
+from mwaconvert.jobs.delivery.places import Folder
 from mwaconvert.jobs.workflows import conversion, download
 from mwaconvert.jobs.workflows.site import Site
-from mwaconvert.vocabulary.job_file import JobRow
+from mwaconvert.vocabulary.job_file import Conversion, JobRow
 from mwaconvert.vocabulary.job_rows import JobKind
+from mwaconvert.vocabulary.options import in_words
 
 _KINDS = {
     JobKind.CONVERSION: conversion.KIND,
@@ -34,7 +39,7 @@ def submit(
     group
         Of the owner; its folder on a shared disk gets what is not delivered as an archive.
     site
-        Where the job will run: what cannot be delivered there is refused.
+        Where the job will run: what cannot be delivered or converted there is refused.
     capacity
         The most that a job may need.
 
@@ -47,8 +52,57 @@ def submit(
     """
     if row.kind not in _KINDS:
         raise InputError(f"{row.kind.name.lower()} jobs cannot be carried out here; types c, d and v can")
+    needed = Estimate()
     if site is not None:
         site.place(str(row.canonical["delivery"]), group)
+        needed = estimate(row, site)
     shared = {} if group is None or row.canonical["delivery"] == "acacia" else {"group": group}
-    request = Request(_KINDS[row.kind], owner, {**row.canonical, **shared}, row.given)
+    request = Request(_KINDS[row.kind], owner, {**row.canonical, **shared}, row.given, estimate=needed)
     return store.submit(request, allow_resubmit=row.allow_resubmit, capacity=capacity)
+
+
+def estimate(row: JobRow, site: Site) -> Estimate:
+    """What a job needs of memory and writes, where its raw data are in folders of the site; else nothing is known.
+
+    Raises
+    ------
+    InputError
+        The plan refuses the options of the job, or the memory that the site allows.
+    """
+    wanted, span = Wanted.VISIBILITIES, None
+    if row.conversion is None:
+        wanted, span = download.WANTED[row.canonical["download_type"]][0], download.span_of(row.canonical)
+    folders = [source for source in site.sources if isinstance(source, Folder)]
+    try:
+        files = find(folders, row.obs_id, wanted, span)
+    except Error:
+        return Estimate()  # they may be elsewhere; if not, the job says what is missing
+    if row.conversion is None:
+        return Estimate(output=sum(file.entry.n_bytes or 0 for file in files))
+    paths = [Path(file.source.location(file.entry.name)) for file in files]
+    raw = [path for path in paths if conversion.is_raw(path.name)]
+    return _planned(row.conversion, paths[0], raw, site)
+
+
+def _planned(wanted: Conversion, metafits: Path, raw: list[Path], site: Site) -> Estimate:
+    """Memory and output of a conversion, by its plan."""
+    import mwaconvert
+    from mwaconvert.conversion.options import make_options
+    from mwaconvert.conversion.planner import make_plan
+
+    request = wanted.request(metafits, raw, site.solutions)
+    try:
+        observation = mwaconvert.open(metafits, raw)
+    except Error:
+        return Estimate()  # raw data that are damaged fail the job, which says which file
+    try:
+        options = request.resolve(observation.metadata, observation.provided_coarse)
+        if site.limits.memory is not None:
+            options["max_memory_gib"] = site.limits.memory / 2**30
+        plan = make_plan(observation, make_options(options))
+        facts = plan.describe([path.name for path in request.output_paths(observation.metadata.obsid)])
+    except InputError as error:
+        if wanted.calibrate:  # that there are no solutions yet fails the job, not its submission
+            return Estimate()
+        raise InputError(in_words(str(error))) from error
+    return Estimate(facts["memory_bytes"], None, sum(file["bytes"] for file in facts["output"]["files"]))

@@ -1,0 +1,219 @@
+"""The released mwa_client and giant-squid against `serve --trial`, which is killed and stopped as well.
+
+MWA_CLIENT and GIANT_SQUID name the programs, if they are not in the PATH under their own names.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mwaconvert.jobs.control.states import Outcome, State
+from mwaconvert.jobs.control.store import Store
+
+pytestmark = pytest.mark.services
+_SLOW_S = 180
+
+
+@dataclass
+class Trial:
+    """A trial that runs as a program of its own."""
+
+    folder: Path
+    process: subprocess.Popen[str]
+    facts: dict[str, str]
+
+    @property
+    def store(self) -> Store:
+        return Store(self.folder / "jobs.db")
+
+    def mwa_client(self, *words: object, code: int = 0, secure: bool = False) -> str:
+        url = self.facts["asvo_https_url" if secure else "asvo_url"]
+        host, _, port = url.partition("://")[2].partition(":")
+        env = {
+            "MWA_ASVO_HOST": host,
+            "MWA_ASVO_PORT": port,
+            "MWA_ASVO_HTTPS": "1" if secure else "0",
+            "REQUESTS_CA_BUNDLE": self.facts["ca"],
+            "WEBSOCKET_CLIENT_CA_BUNDLE": self.facts["ca"],
+            "SSL_VERIFY": "1",
+        }
+        return self._run("MWA_CLIENT", "mwa_client", words, env, code)
+
+    def giant_squid(self, *words: object, code: int = 0) -> str:
+        env = {"MWA_ASVO_HOST": self.facts["asvo_https_url"], "SSL_CERT_FILE": self.facts["ca"]}
+        return self._run("GIANT_SQUID", "giant-squid", words, env, code)
+
+    def _run(
+        self, variable: str, name: str, words: tuple[object, ...], env: dict[str, str], code: int
+    ) -> str:
+        done = subprocess.run(
+            [program(variable, name), *map(str, words)],
+            env={**os.environ, **env, "MWA_ASVO_API_KEY": self.facts["key"]},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_SLOW_S,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def csv(self, *lines: str) -> Path:
+        path = self.folder / "jobs.csv"
+        path.write_text("".join(f"obs_id={self.facts['obsid']}, {line}\n" for line in lines))
+        return path
+
+    def wait(self, *job_ids: int) -> None:
+        store = self.store
+        until = time.monotonic() + _SLOW_S
+        while not all(store.job(job_id).state.is_terminal for job_id in job_ids):
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        store.close()
+
+
+def program(variable: str, name: str) -> str:
+    found = os.environ.get(variable) or shutil.which(name)
+    if found is None or "mwaconvert" in Path(found).read_bytes()[:2000].decode("latin-1"):
+        pytest.skip(f"the released {name} is not installed; name it in {variable}")
+    return found
+
+
+def start(folder: Path) -> Trial:
+    with (folder / "log").open("a") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mwaconvert", "serve", "--trial", str(folder)],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    line = process.stdout.readline()
+    assert line, (folder / "log").read_text()[-2000:]
+    return Trial(folder, process, json.loads(line))
+
+
+def stop(trial: Trial) -> int:
+    trial.process.send_signal(signal.SIGTERM)
+    code = trial.process.wait(60)
+    trial.process.stdout.close()
+    return code
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory) -> Iterator[Trial]:
+    running = start(tmp_path_factory.mktemp("trial"))
+    yield running
+    assert stop(running) == 0
+
+
+def test_mwa_client_runs_a_file_to_downloads(trial):
+    assert "You have no jobs." in trial.mwa_client("-l")
+    jobs = trial.csv(
+        "job_type=c, timeres=4, freqres=80, edgewidth=80, conversion=uvfits",
+        "job_type=d, download_type=vis",
+        "job_type=v, offset=0, duration=8",
+    )
+    (trial.folder / "got").mkdir()
+    said = trial.mwa_client("-c", jobs, "-d", "got", "-e", "errors.json")
+    assert said.rstrip().endswith("mwa_client finished successfully")
+    obsid = trial.facts["obsid"]
+    for name in (f"{obsid}_1_uvfits.tar", f"{obsid}_2_vis.tar"):
+        with tarfile.open(trial.folder / "got" / name) as tar:
+            assert {f"{obsid}.metafits", "job.json", "SHA256SUMS"} <= set(tar.getnames())
+    assert len(list((trial.folder / "got" / "3").glob("*.sub"))) == 2
+    assert (trial.folder / "errors.json").read_text() == ""
+    said = trial.mwa_client("-c", jobs, "-d", "got")
+    assert "Skipping: 1 already running or complete." in said
+    for text in ("Ready for Download: Job id: 1", "Ready on /scratch: Job id: 3"):
+        assert text in trial.mwa_client("-l")
+
+
+def test_mwa_client_over_tls_and_everything(trial):
+    said = trial.mwa_client("-c", trial.csv("job_type=d, download_type=vis_meta"), secure=True)
+    assert "finished successfully" in said
+    (trial.folder / "all").mkdir()
+    trial.mwa_client("-w", "all", "-d", "all")
+    assert len(list((trial.folder / "all").iterdir())) >= 4
+
+
+def test_mwa_client_tells_of_a_job_that_fails(trial):
+    path = trial.folder / "bad.csv"
+    path.write_text("obs_id=1000000000, job_type=c, timeres=4\n")
+    trial.mwa_client("-c", path, "-e", "failed.json", code=4)
+    (error,) = json.loads((trial.folder / "failed.json").read_text())
+    assert error["obs_id"] == "1000000000"
+    assert error["result"].startswith("Error: obsid 1000000000: no metafits file")
+
+
+def test_giant_squid_from_submission_to_files(trial):
+    obsid = trial.facts["obsid"]
+    said = trial.giant_squid("submit-conv", "-p", "avg_time_res=8,output=ms", obsid)
+    job_id = int(said.partition("MWA ASVO job ID ")[2].split()[0])
+    again = trial.giant_squid("submit-conv", "-p", "avg_time_res=8,output=ms", obsid)
+    assert f"Job already running or complete. Job Id: {job_id} ObsId: {obsid}" in again
+    trial.wait(job_id)
+    trial.giant_squid("wait", job_id)
+    (trial.folder / "squid").mkdir()
+    said = trial.giant_squid("download", "-d", "squid", job_id)
+    assert "File matches the MWA ASVO provided hash" in said
+    assert (trial.folder / "squid" / f"{obsid}.ms" / "table.dat").is_file()
+    trial.giant_squid("download", "-k", "-d", "squid", job_id)
+    (tar,) = (trial.folder / "squid").glob("*.tar")
+    whole = tar.read_bytes()
+    tar.write_bytes(whole[:10_000])
+    trial.giant_squid("download", "-k", "-d", "squid", job_id)
+    assert tar.read_bytes() == whole
+
+
+def test_giant_squid_lists_every_state_and_cancels(trial):
+    """Jobs of another kind of worker stand still, so that each state can be looked at."""
+    store = trial.store
+    obsid = trial.facts["obsid"]
+    trial.giant_squid("cancel", 999_999)
+    said = trial.giant_squid("submit-vis", "-r", obsid)
+    assert "Submitted" in said or "Job already" in said
+    trial.giant_squid("submit-conv", "-p", "avg_time_res=16", obsid)
+    job = store.jobs(limit=1)[0]
+    said = trial.giant_squid("cancel", job.id)
+    assert "Cancelled 1 jobs" in said or "is completed already" in said
+    trial.wait(job.id)
+    listing = trial.giant_squid("list", "-j")
+    found = json.loads(next(line for line in listing.splitlines() if line.startswith("{")))
+    assert set(map(int, found)) == {job.id for job in store.jobs(limit=None)}
+    states = {str(entry["jobState"]) for entry in found.values()}
+    assert "Ready" in states
+    assert any("Error" in state for state in states)
+    store.close()
+
+
+def test_a_service_that_is_killed_goes_on_where_it_was(tmp_path):
+    trial = start(tmp_path)
+    lines = [f"job_type=c, timeres={4 * k}, freqres=80, edgewidth=80, conversion=ms" for k in (1, 2, 4)]
+    trial.mwa_client("-s", "-c", trial.csv(*lines, "job_type=d, download_type=vis"))
+    for wait_s in (0.5, 1.5):
+        time.sleep(wait_s)
+        trial.process.kill()
+        trial.process.wait()
+        trial.process.stdout.close()
+        trial = start(tmp_path)
+    store = trial.store
+    ids = [job.id for job in store.jobs()]
+    trial.wait(*ids)
+    assert [store.job(job_id).state for job_id in ids] == [State.COMPLETED] * 4
+    for job_id in ids:
+        done = [attempt.step for attempt in store.attempts(job_id) if attempt.outcome is Outcome.DONE]
+        assert len(done) == len(set(done))  # nothing was done twice
+        assert len(store.products(job_id)) == 1
+    assert trial.mwa_client("-l").count("Ready for Download") == 4
+    store.close()
+    assert stop(trial) == 0
