@@ -36,6 +36,8 @@ GENERATIONS = {len(names): names for names in (_PLAIN_2018, _PLAIN, _COMPACTED_2
 _NEEDED = (("beam_id", "beam"), ("integration_step",), ("time",), ("DM",), ("SNR",))
 _IN_NUMBERS = b"0123456789+-.eE \t\r\n"
 _LONGEST_LINE = 4096
+#: seconds of an observation and DMs beyond which a line is no candidate; beams of a compound beam
+_LIMIT, _MOST_BEAMS = 5e5, 2048
 _EXAMPLES = 5
 #: bytes before a position that say whether the file is still the one that was read
 _MARK = 48
@@ -194,9 +196,10 @@ def _places(names: tuple[str, ...]) -> list[int]:
 
 
 def _are_sound(rows: Rows) -> npt.NDArray[np.bool_]:
-    finite = np.isfinite(rows["time_s"]) & np.isfinite(rows["dm"]) & np.isfinite(rows["snr"])
-    sound = (rows["time_s"] >= 0) & (rows["dm"] >= 0) & (rows["snr"] > 0) & (rows["width"] > 0)
-    return np.asarray(finite & sound & (rows["beam"] >= 0))
+    # comparisons with NaN are false
+    sound = (rows["time_s"] >= 0) & (rows["time_s"] < _LIMIT) & (rows["dm"] >= 0) & (rows["dm"] < _LIMIT)
+    sound &= (rows["snr"] > 0) & (rows["snr"] < np.inf) & (rows["width"] > 0)
+    return np.asarray(sound & (rows["beam"] >= 0) & (rows["beam"] < _MOST_BEAMS))
 
 
 def _shown(line: bytes) -> str:
