@@ -1,0 +1,298 @@
+"""Settings of the live services: one schema, its defaults, and what a configuration file changes.
+
+Keys are those of the configuration files at ARTS, so that such a file is read as it is. A key that nobody here knows is
+an error; keys that have no meaning here are named in `Settings.ignored`. In files, -1 stands for no limit.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from mwaconvert.errors import FormatError
+from mwaconvert.extras import need
+
+_LARGEST = 1 << 20  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Master:
+    """Control of a node; times in seconds."""
+
+    port: int = 51000
+    socket_timeout: float = 30
+    setup_time: float = 5
+    stop_timeout: float = 5
+    control_timeout: float = 5
+    mode: Literal["real-time", "mixed", "offline"] = "mixed"
+    parset_dir: str = "{home}/darc/parsets"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusWebsite:
+    """The static page; times in seconds."""
+
+    web_dir: str = "{home}/public_html/darc/status"
+    interval: float = 10
+    timeout: float = 10
+    colour_good: str = "green"
+    colour_bad: str = "red"
+    colour_unknown: str = "grey"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """Following the files of AMBER: seconds between two looks."""
+
+    interval: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class IquvThresholds:
+    """For new sources: DM in parts of the Galactic one, width in samples, seconds between two events."""
+
+    dm_frac_min: float = 1.2
+    width_max: float = 100
+    snr_min: float = 10
+    interval: float = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class LofarThresholds:
+    """Members and DM limit count for new sources only."""
+
+    max_cands_per_cluster: float = 100
+    dm_frac_min: float = 2.0
+    width_max: float = 80
+    snr_min: float = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverrideThresholds:
+    """For the sources that are listed; `cb`: compound beam, a list of them, or none for any."""
+
+    snr_min: float = 10
+    width_max: float = 80
+    cb: int | tuple[int, ...] | None = None
+    trigger_on_new_sources: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clustering:
+    """Clusters and criteria; DMs in pc/cm^3, times in seconds.
+
+    `most_clusters` of a batch make a storm of interference; `most_beams` compound beams with the same pulse, too.
+    """
+
+    source_file: str = "{home}/darc/source_list.yaml"
+    interval: float = 1.0
+    clustering_window: float = 1.0
+    dm_range: float = 10
+    dm_min_global: float = 5
+    snr_min_global: float = 10
+    sb_filter: bool = True
+    sb_filter_period_min: float = 10
+    sb_filter_period_max: float = 15
+    thresh_iquv: IquvThresholds = IquvThresholds()
+    thresh_lofar: LofarThresholds = LofarThresholds()
+    lofar_trigger_sources: tuple[str, ...] = ()
+    thresh_lofar_override: OverrideThresholds = OverrideThresholds()
+    most_clusters: int = 300
+    most_beams: int = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class VOEvents:
+    """`age_max`: seconds after which a pulse is no news; `per_hour`, `per_source_per_day`: events at most."""
+
+    voevent_dir: str = "{home}/darc/voevents"
+    test: bool = True
+    interval: float = 1.0
+    send_events: bool = False
+    broker_host: str = "localhost"
+    broker_port: int = 8098
+    age_max: float = 300
+    per_hour: int = 10
+    per_source_per_day: int = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lofar:
+    """Frequency in MHz, length of the buffer in seconds; triggers at most, as for VOEvents."""
+
+    test: bool = True
+    interval: float = 1.0
+    send_events: bool = False
+    lofar_host: str = "localhost"
+    lofar_port: int = 31662
+    lofar_freq: float = 200
+    lofar_tbb_buffer_size: float = 5
+    per_hour: int = 5
+    per_source_per_day: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dada:
+    """Dumps of the ring buffers; times in seconds. `dialect`: eight or ten fields an event."""
+
+    port_i: int = 30000
+    port_iquv: int = 30001
+    min_window_size: float = 2.048
+    delay_end: float = 2.048
+    polcal_dump_size: float = 30
+    polcal_interval: float = 60
+    polcal_max_dumps: int = 4
+    dialect: Literal["8", "10"] = "8"
+    history: float = 10.24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beams:
+    """Tables of synthesised beams by science case."""
+
+    table_folder: str = "{home}/.controller/synthesized_beam_tables/"
+    table: Mapping[str, str] = field(
+        default_factory=lambda: {
+            "sc3": "sbtable-9tabs-114sbs-f1370.txt",
+            "sc4": "sbtable-sc4-12tabs-71sbs.txt",
+        }
+    )
+    numtab: Mapping[str, int] = field(default_factory=lambda: {"sc3": 9, "sc4": 12})
+    numsb: Mapping[str, int] = field(default_factory=lambda: {"sc3": 114, "sc4": 71})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All sections, by the names of the file.
+
+    Examples
+    --------
+    >>> Settings().amber_clustering.thresh_lofar.snr_min
+    20
+    """
+
+    darc_master: Master = Master()
+    status_website: StatusWebsite = StatusWebsite()
+    amber_listener: Listener = Listener()
+    amber_clustering: Clustering = Clustering()
+    voevent_generator: VOEvents = VOEvents()
+    lofar_trigger: Lofar = Lofar()
+    dada_trigger: Dada = Dada()
+    sb_generator: Beams = field(default_factory=Beams)
+    ignored: tuple[str, ...] = ()
+
+
+#: sections of what is not built, and keys without a meaning here: lists of services, shared passwords, pickled queues
+_WITHOUT_MEANING = {
+    "processor",
+    "processor_master",
+    "offline_processing",
+    "log_file",
+    "editor",
+    "master_commands",
+    "service_commands",
+    "service_to_name",
+    "services_master_rt",
+    "services_worker_rt",
+    "services_master_off",
+    "services_worker_off",
+    "services_master_mix",
+    "services_worker_mix",
+    "start_timeout",
+    "server_port",
+    "server_auth",
+    "waterfall_sb",
+    "email_settings",
+}
+
+
+def read_settings(path: Path) -> Settings:
+    """A configuration file (YAML).
+
+    Raises
+    ------
+    FormatError
+        No YAML, unknown keys, values of another type or out of range.
+    """
+    found = read_yaml(path)
+    if not isinstance(found, Mapping):
+        raise FormatError(f"{path}: expected sections as darc_master, found {type(found).__name__}")
+    return settings_of(found, str(path))
+
+
+def settings_of(found: Mapping[str, Any], name: str = "settings") -> Settings:
+    """What is found over the defaults. Errors as of `read_settings`."""
+    ignored: list[str] = []
+    settings = _section(Settings, found, name, "", ignored)
+    assert isinstance(settings, Settings)
+    return Settings(**{**vars(settings), "ignored": tuple(ignored)})
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds, plain values only.
+
+    Raises
+    ------
+    FormatError
+    """
+    yaml = need("yaml", "live", f"{path}: reading YAML")
+    data = path.read_bytes()
+    if len(data) > _LARGEST:
+        raise FormatError(f"{path}: {len(data)} bytes are too many for a configuration", path=path)
+    try:
+        return yaml.safe_load(data)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path}: is no YAML: {' '.join(str(error).split())}", path=path) from None
+
+
+def _section(kind: type[Any], found: Any, name: str, at: str, ignored: list[str]) -> Any:
+    if not isinstance(found, Mapping):
+        raise FormatError(f"{name}: {at or 'the file'}: expected keys and values, found {found!r}")
+    hints = get_type_hints(kind)
+    known = {f.name for f in fields(kind)} - {"ignored"}
+    values = {}
+    for key, value in found.items():
+        place = f"{at}.{key}" if at else str(key)
+        if key in known:
+            values[key] = _value(hints[key], value, name, place, ignored)
+        elif key in _WITHOUT_MEANING:
+            ignored.append(place)
+        else:
+            raise FormatError(
+                f"{name}: {place}: there is no such setting; known are {', '.join(sorted(known))}"
+            )
+    return kind(**values)
+
+
+def _value(hint: Any, value: Any, name: str, place: str, ignored: list[str]) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        return _section(hint, value, name, place, ignored)
+    if get_origin(hint) is types.UnionType:
+        if isinstance(value, list):
+            return tuple(_value(int, item, name, place, ignored) for item in value)
+        return None if value is None else _value(int, value, name, place, ignored)
+    if get_origin(hint) is Literal:
+        if str(value) not in get_args(hint):
+            raise FormatError(
+                f"{name}: {place}: expected one of {', '.join(get_args(hint))}, found {value!r}"
+            )
+        return str(value)
+    if get_origin(hint) is tuple and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    if get_origin(hint) is Mapping and isinstance(value, Mapping):
+        return {str(k): _value(get_args(hint)[1], v, name, place, ignored) for k, v in value.items()}
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float and is_number and (value >= 0 or value == -1):
+        return math.inf if value == -1 else float(value)
+    if hint is int and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if hint in (bool, str) and isinstance(value, hint):
+        return value
+    expected = {float: "a number from 0, or -1 for no limit", int: "a whole number from 0"}
+    raise FormatError(
+        f"{name}: {place}: expected {expected.get(hint, getattr(hint, '__name__', str(hint)))}, found {value!r}"
+    )
