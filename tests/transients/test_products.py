@@ -71,7 +71,7 @@ REQUESTS: dict[str, tuple[SpectraRequest, dict[str, str]]] = {
     "bytes": (DedisperseRequest(path=FIL, dm=DM, output=Path("b.fil")), {"b.fil": "a1c6fb54a5f6b817"}),
     "series": (
         DedisperseRequest(path=FIL, dm=DM, output=Path("d.dat"), mask=((1, 1),)),
-        {"d.dat": "ce3db8044f0b8812", "d.inf": "a41bc0e1266c242f"},
+        {"d.dat": "52c44370e01b8c2b", "d.inf": "4a583694e4637a8c"},
     ),
     "sigproc series": (
         DedisperseRequest(path=FIL, dm=DM, output=Path("d.tim"), k_dm=4148.8),

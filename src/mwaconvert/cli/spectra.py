@@ -31,9 +31,7 @@ class SpectraCommand(click.Command):
 
 def parameters(verb: Verb) -> list[click.Parameter]:
     """The file or files, and the options of a verb."""
-    params: list[click.Parameter] = [
-        click.Argument(["files"], nargs=-1, metavar="FILE..." if verb is Verb.WATERFALL else "FILE")
-    ]
+    params: list[click.Parameter] = [click.Argument(["files"], nargs=-1, metavar="FILE...")]
     return [*params, *(option(spec) for spec in TABLES[verb])]
 
 

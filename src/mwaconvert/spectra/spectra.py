@@ -13,6 +13,7 @@ from mwaconvert.errors import InputError
 from mwaconvert.spectra.aliases import old_keywords, old_names
 from mwaconvert.spectra.describe import facts_of, in_a_line
 from mwaconvert.spectra.dispersion import K_DM, Reference, delay_per_dm, delay_samples
+from mwaconvert.spectra.recording import NOT_RECORDED, Recording
 from mwaconvert.text import html_facts
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ class Spectra:
     dt_s : seconds per sample
     weights : None (all 1), (n_chan) or (n_chan, n_times), not negative; 0 is masked
     dm : pc/cm^3, to which the data are dedispersed already
-    start_mjd : UTC of the beginning of the first sample
+    start_mjd : of the beginning of the first sample; UTC unless the frame of the recording says otherwise
     source : name
     k_dm : dispersion constant, MHz^2 s cm^3 / pc
     notes : what the reader has to say of the file
+    recording : telescope, direction, beam and frame of time
 
     Raises
     ------
@@ -62,6 +64,7 @@ class Spectra:
     source: str = ""
     k_dm: float = K_DM
     notes: tuple[str, ...] = field(default=())
+    recording: Recording = NOT_RECORDED
 
     def __post_init__(self) -> None:
         data, freq_mhz = np.asarray(self.data), np.ascontiguousarray(self.freq_mhz, np.float64)

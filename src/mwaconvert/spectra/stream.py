@@ -14,6 +14,7 @@ from mwaconvert.errors import FormatError, InputError
 from mwaconvert.spectra.aliases import old_keywords, old_names
 from mwaconvert.spectra.describe import facts_of, in_a_line
 from mwaconvert.spectra.dispersion import K_DM
+from mwaconvert.spectra.recording import NOT_RECORDED, Recording
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.text import html_facts, size_text
 
@@ -41,11 +42,12 @@ class Stream:
     dtype : of the values: uint8 or float32
     weighted : `read` may return weights
     dm : pc/cm^3, to which the data are dedispersed already
-    start_mjd : UTC of the beginning of the first sample
+    start_mjd : of the beginning of the first sample; UTC unless the frame of the recording says otherwise
     source : name
     k_dm : dispersion constant, MHz^2 s cm^3 / pc
     notes : what there is to say of the file
     fields : what else its header holds, by the format's own names
+    recording : telescope, direction, beam and frame of time
 
     Raises
     ------
@@ -65,6 +67,7 @@ class Stream:
     k_dm: float = K_DM
     notes: tuple[str, ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
+    recording: Recording = NOT_RECORDED
 
     def __post_init__(self) -> None:
         freq_mhz = np.ascontiguousarray(self.freq_mhz, np.float64)
@@ -110,7 +113,7 @@ class Stream:
             "values": f"{np.dtype(self.dtype).name}, {held} in memory",
             "start": facts["start"],
             "DM of the data": facts["DM of the data"],
-        }
+        } | self.recording.facts()
 
     #: whether `read` takes hardly more memory than what it returns, however much that is
     frugal: ClassVar[bool] = False
@@ -178,6 +181,7 @@ class Stream:
             source=self.source,
             k_dm=self.k_dm,
             notes=self.notes,
+            recording=self.recording,
         )
 
     def close(self) -> None:
@@ -214,6 +218,7 @@ class ArrayStream(Stream):
             k_dm=spectra.k_dm,
             notes=spectra.notes,
             fields=fields or {},
+            recording=spectra.recording,
         )
         self._data, self._weights = spectra.data, spectra.weights
 

@@ -210,6 +210,12 @@ class Spec:
 # one option a line or two, as a table
 # fmt: off
 _PREPARING = (
+    Spec("--start", "start_s", "Leave out what is before, in seconds from the start of the file.", "S", NUMBER),
+    Spec("--end", "end_s", "Leave out what is after, in seconds from the start of the file.", "S", NUMBER),
+    Spec("--pol", "pol", "Read this polarisation or IF only, counted from 0. Default: total intensity.", "N", WHOLE),
+    Spec("--no-weights", "use_weights", "PSRFITS: do not apply the weights of the file.", value=False, peers="P"),
+    Spec("--no-scales", "use_scales", "PSRFITS: do not apply the scales of the file.", value=False, peers="P"),
+    Spec("--no-offsets", "use_offsets", "PSRFITS: do not apply the offsets of the file.", value=False, peers="P"),
     Spec("--mask --ignorechan", "mask",
          "Leave out channels, counted from 0 at the lowest frequency: 0-10,35; may be repeated.", "LIST", RANGES,
          listed=True, peers="P"),
@@ -395,8 +401,8 @@ class Asked:
         words: list[str] = [self.verb.value]
         files: list[str] = []
         for key, value in sorted(self._settings().items()):
-            if key == self.verb.file_field:
-                files = list(map(str, value)) if isinstance(value, tuple) else [str(value)]
+            if key in (self.verb.file_field, "continued"):  # "continued" is sorted before "path"
+                files = [str(v) for v in value] if isinstance(value, tuple) else [str(value), *files]
                 continue
             spec = _spec_of(self.verb, key, value)
             for texts in _texts(spec, key, value):
@@ -466,6 +472,8 @@ def from_json(facts: Mapping[str, Any]) -> Asked:
     settings = {key: value for key, value in facts.items() if value is not None and key != "verb"}
     files = settings.pop(verb.file_field, [])
     files = [files] if isinstance(files, str) else files
+    if verb is not Verb.WATERFALL:
+        files = [*files, *settings.pop("continued", [])]
     if not isinstance(files, list | tuple) or not all(isinstance(file, str) for file in files):
         raise InputError(f"{verb.file_field} is {files!r}; expected names of files", option=verb.file_field)
     given: dict[Spec, Sequence[Any]] = {}
@@ -568,9 +576,7 @@ def _files(verb: Verb, files: Sequence[str]) -> dict[str, Any]:
         raise InputError(f"no file was given; see mwaconvert {verb} --help", option=verb.file_field)
     if verb is Verb.WATERFALL:
         return {"paths": paths}
-    if len(paths) > 1:
-        raise InputError(f"{paths[0]} and {paths[1]}: one file at a time", option="path")
-    return {"path": paths[0]}
+    return {"path": paths[0]} | ({"continued": paths[1:]} if len(paths) > 1 else {})
 
 
 def _composed(verb: Verb, settings: dict[str, Any]) -> Asked:

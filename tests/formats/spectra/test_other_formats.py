@@ -307,7 +307,7 @@ def test_options_of_voltages_are_refused_elsewhere(tmp_path):
     path = write_chunk(tmp_path / "a.msgpack", chunk(0))
     with pytest.raises(InputError, match="for voltages only"):
         open(path, channels=4)
-    with pytest.raises(InputError, match="one file at a time"):
+    with pytest.raises(InputError, match="one file of VDIF at a time"):
         open([vdif_sample("sample_arochime.vdif")] * 2)
 
 

@@ -105,8 +105,7 @@ def test_presto(tmp_path):
     assert (spectra.dm, spectra.dt_s, spectra.start_mjd) == (112.38, DT, 55000.25)
     assert spectra.freq_mhz[0] == pytest.approx(1200.5 + 0.25 * 1023)
     path.write_bytes(path.read_bytes()[:-2])
-    with pytest.raises(FormatError, match=r"46 bytes, but its \.inf promises 12 values"):
-        open(path)
+    assert open(path).notes == ("the .inf file promises 12 values, the .dat file holds 11: all were read",)
     path.unlink()
     with pytest.raises(FormatError, match="no such file"):
         open(tmp_path / "a.inf")

@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from mwaconvert import __version__
 from mwaconvert.constants import SECONDS_PER_DAY, UNIX_EPOCH_MJD
-from mwaconvert.errors import FormatError
+from mwaconvert.errors import Error, FormatError, InputError
 from mwaconvert.extras import need
 from mwaconvert.formats.promises import check_promise
 from mwaconvert.formats.spectra.sigproc import DEDISPERSED
 from mwaconvert.spectra.aliases import old_keywords
+from mwaconvert.spectra.recording import Recording
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream, Data, Stream, Weights
 from mwaconvert.staging import Kind, StagedPath, check_target
@@ -31,12 +32,13 @@ _LARGEST_CHUNK = 1 << 30  # bytes of what is unpacked at a time
 _DAMAGED = (OSError, RuntimeError, ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError)
 
 
-def open_hdf5(path: Path) -> Stream:
+def open_hdf5(path: Path, pol: int | None = None) -> Stream:
     """Open an HDF5 file of spectra.
 
     Parameters
     ----------
     path : file of blimpy, of ch_frb_io, or a waterfall of the first CHIME/FRB catalogue
+    pol : of a file of blimpy: read this feed only, counted from 0
 
     Returns
     -------
@@ -56,7 +58,9 @@ def open_hdf5(path: Path) -> Stream:
     try:
         names = set(file)
         if "data" in names and _text(_attributes(file).get("CLASS")) == "FILTERBANK":
-            return _FilterbankH5(path, file)
+            return _FilterbankH5(path, file, pol)
+        if pol is not None:
+            raise InputError(f"{path}: `pol` chooses a feed of files of blimpy only", option="pol")
         if {"intensity", "index_map"} <= names:
             return _ChimeIntensity(path, file)
         if "frb" in names:
@@ -65,6 +69,9 @@ def open_hdf5(path: Path) -> Stream:
             f"{path}: expected a filterbank (CLASS = FILTERBANK), intensity with index_map, or frb, found "
             f"{', '.join(ascii(name)[1:-1] for name in sorted(names)[:12]) or 'nothing'}"
         )
+    except Error:
+        file.close()
+        raise
     except _DAMAGED as error:
         file.close()
         raise FormatError(f"{path}: {' '.join(str(error).split())}") from error
@@ -76,7 +83,7 @@ def open_hdf5(path: Path) -> Stream:
 class _FilterbankH5(Stream):
     """Data of (time, feed, frequency), with the keywords of SIGPROC as attributes."""
 
-    def __init__(self, path: Path, file: Any) -> None:
+    def __init__(self, path: Path, file: Any, pol: int | None) -> None:
         data = file["data"]
         head = _attributes(data)
         if data.ndim != 3 or 0 in data.shape or data.dtype.kind not in "uif":
@@ -88,7 +95,14 @@ class _FilterbankH5(Stream):
             if not isinstance(head.get(key), int | float):
                 raise FormatError(f"{path}: data: the attribute {key} is missing or not a number")
         self._file, self._dataset = file, data
-        self._n_sum = 2 if data.shape[1] == 2 else 1
+        if pol is not None and not 0 <= pol < data.shape[1]:
+            raise InputError(
+                f"{path}: there is no feed {pol}: expected 0 to {data.shape[1] - 1}", option="pol"
+            )
+        self._feed, self._n_sum = pol or 0, 2 if data.shape[1] == 2 and pol is None else 1
+        notes = []
+        if data.shape[1] > 2 and pol is None:
+            notes.append(f"the first of {data.shape[1]} feeds was read; see `pol`")
         start, dm = head.get("tstart"), head.get("refdm", 0.0)
         super().__init__(
             path=path,
@@ -100,11 +114,15 @@ class _FilterbankH5(Stream):
             dm=float(dm) if head.get("data_type") in DEDISPERSED else 0.0,
             start_mjd=float(start) if isinstance(start, int | float) else None,
             source=str(head.get("source_name", "")),
+            notes=tuple(notes),
+            recording=Recording.of_sigproc(head),
             fields={key: value for key, value in head.items() if key != "DIMENSION_LABELS"},
         )
 
     def read(self, first: int, count: int, threads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
-        block = _read(self.path, self._dataset, np.s_[first : first + count, : self._n_sum])
+        block = _read(
+            self.path, self._dataset, np.s_[first : first + count, self._feed : self._feed + self._n_sum]
+        )
         values = block[:, 0] if self._n_sum == 1 else block.sum(1, dtype=np.float32)
         values = values[:, ::-1] if self.descending else values
         return np.ascontiguousarray(values.T, self.dtype), None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import FormatError
+from mwaconvert.spectra.recording import degrees, dms, hms
 from mwaconvert.staging import Kind, StagedPath
 
 
@@ -31,6 +32,9 @@ class SeriesInfo:
     barycentric: bool = False
     on: tuple[tuple[int, int], ...] = ()  #: first and last bin of what was recorded, where there are breaks
     notes: str = ""
+    ra_deg: float | None = None  #: J2000
+    dec_deg: float | None = None
+    warnings: tuple[str, ...] = ()  #: what there is to say of the two files
 
     @property
     def freq_mhz(self) -> npt.NDArray[np.float64]:
@@ -94,6 +98,7 @@ def read_info(path: Path) -> SeriesInfo:
         except (ValueError, OverflowError):
             raise FormatError(f"{path}: expected an on/off pair of bins, found {pair!r}") from None
         on.append((first, last))
+    ra_deg, dec_deg = _direction(find("J2000 Right Ascension", ""), find("J2000 Declination", ""))
     return SeriesInfo(
         dt_s=dt_s,
         n_times=int(n_times),
@@ -107,7 +112,16 @@ def read_info(path: Path) -> SeriesInfo:
         barycentric=find("Barycentered?", "0") == "1",
         on=tuple(on),
         notes=notes.lstrip(" :\n").strip(),
+        ra_deg=ra_deg,
+        dec_deg=dec_deg,
     )
+
+
+def _direction(ra: str, dec: str) -> tuple[float | None, float | None]:
+    """Degrees; None of the zeros that stand for a direction that is not known."""
+    ra_deg, dec_deg = degrees(ra, hours=True), degrees(dec, hours=False)
+    known = ra_deg is not None and dec_deg is not None and (ra_deg, dec_deg) != (0, 0)
+    return (ra_deg, dec_deg) if known else (None, None)
 
 
 def file_of(path: Path, suffix: str) -> Path:
@@ -137,18 +151,19 @@ def read_series(path: Path) -> tuple[SeriesInfo, npt.NDArray[np.float32]]:
 
     Raises
     ------
-    FormatError : one of the files is missing, or they do not belong to each other
+    FormatError : one of the files is missing, or there is no value
     """
     described = file_of(path, ".inf")
     info = read_info(described)
     data = file_of(path, ".dat")
     if not data.is_file():
         raise FormatError(f"{data}: no such file, expected beside {described.name}")
-    held = data.stat().st_size
-    if held != 4 * info.n_times:
-        raise FormatError(
-            f"{data}: {held} bytes, but its .inf promises {info.n_times} values of 4 bytes: it is cut"
-        )
+    held = data.stat().st_size // 4
+    if held < 1:
+        raise FormatError(f"{data}: there is no value in it, but its .inf promises {info.n_times}")
+    if held != info.n_times:
+        said = f"the .inf file promises {info.n_times} values, the .dat file holds {held}: all were read"
+        info = replace(info, n_times=held, warnings=(said,))
     return info, np.memmap(data, "<f4", "r", shape=(info.n_times,))
 
 
@@ -159,7 +174,7 @@ def write_series(
 
     Parameters
     ----------
-    path : .dat
+    path : .dat; an odd last value is left out, as PRESTO transforms even numbers only
     info : n_times is replaced by the number of values there are
     pieces : values, one piece after the other
     overwrite : replace existing files
@@ -177,6 +192,8 @@ def write_series(
             for piece in pieces:
                 file.write(np.ascontiguousarray(piece, "<f4").tobytes())
                 count += piece.size
+            count -= count % 2 if count > 1 else 0
+            file.truncate(4 * count)
         beside.temporary.write_text(_info_text(path.stem, info, count), "latin-1", "replace")
     return count
 
@@ -187,8 +204,8 @@ def _info_text(name: str, info: SeriesInfo, count: int) -> str:
         "Telescope used": info.telescope or "unknown",
         "Instrument used": "unknown",
         "Object being observed": info.source or "unknown",
-        "J2000 Right Ascension (hh:mm:ss.ssss)": "00:00:00.0000",
-        "J2000 Declination     (dd:mm:ss.ssss)": "00:00:00.0000",
+        "J2000 Right Ascension (hh:mm:ss.ssss)": hms(info.ra_deg or 0.0),
+        "J2000 Declination     (dd:mm:ss.ssss)": dms(info.dec_deg or 0.0).lstrip("+"),
         "Data observed by": "unknown",
         "Epoch of observation (MJD)": f"{info.start_mjd:.15f}",
         "Barycentered?           (1=yes, 0=no)": str(int(info.barycentric)),

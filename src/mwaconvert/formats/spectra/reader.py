@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from mwaconvert.errors import FormatError, InputError
+from mwaconvert.formats.spectra.choices import Choices
+from mwaconvert.spectra.joined import JoinedStream
+from mwaconvert.spectra.recording import Frame, Recording
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream, Stream
 from mwaconvert.staging import check_input
@@ -26,12 +29,13 @@ def open(
     band_mhz: tuple[float, float] | None = None,
     channels: int | None = None,
     average: int = 1,
+    choices: Choices | None = None,
 ) -> Spectra:
-    """Read a whole file.
+    """Read a whole file, or several of one observation.
 
     Parameters
     ----------
-    path, band_mhz, channels, average : see `open_stream`
+    path, band_mhz, channels, average, choices : see `open_stream`
 
     Returns
     -------
@@ -51,7 +55,7 @@ def open(
     >>> open("noise.fil")
     <Spectra: 4 channels, 400 to 403 MHz, 100 samples of 1000 us, DM 0>
     """
-    stream = open_stream(path, band_mhz=band_mhz, channels=channels, average=average)
+    stream = open_stream(path, band_mhz=band_mhz, channels=channels, average=average, choices=choices)
     try:
         return stream.spectra()
     finally:
@@ -64,6 +68,7 @@ def open_stream(
     band_mhz: tuple[float, float] | None = None,
     channels: int | None = None,
     average: int = 1,
+    choices: Choices | None = None,
 ) -> Stream:
     """Open a file without reading its spectra.
 
@@ -72,10 +77,11 @@ def open_stream(
     path : SIGPROC filterbank or series (.fil, .tim), PSRFITS in search mode, HDF5 of blimpy or CHIME/FRB, waterfall
         (.npz) of this package, get_wfall.py, CHIME/FRB's releases or fitburst, chunks of CHIME/FRB (a .msgpack, several
         of them, or their folder), PRESTO series (.dat with .inf), voltages in VDIF, or a metafits file with the MWA
-        voltages beside it (or after it in a list)
+        voltages beside it (or after it in a list); several filterbanks in a list are one observation
     band_mhz : of VDIF: edges of the band, that of the first channel first
     channels : of voltages: split each channel of the file into this many; default: of VDIF 1, of MWAX 128
     average : of voltages: spectra that become one
+    choices : polarisation, and whether weights and scales are believed; default all of it
 
     Returns
     -------
@@ -103,6 +109,8 @@ def open_stream(
         raise InputError(
             f"{paths[0]}: holds no voltages: a band, channels and averages are for voltages only"
         )
+    choices = choices or Choices()
+    _check_choices(paths[0], kind, choices)
     if kind == "msgpack":
         from mwaconvert.formats.spectra.chime_msgpack import ChunkStream
 
@@ -113,15 +121,35 @@ def open_stream(
         if band_mhz is not None:
             raise InputError(f"{first}: the band of MWA voltages is known, it cannot be given")
         return VcsStream(paths[0], paths[1:], fine=channels or 128, average=average)
-    if len(paths) > 1:
-        raise InputError(
-            f"{first}: one file at a time; several can only be chunks of CHIME/FRB, or MWA voltages"
-        )
     if kind == "vdif":
         from mwaconvert.formats.spectra.vdif import VdifStream
 
+        if len(paths) > 1:
+            raise InputError(f"{first}: one file of VDIF at a time")
         return VdifStream(first, band_mhz, channels or 1, average)
-    return _READERS[kind](first)
+    if len(paths) == 1:
+        return _READERS[kind](first, choices)
+    return JoinedStream([_READERS[_kind_of_spectra(p)](p, choices) for p in paths])
+
+
+def _kind_of_spectra(path: Path) -> str:
+    """Which format a file has that is one of several."""
+    kind = _kind(path)
+    if kind not in _READERS:
+        raise InputError(
+            f"{path}: only filterbanks can be joined, all chunks of CHIME/FRB, or MWA voltages", path=path
+        )
+    return kind
+
+
+def _check_choices(path: Path, kind: str, choices: Choices) -> None:
+    """Refuse a choice that the format does not offer."""
+    offered = {"sigproc": {"pol"}, "hdf5": {"pol"}, "psrfits": set(choices.given)}.get(kind, set())
+    for name in choices.given:
+        if name not in offered:
+            raise InputError(
+                f"{path}: there is nothing in this format that `{name}` could choose", option=name
+            )
 
 
 def _kind(path: Path) -> str:
@@ -164,31 +192,31 @@ def _is_metafits(path: Path) -> bool:
     return {b"GPSTIME", b"CHANNELS"} <= keys
 
 
-def _sigproc(path: Path) -> Stream:
+def _sigproc(path: Path, choices: Choices) -> Stream:
     from mwaconvert.formats.spectra.sigproc import FilterbankStream
 
-    return FilterbankStream(path)
+    return FilterbankStream(path, choices.pol)
 
 
-def _psrfits(path: Path) -> Stream:
+def _psrfits(path: Path, choices: Choices) -> Stream:
     from mwaconvert.formats.spectra.psrfits import SearchStream
 
-    return SearchStream(path)
+    return SearchStream(path, choices)
 
 
-def _hdf5(path: Path) -> Stream:
+def _hdf5(path: Path, choices: Choices) -> Stream:
     from mwaconvert.formats.spectra.hdf5 import open_hdf5
 
-    return open_hdf5(path)
+    return open_hdf5(path, choices.pol)
 
 
-def _npz(path: Path) -> Stream:
+def _npz(path: Path, _choices: Choices) -> Stream:
     from mwaconvert.formats.spectra.wfall import read_wfall
 
     return read_wfall(path)
 
 
-def _presto(path: Path) -> Stream:
+def _presto(path: Path, _choices: Choices) -> Stream:
     """A time series as spectra of one channel, at the highest frequency of its band."""
     from mwaconvert.formats.spectra.presto import read_series
 
@@ -201,12 +229,18 @@ def _presto(path: Path) -> Stream:
         dm=info.dm,
         start_mjd=info.start_mjd or None,
         source=info.source,
-        notes=() if top > 0 else ("the .inf file has no frequency",),
+        notes=(*info.warnings, *(() if top > 0 else ("the .inf file has no frequency",))),
+        recording=Recording(
+            telescope="" if info.telescope.lower() == "unknown" else info.telescope,
+            ra_deg=info.ra_deg,
+            dec_deg=info.dec_deg,
+            frame=Frame.BARYCENTRIC if info.barycentric else Frame.TOPOCENTRIC,
+        ),
     )
     return ArrayStream(spectra, path, "PRESTO", {"telescope": info.telescope, "notes": info.notes})
 
 
-_READERS: dict[str, Callable[[Path], Stream]] = {
+_READERS: dict[str, Callable[[Path, Choices], Stream]] = {
     "sigproc": _sigproc,
     "psrfits": _psrfits,
     "hdf5": _hdf5,

@@ -35,7 +35,7 @@ class FilterbankWriter:
     start_mjd : UTC of the beginning of the first sample
     source : name
     rawdatafile : where the data are from
-    header : further keywords; of these `KEPT` are written
+    header : further keywords; of these `KEPT` are written, barycentric and pulsarcentric
     overwrite : replace an existing file
 
     Raises
@@ -146,12 +146,14 @@ def _header(
         "source_name": source[:80],
     }
     values |= {
-        "barycentric": 0,
+        "barycentric": int(other.get("barycentric", 0)),
         "tstart": 0.0 if start_mjd is None else start_mjd,
         "tsamp": dt_s,
         "nbits": nbits,
     }
     values |= {"fch1": first, "nchans": freq_mhz.size, "nifs": 1}
+    if other.get("pulsarcentric"):
+        values["pulsarcentric"] = 1
     if series or dm:
         values["refdm"] = dm
     table = b""

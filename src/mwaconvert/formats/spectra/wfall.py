@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mwaconvert import __version__
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.formats.promises import check_promise
 from mwaconvert.spectra.dispersion import K_DM
+from mwaconvert.spectra.recording import Frame, Recording
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.staging import Kind, StagedPath
@@ -33,7 +35,8 @@ def write_wfall(path: Path, spectra: Spectra, *, overwrite: bool = False) -> Non
     Notes
     -----
     intensity (n_chan, n_times) float32 from the lowest to the highest channel; dt (s), df (MHz), dm (pc/cm^3), fbottom
-    (MHz, lower edge of the band). Beyond these: weights, freqs (MHz), k_dm, start_mjd, source, version.
+    (MHz, lower edge of the band). Beyond these: weights, freqs (MHz), k_dm, start_mjd, source, version, and what is
+    known of the recording (telescope, ra_deg, dec_deg, frame ...).
 
     Examples
     --------
@@ -61,6 +64,10 @@ def write_wfall(path: Path, spectra: Spectra, *, overwrite: bool = False) -> Non
     }
     if spectra.start_mjd is not None:
         values["start_mjd"] = spectra.start_mjd
+    for field in fields(spectra.recording):
+        held = getattr(spectra.recording, field.name)
+        if held != field.default:
+            values[field.name] = held
     with StagedPath(path, overwrite, Kind.NPZ) as staged, staged.temporary.open("wb") as file:
         np.savez(file, **values)
 
@@ -98,7 +105,7 @@ def read_wfall(path: Path) -> ArrayStream:
             else:
                 found = ", ".join(ascii(name)[1:-1] for name in sorted(names)[:12]) or "nothing"
                 raise FormatError(f"{path}: expected the arrays {_KINDS}, found {found}")
-            fields = {
+            scalars = {
                 key: np.asarray(arrays[key]).item()
                 for key in names - {"metadata", "burst_parameters"}
                 if np.asarray(arrays[key]).ndim == 0
@@ -113,7 +120,7 @@ def read_wfall(path: Path) -> ArrayStream:
         InputError,
     ) as error:
         raise FormatError(f"{path}: not a sound .npz file: {' '.join(str(error).split())}") from error
-    return ArrayStream(spectra, path, kind, fields)
+    return ArrayStream(spectra, path, kind, scalars)
 
 
 def _number(path: Path, arrays: Any, key: str, default: float | None = None) -> float:
@@ -139,11 +146,15 @@ def _plane(path: Path, arrays: Any, key: str) -> npt.NDArray[np.float32]:
 
 
 def _release(path: Path, arrays: Any) -> Spectra:
-    """Burst of the data release of the repeater FRB 20180916B: 400 MHz around the centre."""
+    """Burst of a release of CHIME/FRB: a frequency for each channel, or 400 MHz around that of the band."""
     data = _plane(path, arrays, "wfall")
-    centre = _number(path, arrays, "center_freq_mhz", 600.1953125)
-    df_mhz = 400.0 / len(data)
-    freq_mhz = centre - 200 + df_mhz * (np.arange(len(data), dtype=np.float64) + 0.5)
+    given = np.asarray(arrays["center_freq_mhz"]) if "center_freq_mhz" in arrays.files else np.empty(0)
+    if given.shape == data.shape[:1] and given.size > 1:  # of each channel
+        freq_mhz = given.astype(np.float64)
+    else:  # of the band
+        centre = _number(path, arrays, "center_freq_mhz", 600.1953125)
+        df_mhz = 400.0 / len(data)
+        freq_mhz = centre - 200 + df_mhz * (np.arange(len(data), dtype=np.float64) + 0.5)
     return Spectra(
         data,
         freq_mhz,
@@ -177,7 +188,24 @@ def _intensity(path: Path, arrays: Any) -> Spectra:
         start_mjd=start if np.isfinite(start) else None,
         source=str(arrays["source"]) if "source" in arrays.files else "",
         k_dm=_number(path, arrays, "k_dm", K_DM),
+        recording=_recording(path, arrays),
     )
+
+
+def _recording(path: Path, arrays: Any) -> Recording:
+    """What our own files say of the recording."""
+    held: dict[str, Any] = {}
+    for field in fields(Recording):
+        if field.name not in arrays.files:
+            continue
+        if field.name == "frame":
+            held["frame"] = Frame(str(arrays["frame"]))
+        elif isinstance(field.default, str):
+            held[field.name] = str(arrays[field.name])
+        else:
+            number = _number(path, arrays, field.name)
+            held[field.name] = int(number) if isinstance(field.default, int) else number
+    return Recording(**held)
 
 
 def _seen(data: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

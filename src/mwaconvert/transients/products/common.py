@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.formats.spectra.choices import Choices
 from mwaconvert.formats.spectra.presto import file_of
 from mwaconvert.formats.spectra.reader import open_stream
 from mwaconvert.machine import free_bytes, peak_memory_bytes
 from mwaconvert.progress import Progress
 from mwaconvert.spectra.candidate import Candidate
-from mwaconvert.spectra.stream import Stream
+from mwaconvert.spectra.stream import Stream, StreamPart
 from mwaconvert.staging import Kind, check_targets, kind_of, write_json
 from mwaconvert.text import size_text
 from mwaconvert.transients.prepare import Preparation, channel_statistics, select_channels
@@ -25,11 +26,43 @@ from mwaconvert.transients.products.requests import SpectraRequest
 
 
 def open_file(path: Path, request: SpectraRequest) -> Stream:
-    """Open a file of spectra or voltages."""
-    stream = open_stream(path, band_mhz=request.band_mhz, channels=request.channels, average=request.average)
+    """Open a file of spectra or voltages, those that continue it, and of them what was asked for."""
+    stream = open_stream(
+        [path, *request.continued],
+        band_mhz=request.band_mhz,
+        channels=request.channels,
+        average=request.average,
+        choices=Choices(
+            pol=request.pol,
+            use_weights=request.use_weights,
+            use_scales=request.use_scales,
+            use_offsets=request.use_offsets,
+        ),
+    )
     if request.k_dm is not None:
         stream.k_dm = request.k_dm
-    return stream
+    if request.start_s is None and request.end_s is None:
+        return stream
+    return _part(stream, request.start_s or 0.0, request.end_s)
+
+
+def _part(stream: Stream, start_s: float, end_s: float | None) -> Stream:
+    """What is between two times."""
+    first = int(start_s / stream.dt_s + 1e-6)
+    last = stream.n_times if end_s is None else min(stream.n_times, int(np.ceil(end_s / stream.dt_s - 1e-6)))
+    if first >= stream.n_times:
+        raise InputError(
+            f"{stream.path}: `start_s={start_s:g}`: the data last {stream.n_times * stream.dt_s:.6g} s",
+            option="start_s",
+            path=stream.path,
+        )
+    part = StreamPart(stream, first, max(1, last - first))
+    if first:
+        part.notes = (
+            *part.notes,
+            f"times are counted from {first * stream.dt_s:.6f} s of the file, see `start_s`",
+        )
+    return part
 
 
 def check_suffix(path: Path, suffixes: Iterable[str]) -> None:
@@ -56,7 +89,7 @@ def check_outputs(request: SpectraRequest, inputs: Iterable[Path], outputs: Iter
     targets = [(path, kind_of(path)) for path in outputs]
     if request.report is not None:
         targets.append((request.report, Kind.JSON))
-    read = [file for path in inputs for file in _input_files(path)]
+    read = [file for path in (*inputs, *request.continued) for file in _input_files(path)]
     check_targets(targets, inputs=read, overwrite=request.overwrite)
 
 

@@ -6,15 +6,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import __version__
 from mwaconvert.errors import InputError
-from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter, kept
+from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
 from mwaconvert.machine import own_memory_bytes
 from mwaconvert.progress import Progress
+from mwaconvert.spectra.recording import Frame
 from mwaconvert.text import size_text
 from mwaconvert.transients.dedispersion import Dedispersion, plan_dedispersion
 from mwaconvert.transients.products import common
@@ -168,7 +170,7 @@ def _write(work: Dedispersion, request: DedisperseRequest, progress: Progress | 
         start_mjd=_start_mjd(work),
         source=work.stream.source,
         rawdatafile=_origin(work),
-        header=work.stream.fields,
+        header=_header(work),
         overwrite=overwrite,
     ) as writer:
         for piece in _rows(work, progress, series=series):
@@ -203,6 +205,10 @@ def _write_presto(work: Dedispersion, target: Path, progress: Progress | None, *
         stream.n_chan,
         _start_mjd(work) or 0.0,
         stream.source,
+        telescope=stream.recording.telescope,
+        barycentric=stream.recording.frame is Frame.BARYCENTRIC,
+        ra_deg=stream.recording.ra_deg,
+        dec_deg=stream.recording.dec_deg,
         notes=f"{_origin(work)}; delays relative to the highest channel",
     )
     write_series(target, info, work.series(progress), overwrite=overwrite)
@@ -221,11 +227,16 @@ def _write_fbh5(work: Dedispersion, target: Path, progress: Progress | None, *, 
         about |= {"refdm": work.dm, "data_type": 6}
     dtype = np.uint8 if _whole_bytes(work) else np.float32
     dt_s = stream.dt_s * work.tscrunch
-    head = kept(stream.fields) | about
+    head = _header(work) | about
     with Fbh5Writer(target, _centres(work), dt_s, dtype, header=head, overwrite=overwrite) as h5:
         for piece in _rows(work, progress, series=False):
             h5.write(piece)
             del piece  # not beside the next one
+
+
+def _header(work: Dedispersion) -> dict[str, Any]:
+    """Keywords of SIGPROC for what is known of the recording."""
+    return work.stream.recording.to_sigproc()
 
 
 def _centres(work: Dedispersion) -> npt.NDArray[np.float64]:

@@ -22,6 +22,10 @@ class SpectraRequest:
     band_mhz : of VDIF: edges of the band, that of the first channel first
     channels : of voltages: split each channel of the file into this many; None: 128 of MWAX, else 1
     average : of voltages: spectra that become one
+    continued : files that continue the first, as one observation
+    start_s, end_s : what is read of the file, in seconds from its start; None: all of it
+    pol : read this polarisation or IF only, counted from 0; None: total intensity
+    use_weights, use_scales, use_offsets : of PSRFITS: apply DAT_WTS, DAT_SCL, DAT_OFFS
     k_dm : dispersion constant, MHz^2 s cm^3 / pc; None: 1 / 2.41e-4
     mask : (first, last) channels that are left out, counted from 0 at the lowest frequency
     mask_mhz : (low, high) frequencies whose channels are left out
@@ -35,6 +39,13 @@ class SpectraRequest:
     band_mhz: tuple[float, float] | None = None
     channels: int | None = None
     average: int = 1
+    continued: tuple[Path, ...] = ()
+    start_s: float | None = None
+    end_s: float | None = None
+    pol: int | None = None
+    use_weights: bool = True
+    use_scales: bool = True
+    use_offsets: bool = True
     k_dm: float | None = None
     mask: tuple[tuple[int, int], ...] = ()
     mask_mhz: tuple[tuple[float, float], ...] = ()
@@ -59,6 +70,13 @@ class SpectraRequest:
                 raise _refused(name, value, "a whole number of at least 1")
         if self.average < 1:
             raise _refused("average", self.average, "a whole number of at least 1")
+        if self.pol is not None and self.pol < 0:
+            raise _refused("pol", self.pol, "a whole number of at least 0")
+        start_s = self.start_s or 0.0
+        if not start_s >= 0:
+            raise _refused("start_s", start_s, "seconds from the start of the file")
+        if self.end_s is not None and not self.end_s > start_s:
+            raise _refused("end_s", self.end_s, f"seconds from the start of the file, above {start_s:g}")
         if self.threads < 0:
             raise _refused("threads", self.threads, "a whole number of at least 0")
         if self.max_memory_gib is not None and not self.max_memory_gib > 0:

@@ -149,6 +149,7 @@ def _plan_panel(request: WaterfallRequest, k: int, held: int) -> tuple[PanelPlan
         )
     whole = stream
     if time_s is not None:
+        time_s -= (request.start_s or 0.0) // stream.dt_s * stream.dt_s
         stream, time_s = _about(stream, time_s, dm, request.window_s)
     work = plan_dedispersion(
         stream,
