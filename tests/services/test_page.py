@@ -416,6 +416,22 @@ def test_posts_of_others_are_refused(site: Site) -> None:
     assert client.get(address).status_code in (404, 405)
 
 
+def test_posts_behind_a_proxy(site: Site) -> None:
+    config = site.app.state.service.config
+    public = config.model_copy(
+        update={"server": config.server.model_copy(update={"public_url": "https://jobs.mwa.test"})}
+    )
+    site.app = make_app(public, site.store, b"s" * 32)
+    job, client = site.job(), site.client("ann")
+    token = token_of(client.get("/jobs").text)
+    for origin, status in (("https://jobs.mwa.test.evil.org", 403), ("https://jobs.mwa.test", 200)):
+        data = {"form_token": token}
+        assert (
+            client.post(f"/jobs/{job.id}/cancel", data=data, headers={"Origin": origin}).status_code == status
+        )
+    assert site.store.job(job.id).state is State.CANCELLED
+
+
 # ------------------------------------------------------------------------------------------ submission
 
 
