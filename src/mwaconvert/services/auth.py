@@ -137,7 +137,8 @@ def is_cross_site(connection: HTTPConnection) -> bool:
     if connection.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         return True
     origin = connection.headers.get("origin")
-    if origin is None:
+    service: Any = connection.app.state.service
+    if origin is None or origin == service.config.server.public_url:
         return False
     parts = urlsplit(origin)
     secure = connection.url.scheme in ("https", "wss")

@@ -119,6 +119,11 @@ def read_job_file(path: Path, *, strict: bool = False) -> tuple[JobRow, ...]:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read as a job file: {error.strerror}") from None
+    return read_jobs(data, str(path), strict=strict)
+
+
+def read_jobs(data: bytes, name: str, *, strict: bool = False) -> tuple[JobRow, ...]:
+    """As `read_job_file`, of what is read already; errors call it `name`."""
     rows, found = read_rows(data, strict=strict)
     problems = list(found)
     jobs = []
@@ -128,10 +133,10 @@ def read_job_file(path: Path, *, strict: bool = False) -> tuple[JobRow, ...]:
         if job is not None:
             jobs.append(job)
     if problems:
-        raise JobFileError(str(path), problems)
+        raise JobFileError(name, problems)
     if not jobs:
         raise InputError(
-            f"{path}: no jobs in it; expected lines like obs_id=1110103576, job_type=c, timeres=8"
+            f"{name}: no jobs in it; expected lines like obs_id=1110103576, job_type=c, timeres=8"
         )
     return tuple(jobs)
 

@@ -250,10 +250,18 @@ class Store:
         c.execute(_NEW_EVENT, row)
 
     def events(
-        self, after: int = 0, *, limit: int = 1000, job_id: int | None = None, owner: str | None = None
+        self,
+        after: int = 0,
+        *,
+        limit: int = 1000,
+        job_id: int | None = None,
+        owner: str | None = None,
+        leave_out: Happening | None = None,
     ) -> list[Event]:
         """Events with `seq` greater than `after`, oldest first: of all, of a job or of an owner."""
         query = sa.select(events).where(events.c.seq > after).order_by(events.c.seq).limit(limit)
+        if leave_out is not None:
+            query = query.where(events.c.happening != leave_out.value)
         if job_id is not None:
             query = query.where(events.c.job_id == job_id)
         if owner is not None:
@@ -347,12 +355,21 @@ class Store:
         owner: str | None = None,
         kind: str | None = None,
         states: Iterable[State] | None = None,
+        text: str = "",
         before: int | None = None,
         limit: int | None = 100,
         hidden: bool = False,
     ) -> list[Job]:
-        """Jobs, newest first. The next page begins `before` the last id of this one."""
+        """Jobs, newest first. The next page begins `before` the last id of this one.
+
+        Parameters
+        ----------
+        text
+            Stands in the name, owner, parameters or error of a job, or is its id; case does not count.
+        """
         query = sa.select(jobs).where(*_filters(owner, kind, states, hidden)).order_by(jobs.c.id.desc())
+        if text:
+            query = query.where(_mentions(text))
         if before is not None:
             query = query.where(jobs.c.id < before)
         if limit is not None:
@@ -1255,6 +1272,15 @@ def _filters(
     if states is not None:
         wanted.append(jobs.c.state.in_([state.value for state in states]))
     return wanted
+
+
+def _mentions(text: str) -> sa.ColumnElement[bool]:
+    """Jobs in which a text stands."""
+    told = [jobs.c.name, jobs.c.owner, jobs.c.error_text, sa.cast(jobs.c.given, sa.Text)]
+    found = [column.icontains(text, autoescape=True) for column in told]
+    if text.isdecimal() and len(text) < 10:
+        found.append(jobs.c.id == int(text))
+    return sa.or_(*found)
 
 
 def _refuse_duplicates(c: sa.Connection, request: Request, digest: str, allow_resubmit: bool) -> None:

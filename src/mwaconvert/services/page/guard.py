@@ -1,0 +1,142 @@
+"""Who may see a page and who may post to it: sessions, tokens in forms, and errors as pages."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import Depends, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from mwaconvert.errors import Error, ResourceError
+from mwaconvert.jobs.control.states import Role
+from mwaconvert.jobs.control.work import UnknownError
+from mwaconvert.services.auth import COOKIE, Session, is_cross_site
+from mwaconvert.services.service import service_of
+from mwaconvert.services.signing import key_for
+
+TOKEN = "form_token"
+_MOST_FIELDS = 100
+_INSIDE = re.compile(r"/(?:[A-Za-z0-9_.-]+/?)*(?:\?[A-Za-z0-9_.%&=+-]*)?")
+
+
+def form_token(secret: bytes, of: str) -> str:
+    """What a form must bring back: bound to a session, or before it to a cookie."""
+    return hmac.digest(key_for(secret, "forms"), of.encode(), "sha256").hex()
+
+
+def is_token(secret: bytes, of: str, given: str) -> bool:
+    """Whether a form came from a page that was made here, for this session."""
+    return hmac.compare_digest(form_token(secret, of).encode(), given.encode())
+
+
+def inside(address: str) -> str:
+    """An address to go on to after login, if it is one of this service; else the list of jobs.
+
+    Examples
+    --------
+    >>> inside("/jobs/7"), inside("//elsewhere.org/jobs")
+    ('/jobs/7', '/jobs')
+    """
+    return address if _INSIDE.fullmatch(address) and not address.startswith("//") else "/jobs"
+
+
+def viewer(request: Request) -> Session:
+    """The session of who asks for a page; 401 without one. A dependency of routes."""
+    session = service_of(request).sessions.open(request.cookies.get(COOKIE))
+    if session is None:
+        raise HTTPException(401, "log in first")
+    request.state.session = session
+    return session
+
+
+@dataclass(frozen=True)
+class Posted:
+    """What a form brought; `session` is of its user."""
+
+    session: Session
+    fields: dict[str, str]
+    files: dict[str, bytes]
+
+    def text(self, name: str) -> str:
+        """A field; empty if it is not there."""
+        return self.fields.get(name, "")
+
+    def need(self, role: Role) -> None:
+        """403 unless the user has a role."""
+        if not self.session.allows(role):
+            raise HTTPException(403, f"this needs the role {role}; yours is {self.session.user.role}")
+
+
+async def read_form(request: Request) -> AsyncIterator[FormData]:
+    """Fields of a form of this service; 403 if the page of another site sent it. A dependency of routes."""
+    if is_cross_site(request):
+        raise HTTPException(403, "refused: another site sent this form")
+    async with request.form(max_files=1, max_fields=_MOST_FIELDS) as form:
+        yield form
+
+
+async def posted(
+    request: Request,
+    session: Annotated[Session, Depends(viewer)],
+    form: Annotated[FormData, Depends(read_form)],
+) -> Posted:
+    """A form that came from one of our pages in this session; else 403. A dependency of routes."""
+    fields = {name: value for name, value in form.items() if isinstance(value, str)}
+    if not is_token(service_of(request).secret, session.token, fields.pop(TOKEN, "")):
+        raise HTTPException(403, "refused: the form is not of this session; open its page again")
+    files = {name: await value.read() for name, value in form.items() if not isinstance(value, str)}
+    return Posted(session, fields, files)
+
+
+Viewer = Annotated[Session, Depends(viewer)]
+Form = Annotated[Posted, Depends(posted)]
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are pages, for people; who is not logged in is led to the login."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_or_explain(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except StarletteHTTPException as error:
+                if error.status_code == 401:
+                    return _to_login(request)
+                status, text = error.status_code, str(error.detail)
+            except RequestValidationError:
+                status, text = 404, "there is no such page"
+            except UnknownError as error:
+                status, text = 404, str(error)
+            except Error as error:
+                status, text = 503 if isinstance(error, ResourceError) else 400, str(error)
+            return await run_in_threadpool(_explain, request, status, text)
+
+        return handle_or_explain
+
+
+def _to_login(request: Request) -> Response:
+    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    after = {"next": wanted} if request.method == "GET" and inside(wanted) == wanted else {}
+    return RedirectResponse("/login" + (f"?{urlencode(after)}" if after else ""), 303)
+
+
+def _explain(request: Request, status: int, text: str) -> Response:
+    from mwaconvert.services.page.rendering import render
+
+    session = getattr(request.state, "session", None)
+    return render(request, "error.html", session, status, title=_TITLES.get(status, "Refused"), text=text)
+
+
+_TITLES = {403: "Not allowed", 404: "Not found", 503: "Not now"}
