@@ -387,4 +387,4 @@ def _slow(total: Floats, n_used: Floats, window: int, threads: int) -> Floats:
     half = max(1, window // step // 2)
     _core.running_median(mean[None].astype(np.float32), half, max(1, half // 4), smooth, threads)
     at = (np.arange(mean.size) + 0.5) * step
-    return np.interp(np.arange(n) + 0.5, at, np.nan_to_num(smooth[0])).astype(np.float32)
+    return np.asarray(np.interp(np.arange(n) + 0.5, at, np.nan_to_num(smooth[0])), np.float32)
