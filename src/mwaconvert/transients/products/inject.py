@@ -42,7 +42,7 @@ class InjectPlan:
         """What would be done, by name."""
         low, high = self.request.dm_range
         narrow, wide = self.widths_s
-        return common.describe(self.stream) | {
+        return self.stream.facts() | {
             "pulses": f"{self.request.n_pulses} of DM {low:g} to {high:g} pc/cm^3, {1e3 * narrow:.4g} to "
             f"{1e3 * wide:.4g} ms, S/N {self.request.snrs[0]:g} to {self.request.snrs[1]:g}",
             "output": f"{self.request.target}, and {self.request.target.with_suffix('.csv')}",

@@ -112,8 +112,8 @@ class SearchPlan:
             numbers |= self._complete(survey, outputs, notes, progress)
         if search.thinned:
             notes.append(
-                f"a storm: {search.thinned} detections were left out where better ones of the same width were less than "
-                "1024 samples away"
+                f"a storm: {search.thinned} detections were left out where better ones of the same width were "
+                "less than 1024 samples and a 64th of the DMs away"
             )
         return common.finish(
             request,
