@@ -353,7 +353,7 @@ def main() -> None:
     parser.add_argument("--bits", nargs="+", type=int, default=[8], choices=[8, 4, 2])
     parser.add_argument("--bands", nargs="+", default=["apertif"], choices=list(BANDS))
     parser.add_argument("--raw", action="store_true")
-    parser.add_argument("--snr", type=float, default=7.0)
+    parser.add_argument("--snr", type=float, default=6.75)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--details", action="store_true", help="what was lost, and false rows")

@@ -74,13 +74,13 @@ void register_clean(py::module_& m) {
   define_clean<float>(m);
   m.def(
       "running_median",
-      [](const Array<float>& in, int64_t half, int64_t least, Array<float>& out, int threads) {
-        const auto x = view<float, 2>(in, "in", {-1, -1});
+      [](const Array<float>& values, int64_t half, int64_t least, Array<float>& out, int threads) {
+        const auto x = view<float, 2>(values, "values", {-1, -1});
         const auto o = mutable_view<float, 2>(out, "out", {x.shape[0], x.shape[1]});
         py::gil_scoped_release release;
         running_median(x, half, least, o, threads);
       },
-      "series"_a.noconvert(), "half"_a, "least"_a, "out"_a.noconvert(), "threads"_a = 0,
+      "values"_a.noconvert(), "half"_a, "least"_a, "out"_a.noconvert(), "threads"_a = 0,
       "Median of each value and its neighbours along a row.");
 }
 

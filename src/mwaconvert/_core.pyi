@@ -509,7 +509,7 @@ def round_delays(
     """Delays in samples of trials and channels."""
 
 def running_median(
-    series: npt.NDArray[np.float32], half: int, least: int, out: npt.NDArray[np.float32], threads: int = 0
+    values: npt.NDArray[np.float32], half: int, least: int, out: npt.NDArray[np.float32], threads: int = 0
 ) -> None:
     """Median of each value and its neighbours along a row."""
 

@@ -41,28 +41,31 @@ def _folder(tmp_path, monkeypatch):
 #: requests, and hashes of the files that the verbs made of them before they called the library
 REQUESTS: dict[str, tuple[SpectraRequest, dict[str, str]]] = {
     "table": (
-        SearchRequest(path=FIL, dm_min=0, dm_max=600, output=Path("c.csv"), gulp=77),
-        {"c.csv": "fab0d653de27f93e"},
+        SearchRequest(path=FIL, dm_min=0, dm_max=600, output=Path("c.csv"), gulp=77, raw=True),
+        {"c.csv": "a8048ee154338a95"},
     ),
     "heimdall": (
-        SearchRequest(path=FIL, dm_min=0, dm_max=600, output=Path("c.cand"), scale=True, mask=((0, 3), (9, 9))),
-        {"c.cand": "d87174fd7f9a8434"},
+        SearchRequest(path=FIL, dm_min=0, dm_max=600, output=Path("c.cand"), scale=True, mask=((0, 3), (9, 9)),
+                      raw=True),
+        {"c.cand": "bf07edc49b8ca561"},
     ),
     "presto": (
         SearchRequest(
-            path=FIL, dm_min=0, dm_max=600, output=Path("c.singlepulse"), iqrm=True, zero_dm=True, mask_outliers=True
+            path=FIL, dm_min=0, dm_max=600, output=Path("c.singlepulse"), iqrm=True, zero_dm=True, mask_outliers=True,
+            raw=True,
         ),
         {"c.singlepulse": "55e5f8d2408b1536"},
     ),
     "amber": (
         SearchRequest(
-            path=FIL, dm_min=0, dm_max=600, output=Path("c.trigger"), n_width=5, width_min_s=2e-3, loss=0.05, threshold=6
+            path=FIL, dm_min=0, dm_max=600, output=Path("c.trigger"), n_width=5, width_min_s=2e-3, loss=0.05, threshold=6,
+            raw=True,
         ),
-        {"c.trigger": "952191c5a4c2093c"},
+        {"c.trigger": "73a7528131781d0f"},
     ),
     "stages": (
-        SearchRequest(path=FIL, dm_min=200, dm_max=800, output=Path("d.csv"), downsample=True),
-        {"d.csv": "9cbf157f19897b08"},
+        SearchRequest(path=FIL, dm_min=200, dm_max=800, output=Path("d.csv"), downsample=True, raw=True),
+        {"d.csv": "18ea5a380ac585f7"},
     ),
     "subbands": (
         DedisperseRequest(path=FIL, dm=DM, n_sub=8, tscrunch=4, output=Path("c.fil"), gulp=100),
@@ -138,7 +141,7 @@ def test_a_search_reports_what_it_found():
         assert done[-1][0] == done[-1][1]
     facts = json.loads(Path("done.json").read_text())
     assert facts["format"] == "mwaconvert search"
-    assert facts["request"]["threshold"] == 7.0
+    assert facts["request"]["threshold"] == 6.75
     assert facts["request"]["path"] == "a.fil"
     best = facts["candidates"][0]
     assert best["dm"] == pytest.approx(DM, abs=3 * best["dm_err"])
@@ -147,7 +150,9 @@ def test_a_search_reports_what_it_found():
     assert facts["inputs"][0]["n_times"] == 4000
     kinds = [(file["path"], file["kind"]) for file in facts["outputs"]]
     assert kinds[0] == ("C.CSV", "candidates")
-    assert [kind for _, kind in kinds[1:]] == ["figure"] * len(facts["candidates"])
+    assert [kind for _, kind in kinds[1:]] == ["figure"] * (
+        len(facts["candidates"]) + 1
+    )  # and what was masked
     for file in facts["outputs"]:
         assert Path(file["path"]).stat().st_size == file["bytes"]
     assert report.to_dict() == facts

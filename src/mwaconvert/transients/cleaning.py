@@ -31,7 +31,7 @@ ORIGIN, UNIT = (
 )  #: byte of the mean; of the noise's standard deviation: from -6 to 19.5 of it fit in
 _BLOCK = 256  # samples whose mean and variation are judged at once
 _WINDOW = 16  # blocks on either side of the running median that is a channel's baseline
-_LEAST = 4  # the same at the ends of the data
+_LEAST = 2  # the same at the ends of the data
 _SUBBANDS = 16  # that tell impulses at DM 0 from pulses of low DM
 _BAD = 5.5  # deviations of a block, in units of their noise
 _ALIKE = 0.5  # part by which channels may differ in what they have in common
@@ -205,22 +205,24 @@ def _judged(
 ) -> tuple[Floats, Floats, Bools]:
     """Baseline, inverse of the noise, and what is masked, by channel and block."""
     bad = count < 2
-    base, sigma = _baselines(mean, std, bad, half, steps, threads)
+    if not steps.baseline:
+        half = mean.shape[1]
     if steps.channels:
+        bad = bad | (std <= _DEAD * np.median(std, axis=1, keepdims=True))
         for _ in range(2):  # what is masked no longer bends the baseline
-            found = _outliers(count, mean, std, base, sigma, bad, threads)
-            bad = bad | found
-            base, sigma = _baselines(mean, std, bad, half, steps, threads)
+            base, sigma = _baselines(mean, std, bad, half, half, threads)
+            bad = bad | _outliers(count, mean, std, base, sigma, bad, threads)
+    least = min(half, _LEAST) if steps.baseline else half
+    base, sigma = _baselines(mean, std, bad, half, least, threads)
     bad = bad | ~(sigma > 0)
     inverse = np.divide(np.float32(1), sigma, out=np.zeros_like(sigma), where=~bad)
     return base, inverse, bad
 
 
 def _baselines(
-    mean: Floats, std: Floats, bad: Bools, half: int, steps: Cleaning, threads: int
+    mean: Floats, std: Floats, bad: Bools, half: int, least: int, threads: int
 ) -> tuple[Floats, Floats]:
     """Running medians of the mean and the standard deviation; where none is, those of the channel."""
-    half, least = (half, min(half, _LEAST)) if steps.baseline else (mean.shape[1], mean.shape[1])
     out = []
     for value in (mean, std):
         good = np.where(bad, np.float32(np.nan), value)
@@ -385,6 +387,6 @@ def _slow(total: Floats, n_used: Floats, window: int, threads: int) -> Floats:
     mean = np.where(number > 0, total[:whole].reshape(-1, step).sum(1) / np.maximum(number, 1), np.nan)
     smooth = np.empty((1, mean.size), np.float32)
     half = max(1, window // step // 2)
-    _core.running_median(mean[None].astype(np.float32), half, max(1, half // 4), smooth, threads)
+    _core.running_median(mean[None].astype(np.float32), half, max(1, half // 8), smooth, threads)
     at = (np.arange(mean.size) + 0.5) * step
     return np.asarray(np.interp(np.arange(n) + 0.5, at, np.nan_to_num(smooth[0])), np.float32)

@@ -16,6 +16,7 @@ from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream, Stream
 from mwaconvert.staging import StagedPath
+from mwaconvert.transients.cutouts import piece_of
 from mwaconvert.transients.dedispersion import plan_dedispersion
 from mwaconvert.transients.prepare import Preparation
 
@@ -339,7 +340,7 @@ def candidate_figure(stream: Stream, row: Candidate, prepare: Preparation | None
     dms = np.linspace(low_dm, row.dm + reach, 65)
     sweep = int(delay_samples(dms[-1] - stream.dm, per_dm / dt_s).max())
     middle = round(row.time_s / dt_s)
-    piece = _piece(stream, middle - half, middle + half + sweep, prepare)
+    piece = piece_of(stream, middle - half, middle + half + sweep, prepare)
     n_sub = max(n for n in range(1, min(128, stream.n_chan) + 1) if stream.n_chan % n == 0)
     held = ArrayStream(piece, stream.path, stream.kind)
     plan = plan_dedispersion(held, row.dm, n_sub=n_sub, tscrunch=factor)
@@ -407,22 +408,6 @@ def _masked(spectra: Spectra) -> npt.NDArray[np.float32]:
         weights = spectra.weights if spectra.weights.ndim == 2 else spectra.weights[:, None]
         values[np.broadcast_to(weights <= 0, values.shape)] = np.nan
     return values
-
-
-def _piece(stream: Stream, low: int, high: int, prepare: Preparation | None) -> Spectra:
-    """Samples about a pulse, each channel scaled; beyond the ends of the file there is nothing but zeros."""
-    first, last = max(0, low), min(stream.n_times, high)
-    read = stream.spectra(first, last - first)
-    if prepare is not None:
-        read = prepare(read)
-    read = read.scale()
-    data = np.zeros((stream.n_chan, high - low), np.float32)
-    weights = np.zeros(data.shape, np.float32)
-    place = slice(first - low, last - low)
-    data[:, place] = read.data
-    held = np.ones((1, 1), np.float32) if read.weights is None else read.weights
-    weights[:, place] = held if held.ndim == 2 else held[:, None]
-    return replace(read, data=data, weights=weights)
 
 
 def _round_down(value: float) -> float:

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 _COVER_STEP = STRETCH  # samples of a series that have one cover, as in boxcar.hpp
 _WHOLE = 0.998  # of the samples: as good as all
 _NO_COVER = np.empty((0, 0), np.float32), np.empty(0, np.int32)
-_MOST = (
-    1 << 18
-)  # detections of the trials that are in memory at a time; beyond, a storm, they are thinned out
-_STORM_SAMPLES = 1024
+_MOST = 1 << 15  # detections in a segment; beyond, in a storm, they are thinned out
+_STORM_SAMPLES, _STORM_DMS = (
+    1024,
+    64,
+)  # samples, and parts of the range of DMs, of which the best are kept then
 _SHORTEST = 64  # samples that every series must have
 
 
@@ -240,10 +241,13 @@ def search(
         best_snr[part.trials] = snr
         best_time[part.trials] = (start + width / 2 + first) * spectra.dt_s
         best_width[part.trials] = width * spectra.dt_s
-        fewer = _thin(boxcars)
-        thinned += boxcars.size - fewer.size
-        found.append(_detections(fewer, trials[part.trials], first, spectra.dt_s))
-    detections = np.concatenate(found)
+        every = _detections(boxcars, trials[part.trials], first, spectra.dt_s)
+        fewer = _thin(every, spectra.dt_s, float(np.ptp(trials)) / _STORM_DMS)
+        thinned += every.size - fewer.size
+        found.append(fewer)
+    every = np.concatenate(found)
+    detections = _thin(every, spectra.dt_s, float(np.ptp(trials)) / _STORM_DMS)
+    thinned += every.size - detections.size
     detections = detections[np.argsort(-detections["snr"], kind="stable")]
     return Search(
         trials,
@@ -275,14 +279,20 @@ def _detections(
     return table
 
 
-def _thin(boxcars: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
-    """In a storm, of each width in each stretch of time the best of these trials."""
-    if boxcars.size <= _MOST:
-        return boxcars
-    stretch = boxcars["start"] // _STORM_SAMPLES
-    order = np.lexsort((-boxcars["snr"], boxcars["width"], stretch))
-    same = (np.diff(stretch[order]) == 0) & (np.diff(boxcars["width"][order]) == 0)
-    best: npt.NDArray[np.void] = boxcars[order[np.concatenate([[True], ~same])]]
+def _thin(table: npt.NDArray[np.void], dt_s: float, dm_step: float) -> npt.NDArray[np.void]:
+    """In a storm, of each width in each stretch of time and step of DM the best."""
+    if table.size <= _MOST:
+        return table
+    keys = (
+        table["width_s"],
+        np.floor(table["time_s"] / (_STORM_SAMPLES * dt_s)),
+        np.floor(table["dm"] / dm_step) if dm_step > 0 else np.zeros(table.size),
+    )
+    order = np.lexsort((-table["snr"], *keys))
+    same = np.ones(table.size - 1, bool)
+    for key in keys:
+        same &= np.diff(key[order]) == 0
+    best: npt.NDArray[np.void] = table[order[np.concatenate([[True], ~same])]]
     return best
 
 

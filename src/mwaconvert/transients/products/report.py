@@ -24,6 +24,7 @@ class FileKind(Enum):
     FILTERBANK = "filterbank"
     SERIES = "time series"
     MASK = "mask"
+    CUTOUT = "cut-out"
 
 
 @dataclass(frozen=True)

@@ -104,19 +104,20 @@ class SearchRequest(SpectraRequest):
     baseline, bad_channels, impulses : steps of the cleaning
     output : list of the candidates: .csv, .singlepulse (PRESTO), .cand (heimdall) or .trigger (AMBER)
     plots : folder for a figure of each candidate
+    cutouts : folder for a .h5 of each candidate, for classifiers; of the best `max_plots`
     completeness : pulses that are injected into copies of the data and searched again, to see how many are found
     max_plots : figures of the best ones, at most
 
     Examples
     --------
     >>> SearchRequest(path=Path("burst.fil"), dm_min=0, dm_max=1000).threshold
-    7.0
+    6.75
     """
 
     path: Path = Path()
     dm_min: float | None = None
     dm_max: float | None = None
-    threshold: float = 7.0
+    threshold: float = 6.75
     loss: float = 0.01
     width_min_s: float | None = None
     n_width: int = 9
@@ -134,6 +135,7 @@ class SearchRequest(SpectraRequest):
     output: Path | None = None
     plots: Path | None = None
     max_plots: int = 50
+    cutouts: Path | None = None
     completeness: int = 0
 
     @property

@@ -21,6 +21,7 @@ from mwaconvert.text import size_text
 from mwaconvert.transients import masking
 from mwaconvert.transients.cleaning import Cleaning
 from mwaconvert.transients.completeness import completeness
+from mwaconvert.transients.cutouts import cut_out, write_cutout
 from mwaconvert.transients.masked import Masked
 from mwaconvert.transients.products import common
 from mwaconvert.transients.products.report import FileKind, ProductFile, ProductReport
@@ -96,6 +97,8 @@ class SearchPlan:
             "sweep_s": survey.sweep * survey.stream.dt_s,
             "memory_bytes": self.memory_bytes,
         }
+        if request.cutouts is not None:
+            outputs += self._cut(survey, candidates[: request.max_plots], request.cutouts)
         notes = []
         if search.masked is not None:
             numbers |= {
@@ -109,8 +112,8 @@ class SearchPlan:
             numbers |= self._complete(survey, outputs, notes, progress)
         if search.thinned:
             notes.append(
-                f"a storm: {search.thinned} detections were left out where better ones of the same width were less than "
-                "1024 samples away"
+                f"a storm: {search.thinned} detections were left out where better ones of the same width were "
+                "less than 1024 samples and a 64th of the DMs away"
             )
         return common.finish(
             request,
@@ -121,6 +124,17 @@ class SearchPlan:
             candidates=tuple(candidates),
             notes=tuple(notes),
         )
+
+    def _cut(self, survey: Survey, candidates: list[Candidate], folder: Path) -> list[ProductFile]:
+        """Cut-outs of candidates."""
+        folder.mkdir(parents=True, exist_ok=True)
+        written = []
+        for k, candidate in enumerate(candidates):
+            path = folder / f"{_name(survey, k, candidate)}.h5"
+            piece = cut_out(survey.stream, candidate, survey.prepare)
+            write_cutout(path, piece, survey.stream, k, overwrite=self.request.overwrite)
+            written.append(ProductFile.of(path, FileKind.CUTOUT))
+        return written
 
     def _complete(
         self, survey: Survey, outputs: list[ProductFile], notes: list[str], progress: Progress | None
@@ -162,6 +176,8 @@ def plan_search(request: SearchRequest) -> SearchPlan:
     request.check()
     if request.output is not None:
         common.check_suffix(request.output, SUFFIXES)
+    if request.cutouts is not None:
+        need("h5py", "hdf5", "writing cut-outs")
     if request.plots is not None:
         need("matplotlib", "plot", "drawing")
         if request.plots.exists() and not request.plots.is_dir():
@@ -230,12 +246,17 @@ def _draw(
     drawn = []
     for k, candidate in enumerate(candidates):
         figure = candidate_figure(survey.stream, candidate, survey.prepare)
-        name = f"{survey.stream.path.stem}_{k + 1:04d}_t{candidate.time_s:.3f}_dm{candidate.dm:.1f}.png"
+        name = f"{_name(survey, k, candidate)}.png"
         save_figure(figure, folder / name, overwrite=overwrite)
         drawn.append(ProductFile.of(folder / name, FileKind.FIGURE))
         if progress is not None:
             progress(Stage.DRAWING, k + 1, len(candidates))
     return drawn
+
+
+def _name(survey: Survey, k: int, candidate: Candidate) -> str:
+    """Of the figure and the cut-out of a candidate, without the ending."""
+    return f"{survey.stream.path.stem}_{k + 1:04d}_t{candidate.time_s:.3f}_dm{candidate.dm:.1f}"
 
 
 def _draw_masked(survey: Survey, masked: Masked, folder: Path, *, overwrite: bool) -> ProductFile:
