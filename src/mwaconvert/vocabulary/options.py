@@ -241,6 +241,8 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
              value=False, peers="BH"),
         Spec("-q --quiet", "quiet", "Print nothing but errors."),
         Spec("-v --verbose", "verbose", "Log lines, and tracebacks of unexpected errors."),
+        Spec("--log-file", "log_file", "Add log lines with their times to a file.", "FILE", Path),
+        Spec("--log-json", "log_json", "Same, one JSON object a line.", "FILE", Path),
     ),
     "Accepted, with nothing to do": (
         Spec("--allow-missing", "allow_missing", "Files may be missing (always so).", peers="CA",
