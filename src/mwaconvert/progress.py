@@ -10,6 +10,7 @@ class Stage(StrEnum):
     """What is done now, with a word for it; what is counted meanwhile is `unit`."""
 
     CONVERTING = "converting"
+    FINISHING = "finishing the outputs"
     FLAGGING = "looking for interference"
     READING = "reading"
     SIMULATING = "simulating"
@@ -41,7 +42,7 @@ class Progress(Protocol):
     Parameters
     ----------
     stage : what is done now: a `Stage`
-    done, total : in the unit of the stage; `done` does not fall within a stage
+    done, total : in the unit of the stage; `done` does not fall within a stage; total 0: nothing to count
     """
 
     def __call__(self, stage: Stage, done: int, total: int) -> None:

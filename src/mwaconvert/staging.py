@@ -56,6 +56,13 @@ def _is_heimdall(head: bytes, _: Path) -> bool:
     return re.match(rb"(?:[-+.\deE]+[ \t]+){8}", head) is not None
 
 
+def _is_log(head: bytes, _: Path) -> bool:
+    return (
+        re.match(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ (?:mwaconvert|py\.warnings)", head)
+        is not None
+    )
+
+
 def _has_info(_: bytes, path: Path) -> bool:
     """A series of plain numbers is known by the .inf beside it."""
     info = path.with_suffix(".inf")
@@ -71,6 +78,8 @@ class Kind(Enum):
     SIMULATED = ("a file of a simulation", _holds(b"SIMPLE  =", b"simulated by mwaconvert"))
     JSON = ("a report of mwaconvert", _holds(b"{", b'"format": "mwaconvert'))
     JOB_ERRORS = ("a list of failed jobs", _holds(b"[", b'"job_id"'))
+    LOG = ("a log of mwaconvert", _is_log)
+    LOG_JSON = ("a log of mwaconvert in JSON", _holds(b'{"time": "', b'"logger": "mwaconvert'))
     PNG = ("a PNG picture", _begins(b"\x89PNG\r\n\x1a\n"))
     PDF = ("a PDF file", _begins(b"%PDF-"))
     SVG = ("an SVG picture", _holds(b"<?xml", b"<svg"))

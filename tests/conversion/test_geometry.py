@@ -276,7 +276,14 @@ def test_far_future_falls_back_quietly(cotter_obs):
     ("options", "metafits", "mjd", "value", "words"),
     [
         (Options(), -0.3, 58765.0, -0.3, "metafits"),
-        (Options(), None, 58765.0, 0.0, "metafits has no DUT1"),
+        (Options(), None, 58765.0, -0.1517, "IERS table of astropy, as the metafits has no DUT1"),
+        (
+            Options(),
+            None,
+            90000.0,
+            0.0,
+            "metafits has no DUT1; the IERS table of astropy does not cover the date",
+        ),
         (Options(dut1_s=0.1), -0.3, 58765.0, 0.1, "`dut1_s`"),
         (Options(ignore_dut1=True), -0.3, 58765.0, 0.0, "`ignore_dut1`"),
         (Options(geometry="exact"), -0.3, 58765.0, -0.1517, "IERS"),

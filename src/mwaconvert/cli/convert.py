@@ -95,7 +95,12 @@ def convert(words: tuple[str, ...], **params: Any) -> None:
         if value:
             given[spec] = (True,) if spec.is_flag else value
     request = build(given, words)
-    with _as_typed(request):
+    from mwaconvert.cli.logs import logged
+
+    keep = logged(
+        verbose=request.verbose, quiet=request.quiet, lines=request.log_file, json_lines=request.log_json
+    )
+    with keep, _as_typed(request):
         _run(request)
 
 
@@ -112,7 +117,6 @@ def _run(request: Request) -> None:
     from mwaconvert.conversion.planner import make_plan
 
     overwrite = bool(request.options.get("overwrite", False))
-    _set_up_logging(request)
     observation = mwaconvert.open(request.metafits, request.files or None)
     metadata = observation.metadata
     options = make_options(request.resolve(metadata, observation.provided_coarse))
@@ -143,15 +147,6 @@ def _dry_run(request: Request, plan: Plan, outputs: list[Path]) -> None:
     if request.report is not None:
         facts = plan.describe(outputs, request.qa)
         write_json(request.report, facts, overwrite=plan.options.overwrite)
-
-
-def _set_up_logging(request: Request) -> None:
-    """Log lines and Python's warnings go to stderr: all with -v, errors only with -q."""
-    import logging
-
-    level = logging.DEBUG if request.verbose else logging.ERROR if request.quiet else logging.WARNING
-    logging.basicConfig(level=level, format="mwaconvert: %(message)s", force=True)
-    logging.captureWarnings(True)
 
 
 def text_width() -> int:

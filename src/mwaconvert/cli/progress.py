@@ -50,19 +50,19 @@ class Progress:
             return
         if stage is not self._stage:
             self._end_stage()
-            self._begin_stage(stage)
+            self._begin_stage(stage, done, total)
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, total=total)
+            self._bar.update(self._task, completed=done, total=total or None)
         elif total > 0:
             self._line(stage, done, total)
 
-    def _begin_stage(self, stage: Stage) -> None:
+    def _begin_stage(self, stage: Stage, done: int, total: int) -> None:
         self._stage = stage
         self._start = self._last_s = time.monotonic()
         self._last_fraction = 0.0
         if self._terminal:
-            self._bar = _bar(stage)
-            self._task = self._bar.add_task(stage, total=None)
+            self._bar = _bar(stage, counted=total > 0)
+            self._task = self._bar.add_task(stage, total=total or None, completed=done)
             self._bar.start()
 
     def _end_stage(self) -> None:
@@ -85,25 +85,25 @@ class Progress:
         )
 
 
-def _bar(stage: Stage) -> Bar:
+def _bar(stage: Stage, *, counted: bool) -> Bar:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
         MofNCompleteColumn,
         TaskProgressColumn,
+        TimeElapsedColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
     from rich.progress import Progress as Bar
 
     amounts = [DownloadColumn(), TransferSpeedColumn()] if stage.unit == "bytes" else [MofNCompleteColumn()]
+    numbers = [TaskProgressColumn(), *amounts, TimeRemainingColumn()] if counted else [TimeElapsedColumn()]
     return Bar(
         "{task.description}",
         BarColumn(None),
-        TaskProgressColumn(),
-        *amounts,
-        TimeRemainingColumn(),
+        *numbers,
         console=Console(stderr=True, force_terminal=True),
         transient=True,
     )

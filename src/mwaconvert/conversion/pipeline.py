@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -26,11 +27,14 @@ from mwaconvert.conversion.rfi.detection import detect_rfi
 from mwaconvert.conversion.rfi.mask import FlagMask
 from mwaconvert.errors import Error, ResourceError
 from mwaconvert.progress import Progress, Stage
+from mwaconvert.text import size_text
 from mwaconvert.visibilities.interference import ArrayRfi
 from mwaconvert.visibilities.model import Block
 from mwaconvert.visibilities.quality import FlagCounts
 from mwaconvert.visibilities.statistics import QualityStatistics
 from mwaconvert.visibilities.writer import Observer, Writer
+
+_log = logging.getLogger(__name__)
 
 
 def find_flags(plan: Plan, progress: Callable[[float], None]) -> FoundFlags:
@@ -192,10 +196,14 @@ def run(
         if progress is not None:
             progress(stage, int(input_bytes * share), input_bytes)
 
+    _log.info("converting: %s of input", size_text(input_bytes))
     writers = open_writers(plan, outputs, None if picture is None else picture.path)
     with _aborting(writers, outputs):
         found = find_flags(plan, lambda share: tell(Stage.FLAGGING, share))
         flag_counts.file_cells, flag_counts.rfi_cells = found.file_cells, found.rfi_cells
+        _log.info(
+            "flags: %d cells of files, %d cells of interference found", found.file_cells, found.rfi_cells
+        )
         data_flags = counts.data_flags(plan, found.mask)
         if picture is not None:
             picture.data_flags = data_flags
@@ -209,7 +217,12 @@ def run(
             flag_counts.bad_cells = _convert(
                 plan, found.mask, observers, writes, lambda share: tell(Stage.CONVERTING, share)
             )
+        if progress is not None:
+            progress(Stage.FINISHING, 0, 0)
         _close(writers, statistics)
+    for path in outputs:
+        _log.info("written: %s", ", ".join(str(target) for target, _ in output_paths(plan, path)))
+    _log.info("done in %.1f s", time.perf_counter() - started)
     return make_report(
         plan,
         [target for path in outputs for target in output_paths(plan, path)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import numpy as np
 from mwaconvert.arrays import BoolArray
 from mwaconvert.conversion.flag_files import load_flag_files
 from mwaconvert.conversion.options import Options, check_options
-from mwaconvert.conversion.plan import Corrections, Flags, Plan, Rows, Selection
+from mwaconvert.conversion.plan import Corrections, Flags, Plan, Resources, Rows, Selection
 from mwaconvert.conversion.resources import decide_resources
 from mwaconvert.conversion.rfi.array import array_rfi_step
 from mwaconvert.conversion.rfi.bad_tiles import bad_tile_step, find_bad_tiles
@@ -24,6 +25,8 @@ from mwaconvert.conversion.tables.van_vleck import decide_van_vleck
 from mwaconvert.observation.model import COTTER_POSITION, MWA_POSITION, Metadata
 from mwaconvert.observation.observation import Observation
 from mwaconvert.visibilities.model import VisHeader
+
+_log = logging.getLogger(__name__)
 
 
 def make_plan(observation: Observation, options: Options, command_line: str = "") -> Plan:
@@ -66,6 +69,7 @@ def make_plan(observation: Observation, options: Options, command_line: str = ""
         array_step,
         _averaging_step(chosen),
     )
+    _log_decisions(steps, notes, resources)
     return Plan(
         options=options,
         header=make_header(chosen, options, flagged.flags, rows, dut1_s, steps, command_line),
@@ -79,6 +83,16 @@ def make_plan(observation: Observation, options: Options, command_line: str = ""
         resources=resources,
         detection=detection,
         array_rfi=array_step.applied,
+    )
+
+
+def _log_decisions(steps: Iterable[Step], notes: Iterable[str], resources: Resources) -> None:
+    for note in notes:
+        _log.info("note: %s", note)
+    for step in steps:
+        _log.info("%s: %s%s", step.name, "" if step.applied else "not applied, ", step.why)
+    _log.info(
+        "resources: %d threads, %.3g GiB of memory for data", resources.threads, resources.room_bytes / 2**30
     )
 
 

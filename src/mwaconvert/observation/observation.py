@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -21,6 +22,8 @@ from mwaconvert.text import html_facts, plural, utc_text
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
+
+_log = logging.getLogger(__name__)
 
 #: floats of one visibility cell: 4 polarisations, real and imaginary
 CELL = 8
@@ -147,6 +150,16 @@ def open_observation(
     times, index = timemap.place(hdus, coarse, int_time_ms, scans, metadata, notes)
     timemap.note_missing(index, scans, metadata, notes)
     good_ms = round(metadata.good_time_unix_s * 1000)
+    _log.info(
+        "%s: observation %d of %s, %d raw files of %d coarse channels, %d timesteps of %g s",
+        metadata.path,
+        metadata.obsid,
+        metadata.correlator,
+        len(scans),
+        len({scan.coarse for scan in scans}),
+        len(times),
+        metadata.int_time_s,
+    )
     return Observation(
         metadata=metadata,
         files=tuple(RawFile(scan.name.path, scan.coarse, scan.name.batch) for scan in scans),

@@ -159,8 +159,8 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
              peers="CA"),
         Spec("--van-vleck", "van_vleck",
              "Correct the coarse quantiser of the legacy correlator (not for MWAX data).", peers="B"),
-        Spec("--dut1", "dut1_s", "UT1 - UTC, in place of the metafits'.", "S", values.signed_seconds,
-             peers="H"),
+        Spec("--dut1", "dut1_s", "UT1 - UTC, in place of the metafits' (or the IERS table's, where it has none).", "S",
+             values.signed_seconds, peers="H"),
         Spec("--ignore-dut1", "ignore_dut1", "Take UT1 = UTC.", peers="H"),
     ),
     "Calibration solutions (none by default)": (
@@ -241,6 +241,8 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
              value=False, peers="BH"),
         Spec("-q --quiet", "quiet", "Print nothing but errors."),
         Spec("-v --verbose", "verbose", "Log lines, and tracebacks of unexpected errors."),
+        Spec("--log-file", "log_file", "Add log lines with their times to a file.", "FILE", Path),
+        Spec("--log-json", "log_json", "Same, one JSON object a line.", "FILE", Path),
     ),
     "Accepted, with nothing to do": (
         Spec("--allow-missing", "allow_missing", "Files may be missing (always so).", peers="CA",

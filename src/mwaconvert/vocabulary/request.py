@@ -73,7 +73,19 @@ _DETECTION = frozenset({"precomputed_flags", "rfi", "rfi_strategy", "rfi_sensiti
 
 #: settings of the run, as opposed to fields of `conversion.options.Options`
 RUN_SETTINGS = frozenset(
-    {"metafits", "outputs", "report", "qa", "dry_run", "progress", "quiet", "verbose", "like"}
+    {
+        "metafits",
+        "outputs",
+        "report",
+        "qa",
+        "dry_run",
+        "progress",
+        "quiet",
+        "verbose",
+        "log_file",
+        "log_json",
+        "like",
+    }
 )
 
 
@@ -104,6 +116,8 @@ class Request:
     progress: bool = True
     quiet: bool = False
     verbose: bool = False
+    log_file: Path | None = None
+    log_json: Path | None = None
     coarse: Literal["provided", "between"] | None = None
     boxes: tuple[int, int] | None = None
     files_instead: bool = False
@@ -316,7 +330,7 @@ def _compose(settings: dict[str, Any], files: tuple[Path, ...]) -> Request:
         notes = (*notes, f"--like {like} set {chosen}")
         settings = preset | settings
     metafits = Path(run.pop("metafits"))
-    for key in ("report", "qa"):
+    for key in ("report", "qa", "log_file", "log_json"):
         if key in run:
             run[key] = Path(run[key])
     run["files_instead"] = like == "cotter" and not _DETECTION.intersection(settings)

@@ -183,18 +183,19 @@ def choose_dut1(metadata: Metadata, options: Options, mjd_utc: float) -> tuple[f
         return 0.0, "`ignore_dut1`"
     if options.dut1_s is not None:
         return options.dut1_s, "given with `dut1_s`"
-    outside = ""
-    if options.geometry == "exact":
-        orientation = earth_orientation(np.array([mjd_utc]))
-        if orientation.known:
-            return float(orientation.dut1_s[0]), "IERS table of astropy"
-        outside = (
-            "; polar motion left out, as the IERS table of astropy does not cover the date: "
-            "upgrade the package astropy-iers-data"
-        )
+    exact = options.geometry == "exact"
+    if metadata.dut1_s is not None and not exact:
+        return metadata.dut1_s, "DUT1 of the metafits"
+    orientation = earth_orientation(np.array([mjd_utc]))
+    if orientation.known:
+        why = "IERS table of astropy" + ("" if exact else ", as the metafits has no DUT1")
+        return float(orientation.dut1_s[0]), why
+    outside = "the IERS table of astropy does not cover the date: upgrade the package astropy-iers-data"
+    if exact:
+        outside = f"polar motion left out, as {outside}"
     if metadata.dut1_s is not None:
-        return metadata.dut1_s, "DUT1 of the metafits" + outside
-    return 0.0, "the metafits has no DUT1" + outside
+        return metadata.dut1_s, f"DUT1 of the metafits; {outside}"
+    return 0.0, f"the metafits has no DUT1; {outside}"
 
 
 def _standard_frames(
