@@ -97,7 +97,7 @@ def _resized(x: Floats) -> Floats:
     """SIDE channels: means of several, or each of few several times."""
     n = x.shape[0]
     if n < SIDE:
-        return x[np.arange(SIDE) * n // SIDE]
+        return np.asarray(x[np.arange(SIDE) * n // SIDE], np.float32)
     first = np.arange(SIDE) * n // SIDE
     number = np.diff(np.append(first, n))
     return np.asarray(np.add.reduceat(x, first, axis=0) / number[:, None], np.float32)
