@@ -145,7 +145,7 @@ def test_directories_that_are_no_measurement_sets_stay(
     (folder / "notes.txt").unlink()
     check_target(folder, kind, overwrite=True)
     (folder / "raw").mkdir()
-    with pytest.raises(InputError, match="holds raw, which is no part"):
+    with pytest.raises(InputError, match="holds raw, which does not belong"):
         check_target(folder, kind, overwrite=True)
     (folder / "raw").rmdir()
     monkeypatch.setenv("HOME", str(folder))

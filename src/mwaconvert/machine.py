@@ -6,6 +6,7 @@ import mmap
 import os
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -89,3 +90,53 @@ def tree_bytes(path: Path) -> int:
     if path.is_dir():
         return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
     return path.stat().st_size
+
+
+def boot_id() -> str:
+    """What tells the running kernel from one after a restart, and from that of another machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return os.uname().nodename
+
+
+def process_start(pid: int) -> str | None:
+    """A text that tells a process from a later one of the same number; None if there is no such process."""
+    if sys.platform != "linux":
+        done = subprocess.run(
+            ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() or None
+    fields = _stat(pid)
+    if fields is None or fields[0] in "ZX":
+        return None
+    return f"{boot_id()}:{fields[19]}"
+
+
+def group_members(group: int) -> list[tuple[int, int, int]]:
+    """Living processes of a group: number, start in ticks since the machine started, resident bytes; Linux only."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        fields = _stat(int(entry.name))
+        if fields is not None and fields[2] == str(group) and fields[0] not in "ZX":
+            found.append((int(entry.name), int(fields[19]), int(fields[21]) * page))
+    return found
+
+
+def _stat(pid: int) -> list[str] | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    # the name of the program, in brackets, may hold anything
+    return text.rsplit(")", 1)[1].split()
+
+
+def out_of_memory_kills() -> int:
+    """How many processes this machine has killed since it started because memory ran out; 0 where it does not say."""
+    try:
+        text = Path("/proc/vmstat").read_text("ascii")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)

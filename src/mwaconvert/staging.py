@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from mwaconvert import machine
 from mwaconvert.errors import Error, InputError, ResourceError
 from mwaconvert.text import json_text
 
@@ -488,7 +489,7 @@ def _make_folder(target: Path) -> tuple[Path, int]:
             raise
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(lock, _machine())
+            os.write(lock, machine.boot_id().encode())
         except BlockingIOError:
             os.close(lock)
             continue
@@ -502,14 +503,6 @@ def _make_folder(target: Path) -> tuple[Path, int]:
         if held is not None and os.path.samestat(held, os.fstat(lock)):
             return folder, lock
         os.close(lock)
-
-
-def _machine() -> bytes:
-    """What all processes share that see each other's locks: the running kernel."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
-    except OSError:
-        return os.uname().nodename.encode()
 
 
 def _is_locked(folder: Path) -> bool:
@@ -539,7 +532,10 @@ def _dead_lock(folder: Path) -> int | None:
         return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.pread(lock, 64, 0) == _machine() or time.time() - _last_change(folder) > _ELSEWHERE_S:
+        if (
+            os.pread(lock, 64, 0) == machine.boot_id().encode()
+            or time.time() - _last_change(folder) > _ELSEWHERE_S
+        ):
             return lock
     except OSError:
         pass

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from faults.engine_process import TIMEOUT_S, run_engine, submit, summary
-from mwaconvert.jobs.control import execute
+from mwaconvert import machine
 from mwaconvert.jobs.control.states import Outcome
 from mwaconvert.jobs.control.store import Store
 
@@ -62,7 +62,7 @@ class Stage:
         for job in store.jobs(limit=None):
             for attempt in store.attempts(job.id):
                 assert attempt.outcome is not Outcome.RUNNING
-                assert attempt.pid is None or not execute._members(attempt.pid)
+                assert attempt.pid is None or not machine.group_members(attempt.pid)
         store.close()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from mwaconvert import machine
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.jobs.control.durable import DurableEngine
 from mwaconvert.jobs.control.inline import InlineEngine
@@ -241,9 +242,8 @@ def test_a_cancel_ends_the_process_group_of_the_step(store, engine_of):
     store.cancel(job.id, "ann")
     engine.run_until_idle(TIMEOUT_S)
     assert store.job(job.id).state is State.CANCELLED
-    from mwaconvert.jobs.control import execute
 
-    assert not execute._members(attempt.pid)
+    assert not machine.group_members(attempt.pid)
 
 
 def test_a_program_is_within_the_limits_of_its_step(store, engine_of):

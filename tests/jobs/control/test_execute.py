@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mwaconvert import machine
 from mwaconvert.jobs.control import execute
 from mwaconvert.jobs.control.states import Fault
 from mwaconvert.jobs.control.work import CancelledError, Limits, StepError
@@ -29,7 +30,7 @@ def python(program: str) -> tuple[str, str, str]:
 
 def gone(group: int, timeout_s: float = 10) -> bool:
     deadline = time.monotonic() + timeout_s
-    while execute._members(group):
+    while machine.group_members(group):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)
@@ -189,9 +190,9 @@ def test_the_child_dies_with_its_worker_and_what_it_left_is_found_and_ended(tmp_
     worker, group, started = _worker_with_child(tmp_path, program)
     end(worker)
     deadline = time.monotonic() + 10
-    while execute.process_start(group) is not None:
+    while machine.process_start(group) is not None:
         assert time.monotonic() < deadline
-    assert execute._members(group)  # the grandchild knows nothing of it
+    assert machine.group_members(group)  # the grandchild knows nothing of it
     assert execute.end_left_over(group, started)
     assert gone(group, 0)
     assert not execute.end_left_over(group, started)
@@ -201,7 +202,7 @@ def test_a_number_that_belongs_to_somebody_else_is_left_alone():
     other = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
         assert not execute.end_left_over(other.pid, "00000000:1")
-        mine = execute.process_start(other.pid)
+        mine = machine.process_start(other.pid)
         boot, ticks = mine.split(":")
         assert not execute.end_left_over(other.pid, f"{boot}:{int(ticks) - 1}")
         assert other.poll() is None

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mwaconvert import machine
 from mwaconvert.errors import ResourceError
-from mwaconvert.jobs.control import execute
 from mwaconvert.jobs.control.supervise import Health, Service, Supervisor
 
 TIMEOUT_S = 30
@@ -45,7 +45,7 @@ def test_it_runs_and_stops_and_neither_minds_to_be_told_twice(keep_up):
     assert supervisor.status.pid == pid
     supervisor.stop()
     supervisor.stop()
-    assert not execute._members(pid)
+    assert not machine.group_members(pid)
     assert [status.health for status in told][-1] is Health.STOPPED
     supervisor.start()
     assert supervisor.wait_for(Health.RUNNING, timeout_s=TIMEOUT_S).pid != pid
@@ -116,7 +116,7 @@ def test_what_ignores_the_request_to_end_is_killed_with_its_children(keep_up, tm
     supervisor.start()
     pid = supervisor.wait_for(Health.RUNNING, timeout_s=TIMEOUT_S).pid
     supervisor.stop()
-    assert not execute._members(pid)
+    assert not machine.group_members(pid)
 
 
 def test_every_wait_has_a_deadline(keep_up):
@@ -142,6 +142,6 @@ def test_it_dies_with_its_supervisor(tmp_path):
     supervisor.kill()
     supervisor.wait()
     supervisor.stdout.close()
-    while execute.process_start(pid) is not None:
+    while machine.process_start(pid) is not None:
         assert time.monotonic() < deadline
         time.sleep(0.01)

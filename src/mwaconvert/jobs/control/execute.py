@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from mwaconvert import machine
 from mwaconvert.errors import ResourceError
 from mwaconvert.jobs.control.states import Fault
 from mwaconvert.jobs.control.work import NO_LIMITS, CancelledError, Ended, Limits, StepError
@@ -24,40 +25,6 @@ _GRACE_S = 5.0
 _LAUNCH = Path(__file__).with_name("launch.py")
 _SHORTEST_S, _LONGEST_S = 0.002, 0.1
 _WATCH_S = 0.25
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-def _stat(pid: int) -> list[str] | None:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return None
-    # the name of the program, in brackets, may hold anything
-    return text.rsplit(")", 1)[1].split()
-
-
-def process_start(pid: int) -> str | None:
-    """A text that tells a process from a later one of the same number; None if there is no such process."""
-    if sys.platform != "linux":
-        done = subprocess.run(
-            ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-        )
-        return done.stdout.strip() or None
-    fields = _stat(pid)
-    if fields is None or fields[0] in "ZX":
-        return None
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
-    return f"{boot}:{fields[19]}"
-
-
-def _members(group: int) -> list[tuple[int, int, int]]:
-    """Living processes of a group: number, start in ticks, resident bytes."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        fields = _stat(int(entry.name))
-        if fields is not None and fields[2] == str(group) and fields[0] not in "ZX":
-            found.append((int(entry.name), int(fields[19]), int(fields[21]) * _PAGE))
-    return found
 
 
 def _is_alive(group: int) -> bool:
@@ -65,7 +32,7 @@ def _is_alive(group: int) -> bool:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
         return False
-    return sys.platform != "linux" or bool(_members(group))
+    return sys.platform != "linux" or bool(machine.group_members(group))
 
 
 def end_group(group: int, grace_s: float = _GRACE_S) -> None:
@@ -88,23 +55,21 @@ def end_left_over(group: int, started: str) -> bool:
     Parameters
     ----------
     started
-        What `process_start` said of the first process of the group.
+        What `machine.process_start` said of the first process of the group.
 
     Returns
     -------
     bool
         Whether something was left.
     """
-    now = process_start(group)
+    now = machine.process_start(group)
     if now is not None and now != started:
         return False
     if now is None:
         # its first process is gone; members that are not younger than this boot and not older than it are left
         boot, _, ticks = started.partition(":")
-        same_boot = (
-            sys.platform == "linux" and Path("/proc/sys/kernel/random/boot_id").read_text()[:8] == boot
-        )
-        members = _members(group) if same_boot else []
+        same_boot = sys.platform == "linux" and machine.boot_id() == boot
+        members = machine.group_members(group) if same_boot else []
         if not members or min(start for _, start, _ in members) < int(ticks):
             return False
     was_alive = _is_alive(group)
@@ -140,14 +105,6 @@ def last_line(path: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _out_of_memory_kills() -> int:
-    try:
-        text = Path("/proc/vmstat").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)
-
-
 def _in_words(name: str, status: int, log_path: Path, limits: Limits, oom_kills: int) -> StepError | None:
     code = os.waitstatus_to_exitcode(status)
     if code == 0:
@@ -158,7 +115,7 @@ def _in_words(name: str, status: int, log_path: Path, limits: Limits, oom_kills:
         return StepError(f"{name} ended with exit code {code}{said}", Fault.EXIT)
     if -code == signal.SIGXCPU and limits.cpu_s is not None:
         return StepError(f"{name} used more than its {limits.cpu_s} s of CPU", Fault.TIMEOUT)
-    if -code == signal.SIGKILL and _out_of_memory_kills() > oom_kills:
+    if -code == signal.SIGKILL and machine.out_of_memory_kills() > oom_kills:
         return StepError(f"{name} was killed: the machine ran out of memory", Fault.MEMORY)
     words = signal.strsignal(-code) or "unknown"
     return StepError(f"{name} was ended by signal {-code} ({words.lower()}){said}", Fault.SIGNAL)
@@ -218,7 +175,7 @@ def run(
     if cancelled is not None and cancelled.is_set():
         raise CancelledError("the job was cancelled")
     command = [str(part) for part in argv]
-    oom_kills = _out_of_memory_kills()
+    oom_kills = machine.out_of_memory_kills()
     begun = time.monotonic()
     try:
         with log_path.open("ab") as log:
@@ -236,7 +193,7 @@ def run(
     lines = _Log(log_path, on_line)
     try:
         if on_start is not None:
-            on_start(child.pid, process_start(child.pid) or "")
+            on_start(child.pid, machine.process_start(child.pid) or "")
         status, cpu_s, peak = _wait(child, Path(command[0]).name, limits, cancelled, lines, begun, grace_s)
     finally:
         # also when a callback raised
@@ -278,7 +235,7 @@ def _wait(
             raise StepError(f"{name} took longer than the {limits.wall_s:g} s that it may", Fault.TIMEOUT)
         if limits.memory is not None and now - watched > _WATCH_S:
             watched = now
-            used = sum(resident for _, _, resident in _members(child.pid))
+            used = sum(resident for _, _, resident in machine.group_members(child.pid))
             peak = max(peak, used)
             if used > limits.memory:
                 end_group(child.pid, 0)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mwaconvert import machine
 from mwaconvert.errors import Error, FormatError, InputError, MetadataError, ResourceError
 from mwaconvert.jobs.control import execute
 from mwaconvert.jobs.control.limits import MAX_LOST, Room
@@ -111,7 +112,7 @@ class Worker:
         self.end_batch = end_batch
         self.on_reaped: Callable[[str], None] = lambda _worker_id: None
         self._pid = os.getpid()
-        self._pid_started = execute.process_start(self._pid) or ""
+        self._pid_started = machine.process_start(self._pid) or ""
         self._held: dict[int, _Hold] = {}
         self._to_return: list[Job] = []
         self._lock = threading.Lock()
@@ -157,7 +158,7 @@ class Worker:
 
     def _await_death(self, before: WorkerRecord) -> None:
         if before.host == self.host:
-            if execute.process_start(before.pid) == before.pid_started:
+            if machine.process_start(before.pid) == before.pid_started:
                 raise ResourceError(
                     f"worker {self.id} runs already, as process {before.pid}; give this one another id"
                 )
@@ -220,7 +221,7 @@ class Worker:
         for record in self.store.workers():
             if record.id == self.id or not record.alive:
                 continue
-            is_gone = record.host == self.host and execute.process_start(record.pid) != record.pid_started
+            is_gone = record.host == self.host and machine.process_start(record.pid) != record.pid_started
             beats, since = self._seen.get(record.id, (-1, 0.0))
             if beats != record.beats:
                 since = time.monotonic()
