@@ -20,6 +20,7 @@ from mwaconvert.vocabulary.request import Request, build
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
+    from mwaconvert.observation.observation import Observation
 
 
 #: column at which explanations start
@@ -117,7 +118,7 @@ def _run(request: Request) -> None:
     from mwaconvert.conversion.planner import make_plan
 
     overwrite = bool(request.options.get("overwrite", False))
-    observation = mwaconvert.open(request.metafits, request.files or None)
+    observation = _as_scheduled(request) or mwaconvert.open(request.metafits, request.files or None)
     metadata = observation.metadata
     options = make_options(request.resolve(metadata, observation.provided_coarse))
     plan = make_plan(observation, options, command_line())
@@ -133,6 +134,24 @@ def _run(request: Request) -> None:
         report.write_json(request.report, overwrite=overwrite)
     if not request.quiet:
         click.echo(in_words(report.to_text(text_width())))
+
+
+def _as_scheduled(request: Request) -> Observation | None:
+    """The observation that a metafits alone promises, where only a plan of it is wanted; None if there are files."""
+    if not request.dry_run or request.files:
+        return None
+    from mwaconvert.observation.metafits import read_metadata
+    from mwaconvert.observation.observation import scheduled_observation
+    from mwaconvert.observation.rawfiles import find_raw_files
+
+    metadata = read_metadata(request.metafits)
+    try:
+        find_raw_files(metadata.path, metadata.obsid)
+    except InputError:
+        if request.options.get("flag_bad_tiles") or request.options.get("van_vleck"):
+            raise  # these look at the data
+        return scheduled_observation(metadata.path)
+    return None
 
 
 def _dry_run(request: Request, plan: Plan, outputs: list[Path]) -> None:

@@ -184,6 +184,8 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
         Spec("--flag-end-steps", "flag_end_steps", "Same, in timesteps.", "N", values.count, peers="B"),
         Spec("--flag-times", "flag_times", "Flag timesteps, counted from 0.", "LIST", values.indices,
              listed=True, peers="B"),
+        Spec("--flag-partial-timesteps", "flag_partial_timesteps",
+             "Flag all channels of timesteps that a file lacks. Default: only what is missing."),
         Spec("--flag-coarse-chans --flagsubband", "flag_coarse_chans",
              "Flag coarse channels, counted from 0 in the metafits list.", "LIST", values.indices,
              listed=True, peers="BC"),
