@@ -176,7 +176,7 @@ def flag(
         unsolved = calibration.gaps(axes.gps_s(meta, chosen.input_mjd()), antennas, by_channel)
     times = rules.times[steps.start : steps.stop]
     if options.flag_partial_timesteps:
-        times = np.logical_or(times, partial_timesteps(chosen))
+        times = times | partial_timesteps(chosen)
     flags = Flags(
         antennas=antennas | unsolved[0],
         channels=(by_channel | unsolved[1]).astype(np.uint8),
@@ -190,8 +190,7 @@ def flag(
 def partial_timesteps(chosen: Selection) -> BoolArray:
     """(n_times,) those that some of the coarse channels with files lack."""
     missing = chosen.missing
-    partial: BoolArray = missing[:, ~missing.all(axis=0)].any(axis=1)
-    return partial
+    return np.asarray(missing[:, ~missing.all(axis=0)].any(axis=1))
 
 
 def _partial_step(chosen: Selection, options: Options) -> Step:

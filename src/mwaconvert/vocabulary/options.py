@@ -80,6 +80,7 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
         Spec("--conversion", "outputs", "uvfits or ms, under its default name.", "KIND", values.output_kind,
              listed=True, peers="A"),
         Spec("--overwrite", "overwrite", "Replace outputs that exist."),
+        Spec("--skip-existing", "skip_existing", "Leave observations alone whose outputs exist."),
         Spec("--split", "split", "One measurement set for each contiguous range of channels (picket fence)."),
         Spec("--uvfits-baseline", "uvfits_baseline",
              "Of more than 255 antennas write one number BASELINE, as Birli; CASA needs ANTENNA1, ANTENNA2."),
