@@ -311,7 +311,7 @@ def test_refused_with_its_name(ask, words):
         ("-nogeom", "add --like cotter"),
         ("--like cotter -h header.txt", "obsolete"),
         ("-q -v", "cannot be combined"),
-        ("other.metafits", "both metafits files"),
+        ("other.metafits -o x.ms", "several observations would write it"),
     ],
 )
 def test_contradictions_and_bad_values(ask, words, sentence):

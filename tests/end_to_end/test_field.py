@@ -1,6 +1,7 @@
 """Data of the field: what real files do to a conversion, and the right values."""
 
 import doctest
+import json
 import shutil
 
 import numpy as np
@@ -222,3 +223,49 @@ def test_long_names_stay_distinct(field, tmp_path):
     names = read_uvfits(tmp_path / "x.uvfits")["antennas"].data["ANNAME"]
     assert len(set(names)) == len(names) == 8
     assert doctest.testmod(uvfits).failed == 0
+
+
+# asked for
+
+
+@pytest.mark.parametrize("like", ["mwax-128", "legacy-128"])
+def test_a_plan_of_a_metafits_alone(simulated, tmp_path, like):
+    from click.testing import CliRunner
+
+    from mwaconvert.cli.main import main
+
+    tiles = {} if like == "legacy-128" else {"n_tiles": 5}
+    sim = simulated(like=like, fine_khz=160.0, duration_s=12.0, coarse_channels=3, noise_jy=1.0, **tiles)
+    metafits = tmp_path / sim.metafits.name
+    shutil.copy(sim.metafits, metafits)
+    words = ["--dry-run", "-o", str(tmp_path / "x.uvfits"), "--report"]
+    result = CliRunner().invoke(main, [str(metafits), *words, str(tmp_path / "alone.json")])
+    assert result.exit_code == 0, result.stderr
+    assert (
+        "There are no raw files: all 3 coarse channels and 6 timesteps of the schedule are assumed."
+        in " ".join(result.stdout.split())
+    )
+    assert CliRunner().invoke(main, [str(sim.metafits), *words, str(tmp_path / "with.json")]).exit_code == 0
+    alone, whole = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("alone", "with"))
+    assert alone["output"] == whole["output"]
+    result = CliRunner().invoke(main, [str(metafits), "-q"])
+    assert result.exit_code == 2
+    assert "no raw files of obsid" in result.stderr
+
+
+def test_partial_timesteps(small):
+    observation = mwaconvert.open(small)
+    options = {"flag_edge_width_khz": 0.0, "flag_init_s": 0.0}
+    usual, whole = (
+        collect(observation.plan(**options, flag_partial_timesteps=flag)) for flag in (False, True)
+    )
+    lost = observation.hdu_index[:, list(observation.provided_coarse)] < 0
+    assert lost.any(axis=1).tolist() == [False, False, True, False]
+    assert whole.flags[2].all()
+    assert not usual.flags[2].all()
+    for k in (0, 1, 3):
+        np.testing.assert_array_equal(whole.flags[k], usual.flags[k])
+    step = next(
+        s for s in observation.plan(flag_partial_timesteps=True).steps if s.name == "partial timestep flags"
+    )
+    assert step.why == "1 timestep that some coarse channels lack"

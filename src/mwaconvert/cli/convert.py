@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.errors import Error, InputError, ResourceError
 from mwaconvert.vocabulary.arguments import prepare
 from mwaconvert.vocabulary.options import GROUPS, TABLE, Spec, in_words, squeeze
 from mwaconvert.vocabulary.request import Request, build
+from mwaconvert.vocabulary.several import by_observation, check_names
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.plan import Plan
+    from mwaconvert.observation.observation import Observation
 
 
 #: column at which explanations start
@@ -86,22 +88,43 @@ def _key(spec: Spec) -> str:
 def convert(words: tuple[str, ...], **params: Any) -> None:
     """Convert raw visibilities to uvfits files and measurement sets.
 
-    Raw files are searched beside the metafits file unless they are given. Times are in seconds, frequencies
-    in kHz, unless a unit follows the number. Dashes inside names may be left out: --norfi is --no-rfi.
+    Raw files are searched beside the metafits file unless they are given. Several observations are converted one
+    after the other: OBS1.metafits OBS2.metafits -o '{obsid}.ms', or @FILE with one a line. Times are in seconds,
+    frequencies in kHz, unless a unit follows the number. Dashes inside names may be left out: --norfi is --no-rfi.
     """
     given = {}
     for spec in TABLE:
         value = params[_key(spec)]
         if value:
             given[spec] = (True,) if spec.is_flag else value
-    request = build(given, words)
+    named = any(spec.sets == "metafits" for spec in given)
+    requests = [build(given, group) for group in ([list(words)] if named else by_observation(words))]
+    request = requests[0]
+    if len(requests) > 1:
+        check_names(request.outputs, (request.report, request.qa))
     from mwaconvert.cli.logs import logged
 
     keep = logged(
         verbose=request.verbose, quiet=request.quiet, lines=request.log_file, json_lines=request.log_json
     )
-    with keep, _as_typed(request):
-        _run(request)
+    with keep:
+        _run_all(requests)
+
+
+def _run_all(requests: list[Request]) -> None:
+    """One after the other; of several, those that fail do not keep the others from being converted."""
+    failed = 0
+    for request in requests:
+        try:
+            with _as_typed(request):
+                _run(request)
+        except Error as error:
+            if len(requests) == 1:
+                raise
+            failed += 1
+            click.echo(f"mwaconvert: {in_words(str(error))}", err=True)
+    if failed:
+        raise ResourceError(f"{failed} of {len(requests)} observations could not be converted")
 
 
 def _run(request: Request) -> None:
@@ -113,15 +136,19 @@ def _run(request: Request) -> None:
     import mwaconvert
     from mwaconvert.cli.progress import Progress
     from mwaconvert.conversion.options import make_options
-    from mwaconvert.conversion.outputs import check_outputs
+    from mwaconvert.conversion.outputs import all_exist, check_outputs
     from mwaconvert.conversion.planner import make_plan
 
     overwrite = bool(request.options.get("overwrite", False))
-    observation = mwaconvert.open(request.metafits, request.files or None)
+    observation = _as_scheduled(request) or mwaconvert.open(request.metafits, request.files or None)
     metadata = observation.metadata
     options = make_options(request.resolve(metadata, observation.provided_coarse))
     plan = make_plan(observation, options, command_line())
-    outputs = request.output_paths(metadata.obsid)
+    outputs, request = request.output_paths(metadata.obsid), request.of(metadata.obsid)
+    if request.skip_existing and all_exist(plan, outputs):
+        if not request.quiet:
+            click.echo(f"{metadata.obsid}: skipped, {', '.join(map(str, outputs))} exists")
+        return
     if request.dry_run:
         _dry_run(request, plan, outputs)
         return
@@ -133,6 +160,24 @@ def _run(request: Request) -> None:
         report.write_json(request.report, overwrite=overwrite)
     if not request.quiet:
         click.echo(in_words(report.to_text(text_width())))
+
+
+def _as_scheduled(request: Request) -> Observation | None:
+    """The observation that a metafits alone promises, where only a plan of it is wanted; None if there are files."""
+    if not request.dry_run or request.files:
+        return None
+    from mwaconvert.observation.metafits import read_metadata
+    from mwaconvert.observation.observation import scheduled_observation
+    from mwaconvert.observation.rawfiles import find_raw_files
+
+    metadata = read_metadata(request.metafits)
+    try:
+        find_raw_files(metadata.path, metadata.obsid)
+    except InputError:
+        if request.options.get("flag_bad_tiles") or request.options.get("van_vleck"):
+            raise  # these look at the data
+        return scheduled_observation(metadata.path)
+    return None
 
 
 def _dry_run(request: Request, plan: Plan, outputs: list[Path]) -> None:

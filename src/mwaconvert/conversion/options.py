@@ -71,6 +71,7 @@ class Options:
     flag_end_s: float | None = None
     flag_end_steps: int | None = None
     flag_times: tuple[int, ...] = ()
+    flag_partial_timesteps: bool = False  #: those that some coarse channels lack
     flag_coarse_chans: tuple[int, ...] = ()
     flag_edge_width_khz: float | None = None  #: None: 80 kHz
     flag_edge_chans: int | None = None
@@ -142,6 +143,7 @@ class OptionValues(TypedDict, total=False):
     flag_end_s: float | None
     flag_end_steps: int | None
     flag_times: tuple[int, ...]
+    flag_partial_timesteps: bool
     flag_coarse_chans: tuple[int, ...]
     flag_edge_width_khz: float | None
     flag_edge_chans: int | None

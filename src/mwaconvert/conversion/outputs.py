@@ -96,6 +96,11 @@ def check_outputs(
     return targets
 
 
+def all_exist(plan: Plan, outputs: list[Path]) -> bool:
+    """Whether there is nothing to do: outputs get their names when they are whole."""
+    return all(target.exists() for path in outputs for target, _ in output_paths(plan, path))
+
+
 def input_paths(plan: Plan) -> list[Path]:
     """All files that a conversion reads; of an archive of flag files, itself."""
     paths = [plan.metadata.path, *(file.path for file in plan.observation.files)]

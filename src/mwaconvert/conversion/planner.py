@@ -16,7 +16,7 @@ from mwaconvert.conversion.resources import decide_resources
 from mwaconvert.conversion.rfi.array import array_rfi_step
 from mwaconvert.conversion.rfi.bad_tiles import bad_tile_step, find_bad_tiles
 from mwaconvert.conversion.rfi.detection import choose_detection, plan_detection
-from mwaconvert.conversion.steps import State, Step, StepKind, applied_if
+from mwaconvert.conversion.steps import State, Step, StepKind, applied_if, unasked
 from mwaconvert.conversion.tables import axes, channels, corrections, geometry, selection, solution_choice
 from mwaconvert.conversion.tables.calibration import Calibration
 from mwaconvert.conversion.tables.passband import choose_passband
@@ -24,6 +24,7 @@ from mwaconvert.conversion.tables.static_flags import StaticFlags, static_flags
 from mwaconvert.conversion.tables.van_vleck import decide_van_vleck
 from mwaconvert.observation.model import COTTER_POSITION, MWA_POSITION, Metadata
 from mwaconvert.observation.observation import Observation
+from mwaconvert.text import plural
 from mwaconvert.visibilities.model import VisHeader
 
 _log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ def make_plan(observation: Observation, options: Options, command_line: str = ""
         solution_choice.say_gaps(solution_step, chosen.metadata, *flagged.unsolved),
         dut1_step,
         *rules.steps,
+        _partial_step(chosen, options),
         bad_tile_step(chosen.metadata, rules.antennas, bad_tiles, nothing=flagged.flags.nothing_left),
         flag_file_step,
         rfi_step,
@@ -173,6 +175,8 @@ def flag(
     if calibration is not None:
         unsolved = calibration.gaps(axes.gps_s(meta, chosen.input_mjd()), antennas, by_channel)
     times = rules.times[steps.start : steps.stop]
+    if options.flag_partial_timesteps:
+        times = times | partial_timesteps(chosen)
     flags = Flags(
         antennas=antennas | unsolved[0],
         channels=(by_channel | unsolved[1]).astype(np.uint8),
@@ -181,6 +185,21 @@ def flag(
         autos=options.flag_autos,
     )
     return Flagged(flags, unsolved)
+
+
+def partial_timesteps(chosen: Selection) -> BoolArray:
+    """(n_times,) those that some of the coarse channels with files lack."""
+    missing = chosen.missing
+    return np.asarray(missing[:, ~missing.all(axis=0)].any(axis=1))
+
+
+def _partial_step(chosen: Selection, options: Options) -> Step:
+    if not options.flag_partial_timesteps:
+        return unasked(StepKind.PARTIAL_FLAGS)
+    n = int(partial_timesteps(chosen).sum())
+    return applied_if(
+        n > 0, StepKind.PARTIAL_FLAGS, f"{plural(n, 'timestep')} that some coarse channels lack"
+    )
 
 
 def select_rows(chosen: Selection, options: Options, flags: Flags) -> Rows:

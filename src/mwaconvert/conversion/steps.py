@@ -26,6 +26,7 @@ class StepKind(Enum):
     QUACK_FLAGS = "quack flags"
     END_FLAGS = "end flags"
     TIME_FLAGS = "timestep flags"
+    PARTIAL_FLAGS = "partial timestep flags"
     BAD_TILES = "bad tile flags"
     FLAG_FILES = "flag files"
     RFI = "RFI detection"

@@ -28,6 +28,15 @@ _log = logging.getLogger(__name__)
 #: floats of one visibility cell: 4 polarisations, real and imaginary
 CELL = 8
 
+#: what plans ask of an HDU
+_HDU_FIELDS = (
+    ("unix_ms", "i8"),
+    ("data_bytes", "i8"),
+    ("kind", "i4"),
+    ("file", "i4"),
+    ("weight_offset", "i8"),
+)
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -171,6 +180,41 @@ def open_observation(
         common=timemap.common_run(index >= 0, np.ones(len(times), dtype=bool)),
         common_good=timemap.common_run(index >= 0, times >= good_ms),
         notes=tuple(notes),
+    )
+
+
+def scheduled_observation(metafits: str | PathLike[str]) -> Observation:
+    """An observation as its metafits promises it, for plans without data: all channels at all times.
+
+    Raises
+    ------
+    InputError, MetadataError, FormatError : a metafits that cannot be used
+    """
+    metadata = read_metadata(Path(metafits))
+    int_time_ms = round(metadata.int_time_s * 1000)
+    n_times = max(1, round(metadata.sched_duration_s / metadata.int_time_s))
+    times = round(metadata.sched_start_unix_s * 1000) + int_time_ms * np.arange(n_times, dtype=np.int64)
+    n_bl, n_coarse = metadata.n_antennas * (metadata.n_antennas + 1) // 2, len(metadata.coarse_channels)
+    hdus = np.zeros(n_times * n_coarse, dtype=[*_HDU_FIELDS])
+    hdus["unix_ms"] = np.repeat(times, n_coarse)
+    hdus["data_bytes"] = 4 * CELL * n_bl * metadata.n_fine
+    everywhere = np.ones(n_times, dtype=bool)
+    provided = np.ones((n_times, n_coarse), dtype=bool)
+    return Observation(
+        metadata=metadata,
+        files=(),
+        int_time_ms=int_time_ms,
+        timestep_unix_ms=times,
+        hdu_index=np.arange(len(hdus), dtype=np.int32).reshape(n_times, n_coarse),
+        hdus=hdus,
+        provided_coarse=tuple(range(n_coarse)),
+        common=timemap.common_run(provided, everywhere),
+        common_good=timemap.common_run(provided, times >= round(metadata.good_time_unix_s * 1000)),
+        notes=(
+            *metadata.notes,
+            f"There are no raw files: all {n_coarse} coarse channels and {n_times} timesteps of the schedule are "
+            "assumed.",
+        ),
     )
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mwaconvert.errors import InputError
 from mwaconvert.text import plain
 from mwaconvert.vocabulary.options import TABLE, Spec
+from mwaconvert.vocabulary.several import OBSID
 
 if TYPE_CHECKING:
     from mwaconvert.observation.model import Metadata
@@ -41,6 +42,7 @@ EXCLUSIVE = (
     ("max_memory_gib", "max_memory_percent"),
     ("apply_solutions", "calibrate"),
     ("quiet", "verbose"),
+    ("overwrite", "skip_existing"),
 )
 
 #: defaults of the other programs where they are not ours
@@ -84,6 +86,7 @@ RUN_SETTINGS = frozenset(
         "verbose",
         "log_file",
         "log_json",
+        "skip_existing",
         "like",
     }
 )
@@ -118,6 +121,7 @@ class Request:
     verbose: bool = False
     log_file: Path | None = None
     log_json: Path | None = None
+    skip_existing: bool = False
     coarse: Literal["provided", "between"] | None = None
     boxes: tuple[int, int] | None = None
     files_instead: bool = False
@@ -157,9 +161,14 @@ class Request:
     def output_paths(self, obsid: int) -> list[Path]:
         """Outputs with default names filled in."""
         return [
-            path.with_name(f"{obsid}.{path}") if str(path) in ("uvfits", "ms") else path
+            path.with_name(f"{obsid}.{path}") if str(path) in ("uvfits", "ms") else _with_obsid(path, obsid)
             for path in self.outputs
         ]
+
+    def of(self, obsid: int) -> Request:
+        """The request with the obsid in the names of report and picture."""
+        report, qa = (None if path is None else _with_obsid(path, obsid) for path in (self.report, self.qa))
+        return dataclasses.replace(self, report=report, qa=qa)
 
     def resolve(self, metadata: Metadata, provided_coarse: Sequence[int]) -> dict[str, Any]:
         """Fields of `Options`, with names of antennas and boxes turned into indices.
@@ -188,6 +197,10 @@ class Request:
             if "flag_files" in options or find_flag_files(metadata.path.parent, metadata.obsid):
                 options["precomputed_flags"] = "only"
         return options
+
+
+def _with_obsid(path: Path, obsid: int) -> Path:
+    return Path(str(path).replace(OBSID, str(obsid)))
 
 
 def build(given: Mapping[Spec, Sequence[Any]], arguments: Sequence[str]) -> Request:
@@ -247,7 +260,7 @@ def _defaults() -> dict[str, Any]:
     from mwaconvert.conversion.options import Options
 
     fields = dataclasses.fields(Options)
-    run = {"progress": True, "quiet": False, "verbose": False, "dry_run": False}
+    run = {"progress": True, "quiet": False, "verbose": False, "dry_run": False, "skip_existing": False}
     return {field.name: field.default for field in fields} | run
 
 
