@@ -164,6 +164,12 @@ def test_login_leads_nowhere_else(site: Site, after: str) -> None:
 # ------------------------------------------------------------------------------------------ lists
 
 
+def test_login_is_not_kept_busy(site: Site) -> None:
+    start = time.perf_counter()
+    assert site.client().get("/login", params={"next": "/" + "a" * 5000 + "!"}).status_code == 200
+    assert time.perf_counter() - start < 2
+
+
 def test_list_and_filters(site: Site) -> None:
     first, second, other = site.job(n=1), site.job(n=2), site.job("bob", n=3)
     site.store.cancel(second.id, "ann")
@@ -182,6 +188,7 @@ def test_list_and_filters(site: Site) -> None:
     assert ids("ann", text=str(second.id)) >= {second.id}
     assert ids("ann", text="10357") == {first.id, second.id}
     assert ids("ann", text="%") == set()
+    assert ids("ann", text=" 10357\0 ") == {first.id, second.id}
     assert ids("ann", state="nonsense", text="", before="") == {first.id, second.id}
 
 

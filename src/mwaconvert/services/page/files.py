@@ -11,8 +11,9 @@ from fastapi.responses import FileResponse, Response
 
 from mwaconvert.services.auth import Session
 from mwaconvert.services.page import views
-from mwaconvert.services.page.guard import PageRoute, Viewer
+from mwaconvert.services.page.guard import Viewer
 from mwaconvert.services.page.rendering import render
+from mwaconvert.services.page.route import PageRoute
 from mwaconvert.services.service import Service, service_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)

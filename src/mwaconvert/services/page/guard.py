@@ -1,32 +1,24 @@
-"""Who may see a page and who may post to it: sessions, tokens in forms, and errors as pages."""
+"""Who may see a page and who may post to it: sessions, and tokens in forms."""
 
 from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Annotated, Any
-from urllib.parse import urlencode
+from typing import Annotated
 
-from fastapi import Depends, HTTPException, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import RedirectResponse
-from fastapi.routing import APIRoute
-from starlette.concurrency import run_in_threadpool
+from fastapi import Depends, HTTPException, Request
 from starlette.datastructures import FormData
-from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from mwaconvert.errors import Error, ResourceError
 from mwaconvert.jobs.control.states import Role
-from mwaconvert.jobs.control.work import UnknownError
 from mwaconvert.services.auth import COOKIE, Session, is_cross_site
 from mwaconvert.services.service import service_of
 from mwaconvert.services.signing import key_for
 
 TOKEN = "form_token"
 _MOST_FIELDS = 100
-_INSIDE = re.compile(r"/(?:[A-Za-z0-9_.-]+/?)*(?:\?[A-Za-z0-9_.%&=+-]*)?")
+_INSIDE = re.compile(r"/[A-Za-z0-9_./-]*(?:\?[A-Za-z0-9_.%&=+-]*)?")
 
 
 def form_token(secret: bytes, of: str) -> str:
@@ -85,13 +77,18 @@ async def read_form(request: Request) -> AsyncIterator[FormData]:
         yield form
 
 
+def texts(form: FormData) -> dict[str, str]:
+    """Fields of a form that are text, without NUL, which databases refuse."""
+    return {name: value.replace("\0", "") for name, value in form.items() if isinstance(value, str)}
+
+
 async def posted(
     request: Request,
     session: Annotated[Session, Depends(viewer)],
     form: Annotated[FormData, Depends(read_form)],
 ) -> Posted:
     """A form that came from one of our pages in this session; else 403. A dependency of routes."""
-    fields = {name: value for name, value in form.items() if isinstance(value, str)}
+    fields = texts(form)
     if not is_token(service_of(request).secret, session.token, fields.pop(TOKEN, "")):
         raise HTTPException(403, "refused: the form is not of this session; open its page again")
     files = {name: await value.read() for name, value in form.items() if not isinstance(value, str)}
@@ -100,43 +97,3 @@ async def posted(
 
 Viewer = Annotated[Session, Depends(viewer)]
 Form = Annotated[Posted, Depends(posted)]
-
-
-class PageRoute(APIRoute):
-    """A route whose errors are pages, for people; who is not logged in is led to the login."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def handle_or_explain(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except StarletteHTTPException as error:
-                if error.status_code == 401:
-                    return _to_login(request)
-                status, text = error.status_code, str(error.detail)
-            except RequestValidationError:
-                status, text = 404, "there is no such page"
-            except UnknownError as error:
-                status, text = 404, str(error)
-            except Error as error:
-                status, text = 503 if isinstance(error, ResourceError) else 400, str(error)
-            return await run_in_threadpool(_explain, request, status, text)
-
-        return handle_or_explain
-
-
-def _to_login(request: Request) -> Response:
-    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    after = {"next": wanted} if request.method == "GET" and inside(wanted) == wanted else {}
-    return RedirectResponse("/login" + (f"?{urlencode(after)}" if after else ""), 303)
-
-
-def _explain(request: Request, status: int, text: str) -> Response:
-    from mwaconvert.services.page.rendering import render
-
-    session = getattr(request.state, "session", None)
-    return render(request, "error.html", session, status, title=_TITLES.get(status, "Refused"), text=text)
-
-
-_TITLES = {403: "Not allowed", 404: "Not found", 503: "Not now"}

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi import Path as InPath
 from fastapi.responses import RedirectResponse, Response
+from pydantic import AfterValidator
 from starlette.datastructures import FormData
 
 from mwaconvert.errors import InputError
@@ -23,15 +24,16 @@ from mwaconvert.services.page import files, submission, views
 from mwaconvert.services.page.guard import (
     TOKEN,
     Form,
-    PageRoute,
     Posted,
     Viewer,
     form_token,
     inside,
     is_token,
     read_form,
+    texts,
 )
 from mwaconvert.services.page.rendering import render
+from mwaconvert.services.page.route import PageRoute
 from mwaconvert.services.service import Service, service_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -46,6 +48,8 @@ _WRONG_KEY = "This name and key open nothing. Mind that a new key ends the old o
 _MOST_SHOWN = 50
 
 ServiceOf = Annotated[Service, Depends(service_of)]
+#: what a list is searched for; NUL is refused by databases
+Wanted = Annotated[str, Query(max_length=200), AfterValidator(lambda text: text.replace("\0", "").strip())]
 JobId = Annotated[int, InPath(ge=1, lt=2**31)]
 
 
@@ -87,7 +91,7 @@ def _login_form(
 @router.post("/login")
 def log_in(request: Request, service: ServiceOf, form: Annotated[FormData, Depends(read_form)]) -> Response:
     """Open a session: its cookie is a new one, whatever the browser had before."""
-    given = {name: value for name, value in form.items() if isinstance(value, str)}
+    given = texts(form)
     name, after = given.get("name", "").strip(), given.get("next", "")
     mark = request.cookies.get(_LOGIN_COOKIE, "")
     if not mark or not is_token(service.secret, mark, given.get(TOKEN, "")):
@@ -119,24 +123,24 @@ def list_jobs(
     service: ServiceOf,
     session: Viewer,
     state: str = "",
-    kind: Annotated[str, Query(max_length=64)] = "",
-    owner: Annotated[str, Query(max_length=128)] = "",
-    text: Annotated[str, Query(max_length=200)] = "",
+    kind: Wanted = "",
+    owner: Wanted = "",
+    text: Wanted = "",
     before: Annotated[str, Query(pattern=r"^\d{0,9}$")] = "",
 ) -> Response:
     """Jobs, the newest first."""
-    whose = (owner.strip() or None) if session.allows(Role.APPROVE) else session.name
+    whose = (owner or None) if session.allows(Role.APPROVE) else session.name
     chosen = State(state) if state in list(State) else None
     found = service.store.jobs(
         owner=whose,
         kind=kind or None,
         states=None if chosen is None else [chosen],
-        text=text.strip(),
+        text=text,
         before=int(before) if before else None,
         limit=_A_PAGE + 1,
     )
     shown = found[:_A_PAGE]
-    filters = {"state": chosen or "", "kind": kind, "owner": owner.strip(), "text": text.strip()}
+    filters = {"state": chosen or "", "kind": kind, "owner": owner, "text": text}
     kept = {name: str(value) for name, value in filters.items() if value}
     older = f"?{urlencode({**kept, 'before': shown[-1].id})}" if len(found) > _A_PAGE else ""
     return render(

@@ -13,8 +13,9 @@ from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.states import Role
 from mwaconvert.jobs.control.work import DuplicateError, Job
 from mwaconvert.services.auth import Session
-from mwaconvert.services.page.guard import Form, PageRoute, Viewer
+from mwaconvert.services.page.guard import Form, Viewer
 from mwaconvert.services.page.rendering import render
+from mwaconvert.services.page.route import PageRoute
 from mwaconvert.services.service import Service, service_of
 from mwaconvert.vocabulary.job_file import JobFileError, JobRow, read_job, read_jobs
 from mwaconvert.vocabulary.job_rows import JobKind
