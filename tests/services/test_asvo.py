@@ -8,13 +8,16 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import trustme
+from fake_s3 import fake_s3
 from recorded_asvo import FORMS, RecordedGiantSquid, RecordedMwaClient
 from serving import OBSID, Serving, serving
 
 from mwaconvert.jobs.control.states import Fault, Role, State
 from mwaconvert.jobs.control.work import Quotas
+from mwaconvert.services.server import tidy
 
 VIS = {"obs_id": OBSID, "download_type": "vis"}
 CONVERSION = {"obs_id": OBSID, "timeres": "4", "freqres": "80", "conversion": "uvfits"}
@@ -293,3 +296,43 @@ def test_a_conversion_that_needs_too_much_is_refused_with_numbers(tmp_path, smal
         )
         assert reply.status == 400
         assert "more than the 0.000107 GB that a job may write" in reply.json()["error"]
+
+
+def test_packages_in_a_bucket_are_fetched_from_it_and_removed_when_their_time_is_over(tmp_path, small: Path):
+    shutil.copytree(small.parent, tmp_path / "raw" / OBSID)
+    with fake_s3() as bucket:
+        settings = {
+            "endpoint": bucket.endpoint,
+            "region": "us-east-1",
+            "access_key_id": "a",
+            "secret_access_key": "b",
+        }
+        delivery = {"packages": {"place": "s3://bucket/asvo", "settings": settings}}
+        with serving(tmp_path, delivery=delivery) as service:
+            client = logged_in(service, "ann")
+            job_id = client.submit("download_vis_job", {**VIS, "download_type": "vis_meta"}).json()["job_id"]
+            service.carry_out()
+            (file,) = rows(client)[job_id]["product"]["files"]
+            assert file["url"].startswith(f"{bucket.endpoint}/bucket/asvo/{OBSID}_{job_id}_vis_meta.tar?")
+            data = httpx.get(file["url"], trust_env=False).content
+            assert (len(data), hashlib.sha1(data).hexdigest()) == (file["size"], file["sha1"])
+            service.store.extend(job_id, 1.0, "ann")
+            tidy(service.config, service.store, service.config.site(), None)
+            assert not bucket.objects
+            assert rows(client) == {}
+
+
+def test_files_on_a_shared_disk_end_with_their_folder(tmp_path, small: Path):
+    shutil.copytree(small.parent, tmp_path / "raw" / OBSID)
+    with serving(tmp_path) as service:
+        client = logged_in(service, "ann")
+        files = {"obs_id": OBSID, "download_type": "vis_meta", "delivery": "scratch"}
+        job_id = client.submit("download_vis_job", files).json()["job_id"]
+        service.carry_out()
+        folder = tmp_path / "scratch" / "mwa" / "asvo" / str(job_id)
+        assert folder.is_dir()
+        service.store.extend(job_id, 1.0, "ann")
+        tidy(service.config, service.store, service.config.site(), keep_s=0)
+        assert not folder.exists()
+        assert (tmp_path / "scratch" / "mwa" / "asvo").is_dir()
+        assert service.store.jobs(hidden=True) == []  # and the job is forgotten

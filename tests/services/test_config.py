@@ -46,6 +46,7 @@ def test_the_example_is_valid_and_names_every_setting():
         ({"delivery": {"packages": "https://x/y"}}, "delivery: packages go to a folder or an s3:// bucket"),
         ({"delivery": {"packages": "p", "scratch": "s"}}, "delivery: name the groups"),
         ({"delivery": {"packages": "p", "groups": ["../x"]}}, "delivery.groups.0: String should match pattern"),
+        ({"delivery": {"packages": {"place": "s3://b", "settings": {"allow": 1}}}}, "delivery.packages.settings.allow"),
         ({"conversion": {"max_memory": "much"}}, "conversion.max_memory: "),
     ],
 )  # fmt: skip

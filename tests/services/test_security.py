@@ -261,7 +261,7 @@ def test_a_connection_that_says_nothing_right(service, client):
     for data in (b"\0" * 100, b"GET / HTTP/9.9\r\n\r\n", b"GET " + b"/" * 100_000 + b" HTTP/1.1\r\n\r\n"):
         with socket.create_connection(client._address, timeout=10) as raw:
             raw.sendall(data)
-            assert raw.recv(4096).startswith(b"HTTP/1.1 4")
+            assert raw.recv(4096)[:10] in (b"HTTP/1.1 3", b"HTTP/1.1 4")
     assert client.get_jobs().status == 200
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import importlib.util
 import logging
 import secrets
@@ -32,6 +34,8 @@ from mwaconvert.services.sockets import Feed
 from mwaconvert.services.telemetry import Metrics
 
 _log = logging.getLogger("mwaconvert.requests")
+#: a body comes within this time; what is slower only holds a connection
+_BODY_S = 60.0
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -84,6 +88,10 @@ def _other_faces() -> list[Any]:
     return found
 
 
+class _TooLargeError(Exception):
+    """A body that nobody reads to its end."""
+
+
 class Limits:
     """Puts paths right and refuses bodies that are too large, before anything reads them."""
 
@@ -103,19 +111,19 @@ class Limits:
             return
         stated = dict(scope["headers"]).get(b"content-length", b"0")
         if not stated.isdigit() or int(stated) > self._max:
-            await self._refuse(scope, receive, send)
+            await self._refuse(scope, receive, send, 413, f"the request is larger than {self._max} bytes")
             return
-        body = b""
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > self._max:
-                await self._refuse(scope, receive, send)
-                return
+        try:
+            async with asyncio.timeout(_BODY_S):
+                body = await self._body(receive)
+        except TimeoutError:
+            await self._refuse(scope, receive, send, 408, f"the request did not come within {_BODY_S:g} s")
+            return
+        except _TooLargeError:
+            await self._refuse(scope, receive, send, 413, f"the request is larger than {self._max} bytes")
+            return
+        if body is None:
+            return
         given = False
 
         async def whole() -> Message:
@@ -127,9 +135,22 @@ class Limits:
 
         await self._app(scope, whole, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        facts = {"error": f"the request is larger than {self._max} bytes", "error_code": 0}
-        await JSONResponse(facts, 413, {"Connection": "close"})(scope, receive, send)
+    async def _body(self, receive: Receive) -> bytes | None:
+        """All of a body; None if the client has gone."""
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            body += bytes(message.get("body", b""))
+            if len(body) > self._max:
+                raise _TooLargeError
+            if not message.get("more_body", False):
+                return body
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:
+        facts = {"error": text, "error_code": 0}
+        await JSONResponse(facts, status, {"Connection": "close"})(scope, receive, send)
 
 
 class Telemetry:

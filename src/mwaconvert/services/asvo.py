@@ -42,12 +42,12 @@ ServiceOf = Annotated[Service, Depends(service_of)]
 
 
 @router.post("/api_login", response_class=PlainTextResponse)
-def api_login(request: Request, service: ServiceOf) -> PlainTextResponse:
+async def api_login(request: Request, service: ServiceOf) -> PlainTextResponse:
     """Log in by HTTP Basic: the program's name and version, and the API key. Sets the cookie of the session."""
     if is_cross_site(request):
         return PlainTextResponse("refused: another site sent this request", 403)
     credentials = basic_credentials(request.headers.get("authorization"))
-    opened = credentials and service.sessions.log_in(credentials[1], credentials[0])
+    opened = credentials and await service.sessions.log_in_apart(credentials[1], credentials[0])
     if not opened:
         text = "Invalid API key: mwaconvert users add gives a new one"
         return PlainTextResponse(text, 401, {"WWW-Authenticate": 'Basic realm="mwaconvert"'})

@@ -233,11 +233,11 @@ class VoltageBody(_Submission):
 
 
 @router.post("/api_login")
-def api_login(request: Request, body: Login, service: ServiceOf) -> JSONResponse:
+async def api_login(request: Request, body: Login, service: ServiceOf) -> JSONResponse:
     """Log in with the API key; the tokens go into the cookies of later requests."""
     if is_cross_site(request):
         raise ProblemError(Code.FORBIDDEN, "refused: another site sent this request")
-    opened = service.sessions.log_in(body.password, body.login)
+    opened = await service.sessions.log_in_apart(body.password, body.login)
     if opened is None:
         raise ProblemError(Code.INVALID_KEY, "Invalid API key")
     return JSONResponse(_tokens(service, opened[0]))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, HTTPException, Response
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.requests import HTTPConnection
@@ -25,6 +26,7 @@ from mwaconvert.services.signing import key_for
 COOKIE = "MWA_JOB_COOKIE"
 _MAX_COOKIE = 1024
 _MAX_KEY = 1024
+_CHECKS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -64,20 +66,26 @@ class Sessions:
         self._signer = URLSafeTimedSerializer(key_for(secret, "sessions"), salt="session")
         self._ended: dict[str, float] = {}
         self._lock = threading.Lock()
-        # each check of a key takes 16 MB and some 50 ms of a processor: strangers must not have all of it
-        self._checks = threading.BoundedSemaphore(4)
+        # each check of a key takes 16 MB and some 50 ms of a processor: strangers must not have all of it, nor
+        # the threads that others wait for
+        self._checks = CapacityLimiter(_CHECKS_AT_ONCE)
 
     def log_in(self, key: str, client: str, name: str | None = None) -> tuple[Session, str] | None:
         """A new session and its cookie; None if the key opens nothing."""
         if not 0 < len(key) <= _MAX_KEY or "\0" in key:
             return None
-        with self._checks:
-            user = self._store.authenticate(key, name)
+        user = self._store.authenticate(key, name)
         if user is None:
             return None
         session = Session(user, client[:64], secrets.token_urlsafe(12))
         facts = [user.name, repr(user.created), session.client, session.token]
         return session, self._signer.dumps(facts)
+
+    async def log_in_apart(
+        self, key: str, client: str, name: str | None = None
+    ) -> tuple[Session, str] | None:
+        """`log_in` in one of the few threads that are for this."""
+        return await to_thread.run_sync(self.log_in, key, client, name, limiter=self._checks)
 
     def open(self, cookie: str | None) -> Session | None:
         """The session of a cookie; None if it is forged, over, ended, or its key is gone."""

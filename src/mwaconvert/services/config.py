@@ -6,7 +6,7 @@ import ipaddress
 import socket
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -22,7 +22,7 @@ from pydantic import (
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.work import Limits, Quotas
 from mwaconvert.jobs.delivery.expiry import LIFE_DAYS
-from mwaconvert.jobs.delivery.places import place
+from mwaconvert.jobs.delivery.places import Bucket, Folder, Web, place
 from mwaconvert.jobs.workflows.site import Site
 from mwaconvert.vocabulary import values
 
@@ -100,16 +100,32 @@ def _is_loopback(host: str) -> bool:
     return bool(found) and all(ipaddress.ip_address(address).is_loopback for address in found)
 
 
+#: what a bucket may need; what is left out comes from the environment (AWS_REGION ...)
+BucketSetting = Literal[
+    "access_key_id",
+    "endpoint",
+    "region",
+    "secret_access_key",
+    "session_token",
+    "skip_signature",
+    "virtual_hosted_style_request",
+]
+
+
 class Where(_Part):
     """A folder, s3://bucket/prefix or https://host/folder, and the settings of a bucket."""
 
     place: Address
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[BucketSetting, str | bool] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, given: object) -> object:
         return {"place": given} if isinstance(given, str) else given
+
+    def open(self) -> Folder | Bucket | Web:
+        """The place itself."""
+        return place(self.place, {str(name): value for name, value in self.settings.items()})
 
 
 class Delivery(_Part):
@@ -211,9 +227,11 @@ class Config(_Part):
     def site(self) -> Site:
         """The site that jobs see."""
         hours = self.conversion.max_hours
+        packages = self.delivery.packages.open()
+        assert not isinstance(packages, Web)  # of Delivery._check
         return Site(
-            tuple(place(where.place, where.settings) for where in self.raw),
-            place(self.delivery.packages.place, self.delivery.packages.settings),  # type: ignore[arg-type]  # checked above: no web server
+            tuple(where.open() for where in self.raw),
+            packages,
             shared=self.delivery.shared,
             solutions=self.conversion.solutions,
             life_days=self.delivery.life_days or None,

@@ -21,7 +21,7 @@ from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.upkeep import collect_garbage, remove_files
 from mwaconvert.jobs.control.work import Product
 from mwaconvert.jobs.control.worker import Worker
-from mwaconvert.jobs.delivery.places import Bucket
+from mwaconvert.jobs.delivery.places import Bucket, Folder
 from mwaconvert.jobs.workflows.registry import workflows
 from mwaconvert.jobs.workflows.site import Site
 from mwaconvert.services.app import make_app
@@ -141,8 +141,11 @@ def tidy(config: Config, store: Store, site: Site, keep_s: float | None) -> None
     """Remove products whose time is over, from disks and buckets."""
 
     def remove(product: Product) -> None:
+        name = str(product.details.get("name", ""))
         if "://" in product.path and isinstance(site.packages, Bucket):
-            site.packages.remove(str(product.details["name"]))
+            site.packages.remove(name)
+        elif name and product.path.endswith(f"/{name}"):  # folders that become empty go too
+            Folder(Path(product.path.removesuffix(name))).remove(name)
         else:
             remove_files(product)
 

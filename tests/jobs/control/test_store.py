@@ -405,3 +405,25 @@ def test_urls():
     assert url_of("postgres://u@h/db") == url_of("postgresql://u@h/db") == "postgresql+psycopg://u@h/db"
     assert url_of("/a/b.db") == "sqlite:////a/b.db"
     assert url_of("sqlite:///x.db") == "sqlite:///x.db"
+
+
+def test_products_of_many_jobs_and_one(store):
+    ids = [completed(store, ask(k), Product(f"/p/{k}", 10 + k)).id for k in range(3)]
+    (first,) = store.products(ids[0])
+    assert store.product(first.id) == first
+    store.product_removed(first.id)
+    assert {job_id: [p.size for p in found] for job_id, found in store.products_of(ids).items()} == {
+        ids[1]: [11],
+        ids[2]: [12],
+    }
+    assert store.products_of([]) == {}
+    with pytest.raises(UnknownError):
+        store.product(999)
+
+
+def test_a_user_by_name(store):
+    store.add_user("ann", Role.VIEW)
+    assert store.user("ann").role is Role.VIEW
+    assert store.user("bob") is None
+    store.revoke_user("ann")
+    assert store.user("ann") is None

@@ -72,6 +72,7 @@ T = TypeVar("T")
 Row = dict[str, Any]
 _WRITER_LOCK = 0x6D7761  # a number of our own among PostgreSQL's advisory locks
 _BUSY_S = 10
+_IDS_AT_ONCE = 5000  # databases limit how many numbers a query may have
 _MAX_ID = 999_999_999  # ids of ten digits look like observations
 
 
@@ -413,14 +414,16 @@ class Store:
     def products_of(self, job_ids: Iterable[int]) -> dict[int, list[Product]]:
         """Products that are not removed of many jobs, by job; a job without any is left out."""
         wanted = sorted(job_ids)
-        query = (
-            sa.select(products)
-            .where(products.c.job_id.in_(wanted), products.c.removed.is_(None))
-            .order_by(products.c.id)
-        )
         found: dict[int, list[Product]] = {}
-        for row in self._read(lambda c: _all(c, query)) if wanted else ():
-            found.setdefault(row["job_id"], []).append(_product_of(row))
+        for start in range(0, len(wanted), _IDS_AT_ONCE):
+            query = (
+                sa.select(products)
+                .where(products.c.job_id.in_(wanted[start : start + _IDS_AT_ONCE]))
+                .where(products.c.removed.is_(None))
+                .order_by(products.c.id)
+            )
+            for row in self._read(lambda c, query=query: _all(c, query)):  # type: ignore[misc]
+                found.setdefault(row["job_id"], []).append(_product_of(row))
         return found
 
     def product(self, product_id: int) -> Product:

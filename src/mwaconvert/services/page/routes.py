@@ -89,14 +89,16 @@ def _login_form(
 
 
 @router.post("/login")
-def log_in(request: Request, service: ServiceOf, form: Annotated[FormData, Depends(read_form)]) -> Response:
+async def log_in(
+    request: Request, service: ServiceOf, form: Annotated[FormData, Depends(read_form)]
+) -> Response:
     """Open a session: its cookie is a new one, whatever the browser had before."""
     given = texts(form)
     name, after = given.get("name", "").strip(), given.get("next", "")
     mark = request.cookies.get(_LOGIN_COOKIE, "")
     if not mark or not is_token(service.secret, mark, given.get(TOKEN, "")):
         return _login_form(request, service, after, name=name, problem="The form was too old. Try again.")
-    opened = service.sessions.log_in(given.get("key", "").strip(), "page", name or None)
+    opened = await service.sessions.log_in_apart(given.get("key", "").strip(), "page", name or None)
     if opened is None:
         return _login_form(request, service, after, name=name, problem=_WRONG_KEY)
     response = RedirectResponse(inside(after), 303)
