@@ -12,6 +12,7 @@ from mwaconvert.live.observation import (
     decode_parset,
     delay_s,
     encode_parset,
+    hadec_of_radec,
     n_amber,
     observation_of,
     parse_node_config,
@@ -80,6 +81,7 @@ def test_hour_angles_are_turned_back(darc):
     ha, dec = json.loads((darc / "golden/numeric_functions_from_darc.json").read_text())[
         "hadec_crab_2019-01-02T18"
     ]
+    assert hadec_of_radec(83.63322083, 22.01446111, 1546452000.0) == pytest.approx((ha, dec), abs=2e-3)
     ra, dec = radec_of_hadec(ha, dec, 1546452000.0)
     assert ra == pytest.approx(83.63322, abs=2e-3)
     assert dec == pytest.approx(22.01446, abs=2e-3)

@@ -338,17 +338,38 @@ def radec_of_hadec(ha_deg: float, dec_deg: float, time_s: float) -> tuple[float,
     ----------
     time_s : seconds since 1970, UTC
     """
+    from astropy.coordinates import ICRS
+
+    place = _turned(ha_deg, dec_deg, _hadec_frame(time_s), ICRS())
+    return float(place.ra.deg), float(place.dec.deg)
+
+
+def hadec_of_radec(ra_deg: float, dec_deg: float, time_s: float) -> tuple[float, float]:
+    """The opposite of `radec_of_hadec`; hour angles from -180 to 180."""
+    from astropy.coordinates import ICRS
+
+    place = _turned(ra_deg, dec_deg, ICRS(), _hadec_frame(time_s))
+    return (float(place.ha.deg) + 180) % 360 - 180, float(place.dec.deg)
+
+
+def _hadec_frame(time_s: float) -> Any:
     from astropy import units
-    from astropy.coordinates import ICRS, EarthLocation, HADec, SkyCoord
+    from astropy.coordinates import EarthLocation, HADec
     from astropy.time import Time
+
+    return HADec(
+        obstime=Time(time_s, format="unix"), location=EarthLocation.from_geocentric(*WSRT_M, units.m)
+    )
+
+
+def _turned(first_deg: float, second_deg: float, frame: Any, other: Any) -> Any:
+    from astropy import units
+    from astropy.coordinates import SkyCoord
     from astropy.utils import iers
 
+    # nothing is fetched while a trigger waits; what the turn of the Earth is then off by is far below a beam
     with iers.conf.set_temp("auto_download", False), iers.conf.set_temp("iers_degraded_accuracy", "ignore"):
-        frame = HADec(
-            obstime=Time(time_s, format="unix"), location=EarthLocation.from_geocentric(*WSRT_M, units.m)
-        )
-        place = SkyCoord(ha_deg * units.deg, dec_deg * units.deg, frame=frame).transform_to(ICRS())
-    return float(place.ra.deg), float(place.dec.deg)
+        return SkyCoord(first_deg * units.deg, second_deg * units.deg, frame=frame).transform_to(other)
 
 
 def n_amber(text: str, name: str = "amber.conf") -> int:
