@@ -268,7 +268,8 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
              "Average samples, and take wider steps of DM, where channels smear pulses: faster for wide channels; "
              "at most as much S/N is lost again. Not for data that are dedispersed within channels."),
         Spec("-o --output", "output",
-             "Write all candidates: .csv, .singlepulse (PRESTO), .cand (heimdall) or .trigger (AMBER).", "OUT", PATH),
+             "Write all candidates: .csv, .ecsv (astropy), .json, .singlepulse (PRESTO), .cand (heimdall) or .trigger "
+             "(AMBER).", "OUT", PATH),
         Spec("--plots", "plots", "Draw a figure of each candidate.", "DIR", PATH),
         Spec("--max-plots", "max_plots", "Of the best ones. Default: 50.", "N", WHOLE),
         Spec("--zero-dm", "zero_dm", "Subtract what arrives at all frequencies at once.", peers="P"),
