@@ -91,6 +91,7 @@ class Kind(Enum):
     SERIES = ("a series of PRESTO", _has_info)
     INFO = ("an .inf file of PRESTO", _begins(b" Data file name without suffix"))
     CSV = ("a table of mwaconvert", _begins(b"# program: mwaconvert"))
+    ECSV = ("a table of mwaconvert", _holds(b"# %ECSV", b"program: mwaconvert"))
     SINGLEPULSE = ("a list of PRESTO", _begins(b"# DM "))
     CAND = ("a list of heimdall", _is_heimdall)
     TRIGGER = ("a list of AMBER", _begins(b"# beam"))
@@ -124,6 +125,8 @@ _BY_SUFFIX = {
     ".dat": Kind.SERIES,
     ".inf": Kind.INFO,
     ".csv": Kind.CSV,
+    ".ecsv": Kind.ECSV,
+    ".json": Kind.JSON,
     ".singlepulse": Kind.SINGLEPULSE,
     ".cand": Kind.CAND,
     ".trigger": Kind.TRIGGER,

@@ -1,5 +1,6 @@
 """Figures: what the axes show, and what the tutorial's scripts got wrong."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,18 @@ import pytest
 
 from mwaconvert.errors import InputError
 from mwaconvert.spectra.candidate import Candidate
+from mwaconvert.spectra.recording import Frame, Recording
 from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.transients import Spectra
-from mwaconvert.transients.figures import Look, Panel, candidate_figure, find_peak, limits, waterfall_figure
+from mwaconvert.transients.figures import (
+    Look,
+    Panel,
+    candidate_figure,
+    find_peak,
+    limits,
+    pulse_of,
+    waterfall_figure,
+)
 
 DT = 0.00098304
 FREQS = 400.1953125 + 3.125 * (np.arange(128) + 0.5)
@@ -109,10 +119,45 @@ def test_a_wide_pulse_wins_over_a_spike():
     assert 300 <= find_peak(profile) < 316
 
 
-def test_candidate_at_the_ends_of_a_file():
+@pytest.mark.parametrize("when", [0.0, 0.2, 0.39])
+def test_candidate_at_the_ends_of_a_file(when):
+    """The window is full: it is moved, not cut."""
     stream = ArrayStream(chime(200), Path("a.npz"), "test")
-    for when in (0.0, 0.2, 0.39):
-        row = Candidate(time_s=when, time_err_s=1e-3, dm=87.8, dm_err=0.1, snr=9.0, width_s=3 * DT)
-        figure = candidate_figure(stream, row)
-        assert "S/N = 9.0" in figure.get_suptitle()
-        assert len(figure.get_axes()) == 3
+    row = Candidate(time_s=when, time_err_s=1e-3, dm=87.8, dm_err=0.1, snr=9.0, width_s=3 * DT)
+    _, main, side, _ = candidate_figure(stream, row).get_axes()
+    left, right = main.get_xlim()
+    assert right - left == pytest.approx(96 * DT * 1e3)
+    assert left <= 0 <= right
+    image = np.ma.masked_invalid(main.images[0].get_array())
+    assert image.shape[1] == 96
+    assert not image.mask[50].any()
+    assert side.get_xlim() == pytest.approx((left, right))
+
+
+def test_what_a_candidate_says_of_itself():
+    spectra = replace(
+        chime(200), source="FRB", start_mjd=59000.0, recording=Recording(beam=7, frame=Frame.BARYCENTRIC)
+    )
+    row = Candidate(time_s=200.5 * DT, dm=87.8, dm_err=0.1, snr=9.0, width_s=3 * DT, mjd=59000.0000022)
+    figure = candidate_figure(ArrayStream(spectra, Path("a.npz"), "test"), row)
+    first, second = figure.get_suptitle().splitlines()
+    assert first == "a.npz, FRB, MJD 59000.00000220 (barycentric, not UTC), beam 7"
+    assert "S/N = 9.0" in second
+    _, _, _, below = figure.get_axes()
+    (line, _) = below.lines
+    widths, snrs = line.get_data()
+    assert widths[np.argmax(snrs)] == pytest.approx(3 * DT * 1e3)
+    # 118 channels: two of three samples are 3 sigma high, one is 6; a channel's deviation has the pulse in it
+    assert 0.8 < snrs.max() / (12 / np.sqrt(3) * np.sqrt(118)) < 1
+    assert (
+        "beam 3"
+        in candidate_figure(ArrayStream(spectra, Path("a.npz"), "test"), replace(row, beam=3)).get_suptitle()
+    )
+
+
+def test_width_of_a_pulse():
+    spectra = chime(200, n=2000)
+    assert pulse_of(spectra)[0] == pulse_of(spectra, 200 * DT)[0] in (2, 4)
+    assert pulse_of(spectra)[1] > 50
+    assert pulse_of(spectra, 0.9)[1] < 7  # another time
+    assert pulse_of(chime(3, n=9)) == (1, 0.0)

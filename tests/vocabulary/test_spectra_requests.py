@@ -20,6 +20,7 @@ from mwaconvert.vocabulary import spectra as vocabulary
 from mwaconvert.vocabulary.spectra import (
     ANY_NUMBER,
     BOXCARS,
+    DM,
     FILE_NAMES,
     GIBIBYTES,
     MILLISECONDS,
@@ -57,6 +58,7 @@ WORDS: dict[Kind, st.SearchStrategy[tuple[str, ...]]] = {
     MILLISECONDS: st.tuples(st.one_of(FLOATS, FLOATS.map("{}ms".format), FLOATS.map("{}s".format))),
     BOXCARS: st.tuples(st.integers(1, 1 << 19).map(str)),
     GIBIBYTES: st.tuples(st.one_of(st.floats(1e-3, 1e6).map(repr), st.integers(1, 9999).map("{}MiB".format))),
+    DM: st.tuples(st.one_of(FLOATS, st.just("auto"))),
     PAIR: st.tuples(FLOATS, FLOATS),
     TEXT: st.tuples(NAMES),
     PATH: st.tuples(NAMES),

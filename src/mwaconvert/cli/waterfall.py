@@ -43,6 +43,7 @@ def waterfall(**params: Any) -> None:
                 common.print_lines(lines)
             return
         with Progress(enabled=not asked.quiet) as stages:
-            plan.run(stages)
+            report = plan.run(stages)
     if not asked.quiet:
         click.echo(f"{asked.request.target}")
+        common.print_notes(Verb.WATERFALL, report.notes)

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.spectra.dispersion import K_DM
 
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
 NOT_KNOWN = math.nan
+#: of the columns of a table
+_UNITS = {
+    "time_s": "s",
+    "time_err_s": "s",
+    "dm": "pc / cm3",
+    "dm_err": "pc / cm3",
+    "width_s": "s",
+    "width_err_s": "s",
+    "mjd": "d",
+}
 
 
 class Flag(StrEnum):
@@ -88,6 +103,10 @@ class Candidate:
             f"width = {width}{beam}>"
         )
 
+    def to_table(self) -> QTable:
+        """The candidate as a table of one row, see `to_table`."""
+        return to_table([self])
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SearchFacts:
@@ -126,6 +145,46 @@ class SearchFacts:
             "k_dm": f"{self.k_dm:.9f} MHz^2 s cm^3 / pc",
             "reference": f"times at {high:.6f} MHz, the centre of the highest channel (lowest {low:.6f} MHz)",
         }
+
+
+def to_table(candidates: Sequence[Candidate], facts: SearchFacts | None = None) -> QTable:
+    """Candidates as a table of astropy.
+
+    Parameters
+    ----------
+    candidates : one row each
+    facts : of the search, become metadata
+
+    Returns
+    -------
+    QTable
+        a column for each field of `Candidate`, with units; what is not known is NaN
+
+    Examples
+    --------
+    >>> table = to_table([Candidate(time_s=1.0, dm=10.0, snr=8.0, width_s=1e-3)])
+    >>> print(table["dm"][0], table["snr"][0], table["mjd"][0])
+    10.0 pc / cm3 8.0 nan d
+    """
+    from astropy.table import QTable
+
+    table = QTable(meta=dict(facts.lines()) if facts is not None else {})
+    for field in fields(Candidate):
+        held = [getattr(candidate, field.name) for candidate in candidates]
+        if field.name in ("n_detections", "beam"):
+            table[field.name] = np.array(held, np.int64)
+        elif isinstance(field.default, tuple):  # names
+            table[field.name] = np.array([" ".join(names) for names in held], str)
+        else:
+            values = np.array([NOT_KNOWN if value is None else value for value in held], np.float64)
+            table[field.name] = values if field.name not in _UNITS else values * _unit(_UNITS[field.name])
+    return table
+
+
+def _unit(name: str) -> Any:
+    from astropy import units
+
+    return units.Unit(name)
 
 
 def html_table(candidates: list[Candidate]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ _FONT = 9
 _LINE = "tab:blue"
 _OFF = 40  # samples before the window, from which the upper limit of the colours is taken
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64)
+_LONGEST_BOXCAR = 256  # samples, as of a search
 _BINS = 96  # of the time axis of a candidate's figure, about
 _RIGHT_IN, _BOTTOM_IN = 0.1, 0.43  # margins for labels of 9 points
 _STYLE: dict[str, Any] = {
@@ -208,6 +209,36 @@ def find_peak(profile: npt.NDArray[Any]) -> int:
     return span[0] + int(x[span[0] : span[1]].argmax())
 
 
+def pulse_of(spectra: Spectra, time_s: float | None = None) -> tuple[int, float]:
+    """Width and S/N of the pulse that a boxcar finds best, each in the noise of its own width.
+
+    Parameters
+    ----------
+    spectra : dedispersed
+    time_s : only boxcars that cover it count
+
+    Returns
+    -------
+    width, snr
+        samples; 1 and 0 of data that are too short to tell
+    """
+    profile = np.nan_to_num(np.nansum(_masked(spectra), axis=0, dtype=np.float64))
+    total = np.concatenate([[0.0], np.cumsum(profile - np.median(profile))])
+    at = None if time_s is None else int(time_s / spectra.dt_s + 1e-6)
+    best, found = 0.0, 1
+    for width in (1 << k for k in range(_LONGEST_BOXCAR.bit_length())):
+        if 16 * width > profile.size:  # fewer do not tell the noise
+            break
+        sums = total[width:] - total[:-width]
+        level = np.median(sums)
+        noise = 1.4826 * float(np.median(np.abs(sums - level)))
+        near = sums if at is None else sums[max(0, at - width) : at + 2]
+        snr = float(near.max() - level) / noise if noise > 0 and near.size else 0.0
+        if snr > best:
+            best, found = snr, width
+    return found, best
+
+
 def limits(
     shown: npt.NDArray[np.float32], first: int, last: int, percentiles: tuple[float, float]
 ) -> tuple[float, float]:
@@ -317,7 +348,9 @@ def _edges(freq_mhz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def candidate_figure(stream: Stream, row: Candidate, prepare: Preparation | None = None) -> Figure:
-    """Draw a candidate: its waterfall below the profile, and S/N against DM and time beside it.
+    """Draw a candidate: its waterfall below the profile; S/N against DM and time, and against width, beside it.
+
+    Near an end of the file the window is moved, so that it is full.
 
     Parameters
     ----------
@@ -327,7 +360,81 @@ def candidate_figure(stream: Stream, row: Candidate, prepare: Preparation | None
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
+    near = _surroundings(stream, row, prepare)
+    begin_ms, end_ms = near.edges_ms
+    panel = Panel(near.falls, peak_s=-begin_ms / 1e3)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.0, 3.8))
+        left = _left_in([panel]) / 7
+        sides = {"hspace": 0, "left": left, "right": 0.475, "top": 0.865, "bottom": 0.115}
+        grid = figure.add_gridspec(2, 1, height_ratios=[1, 3], **sides)
+        top, main = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
+        draw_panel(
+            top,
+            main,
+            panel,
+            Look(window_s=max(-begin_ms, end_ms) / 1e3 + stream.dt_s, percentiles=(2.5, 99.0)),
+        )
+        for ax in (top, main):
+            ax.set_xlim(begin_ms, end_ms)
+        right = figure.add_gridspec(
+            2, 1, height_ratios=[2.2, 1], hspace=0.42, left=0.475 + left, right=0.985, top=0.865, bottom=0.115
+        )
+        side, below = figure.add_subplot(right[0, 0]), figure.add_subplot(right[1, 0])
+        noise = np.median(np.abs(near.plane - np.median(near.plane))) * 1.4826
+        side.imshow(
+            (near.plane - np.median(near.plane)) / (noise if noise > 0 else 1),
+            origin="lower",
+            aspect="auto",
+            interpolation="nearest",
+            extent=(begin_ms, end_ms, near.dms[0], near.dms[-1]),
+            cmap="viridis",
+        )
+        side.axhline(row.dm, color="white", lw=0.5, ls=":")
+        side.set_xlabel("Time [ms]", labelpad=1)
+        side.set_ylabel("DM [pc cm$^{-3}$]")
+        below.plot(1e3 * near.widths_s, near.snrs, ".-", lw=1, ms=4, color=_LINE)
+        below.axvline(1e3 * row.width_s, color="0.6", lw=0.5, ls=":")
+        below.set_xscale("log")
+        below.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        below.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        below.xaxis.set_minor_locator(NullLocator())
+        below.set_xlabel("Width of the boxcar [ms]", labelpad=1)
+        below.set_ylabel("S/N")
+        figure.suptitle(_candidate_title(stream, row), fontsize=_FONT, y=0.985)
+    return figure
+
+
+def _candidate_title(stream: Stream, row: Candidate) -> str:
+    """Where it was found, when, and what it is, in two lines."""
+    names = [stream.path.name] + ([stream.source] if stream.source else [])
+    if row.mjd is not None:
+        names.append(f"MJD {row.mjd:.8f} ({stream.recording.frame.words})")
+    beam = row.beam or stream.recording.beam
+    if beam:
+        names.append(f"beam {beam}")
+    error = f" $\\pm$ {row.dm_err:.2f}" if np.isfinite(row.dm_err) else ""
+    return (
+        ", ".join(names).replace("$", r"\$")
+        + f"\nt = {row.time_s:.4f} s, DM = {row.dm:.2f}{error}, S/N = {row.snr:.1f}, width = {1e3 * row.width_s:.3g} ms"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Surroundings:
+    """What is about a candidate."""
+
+    falls: Spectra  #: dedispersed and averaged
+    plane: npt.NDArray[np.float32]  #: (n_dm, n_times) sums over the channels
+    dms: npt.NDArray[np.float64]  #: pc/cm^3
+    edges_ms: tuple[float, float]  #: of both, from the pulse
+    widths_s: npt.NDArray[np.float64]  #: of boxcars
+    snrs: npt.NDArray[np.float64]  #: of the best boxcar of each width that covers the pulse
+
+
+def _surroundings(stream: Stream, row: Candidate, prepare: Preparation | None) -> _Surroundings:
     dt_s = stream.dt_s
     width = max(1, round(row.width_s / dt_s))
     factor = max(1, width // 4)
@@ -336,45 +443,45 @@ def candidate_figure(stream: Stream, row: Candidate, prepare: Preparation | None
     reach = max(
         8 * row.width_s / max(float(per_dm.max()), 1e-12), 3 * row.dm_err if np.isfinite(row.dm_err) else 0
     )
-    low_dm = max(stream.dm, row.dm - reach)
-    dms = np.linspace(low_dm, row.dm + reach, 65)
+    dms = np.linspace(max(stream.dm, row.dm - reach), row.dm + reach, 65)
     sweep = int(delay_samples(dms[-1] - stream.dm, per_dm / dt_s).max())
     middle = round(row.time_s / dt_s)
-    piece = piece_of(stream, middle - half, middle + half + sweep, prepare)
+    low, high = _within(middle - half, middle + half, stream.n_times)
+    piece = piece_of(stream, low, high + sweep, prepare)
     n_sub = max(n for n in range(1, min(128, stream.n_chan) + 1) if stream.n_chan % n == 0)
-    held = ArrayStream(piece, stream.path, stream.kind)
-    plan = plan_dedispersion(held, row.dm, n_sub=n_sub, tscrunch=factor)
-    falls = next(iter(replace(plan, gulp=2 * half).blocks(range(2 * half))))
-    plane = piece.series(dms)[:, : 2 * half]
-    plane = plane[:, : plane.shape[1] // factor * factor].reshape(len(dms), -1, factor).mean(2)
-    panel = Panel(falls, peak_s=half * dt_s)
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(7.0, 3.2))
-        left = _left_in([panel]) / 7
-        grid = figure.add_gridspec(
-            2, 2, height_ratios=[1, 3], hspace=0, wspace=0.24, left=left, right=0.985, top=0.91, bottom=0.135
-        )
-        top, main = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
-        draw_panel(top, main, panel, Look(window_s=half * dt_s, percentiles=(2.5, 99.0)))
-        side = figure.add_subplot(grid[:, 1])
-        noise = np.median(np.abs(plane - np.median(plane))) * 1.4826
-        side.imshow(
-            (plane - np.median(plane)) / (noise if noise > 0 else 1),
-            origin="lower",
-            aspect="auto",
-            interpolation="nearest",
-            extent=(-half * dt_s * 1e3, (plane.shape[1] * factor - half) * dt_s * 1e3, dms[0], dms[-1]),
-            cmap="viridis",
-        )
-        side.axhline(row.dm, color="white", lw=0.5, ls=":")
-        side.set_xlabel("Time [ms]")
-        side.set_ylabel("DM [pc cm$^{-3}$]")
-        figure.suptitle(
-            f"{stream.source or stream.path.name}: t = {row.time_s:.4f} s, DM = {row.dm:.2f} $\\pm$ {row.dm_err:.2f}, "
-            f"S/N = {row.snr:.1f}, width = {1e3 * row.width_s:.3g} ms",
-            fontsize=_FONT,
-        )
-    return figure
+    count = (high - low) // factor * factor
+    plan = plan_dedispersion(
+        ArrayStream(piece, stream.path, stream.kind), row.dm, n_sub=n_sub, tscrunch=factor, gulp=count
+    )
+    falls = next(iter(plan.blocks(range(count))))
+    plane = piece.series(dms)[:, :count].reshape(len(dms), -1, factor).mean(2)
+    profile = piece.series([row.dm])[0, : high - low]
+    seen = piece.weights if piece.weights is not None else np.ones((1, 1), np.float32)
+    noise = np.sqrt(max(1, int((seen > 0).any(1).sum())))  # channels are scaled to a deviation of 1
+    widths, snrs = _snr_by_width(profile, middle - low, 8 * width, float(noise))
+    edges_ms = (1e3 * dt_s * (low - middle - 0.5), 1e3 * dt_s * (low + count - middle - 0.5))
+    return _Surroundings(falls, plane, dms, edges_ms, dt_s * widths, snrs)
+
+
+def _within(low: int, high: int, n_times: int) -> tuple[int, int]:
+    """A window moved into the file, or cut if it is longer."""
+    shift = max(0, -low) - max(0, high - n_times)
+    return max(0, low + shift), min(n_times, high + shift)
+
+
+def _snr_by_width(
+    profile: npt.NDArray[np.float32], at: int, widest: int, noise: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """S/N of the best boxcar of each width that covers a sample, in white noise of a known deviation."""
+    total = np.concatenate([[0.0], np.cumsum(profile, dtype=np.float64)])
+    most = max(1, min(widest, profile.size // 4))
+    widths = np.unique(np.geomspace(1, most, 25).round().astype(int))
+    snrs = []
+    for width in widths:
+        sums = total[width:] - total[:-width]
+        covering = sums[max(0, at - 2 * width) : at + width + 1]
+        snrs.append((covering.max() - np.median(sums)) / (noise * np.sqrt(width)) if covering.size else 0.0)
+    return widths.astype(np.float64), np.array(snrs)
 
 
 def save_figure(figure: Figure, path: Path, *, overwrite: bool = False, dpi: int = 300) -> None:

@@ -141,7 +141,19 @@ def _as_range(value: Any) -> tuple[str, ...]:
     return (f"{_as_whole(first)[0]}-{_as_whole(last)[0]}",)
 
 
+def _dm(text: str) -> Any:
+    """A number, or auto."""
+    from mwaconvert.transients.products.requests import Auto
+
+    return Auto.AUTO if text.strip().lower() == Auto.AUTO else _any_number(text)
+
+
+def _as_dm(value: Any) -> tuple[str, ...]:
+    return (value,) if value == "auto" else _as_number(value)
+
+
 NUMBER = Kind(_number, _as_number)
+DM = Kind(_dm, _as_dm)
 ANY_NUMBER = Kind(_any_number, _as_number)  # the request refuses what is not finite in better words
 WHOLE = Kind(_whole, _as_whole)
 THREADS = Kind(values.threads, _as_whole)
@@ -264,7 +276,8 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
              "Average samples, and take wider steps of DM, where channels smear pulses: faster for wide channels; "
              "at most as much S/N is lost again. Not for data that are dedispersed within channels."),
         Spec("-o --output", "output",
-             "Write all candidates: .csv, .singlepulse (PRESTO), .cand (heimdall) or .trigger (AMBER).", "OUT", PATH),
+             "Write all candidates: .csv, .ecsv (astropy), .json, .singlepulse (PRESTO), .cand (heimdall) or .trigger "
+             "(AMBER).", "OUT", PATH),
         Spec("--plots", "plots", "Draw a figure of each candidate.", "DIR", PATH),
         Spec("--max-plots", "max_plots", "Of the best ones. Default: 50.", "N", WHOLE),
         Spec("--cutouts", "cutouts", "Write a .h5 of each of these for classifiers, as `your` does.", "DIR", PATH),
@@ -312,12 +325,15 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
         *_RUNNING,
     ),
     Verb.WATERFALL: (
-        Spec("--dm", "dms", "pc/cm^3; once for all files or once for each. Default: that of the file.", "DM", ANY_NUMBER,
-             listed=True, peers="PC"),
+        Spec("--dm", "dms",
+             "pc/cm^3, or auto: that of the brightest pulse; once for all files or once for each. Default: that of the "
+             "file.", "DM", DM, listed=True, peers="PC"),
         Spec("--nsub", "n_sub", "Number of sub-bands. Default: the largest divisor of the channels up to 128.", "N",
              WHOLE, peers="PC"),
-        _TSCRUNCH,
-        Spec("--window", "window_s", "Shown on either side of the peak. Default: 25.", "MS", MILLISECONDS),
+        Spec("--tscrunch --downsamp", "tscrunch",
+             "Average this many samples in time. Default: as many as make the pulse stand out.", "N", WHOLE, peers="PC"),
+        Spec("--window", "window_s",
+             "Shown on either side of the peak. Default: 25, or more for a pulse that is wider.", "MS", MILLISECONDS),
         Spec("--time", "times_s",
              "Time that becomes 0; once for each file; only what is about it is read. Default: where the pulse is "
              "brightest.", "S", NUMBER, listed=True),

@@ -1,11 +1,13 @@
 """What is written reads back: SIGPROC of all numbers of bits, PRESTO, waterfalls, lists of candidates."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.table import QTable
 from filterbanks import pulse
 
 from mwaconvert.errors import FormatError, InputError
@@ -248,6 +250,59 @@ def test_our_table_is_read_as_it_was_written(tmp_path, found):
     path.write_text(path.read_text() + "1,2,3\n")
     with pytest.raises(FormatError, match="expected 9 numbers"):
         read_list(path)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".ecsv"])
+def test_tables_of_every_field_are_read_as_they_were_written(tmp_path, found, suffix):
+    rows, facts = found
+    rows = [replace(rows[0], mjd=59000.123456789012, beam=3), *rows[1:], replace(rows[0], dm_err=math.nan)]
+    path = tmp_path / f"a{suffix}"
+    for _ in range(2):  # it may replace its own
+        write_candidates(path, rows, facts, overwrite=True)
+    read = read_list(path)
+    assert list(map(repr, read)) == list(map(repr, rows))
+    assert (read[0].mjd, read[0].beam, read[1:][0].mjd) == (59000.123456789012, 3, None)
+    assert math.isnan(read[-1].dm_err)
+    other = tmp_path / f"other{suffix}"
+    other.write_text("something else")
+    with pytest.raises(InputError, match="is not"):
+        write_candidates(other, rows, facts, overwrite=True)
+
+
+def test_ecsv_is_a_table_of_astropy(tmp_path, found):
+    rows, facts = found
+    path = tmp_path / "a.ecsv"
+    write_candidates(path, rows, facts)
+    table = QTable.read(path)
+    assert table.meta["program"].startswith("mwaconvert")
+    assert table.meta["k_dm"].startswith("4149.37759")
+    assert table["dm"].to_value("pc / cm3").tolist() == [c.dm for c in rows]
+    one = rows[0].to_table()
+    assert one["width_s"][0].to_value("ms") == pytest.approx(1e3 * rows[0].width_s)
+    assert (len(one), np.isnan(one["mjd"][0].value)) == (1, True)
+    json_path = tmp_path / "a.json"
+    write_candidates(json_path, rows, facts)
+    whole = json.loads(json_path.read_text())
+    assert (whole["format"], whole["candidates"][0]["mjd"]) == ("mwaconvert candidates", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not sound JSON"),
+        ('{"format": "mwaconvert search"}', "expected JSON of the format 'mwaconvert candidates'"),
+        (
+            '{"format": "mwaconvert candidates", "candidates": [{"time_s": "x"}]}',
+            "candidate 1: expected numbers",
+        ),
+        ('{"format": "mwaconvert candidates", "candidates": [3]}', "candidate 1: expected numbers"),
+        ("# %ECSV 1.0\n# ---\nnonsense", "not a sound ECSV table"),
+    ],
+)
+def test_damaged_tables(tmp_path, text, message):
+    (tmp_path / "a").write_text(text)
+    with pytest.raises(FormatError, match=message):
+        read_list(tmp_path / "a")
 
 
 def test_old_names_of_candidates(tmp_path, found):

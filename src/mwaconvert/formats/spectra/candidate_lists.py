@@ -1,11 +1,13 @@
-"""Lists of candidates: a table of our own, PRESTO's .singlepulse, heimdall's .cand, AMBER's .trigger."""
+"""Lists of candidates: our own tables (CSV, ECSV, JSON), PRESTO's .singlepulse, heimdall's .cand, AMBER's .trigger."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ import numpy as np
 from mwaconvert import __version__
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.spectra.aliases import warn_renamed
-from mwaconvert.spectra.candidate import NOT_KNOWN, Candidate, Flag, SearchFacts
+from mwaconvert.spectra.candidate import NOT_KNOWN, Candidate, Flag, SearchFacts, to_table
 from mwaconvert.staging import StagedPath
+from mwaconvert.text import plain
 
-SUFFIXES = (".csv", ".singlepulse", ".cand", ".trigger")
+SUFFIXES = (".csv", ".ecsv", ".json", ".singlepulse", ".cand", ".trigger")
 
 #: columns of our own table: fields of `Candidate`, and how they are written
 _COLUMNS = {
@@ -32,6 +35,8 @@ _COLUMNS = {
     "mjd": ".10f",
 }
 _FLAGS = "flags"  # the last column: names of flags, with spaces between
+
+_JSON_FORMAT = "mwaconvert candidates"
 
 _PRESTO = "# DM      Sigma      Time (s)     Sample    Downfact"
 _AMBER_NAMES = (
@@ -66,6 +71,29 @@ def csv_text(candidates: Sequence[Candidate], facts: SearchFacts) -> str:
     return out.getvalue()
 
 
+def ecsv_text(candidates: Sequence[Candidate], facts: SearchFacts) -> str:
+    """The table as astropy's ECSV: every field of a candidate, with units, and the facts as metadata."""
+    from astropy.table import Table
+
+    table = Table(to_table(candidates, facts))
+    table.meta = {"program": f"mwaconvert {__version__}", **table.meta}
+    out = io.StringIO()
+    table.write(out, format="ascii.ecsv")
+    return out.getvalue()
+
+
+def json_text(candidates: Sequence[Candidate], facts: SearchFacts) -> str:
+    """The table as strict JSON: every field of a candidate; what is not known is null."""
+    rows = [{field.name: getattr(c, field.name) for field in fields(Candidate)} for c in candidates]
+    whole = {
+        "format": _JSON_FORMAT,
+        "software": {"mwaconvert": __version__},
+        "search": facts.lines(),
+        "candidates": rows,
+    }
+    return json.dumps(plain(whole), indent=1, allow_nan=False) + "\n"
+
+
 def _cell(value: float | None, how: str) -> str:
     """A value as the table has it; what is not known is empty."""
     return "" if value is None or math.isnan(value) else format(value, how)
@@ -76,7 +104,7 @@ def list_text(path: Path, candidates: Sequence[Candidate], facts: SearchFacts) -
 
     Parameters
     ----------
-    path : .csv, .singlepulse, .cand or .trigger
+    path : .csv, .ecsv, .json, .singlepulse, .cand or .trigger
     candidates : of `transients.search.Search.candidates`, best first
     facts : of the search
 
@@ -88,6 +116,10 @@ def list_text(path: Path, candidates: Sequence[Candidate], facts: SearchFacts) -
     match path.suffix.lower():
         case ".csv":
             return csv_text(candidates, facts)
+        case ".ecsv":
+            return ecsv_text(candidates, facts)
+        case ".json":
+            return json_text(candidates, facts)
         case ".singlepulse":
             return "\n".join([_PRESTO, *(_presto_line(c, facts) for c in by_time)]) + "\n"
         case ".cand":
@@ -136,7 +168,7 @@ def write_candidates(
 
     Parameters
     ----------
-    path : .csv, or .singlepulse (PRESTO), .cand (heimdall), .trigger (AMBER)
+    path : .csv, .ecsv, .json, or .singlepulse (PRESTO), .cand (heimdall), .trigger (AMBER)
     candidates : best first
     facts : of the search, as `transients.search.Search.facts` has them
     overwrite : replace an existing file
@@ -155,7 +187,7 @@ def read_list(path: Path, dt_s: float | None = None) -> list[Candidate]:
 
     Parameters
     ----------
-    path : .csv, .singlepulse, .cand or .trigger of any generation
+    path : .csv, .ecsv, .json, .singlepulse, .cand or .trigger of any generation
     dt_s : seconds per sample, which lists of other programs do not state. With it widths are in seconds too, and the
         times of AMBER, which are those of the start of a boxcar, become those of its middle; without it they stay as
         they are in the list, and `width_s` is NaN
@@ -182,6 +214,10 @@ def read_list(path: Path, dt_s: float | None = None) -> list[Candidate]:
         text = path.read_text("utf-8")
     except UnicodeDecodeError:
         raise FormatError(f"{path}: expected a list of candidates, found bytes that are no text") from None
+    if text.lstrip().startswith("{"):
+        return _read_json(path, text)
+    if text.startswith("# %ECSV"):
+        return _read_ecsv(path, text)
     lines = [(k, line.strip()) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
     comments = [line for _, line in lines if line.startswith("#")]
     rows = [(k, line) for k, line in lines if not line.startswith("#")]
@@ -225,6 +261,49 @@ def _own(path: Path, k: int, line: str) -> Candidate:
     except (ValueError, TypeError):
         expected = f"{len(_COLUMNS)} numbers, {','.join(_COLUMNS)}"
         raise FormatError(f"{path}: line {k}: expected {expected}, found {line[:60]!r}") from None
+
+
+def _read_json(path: Path, text: str) -> list[Candidate]:
+    try:
+        whole = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise FormatError(f"{path}: not sound JSON: {error}") from None
+    if whole.get("format") != _JSON_FORMAT or not isinstance(whole.get("candidates"), list):
+        raise FormatError(
+            f"{path}: expected JSON of the format '{_JSON_FORMAT}', found {whole.get('format')!r}"
+        )
+    return [_of_facts(path, k, row) for k, row in enumerate(whole["candidates"], 1)]
+
+
+def _read_ecsv(path: Path, text: str) -> list[Candidate]:
+    from astropy.table import Table
+
+    try:
+        table = Table.read(text.splitlines(), format="ascii.ecsv")
+    except Exception as error:  # astropy raises whatever a damaged header leads to
+        raise FormatError(f"{path}: not a sound ECSV table: {' '.join(str(error).split())}") from error
+    rows = [{name: row[name].item() for name in table.colnames} for row in table]
+    return [_of_facts(path, k, row) for k, row in enumerate(rows, 1)]
+
+
+def _of_facts(path: Path, k: int, row: Any) -> Candidate:
+    """A candidate from its fields by name."""
+    values: dict[str, Any] = {}
+    try:
+        for field in fields(Candidate):
+            held = row.get(field.name)
+            if held is None or (isinstance(held, float) and math.isnan(held)):
+                continue
+            if isinstance(field.default, tuple):
+                values[field.name] = tuple(held.split() if isinstance(held, str) else held)
+            else:
+                values[field.name] = int(held) if isinstance(field.default, int) else float(held)
+        return Candidate(**values)
+    except (ValueError, TypeError, AttributeError):
+        names = ", ".join(field.name for field in fields(Candidate))
+        raise FormatError(
+            f"{path}: candidate {k}: expected numbers for {names}, found {str(row)[:80]}"
+        ) from None
 
 
 def _numbers(path: Path, rows: list[tuple[int, str]], counts: set[int]) -> list[list[float]]:

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mwaconvert import __version__
-from mwaconvert.spectra.candidate import Candidate
+from mwaconvert.spectra.candidate import Candidate, to_table
 from mwaconvert.spectra.stream import Stream
 from mwaconvert.text import plain
 from mwaconvert.transients.products.requests import SpectraRequest
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
 
 
 class FileKind(Enum):
@@ -122,6 +125,10 @@ class ProductReport:
         if self.verb == "search":
             facts["candidates"] = plain([_by_name(candidate) for candidate in self.candidates])
         return facts
+
+    def to_table(self) -> QTable:
+        """The candidates of a search as a table of astropy, see `mwaconvert.spectra.candidate.to_table`."""
+        return to_table(self.candidates)
 
     def __repr__(self) -> str:
         found = f", {len(self.candidates)} candidates" if self.verb == "search" else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from mwaconvert.errors import InputError
@@ -11,6 +12,12 @@ from mwaconvert.errors import InputError
 _LARGEST_K_DM = 1e6
 #: inches: a figure must be larger
 _SMALLEST_IN = 0.5
+
+
+class Auto(StrEnum):
+    """A value that the data decide."""
+
+    AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,10 +311,10 @@ class WaterfallRequest(SpectraRequest):
     Parameters
     ----------
     paths : the files, one for each panel
-    dms : pc/cm^3, one for all files or one for each; (): those that the files state
+    dms : pc/cm^3, one for all files or one for each; auto: that of the brightest pulse; (): those that the files state
     n_sub : number of sub-bands; None: the largest divisor of the channels up to 128
-    tscrunch : samples that become one
-    window_s : shown on either side of the peak
+    tscrunch : samples that become one; None: as many as make the pulse stand out
+    window_s : shown on either side of the peak; None: 25 ms, or more for a pulse that is wider
     times_s : times that become 0, one for all files or one for each; (): where the pulse is brightest
     percentiles : limits of the colours: of what is shown, and of what is before the pulse
     titles : one for each file; (): the sources of several files
@@ -328,10 +335,10 @@ class WaterfallRequest(SpectraRequest):
     """
 
     paths: tuple[Path, ...] = ()
-    dms: tuple[float, ...] = ()
+    dms: tuple[float | Auto, ...] = ()
     n_sub: int | None = None
-    tscrunch: int = 1
-    window_s: float = 0.025
+    tscrunch: int | None = None
+    window_s: float | None = None
     times_s: tuple[float, ...] = ()
     percentiles: tuple[float, float] = (2.5, 97.5)
     titles: tuple[str, ...] = ()
@@ -355,12 +362,13 @@ class WaterfallRequest(SpectraRequest):
         if not self.paths:
             raise InputError("`paths` is missing: give one file or more", option="paths")
         _check_averages(self.n_sub, self.tscrunch)
-        if not self.window_s > 0:
+        if self.window_s is not None and not self.window_s > 0:
             raise _refused("window_s", self.window_s, "a positive time")
         if not min(self.size_in) > _SMALLEST_IN:
             raise _refused("size_in", self.size_in, f"inches above {_SMALLEST_IN:g}")
         for dm in self.dms:
-            check_dm(dm, "dms")
+            if not isinstance(dm, Auto):
+                check_dm(dm, "dms")
         if self.columns is not None and self.columns < 1:
             raise _refused("columns", self.columns, "a whole number of at least 1")
         if not 30 <= self.dpi <= 2400:
@@ -400,10 +408,10 @@ def _dm_range(dm_min: float | None, dm_max: float | None, what: str) -> tuple[fl
     return dm_min, dm_max
 
 
-def _check_averages(n_sub: int | None, tscrunch: int) -> None:
+def _check_averages(n_sub: int | None, tscrunch: int | None) -> None:
     if n_sub is not None and n_sub < 1:
         raise _refused("n_sub", n_sub, "a whole number of at least 1")
-    if tscrunch < 1:
+    if tscrunch is not None and tscrunch < 1:
         raise _refused("tscrunch", tscrunch, "a whole number of at least 1")
 
 
