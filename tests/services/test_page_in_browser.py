@@ -89,6 +89,7 @@ def log_in(page: Any, trial: dict[str, Any], key: str = "") -> None:
 
 def look(page: Any, name: str) -> None:
     """Check that a page is no wider than its window, wide and narrow, and take its picture."""
+    page.wait_for_load_state("load")  # a stylesheet may come late
     for width in (1280, 400):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
