@@ -118,7 +118,7 @@ def test_from_login_to_download(page: Any, trial: dict[str, Any]) -> None:
     look(page, "submitted")
     page.get_by_role("link", name=re.compile(r"job \d+")).click()
     # nobody loads the page again: the script does
-    page.locator("#state .badge.running").wait_for(timeout=_SOON_MS)
+    page.locator("#state .badge.running, #state .badge.completed").wait_for(timeout=_SOON_MS)
     look(page, "running")
     page.locator("#state .badge.completed").wait_for(timeout=_SOON_MS)
     picture = page.frame_locator("#quality iframe").locator("img").first
