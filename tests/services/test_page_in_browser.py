@@ -89,6 +89,7 @@ def log_in(page: Any, trial: dict[str, Any], key: str = "") -> None:
 
 def look(page: Any, name: str) -> None:
     """Check that a page is no wider than its window, wide and narrow, and take its picture."""
+    page.wait_for_load_state("load")  # a stylesheet may come late
     for width in (1280, 400):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
@@ -117,7 +118,7 @@ def test_from_login_to_download(page: Any, trial: dict[str, Any]) -> None:
     look(page, "submitted")
     page.get_by_role("link", name=re.compile(r"job \d+")).click()
     # nobody loads the page again: the script does
-    page.locator("#state .badge.running").wait_for(timeout=_SOON_MS)
+    page.locator("#state .badge.running, #state .badge.completed").wait_for(timeout=_SOON_MS)
     look(page, "running")
     page.locator("#state .badge.completed").wait_for(timeout=_SOON_MS)
     picture = page.frame_locator("#quality iframe").locator("img").first
