@@ -242,7 +242,11 @@ def test_both_clients_list_every_state(still):
 
 def test_a_service_that_is_killed_in_any_step_goes_on_where_it_was(tmp_path, request):
     trial = start(tmp_path)
-    request.addfinalizer(lambda: trial.process.kill())
+
+    def end() -> None:
+        trial.process.kill()  # the one of that moment
+
+    request.addfinalizer(end)
     store = trial.store
     steps = ["stage", "convert", "check", "package", "deliver"]
     ids = []
