@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import ssl
 import tarfile
@@ -17,6 +18,7 @@ from serving import OBSID, Serving, serving
 
 from mwaconvert.jobs.control.states import Fault, Role, State
 from mwaconvert.jobs.control.work import Quotas
+from mwaconvert.jobs.delivery.places import PART
 from mwaconvert.services.server import tidy
 
 VIS = {"obs_id": OBSID, "download_type": "vis"}
@@ -332,7 +334,12 @@ def test_files_on_a_shared_disk_end_with_their_folder(tmp_path, small: Path):
         folder = tmp_path / "scratch" / "mwa" / "asvo" / str(job_id)
         assert folder.is_dir()
         service.store.extend(job_id, 1.0, "ann")
+        old, young = (folder.parent / f".{name}{PART}0" for name in ("old", "young"))
+        for path in (old, young):
+            path.touch()
+        os.utime(old, (0, 0))
         tidy(service.config, service.store, service.config.site(), keep_s=0)
+        assert (old.exists(), young.exists()) == (False, True)  # the young one may still be written
         assert not folder.exists()
         assert (tmp_path / "scratch" / "mwa" / "asvo").is_dir()
         assert service.store.jobs(hidden=True) == []  # and the job is forgotten

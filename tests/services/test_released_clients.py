@@ -3,6 +3,7 @@
 MWA_CLIENT and GIANT_SQUID name the programs, if they are not in the PATH under their own names.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,9 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import trustme
+from serving import OBSID, Serving, serving
 
-from mwaconvert.jobs.control.states import Outcome, State
+from mwaconvert.jobs.control.events import follow
+from mwaconvert.jobs.control.states import Fault, Happening, Outcome, State
 from mwaconvert.jobs.control.store import Store
+from mwaconvert.jobs.control.work import Request
+from mwaconvert.jobs.delivery.places import Folder
+from mwaconvert.vocabulary.job_file import read_job
+from mwaconvert.vocabulary.job_rows import JobKind
 
 pytestmark = pytest.mark.services
 _SLOW_S = 180
@@ -29,7 +37,7 @@ class Trial:
     """A trial that runs as a program of its own."""
 
     folder: Path
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | None
     facts: dict[str, str]
 
     @property
@@ -175,45 +183,96 @@ def test_giant_squid_from_submission_to_files(trial):
     assert tar.read_bytes() == whole
 
 
-def test_giant_squid_lists_every_state_and_cancels(trial):
-    """Jobs of another kind of worker stand still, so that each state can be looked at."""
+def test_giant_squid_cancels(trial):
+    said = trial.giant_squid("submit-conv", "-p", "avg_time_res=16", trial.facts["obsid"])
+    job_id = int(said.partition("MWA ASVO job ID ")[2].split()[0])
+    said = trial.giant_squid("cancel", job_id, 999_999)
+    assert "Job Id: 999999 not found" in said
+    assert "Cancelled 1 jobs" in said
+    trial.wait(job_id)
     store = trial.store
-    obsid = trial.facts["obsid"]
-    trial.giant_squid("cancel", 999_999)
-    said = trial.giant_squid("submit-vis", "-r", obsid)
-    assert "Submitted" in said or "Job already" in said
-    trial.giant_squid("submit-conv", "-p", "avg_time_res=16", obsid)
-    job = store.jobs(limit=1)[0]
-    said = trial.giant_squid("cancel", job.id)
-    assert "Cancelled 1 jobs" in said or "is completed already" in said
-    trial.wait(job.id)
-    listing = trial.giant_squid("list", "-j")
-    found = json.loads(next(line for line in listing.splitlines() if line.startswith("{")))
-    assert set(map(int, found)) == {job.id for job in store.jobs(limit=None)}
-    states = {str(entry["jobState"]) for entry in found.values()}
-    assert "Ready" in states
-    assert any("Error" in state for state in states)
+    assert store.job(job_id).state is State.CANCELLED
     store.close()
+    assert "cannot be cancelled" in trial.giant_squid("cancel", 1)
 
 
-def test_a_service_that_is_killed_goes_on_where_it_was(tmp_path):
+@pytest.fixture
+def still(tmp_path) -> Iterator[tuple[Trial, Serving]]:
+    """A service over TLS whose jobs nobody carries out, so that each state can be looked at."""
+    ca = trustme.CA()
+    leaf = ca.issue_cert("127.0.0.1")
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    leaf.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    leaf.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    with serving(tmp_path, tls=(tmp_path / "cert.pem", tmp_path / "key.pem")) as service:
+        facts = {"asvo_https_url": service.url, "ca": str(tmp_path / "ca.pem"), "key": service.user("ann")}
+        yield Trial(tmp_path, None, {**facts, "obsid": OBSID}), service
+
+
+def test_both_clients_list_every_state(still):
+    trial, service = still
+    store = service.store
+
+    def submit(obs_id: int) -> int:
+        row = read_job(JobKind.CONVERSION, {"obs_id": str(obs_id)})
+        return store.submit(Request("conversion", "ann", row.canonical, row.given)).id
+
+    ids = [submit(1_300_000_000 + k) for k in range(9)]
+    store.start_run(ids[1], 1, "tests")
+    service.start(ids[2], "stage")
+    service.start(ids[3], "convert")
+    service.start(ids[4], "deliver")
+    service.complete(ids[5], bytes(1000), "1300000005_6_uvfits.tar")
+    store.end_run(service.start(ids[6], "stage"), State.FAILED, Fault.INPUT, "No files found.")
+    store.cancel(ids[7], "ann")
+    store.product_removed(service.complete(ids[8], b"x", "1300000008_9_uvfits.tar").id)
+    labels = ["Queued", "Staging", "Retrieving Files from Archive", "Preprocessing", "Delivering",
+              "Ready for Download", "Error: No files found.", "Cancelled"]  # fmt: skip
+    said = trial.mwa_client("-l", secure=True)
+    for label, job_id in zip(labels, ids, strict=False):
+        assert any(f"Job id: {job_id} " in line and label in line for line in said.splitlines()), said
+    assert f"Job id: {ids[8]} " not in said
+    lines = trial.giant_squid("list", "-j").splitlines()
+    found = json.loads(next(line for line in lines if line.startswith("{")))
+    states = ["Queued", "Staging", "Downloading", "Preprocessing", "Delivering", "Ready",
+              {"Error": "No files found."}, "Cancelled"]  # fmt: skip
+    assert [found[str(job_id)]["jobState"] for job_id in ids[:8]] == states
+    assert str(ids[8]) not in found
+
+
+def test_a_service_that_is_killed_in_any_step_goes_on_where_it_was(tmp_path, request):
     trial = start(tmp_path)
-    lines = [f"job_type=c, timeres={4 * k}, freqres=80, edgewidth=80, conversion=ms" for k in (1, 2, 4)]
-    trial.mwa_client("-s", "-c", trial.csv(*lines, "job_type=d, download_type=vis"))
-    for wait_s in (0.5, 1.5):
-        time.sleep(wait_s)
+
+    def end() -> None:
+        trial.process.kill()  # the one of that moment
+
+    request.addfinalizer(end)
+    store = trial.store
+    steps = ["stage", "convert", "check", "package", "deliver"]
+    ids = []
+    for k, step in enumerate(steps):
+        after = store.last_seq()
+        made = f"job_type=c, timeres=4, freqres={40 << k // 2}, conversion={('uvfits', 'ms')[k % 2]}"
+        trial.mwa_client("-s", "-c", trial.csv(f"{made}, edgewidth=80"))
+        for event in follow(store, after, poll_s=0.005):
+            if (event.happening, event.step) == (Happening.STEP_STARTED, step):
+                break
         trial.process.kill()
         trial.process.wait()
         trial.process.stdout.close()
+        ids.append(store.jobs(limit=1)[0].id)
+        assert not store.job(ids[-1]).state.is_terminal
         trial = start(tmp_path)
-    store = trial.store
-    ids = [job.id for job in store.jobs()]
     trial.wait(*ids)
-    assert [store.job(job_id).state for job_id in ids] == [State.COMPLETED] * 4
     for job_id in ids:
+        assert store.job(job_id).state is State.COMPLETED, store.job(job_id).error_text
         done = [attempt.step for attempt in store.attempts(job_id) if attempt.outcome is Outcome.DONE]
-        assert len(done) == len(set(done))  # nothing was done twice
-        assert len(store.products(job_id)) == 1
-    assert trial.mwa_client("-l").count("Ready for Download") == 4
+        assert done == steps  # each once
+        (product,) = store.products(job_id)
+        assert hashlib.sha1(Path(product.path).read_bytes()).hexdigest() == product.sha1
+    # what deliveries that were killed left has a hidden name, and is swept a day later
+    Folder(tmp_path / "products").sweep(older_than_s=0)
+    assert len(list((tmp_path / "products").iterdir())) == len(ids)
+    assert trial.mwa_client("-l").count("Ready for Download") == len(ids)
     store.close()
     assert stop(trial) == 0

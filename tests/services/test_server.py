@@ -18,16 +18,28 @@ from serving import OBSID
 from mwaconvert.cli.main import main
 from mwaconvert.jobs.control.states import Role, State
 from mwaconvert.jobs.control.store import Store
+from services.postgres import Postgres, is_installed
 
 META = {"obs_id": OBSID, "download_type": "vis_meta"}
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.services)])
+def database(request, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield str(tmp_path / "jobs.db")
+        return
+    if not is_installed():
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    with Postgres() as server:
+        yield server.new_database()
+
+
 @pytest.fixture
-def config(tmp_path, small: Path) -> Path:
+def config(tmp_path, small: Path, database: str) -> Path:
     shutil.copytree(small.parent, tmp_path / "raw" / OBSID)
     path = tmp_path / "mwaconvert.toml"
     path.write_text(
-        'database = "jobs.db"\nwork = "work"\nraw = ["raw"]\n'
+        f'database = "{database}"\nwork = "work"\nraw = ["raw"]\n'
         '[delivery]\npackages = "products"\n[server]\nport = 0\n[workers]\nhere = 0\n'
     )
     return path
@@ -52,8 +64,8 @@ def running(*words: object) -> Iterator[subprocess.Popen[str]]:
         assert process.wait(60) == 0, process.stderr.read()[-3000:]
 
 
-def test_a_service_without_workers_and_a_worker_beside_it(config):
-    store = Store(config.parent / "jobs.db")
+def test_a_service_without_workers_and_a_worker_beside_it(config, database):
+    store = Store(database)
     key = store.add_user("ann", Role.OPERATE)
     with running("serve", "--config", config) as service:
         said = service.stdout.readline()

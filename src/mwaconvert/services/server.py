@@ -21,12 +21,13 @@ from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.upkeep import collect_garbage, remove_files
 from mwaconvert.jobs.control.work import Product
 from mwaconvert.jobs.control.worker import Worker
-from mwaconvert.jobs.delivery.places import Bucket, Folder
+from mwaconvert.jobs.delivery.places import Bucket, Folder, scratch
 from mwaconvert.jobs.workflows.registry import workflows
 from mwaconvert.jobs.workflows.site import Site
 from mwaconvert.services.app import make_app
 from mwaconvert.services.config import Config
 from mwaconvert.services.signing import service_secret
+from mwaconvert.text import plural
 
 _log = logging.getLogger(__name__)
 _UPKEEP_S = 60.0
@@ -138,7 +139,7 @@ def _upkeep(config: Config, store: Store) -> Iterator[None]:
 
 
 def tidy(config: Config, store: Store, site: Site, keep_s: float | None) -> None:
-    """Remove products whose time is over, from disks and buckets."""
+    """Remove products whose time is over, from disks and buckets, and what killed deliveries left behind."""
 
     def remove(product: Product) -> None:
         name = str(product.details.get("name", ""))
@@ -151,6 +152,12 @@ def tidy(config: Config, store: Store, site: Site, keep_s: float | None) -> None
 
     for line in collect_garbage(store, config.work / "jobs", keep_s=keep_s, remove=remove):
         _log.info("%s", line)
+    shared = [
+        scratch(root, group) for root in config.delivery.shared.values() for group in config.delivery.groups
+    ]
+    for place in (site.packages, *shared):
+        if isinstance(place, Folder) and place.root.is_dir() and (swept := place.sweep()):
+            _log.info("swept %s of killed deliveries from %s", plural(swept, "file"), place.root)
 
 
 class _Server(uvicorn.Server):
