@@ -31,6 +31,7 @@ from mwaconvert.vocabulary.spectra import (
     REFUSED,
     TABLES,
     TEXT,
+    THREADS,
     WHOLE,
     Asked,
     Kind,
@@ -54,6 +55,7 @@ FLOATS = st.floats(-1e9, 1e9).map(repr)
 WORDS: dict[Kind, st.SearchStrategy[tuple[str, ...]]] = {
     NUMBER: st.tuples(FLOATS),
     ANY_NUMBER: st.tuples(FLOATS),
+    THREADS: st.tuples(st.integers(0, 1024).map(str)),
     WHOLE: st.tuples(st.integers(0, 10**9).map(str)),
     MILLISECONDS: st.tuples(st.one_of(FLOATS, FLOATS.map("{}ms".format), FLOATS.map("{}s".format))),
     BOXCARS: st.tuples(st.integers(1, 1 << 19).map(str)),

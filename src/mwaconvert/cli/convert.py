@@ -113,11 +113,13 @@ def convert(words: tuple[str, ...], **params: Any) -> None:
 
 def _run_all(requests: list[Request]) -> None:
     """One after the other; of several, those that fail do not keep the others from being converted."""
+    from mwaconvert.cli.unpacked import unpacked
+
     failed = 0
     for request in requests:
         try:
-            with _as_typed(request):
-                _run(request)
+            with _as_typed(request), unpacked(request) as ready:
+                _run(ready)
         except Error as error:
             if len(requests) == 1:
                 raise

@@ -113,7 +113,12 @@ def find_metafits(path: Path) -> Path:
     InputError : a folder that holds none, or several
     """
     if path.is_dir():
-        found = [file for file in sorted(path.iterdir()) if _METAFITS.search(file.name)]
+        found = [
+            file
+            for pattern in ("*", "*/*")
+            for file in sorted(path.glob(pattern))
+            if _METAFITS.search(file.name)
+        ]
         whole = [file for file in found if "ppds" not in file.name] or found
         if len(whole) != 1:
             what = f"{len(whole)} metafits files" if whole else "no metafits file"

@@ -129,7 +129,8 @@ def open_observation(
     Parameters
     ----------
     metafits : metadata file
-    files : raw files; None takes those of the same obsid beside the metafits
+    files : raw files, or folders of them; None takes those of the same obsid beside the metafits, or in folders
+        beside it
 
     Raises
     ------
@@ -141,7 +142,7 @@ def open_observation(
     paths = (
         rawfiles.find_raw_files(metadata.path, metadata.obsid)
         if files is None
-        else tuple(Path(path) for path in files)
+        else rawfiles.expand_folders((Path(path) for path in files), metadata.obsid)
     )
     names = rawfiles.parse_names(paths)
     if names[0].correlator != metadata.correlator:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ KIND_FLOAT32, KIND_INT32, KIND_RICE, KIND_OTHER, KIND_TRUNCATED = range(5)
 MWAX_NAME = re.compile(r"(?P<obsid>\d{10})_\d{8}\.?\d{6}_ch(?P<channel>\d{3})_(?P<batch>\d{3})\.fits")
 LEGACY_NAME = re.compile(r"(?P<obsid>\d{10})_\d{14}_gpubox(?P<channel>\d{2})(?:_(?P<batch>\d{2}))?\.fits")
 
+#: how deep raw files are looked for in folders
+SUBFOLDERS = 3
 #: header reads wait for the disk, not for the processor
 SCAN_THREADS = 8
 
@@ -68,15 +70,51 @@ def parse_name(path: Path) -> RawName | None:
     return RawName(path, correlator, int(match["obsid"]), int(match["channel"]), batch)
 
 
+def raw_files_in(folder: Path, obsid: int, depth: int = SUBFOLDERS) -> tuple[Path, ...]:
+    """Raw files of an observation in a folder; if it has none, those in its subfolders. Sorted by name."""
+    entries = sorted(folder.iterdir())
+    names = (parse_name(path) for path in entries)
+    found = tuple(name.path for name in names if name and name.obsid == obsid)
+    if found or depth == 0:
+        return found
+    below = (
+        path for path in entries if path.is_dir() and path.suffix != ".ms" and not path.name.startswith(".")
+    )
+    deeper = [file for path in below for file in _unless_closed(path, obsid, depth - 1)]
+    return tuple(sorted(deeper, key=lambda file: file.name))
+
+
+def _unless_closed(folder: Path, obsid: int, depth: int) -> tuple[Path, ...]:
+    try:
+        return raw_files_in(folder, obsid, depth)
+    except PermissionError:  # a folder of somebody else, who did not mean us
+        return ()
+
+
+def expand_folders(paths: Iterable[Path], obsid: int) -> tuple[Path, ...]:
+    """Files as they are, and of each folder the raw files in it.
+
+    Raises
+    ------
+    InputError : a folder without raw files of this observation
+    """
+    found: list[Path] = []
+    for path in paths:
+        inside = raw_files_in(path, obsid) if path.is_dir() else (path,)
+        if not inside:
+            raise InputError(f"{path}: this folder holds no raw files of obsid {obsid}")
+        found += inside
+    return tuple(found)
+
+
 def find_raw_files(metafits: Path, obsid: int) -> tuple[Path, ...]:
-    """Raw files of an observation in the folder of its metafits, sorted by name.
+    """Raw files of an observation in the folder of its metafits, or else in folders in it, sorted by name.
 
     Raises
     ------
     InputError : there are none
     """
-    names = (parse_name(path) for path in sorted(metafits.absolute().parent.iterdir()))
-    found = tuple(name.path for name in names if name and name.obsid == obsid)
+    found = raw_files_in(metafits.absolute().parent, obsid)
     if not found:
         raise InputError(
             f"{metafits}: no raw files of obsid {obsid} beside it; expected names like "

@@ -87,7 +87,9 @@ def _names_observation(word: str) -> bool:
     name = Path(word).name.lower()
     if "metafits" in name:
         return "ppds" not in name
-    return re.fullmatch(r"\d{10}", name) is not None or (Path(word).is_dir() and not Path(word).suffix)
+    if Path(word).is_dir():
+        return any("metafits" in path.name for path in Path(word).iterdir())
+    return re.fullmatch(r"\d{10}", name) is not None
 
 
 def _obsid(word: str) -> str | None:
