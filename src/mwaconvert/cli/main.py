@@ -46,6 +46,8 @@ Examples:
       dispersed pulses in a filterbank; see also dedisperse, waterfall and fil-info
   mwaconvert archive compare restored.ms delivered.ms
       two measurement sets column by column; also ppr show, diff, check and package check
+  mwaconvert live decide CB00_step1.trigger --parset CB00.parset
+      candidates of AMBER: which would trigger, and why not the others
 
 All options of a verb: mwaconvert convert --help
 """
@@ -59,6 +61,7 @@ _VERBS = (
     "fil-info",
     "info",
     "jobs",
+    "live",
     "qa",
     "search",
     "simulate",
