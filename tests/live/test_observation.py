@@ -93,7 +93,7 @@ def test_hour_angles_are_turned_back(darc):
     assert dec == pytest.approx(22.01446, abs=2e-3)
 
 
-@pytest.mark.filterwarnings("ignore:.*dubious year")
+@pytest.mark.filterwarnings("ignore:.*dubious year", "ignore:Tried to get polar motions")
 @pytest.mark.parametrize("years", [0, 8, 40])
 def test_directions_years_ahead(years):
     """No table of the Earth's rotation, however old, stops a trigger."""
