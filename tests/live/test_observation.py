@@ -48,6 +48,12 @@ def test_node_configuration_with_the_masters_parset(darc, tmp_path):
     assert [tail.path.name for tail in seen.files().tails][2] == "CB00_step3.trigger"
 
 
+def test_parset_of_the_whole_observation(darc):
+    seen = read_observation(darc / "parset/input.parset")
+    assert (seen.source, seen.task_id, seen.duration_s) == ("B1933+16", "190518009", 300)
+    assert seen.start_s == 1558223473.0
+
+
 def test_parset_encoding_there_and_back(darc):
     parset = parse_parset((darc / "parset/input.parset").read_text())
     assert decode_parset(encode_parset(parset)) == parset
@@ -85,6 +91,14 @@ def test_hour_angles_are_turned_back(darc):
     ra, dec = radec_of_hadec(ha, dec, 1546452000.0)
     assert ra == pytest.approx(83.63322, abs=2e-3)
     assert dec == pytest.approx(22.01446, abs=2e-3)
+
+
+@pytest.mark.filterwarnings("ignore:.*dubious year", "ignore:Tried to get polar motions")
+@pytest.mark.parametrize("years", [0, 8, 40])
+def test_directions_years_ahead(years):
+    """No table of the Earth's rotation, however old, stops a trigger."""
+    at_s = 1546452000.0 + years * 365.25 * 86400
+    assert radec_of_hadec(*hadec_of_radec(83.6, 22.0, at_s), at_s) == pytest.approx((83.6, 22.0), abs=1e-6)
 
 
 def test_numbers(darc):

@@ -46,6 +46,8 @@ Examples:
       dispersed pulses in a filterbank; see also dedisperse, waterfall, inject and fil-info
   mwaconvert archive compare restored.ms delivered.ms
       two measurement sets column by column; also ppr show, diff, check and package check
+  mwaconvert live decide CB00_step1.trigger --parset CB00.parset
+      candidates of AMBER: which would trigger, and why not the others
 
 All options of a verb: mwaconvert convert --help
 """
@@ -61,6 +63,7 @@ _VERBS = (
     "info",
     "inject",
     "jobs",
+    "live",
     "qa",
     "search",
     "serve",

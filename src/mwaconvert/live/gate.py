@@ -36,6 +36,7 @@ class Admission(Enum):
     DUPLICATE = "not sent: this pulse went out before"
     RATE = "not sent: too many in the last hour"
     QUOTA = "not sent: too many of this source in a day"
+    CANNOT = "not sent: it cannot be written"
 
 
 @dataclass(frozen=True, kw_only=True)

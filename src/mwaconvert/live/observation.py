@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,7 @@ def encode_parset(parset: Mapping[str, str]) -> str:
 
 
 def read_observation(path: Path, parset: Mapping[str, str] | None = None) -> Observation:
-    """Of a node's or master's configuration, `.parset` or `.yaml`.
+    """Of a node's or master's configuration, `.parset` or `.yaml`, or of the parset of a whole observation.
 
     Parameters
     ----------
@@ -246,7 +247,12 @@ def read_observation(path: Path, parset: Mapping[str, str] | None = None) -> Obs
             raise FormatError(f"{path}: expected keys and values", path=path)
         config = {str(key): value for key, value in found.items()}
     elif path.suffix == ".parset":
-        config = parse_node_config(_text(path), str(path))
+        text = _text(path)
+        plain = parse_parset(text)
+        if "startpacket" not in plain and "task.startTime" in plain:
+            config, parset = _config_of(plain, str(path)), plain
+        else:
+            config = parse_node_config(text, str(path))
     else:
         raise InputError(f"{path}: expected a file .parset or .yaml", path=path)
     if parset is None and "parset" in config:
@@ -257,6 +263,25 @@ def read_observation(path: Path, parset: Mapping[str, str] | None = None) -> Obs
             other = parse_node_config(_text(central), str(central))
             parset = decode_parset(str(other.get("parset", "")), str(central))
     return observation_of(config, parset or {}, str(path))
+
+
+def _config_of(parset: Mapping[str, str], name: str) -> dict[str, Any]:
+    """What a node's configuration would say of the times; it has no folders."""
+    try:
+        start = datetime.fromisoformat(parset["task.startTime"]).replace(tzinfo=UTC)
+        duration_s = float(parset["task.duration"])
+    except (KeyError, ValueError):
+        raise MetadataError(
+            f"{name}: expected task.startTime as 2019-05-18 23:51:13 and task.duration"
+        ) from None
+    source = parset.get("task.source.name", "")
+    return {
+        "startpacket": round(start.timestamp() * PACKETS_PER_S),
+        "duration": duration_s,
+        "datetimesource": f"{start:%Y-%m-%d-%H:%M:%S}.{source}",
+        "amber_dir": "",
+        "output_dir": "",
+    }
 
 
 def _text(path: Path) -> str:
@@ -367,8 +392,12 @@ def _turned(first_deg: float, second_deg: float, frame: Any, other: Any) -> Any:
     from astropy.coordinates import SkyCoord
     from astropy.utils import iers
 
-    # nothing is fetched while a trigger waits; what the turn of the Earth is then off by is far below a beam
-    with iers.conf.set_temp("auto_download", False), iers.conf.set_temp("iers_degraded_accuracy", "ignore"):
+    # nothing is fetched or refused while a trigger waits; what an old table is off by is far below a beam
+    with (
+        iers.conf.set_temp("auto_download", False),
+        iers.conf.set_temp("auto_max_age", None),
+        iers.conf.set_temp("iers_degraded_accuracy", "ignore"),
+    ):
         return SkyCoord(first_deg * units.deg, second_deg * units.deg, frame=frame).transform_to(other)
 
 

@@ -1,0 +1,155 @@
+"""The verb live: what candidates of ARTS would trigger, and a test of each way out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mwaconvert.errors import InputError, ResourceError
+
+if TYPE_CHECKING:
+    from mwaconvert.live.criteria import Decision
+    from mwaconvert.live.replay import Replay
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+#: exit code beside those of all verbs
+NO_ANSWER = 1
+
+_verbose = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,  # seen by main
+    help="Tracebacks of unexpected errors.",
+)
+
+
+@click.group(short_help="Transients at ARTS: triggers of AMBER candidates.", context_settings=_SETTINGS)
+def live() -> None:
+    """Judge candidates of AMBER as the services at ARTS do, and try the ways out."""
+
+
+@live.command(context_settings=_SETTINGS)
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+@click.option(
+    "--parset", required=True, type=_FILE, metavar="FILE", help="Configuration of a node or the master."
+)
+@click.option("--config", type=_FILE, metavar="FILE", help="Settings (YAML) that differ from the defaults.")
+@click.option("--sources", "source_list", type=_FILE, metavar="FILE", help="Known sources (YAML).")
+@click.option(
+    "--galactic-dm",
+    type=click.FloatRange(min=0),
+    metavar="DM",
+    help="Of the whole Galaxy in this direction. Without it nothing is taken for a new source.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print records as JSON, not a table.")
+@_verbose
+def decide(
+    files: tuple[Path, ...],
+    parset: Path,
+    config: Path | None,
+    source_list: Path | None,
+    galactic_dm: float | None,
+    as_json: bool,
+) -> None:
+    """Judge files of candidates, CB00_step1.trigger and so on, as if they came in now; nothing is sent."""
+    from mwaconvert.live.observation import read_observation
+    from mwaconvert.live.replay import replay
+    from mwaconvert.live.settings import Settings, read_settings
+    from mwaconvert.live.sources import Sources, read_sources
+    from mwaconvert.text import json_text, plain
+
+    done = replay(
+        files,
+        read_observation(parset),
+        read_settings(config) if config else Settings(),
+        read_sources(source_list) if source_list else Sources(),
+        galactic_dm,
+    )
+    click.echo(json_text(plain(done.facts())) if as_json else "\n".join(_table(done)))
+
+
+def _table(done: Replay) -> list[str]:
+    from mwaconvert.live.criteria import Way
+    from mwaconvert.live.gate import Admission
+    from mwaconvert.text import plural
+
+    lines = [
+        f"{'arrival (UTC)':<23}{'CB':>3}{'SB':>4}{'DM':>9}{'S/N':>7}{'width':>7}{'members':>9}  source        "
+        "IQUV            LOFAR           VOEvent"
+    ]
+    lines += [_row(decision) for decision in done.decisions]
+    lines.append("")
+    lines.append(f"{plural(done.n_rows, 'candidate')}, {plural(done.bad.count, 'bad line')}")
+    lines += [f"  {example}" for example in done.bad.examples]
+    if done.storms:
+        lines.append(f"{plural(done.storms, 'storm')} of interference, {done.left_out} candidates left out")
+    for way in Way:
+        counts = Counter(decision.verdicts[way].reason for decision in done.decisions)
+        lines.append(f"{way.value}:")
+        lines += [f"  {n:>6}  {reason.value}" for reason, n in counts.most_common()]
+    for out in done.outgoing:
+        word = "would be sent" if out.admission is Admission.SEND else out.admission.value
+        lines.append(f"{out.way.value}, {word}:")
+        lines += [f"  {line}" for line in out.what.splitlines()]
+    return lines
+
+
+def _row(decision: Decision) -> str:
+    from mwaconvert.text import utc_text
+
+    cluster = decision.cluster
+    verdicts = "".join(f"{v.reason.name.lower():<16}" for v in decision.verdicts.values())
+    return (
+        f"{utc_text(decision.arrival_s):<23}{decision.beam:>3}{cluster.beam:>4}{cluster.dm:>9.2f}{cluster.snr:>7.1f}"
+        f"{cluster.width:>7}{cluster.n_members:>9}  {decision.source.name or 'new':<14}{verdicts}"
+    ).rstrip()
+
+
+@live.command("test-trigger", context_settings=_SETTINGS)
+@click.option("--voevent", metavar="HOST:PORT", help="A broker of VOEvents: its port for authors.")
+@click.option("--lofar", metavar="HOST:PORT", help="The host that freezes LOFAR's buffers (UDP).")
+@click.option("--dada", metavar="HOST:PORT", help="dada_dbevent; it dumps what it is sent, a test or not.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(0.1, 60), default=5.0, show_default=True)
+@_verbose
+@click.pass_context
+def test_trigger(
+    context: click.Context, voevent: str | None, lofar: str | None, dada: str | None, timeout_s: float
+) -> None:
+    """Send one event marked as a test, and print it and the answer; exit code 1 without an answer."""
+    import time
+
+    from mwaconvert.live.drill import Target, drill
+
+    given = [
+        (target, where)
+        for target, where in ((Target.VOEVENT, voevent), (Target.LOFAR, lofar), (Target.DADA, dada))
+        if where is not None
+    ]
+    if not given:
+        raise InputError("expected --voevent, --lofar or --dada with HOST:PORT")
+    answered = True
+    for target, where in given:
+        host, port = _host_port(where)
+        try:
+            done = drill(target, host, port, now_s=time.time(), timeout_s=timeout_s)
+        except ResourceError as error:
+            click.echo(f"answer      none: {error}")
+            answered = False
+            continue
+        click.echo(f"sent        {target.value} to {where}")
+        click.echo("\n".join(f"            {line}" for line in done.sent.splitlines()))
+        click.echo(f"answer      {done.answer}")
+        answered &= done.answered
+    context.exit(0 if answered else NO_ANSWER)
+
+
+def _host_port(where: str) -> tuple[str, int]:
+    host, _, port = where.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise InputError(f"{where}: expected HOST:PORT, as localhost:8098")
+    return host.strip("[]"), int(port)
