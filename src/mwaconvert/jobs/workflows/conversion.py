@@ -19,6 +19,7 @@ from mwaconvert.vocabulary.job_rows import JobKind
 from mwaconvert.vocabulary.request import from_json
 
 KIND = "conversion"
+_PRODUCT, _REPORT, _PICTURE = "product", "report.json", "picture.html"
 _PERCENT = re.compile(r"(\d+) %")
 
 
@@ -28,7 +29,7 @@ def workflow(site: Site) -> Workflow:
         KIND,
         (
             Step("stage", partial(stage, site=site), retry=steps.PATIENT),
-            Step("convert", partial(convert, site=site), limits=site.limits),
+            Step("convert", partial(convert, site=site), steps.PATIENT, site.limits),
             Step("check", check),
             Step("package", package),
             Step("deliver", partial(steps.deliver, site=site), retry=steps.PATIENT),
@@ -42,35 +43,46 @@ def stage(context: Context, site: Site) -> Json:
 
 
 def convert(context: Context, site: Site) -> Json:
-    """Run the converter as a child, with the words that say what the job's parameters say."""
+    """Run the converter, as a child or a batch job, with the words that say what the job's parameters say."""
+    conversion = _conversion(context)
+    (context.directory / _PRODUCT).mkdir(exist_ok=True)
+    words = _words(context, conversion, site, context.directory)
+    argv = [*site.program, "convert", *words]
+    used: Json = {}
+    folder = context.directory
+    if site.slurm is None:
+        ended = context.run(argv, on_line=partial(_tell, context))
+        used = {"cpu_s": ended.cpu_s, "memory": ended.memory}
+    else:
+        folder = site.slurm.run(context, argv, on_line=partial(_tell, context))
+        words = _words(context, conversion, site, folder)  # where an earlier attempt had begun
+    return {
+        "product": str(folder / _PRODUCT),
+        "report": str(folder / _REPORT),
+        "picture": str(folder / _PICTURE),
+        "command": ["mwaconvert", "convert", *words],
+        "notes": list(conversion.notes),
+        **used,
+    }
+
+
+def _words(context: Context, conversion: Conversion, site: Site, folder: Path) -> list[str]:
+    """Words for the converter that make it write to the folder of an attempt."""
     staged = context.results["stage"]
     obs_id = int(context.job.canonical["obs_id"])
-    conversion = _conversion(context)
     raw = [path for path in staged["files"] if is_raw(path)]
     request = conversion.request(Path(staged["metafits"]), [Path(path) for path in raw], site.solutions)
-    product = context.directory / "product"
-    product.mkdir(exist_ok=True)
     facts = request.to_json()
     suffix = str(facts["outputs"][0])
     facts |= {
-        "outputs": [str(product / f"{obs_id:010d}.{suffix}")],
-        "report": str(context.directory / "report.json"),
-        "qa": str(context.directory / "picture.html"),
+        "outputs": [str(folder / _PRODUCT / f"{obs_id:010d}.{suffix}")],
+        "report": str(folder / _REPORT),
+        "qa": str(folder / _PICTURE),
         "overwrite": True,
     }
     if site.limits.memory is not None:
         facts["max_memory_gib"] = site.limits.memory / 2**30
-    words = from_json(facts).to_words()
-    ended = context.run([*site.program, "convert", *words], on_line=partial(_tell, context))
-    return {
-        "product": str(product),
-        "report": facts["report"],
-        "picture": facts["qa"],
-        "command": ["mwaconvert", "convert", *words],
-        "notes": list(conversion.notes),
-        "cpu_s": ended.cpu_s,
-        "memory": ended.memory,
-    }
+    return from_json(facts).to_words()
 
 
 def _conversion(context: Context) -> Conversion:
