@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 PARSE_ERROR, JOB_ERRORS = 3, 4
 #: the store and the folders of attempts of `jobs run`, in the folder of the products
 HOME = ".mwaconvert-jobs"
+#: where conversions run
+LOCAL, SLURM = "local", "slurm"
+_AT_ONCE_HERE, _AT_ONCE_ON_SLURM = 2, 200
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -95,12 +98,16 @@ def jobs() -> None:
 @click.option(
     "-e", "--error-file", "--errfile", type=_PATH, metavar="FILE", help="Write what failed as JSON."
 )
-@click.option("--at-once", type=click.IntRange(1), default=2, show_default=True, metavar="N",
-              help="Jobs that run at the same time.")  # fmt: skip
+@click.option("--on", "runs_on", type=click.Choice([LOCAL, SLURM]), default=LOCAL, show_default=True,
+              help="Where conversions run: here, or each as a Slurm batch job.")  # fmt: skip
+@click.option("--sbatch", "sbatch_options", multiple=True, metavar="OPTION",
+              help="Option of sbatch, such as --partition=work; may be repeated.")  # fmt: skip
+@click.option("--at-once", type=click.IntRange(1), metavar="N",
+              help="Jobs that run at the same time.  [default: 2, with --on slurm 200]")  # fmt: skip
 @click.option("--max-memory", metavar="GIB", help="Of each conversion: 4, 4GB, 512MiB.")
 @click.option("--strict", is_flag=True, help="Refuse the layout that the released mwa_client refuses.")
 @click.option("-ar", "--allow-resubmit", is_flag=True, help="Run jobs again that are complete.")
-@click.option("--dry-run", is_flag=True, help="Check the file, and say what would be run.")
+@click.option("--dry-run", is_flag=True, help="Check the file, and say what each job needs.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @_store_options
 def run(
@@ -108,7 +115,9 @@ def run(
     roots: tuple[Path, ...],
     solutions: Path | None,
     error_file: Path | None,
-    at_once: int,
+    runs_on: str,
+    sbatch_options: tuple[str, ...],
+    at_once: int | None,
     max_memory: str | None,
     strict: bool,
     allow_resubmit: bool,
@@ -139,16 +148,57 @@ def run(
         raise InputError(f"{folder}: no such folder for the products; make it first, or give another with -d")
     if error_file is not None:
         check_targets([(error_file, Kind.JOB_ERRORS)], inputs=[file], overwrite=True)
-    if dry_run:
-        for row in rows:
-            click.echo(f"line {row.line}: {row.kind.name.lower()} of {row.obs_id}: {_said(row.canonical)}")
-        return 0
     site = _site(roots or (Path(),), folder, solutions, max_memory)
+    if dry_run:
+        return _say_needs(rows, site)
+    if runs_on == SLURM:
+        site = _on_slurm(site, sbatch_options)
+    elif sbatch_options:
+        raise InputError("--sbatch is for batch jobs; add --on slurm")
+    at_once = at_once or (_AT_ONCE_ON_SLURM if runs_on == SLURM else _AT_ONCE_HERE)
     with _open_store(folder, database, make=True) as store:
         errors = _run_rows(store, rows, site, folder, at_once, allow_resubmit=allow_resubmit, quiet=quiet)
     if error_file is not None:
         _write_errors(error_file, errors)
     return JOB_ERRORS if errors else 0
+
+
+def _say_needs(rows: Sequence[JobRow], site: Any) -> int:
+    """What jobs would do and need; exit code."""
+    from mwaconvert.jobs.workflows.submission import admit
+    from mwaconvert.text import plural, size_text
+
+    total, unknown, refused = 0, 0, 0
+    for row in rows:
+        click.echo(f"line {row.line}: {row.kind.name.lower()} of {row.obs_id}: {_said(row.canonical)}")
+        try:
+            needed = admit(row, site)
+        except InputError as error:
+            refused += 1
+            click.echo(f"mwaconvert: line {row.line}: {error}", err=True)
+            continue
+        if needed.output is None:
+            unknown += 1
+            click.echo("  size not known: its raw data are not in the folders of --root, or are damaged")
+            continue
+        memory = "" if needed.memory is None else f"{size_text(needed.memory)} of memory, "
+        click.echo(f"  {memory}{size_text(needed.output)} of output")
+        total += needed.output
+    known = len(rows) - unknown - refused
+    if known:
+        click.echo(f"{plural(known, 'job')} of known size: {size_text(total)} of output")
+    return JOB_ERRORS if refused else 0
+
+
+def _on_slurm(site: Any, options: tuple[str, ...]) -> Any:
+    import shutil
+    from dataclasses import replace
+
+    from mwaconvert.jobs.control.slurm import Slurm
+
+    if shutil.which("sbatch") is None:
+        raise InputError("--on slurm: there is no sbatch on PATH; run where batch jobs are submitted")
+    return replace(site, slurm=Slurm(options=options))
 
 
 def _said(canonical: Any) -> str:
@@ -167,7 +217,9 @@ def _site(roots: Sequence[Path], folder: Path, solutions: Path | None, max_memor
     for root in (*roots, *([solutions] if solutions else [])):
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; see --root and --solutions")
-    site = local_site([root.resolve() for root in roots], folder.resolve(), solutions=solutions)
+    site = local_site(
+        [root.resolve() for root in roots], folder.resolve(), solutions=solutions and solutions.resolve()
+    )
     if max_memory is None:
         return site
     try:
@@ -197,8 +249,9 @@ def _run_rows(
     errors: list[dict[str, Any]] = []
     wanted: dict[int, JobRow] = {}
     for row in rows:
-        _submit_row(store, row, wanted, errors, say, allow_resubmit=allow_resubmit)
-    worker = Worker(store, workflows(site), folder / HOME / "work")
+        _submit_row(store, row, site, wanted, errors, say, allow_resubmit=allow_resubmit)
+    end_batch = None if site.slurm is None else site.slurm.cancel
+    worker = Worker(store, workflows(site), folder / HOME / "work", end_batch=end_batch)
     with InlineEngine(worker, threads=at_once):
         _watch(store, set(wanted), say)
     for job_id, row in wanted.items():
@@ -218,6 +271,7 @@ def _silent(_text: str) -> None:
 def _submit_row(
     store: Store,
     row: JobRow,
+    site: Any,
     wanted: dict[int, JobRow],
     errors: list[dict[str, Any]],
     say: Callable[[str], None],
@@ -230,7 +284,8 @@ def _submit_row(
     from mwaconvert.jobs.workflows.submission import submit
 
     try:
-        job_id = submit(store, replace(row, allow_resubmit=row.allow_resubmit or allow_resubmit), "local").id
+        asked = replace(row, allow_resubmit=row.allow_resubmit or allow_resubmit)
+        job_id = submit(store, asked, "local", site=site).id
         say(f"Submitted job: {job_id} (line {row.line}, {row.kind.name.lower()} of {row.obs_id})")
     except DuplicateError as error:
         job_id = error.job_id

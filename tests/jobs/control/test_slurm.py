@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mwaconvert.errors import ResourceError
 from mwaconvert.jobs.control.inline import InlineEngine
 from mwaconvert.jobs.control.slurm import Slurm
 from mwaconvert.jobs.control.states import Fault, Outcome, State
@@ -166,3 +167,50 @@ def test_a_job_that_is_cancelled_while_its_head_is_dead_loses_its_batch_job(clus
         assert store.job(job.id).state is State.CANCELLED
         wait_for(lambda: cluster.call("squeue", "--noheader", "--states=RUNNING") == "")
     assert [attempt.outcome for attempt in store.attempts(job.id)] == [Outcome.CANCELLED]
+
+
+def test_a_retry_after_a_bad_end_runs_anew(engine, store, tmp_path):
+    job = store.submit(ask(f"test -e {tmp_path}/good || exit 3; echo ok > out"))
+    engine.run_until_idle(TIMEOUT_S)
+    assert store.job(job.id).fault is Fault.EXIT
+    (tmp_path / "good").touch()
+    store.retry(job.id, "ann")
+    engine.run_until_idle(TIMEOUT_S)
+    assert store.job(job.id).state is State.COMPLETED
+
+
+def test_what_is_printed_is_told_and_limits_hold(cluster, store, tmp_path):
+    slurm = Slurm(poll_s=0.3)
+    lines = []
+
+    def run(context):
+        slurm.run(context, ["sh", "-c", "echo one; ulimit -n; ulimit -t; sleep 1"], on_line=lines.append)
+
+    limited = Workflow("heavy", (Step("run", run, limits=Limits(memory=2**28, cpu_s=77, files=55)),))
+    job = store.submit(ask(""))
+    with engine_of(store, tmp_path, limited, slurm) as engine:
+        engine.run_until_idle(TIMEOUT_S)
+    assert lines == ["one", "55", "77"]
+    assert store.job(job.id).state is State.COMPLETED
+
+
+def test_a_queue_that_takes_nothing_in_is_asked_again(cluster, store, tmp_path, monkeypatch):
+    """The controller takes the job, and its answer is lost: it is found by its name, not submitted twice."""
+    slurm = Slurm(poll_s=0.3)
+    call = slurm._call
+    lost = []
+
+    def once_lost(*argv):
+        answer = call(*argv)
+        if argv[0] == "sbatch" and not lost:
+            lost.append(answer)
+            raise ResourceError("sbatch: Socket timed out on send/recv operation")
+        return answer
+
+    monkeypatch.setattr(slurm, "_call", once_lost)
+    job = store.submit(ask(f"echo x >> {tmp_path}/tries; sleep 2; echo ok > out"))
+    with engine_of(store, tmp_path, heavy(slurm, retry=Retry(3, first_s=0.1)), slurm) as engine:
+        engine.run_until_idle(TIMEOUT_S)
+    assert store.job(job.id).state is State.COMPLETED
+    assert (tmp_path / "tries").read_text() == "x\n"
+    assert [attempt.batch_id for attempt in store.attempts(job.id)] == [None, lost[0].strip()]

@@ -77,7 +77,7 @@ def end_left_over(group: int, started: str) -> bool:
     return was_alive
 
 
-class _Log:
+class GrowingLog:
     """Lines of a log as they grow."""
 
     def __init__(self, path: Path, on_line: Callable[[str], None] | None) -> None:
@@ -190,7 +190,7 @@ def run(
             )
     except OSError as error:
         raise ResourceError(f"{command[0]} could not be started: {error.strerror}") from error
-    lines = _Log(log_path, on_line)
+    lines = GrowingLog(log_path, on_line)
     try:
         if on_start is not None:
             on_start(child.pid, machine.process_start(child.pid) or "")
@@ -213,7 +213,7 @@ def _wait(
     name: str,
     limits: Limits,
     cancelled: threading.Event | None,
-    lines: _Log,
+    lines: GrowingLog,
     begun: float,
     grace_s: float,
 ) -> tuple[int, float, int]:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import getpass
 import re
 import shlex
+import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mwaconvert.errors import ResourceError
-from mwaconvert.jobs.control.states import Fault
+from mwaconvert.jobs.control.execute import GrowingLog, last_line
+from mwaconvert.jobs.control.states import Fault, Outcome
 from mwaconvert.jobs.control.work import Attempt, CancelledError, Context, Limits, StepError, TransientError
 
 _EXIT, _SCRIPT = "exit-code", "batch.sh"
@@ -56,7 +59,13 @@ class Slurm:
         self._asked = -float("inf")
         self._queue: dict[str, _Queued] = {}
 
-    def run(self, context: Context, argv: Sequence[str | Path], *, cpus: int = 1) -> Path:
+    def run(
+        self,
+        context: Context,
+        argv: Sequence[str | Path],
+        *,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Path:
         """Run a program as a batch job, within the limits of the step, and wait for its end.
 
         What an earlier attempt of this step had submitted, and then lost sight of, is waited for instead.
@@ -65,8 +74,8 @@ class Slurm:
         ----------
         argv
             Program and arguments. It runs in the folder that is returned.
-        cpus
-            Cores.
+        on_line
+            Called with each line that it prints, at most `poll_s` later.
 
         Returns
         -------
@@ -78,22 +87,22 @@ class Slurm:
         StepError
             It did not end with 0; in words.
         TransientError
-            Its node failed, or Slurm was away for too long.
+            Its node failed, Slurm took nothing in, or was away for too long.
+        ResourceError
+            Slurm is not installed.
         """
         attempt = self._find_earlier(context)
         if attempt is None:
             attempt = context.attempt
-            batch_id = self._submit(context, [str(part) for part in argv], cpus)
+            batch_id = self._submit(context, [str(part) for part in argv])
         else:
             batch_id = attempt.batch_id or ""
         context.note_batch(batch_id)
-        self._wait(context, attempt, batch_id)
+        self._wait(context, attempt, batch_id, on_line)
         code = int((attempt.directory / _EXIT).read_text())
         if code:
-            log = (
-                attempt.log_path.read_text(errors="replace").splitlines() if attempt.log_path.exists() else []
-            )
-            said = f"; its log ends with: {log[-1]}" if log else ""
+            last = last_line(attempt.log_path) if attempt.log_path.exists() else ""
+            said = f"; its log ends with: {last}" if last else ""
             raise StepError(
                 f"{Path(str(argv[0])).name} (Slurm job {batch_id}) ended with exit code {code}{said}",
                 Fault.EXIT,
@@ -106,39 +115,49 @@ class Slurm:
 
     # -- submission
 
-    def _submit(self, context: Context, argv: list[str], cpus: int) -> str:
+    def _submit(self, context: Context, argv: list[str]) -> str:
         folder = context.directory
         script = folder / _SCRIPT
         script.write_text(
             "#!/bin/sh\n"
             f"cd {shlex.quote(str(folder))} || exit 1\n"
+            f"{_ulimits(context.limits)}"
             f"{shlex.join(argv)}\n"
             f"echo $? > {_EXIT}.part\n"
             f"sync {_EXIT}.part\n"
             f"mv {_EXIT}.part {_EXIT}\n"
         )
-        answer = self._call(
+        words = [
             "sbatch",
             "--parsable",
             f"--job-name={_name(context.attempt)}",
             f"--output={context.log_path}",
             "--open-mode=append",
             "--no-requeue",
-            f"--cpus-per-task={cpus}",
             *_limit_options(context.limits),
             *self.options,
             str(script),
-        )
+        ]
+        try:
+            answer = self._call(*words)
+        except ResourceError as error:
+            if shutil.which("sbatch") is None:
+                raise
+            # the controller may have taken it in all the same: the next try looks for it by its name
+            raise TransientError(str(error)) from error
         self._forget_queue()
         return answer.split(";")[0].strip()
 
     def _find_earlier(self, context: Context) -> Attempt | None:
-        """The newest attempt whose batch job is done or still known to Slurm."""
+        """The newest attempt whose batch job is done or still known to Slurm; a bad end is not told twice."""
         candidates = [attempt for attempt in context.earlier if (attempt.directory / _SCRIPT).exists()]
         for attempt in reversed(candidates):
+            exit_file = attempt.directory / _EXIT
+            if attempt.outcome is not Outcome.LOST and exit_file.exists() and int(exit_file.read_text()):
+                continue
             found = self._named(_name(attempt), context) if attempt.batch_id is None else None
             known = attempt.batch_id or (found and found.batch_id)
-            if (attempt.directory / _EXIT).exists() or (known and self._state(known, context) not in _OVER):
+            if exit_file.exists() or (known and self._state(known, context) not in _OVER):
                 return replace(attempt, batch_id=known or "unknown")
         return None
 
@@ -154,10 +173,21 @@ class Slurm:
 
     # -- waiting
 
-    def _wait(self, context: Context, attempt: Attempt, batch_id: str) -> None:
-        exit_file = attempt.directory / _EXIT
+    def _wait(
+        self, context: Context, attempt: Attempt, batch_id: str, on_line: Callable[[str], None] | None
+    ) -> None:
+        attempt.log_path.touch()
+        log = GrowingLog(attempt.log_path, on_line)
+        try:
+            self._wait_for_exit(context, attempt.directory / _EXIT, batch_id, log)
+        finally:
+            log.close()
+
+    def _wait_for_exit(self, context: Context, exit_file: Path, batch_id: str, log: GrowingLog) -> None:
         told = ""
         while not exit_file.exists():
+            with suppress(CancelledError):  # which the wait below sees, and ends the batch job for
+                log.read()
             state = self._state(batch_id, context)
             if state in _OVER:
                 self._say_end(exit_file, batch_id, state)
@@ -245,3 +275,9 @@ def _limit_options(limits: Limits) -> list[str]:
     if limits.wall_s is not None:
         options.append(f"--time={max(1, -(-int(limits.wall_s) // 60))}")
     return options
+
+
+def _ulimits(limits: Limits) -> str:
+    """Lines of the script for limits that sbatch has no options for."""
+    wanted = {"-t": limits.cpu_s, "-n": limits.files}
+    return "".join(f"ulimit {option} {value}\n" for option, value in wanted.items() if value is not None)

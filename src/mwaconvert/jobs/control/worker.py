@@ -359,6 +359,8 @@ class Worker:
                 if hold.ending.wait(step.retry.wait_s(failed)):
                     self._end_early(hold)
                     return False
+                # as it was when it failed, with the batch id that it had
+                earlier.append(next(a for a in self.store.attempts(job.id) if a.id == attempt.id))
                 continue
             finally:
                 self._told.pop(attempt.id, None)

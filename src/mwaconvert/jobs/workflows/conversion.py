@@ -19,6 +19,8 @@ from mwaconvert.vocabulary.job_rows import JobKind
 from mwaconvert.vocabulary.request import from_json
 
 KIND = "conversion"
+#: in the folder of an attempt
+_RAW, _PRODUCT, _REPORT, _PICTURE = "raw", "product", "report.json", "picture.html"
 _PERCENT = re.compile(r"(\d+) %")
 
 
@@ -28,7 +30,7 @@ def workflow(site: Site) -> Workflow:
         KIND,
         (
             Step("stage", partial(stage, site=site), retry=steps.PATIENT),
-            Step("convert", partial(convert, site=site), limits=site.limits),
+            Step("convert", partial(convert, site=site), steps.PATIENT, site.limits),
             Step("check", check),
             Step("package", package),
             Step("deliver", partial(steps.deliver, site=site), retry=steps.PATIENT),
@@ -42,35 +44,49 @@ def stage(context: Context, site: Site) -> Json:
 
 
 def convert(context: Context, site: Site) -> Json:
-    """Run the converter as a child, with the words that say what the job's parameters say."""
+    """Run the converter, as a child or a batch job, with the words that say what the job's parameters say."""
+    conversion = _conversion(context)
+    folder = context.directory
+    (folder / _PRODUCT).mkdir(exist_ok=True)
+    (folder / _RAW).symlink_to(Path(context.results["stage"]["metafits"]).parent)
+    words = _words(context, conversion, site)
+    argv = [*site.program, "convert", *words]
+    used: Json = {}
+    if site.slurm is None:
+        ended = context.run(argv, on_line=partial(_tell, context))
+        used = {"cpu_s": ended.cpu_s, "memory": ended.memory}
+    else:
+        folder = site.slurm.run(context, argv, on_line=partial(_tell, context))
+    return {
+        "folder": str(folder),
+        "report": str(folder / _REPORT),
+        "picture": str(folder / _PICTURE),
+        "command": ["mwaconvert", "convert", *words],
+        "notes": list(conversion.notes),
+        **used,
+    }
+
+
+def _words(context: Context, conversion: Conversion, site: Site) -> list[str]:
+    """Words for the converter, which runs in the folder of an attempt.
+
+    Products keep them: they tell no folder of the site, and are the same however often the step was begun.
+    """
     staged = context.results["stage"]
     obs_id = int(context.job.canonical["obs_id"])
-    conversion = _conversion(context)
-    raw = [path for path in staged["files"] if is_raw(path)]
-    request = conversion.request(Path(staged["metafits"]), [Path(path) for path in raw], site.solutions)
-    product = context.directory / "product"
-    product.mkdir(exist_ok=True)
+    raw = [Path(_RAW, Path(path).name) for path in staged["files"] if is_raw(path)]
+    request = conversion.request(Path(_RAW, Path(staged["metafits"]).name), raw, site.solutions)
     facts = request.to_json()
     suffix = str(facts["outputs"][0])
     facts |= {
-        "outputs": [str(product / f"{obs_id:010d}.{suffix}")],
-        "report": str(context.directory / "report.json"),
-        "qa": str(context.directory / "picture.html"),
+        "outputs": [f"{_PRODUCT}/{obs_id:010d}.{suffix}"],
+        "report": _REPORT,
+        "qa": _PICTURE,
         "overwrite": True,
     }
     if site.limits.memory is not None:
         facts["max_memory_gib"] = site.limits.memory / 2**30
-    words = from_json(facts).to_words()
-    ended = context.run([*site.program, "convert", *words], on_line=partial(_tell, context))
-    return {
-        "product": str(product),
-        "report": facts["report"],
-        "picture": facts["qa"],
-        "command": ["mwaconvert", "convert", *words],
-        "notes": list(conversion.notes),
-        "cpu_s": ended.cpu_s,
-        "memory": ended.memory,
-    }
+    return from_json(facts).to_words()
 
 
 def _conversion(context: Context) -> Conversion:
@@ -95,9 +111,10 @@ def check(context: Context) -> Json:
     """Open what was made, and hold it against the converter's own report."""
     made = context.results["convert"]
     report = json.loads(Path(made["report"]).read_text())
-    for output in report["outputs"]:
-        _check_output(Path(output["path"]), output)
-    return {"outputs": [output["path"] for output in report["outputs"]]}
+    outputs = [Path(made["folder"], output["path"]) for output in report["outputs"]]
+    for path, output in zip(outputs, report["outputs"], strict=True):
+        _check_output(path, output)
+    return {"outputs": [str(path) for path in outputs]}
 
 
 def _check_output(path: Path, output: dict[str, Any]) -> None:

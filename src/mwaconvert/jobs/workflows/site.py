@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mwaconvert.errors import InputError
+from mwaconvert.jobs.control.slurm import Slurm
 from mwaconvert.jobs.control.work import NO_LIMITS, Limits
 from mwaconvert.jobs.delivery.expiry import LIFE_DAYS
 from mwaconvert.jobs.delivery.places import Folder, Place, Source, scratch
@@ -34,6 +35,9 @@ class Site:
         Of a conversion.
     program
         Starts the converter.
+    slurm
+        Runs conversions, as batch jobs; None: they are children of the worker. The folder of attempts must
+        lie on a disk that its nodes share.
 
     Examples
     --------
@@ -50,6 +54,7 @@ class Site:
     life_days: float | None = LIFE_DAYS
     limits: Limits = NO_LIMITS
     program: tuple[str, ...] = (sys.executable, "-m", "mwaconvert")
+    slurm: Slurm | None = None
 
     def place(self, delivery: str, group: str | None = None) -> Place:
         """Where a delivery goes.

@@ -50,15 +50,26 @@ def submit(
     InputError
         Jobs of this type cannot be carried out here.
     """
-    if row.kind not in _KINDS:
-        raise InputError(f"{row.kind.name.lower()} jobs cannot be carried out here; types c, d and v can")
-    needed = Estimate()
-    if site is not None:
-        site.place(str(row.canonical["delivery"]), group)
-        needed = estimate(row, site)
+    needed = admit(row, site, group)
     shared = {} if group is None or row.canonical["delivery"] == "acacia" else {"group": group}
     request = Request(_KINDS[row.kind], owner, {**row.canonical, **shared}, row.given, estimate=needed)
     return store.submit(request, allow_resubmit=row.allow_resubmit, capacity=capacity)
+
+
+def admit(row: JobRow, site: Site | None = None, group: str | None = None) -> Estimate:
+    """What a job needs that can run.
+
+    Raises
+    ------
+    InputError
+        Jobs of this type cannot be carried out here, or not with these options, or go nowhere.
+    """
+    if row.kind not in _KINDS:
+        raise InputError(f"{row.kind.name.lower()} jobs cannot be carried out here; types c, d and v can")
+    if site is None:
+        return Estimate()
+    site.place(str(row.canonical["delivery"]), group)
+    return estimate(row, site)
 
 
 def estimate(row: JobRow, site: Site) -> Estimate:
