@@ -282,6 +282,9 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
         Spec("-o --output", "output",
              "Write all candidates: .csv, .ecsv (astropy), .json, .singlepulse (PRESTO), .cand (heimdall) or .trigger "
              "(AMBER).", "OUT", PATH),
+        Spec("--barycentric", "barycentric", "Report times at the barycentre too (TDB), at infinite frequency."),
+        Spec("--gain", "gain_k_jy", "K/Jy; with --tsys, report flux densities and fluences.", "K/JY", NUMBER),
+        Spec("--tsys", "tsys_k", "Temperature of the system with the sky, K.", "K", NUMBER),
         Spec("--plots", "plots", "Draw a figure of each candidate.", "DIR", PATH),
         Spec("--max-plots", "max_plots", "Of the best ones. Default: 50.", "N", WHOLE),
         Spec("--cutouts", "cutouts", "Write a .h5 of each of these for classifiers, as `your` does.", "DIR", PATH),

@@ -110,6 +110,8 @@ class SearchRequest(SpectraRequest):
     raw : do not clean the data, see `transients.cleaning`
     baseline, bad_channels, impulses : steps of the cleaning
     output : list of the candidates: .csv, .ecsv, .json, .singlepulse (PRESTO), .cand (heimdall) or .trigger (AMBER)
+    barycentric : report times at the barycentre too, at infinite frequency
+    gain_k_jy, tsys_k : K/Jy and K; with both the report has flux densities and fluences
     plots : folder for a figure of each candidate
     cutouts : folder for a .h5 of each candidate, for classifiers; of the best `max_plots`
     completeness : pulses that are injected into copies of the data and searched again, to see how many are found
@@ -140,6 +142,9 @@ class SearchRequest(SpectraRequest):
     bad_channels: bool = True
     impulses: bool = True
     output: Path | None = None
+    barycentric: bool = False
+    gain_k_jy: float | None = None
+    tsys_k: float | None = None
     plots: Path | None = None
     max_plots: int = 50
     cutouts: Path | None = None
@@ -169,6 +174,14 @@ class SearchRequest(SpectraRequest):
             )
         if self.width_min_s is not None and not self.width_min_s > 0:
             raise _refused("width_min_s", self.width_min_s, "a positive time")
+        for name, other in (("gain_k_jy", "tsys_k"), ("tsys_k", "gain_k_jy")):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise _refused(name, value, "a positive number")
+            if value is None and getattr(self, other) is not None:
+                raise InputError(
+                    f"`{other}` alone does not make a flux density: give `{name}` too", option=name
+                )
         if not 1 <= self.n_width <= 20:
             raise _refused("n_width", self.n_width, "a whole number from 1 to 20")
         if self.max_plots < 1:
