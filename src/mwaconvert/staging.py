@@ -88,6 +88,7 @@ class Kind(Enum):
     NPZ = ("an .npz file", _begins(b"PK\x03\x04"))
     HDF5 = ("an HDF5 file", _begins(b"\x89HDF\r\n\x1a\n"))
     SIGPROC = ("a SIGPROC file", _begins(b"\x0c\0\0\0HEADER_START"))
+    PSRFITS = ("a PSRFITS file", _holds(b"SIMPLE  =", b"FITSTYPE= 'PSRFITS"))
     SERIES = ("a series of PRESTO", _has_info)
     INFO = ("an .inf file of PRESTO", _begins(b" Data file name without suffix"))
     CSV = ("a table of mwaconvert", _begins(b"# program: mwaconvert"))
@@ -121,6 +122,7 @@ _BY_SUFFIX = {
     ".npz": Kind.NPZ,
     ".h5": Kind.HDF5,
     ".fil": Kind.SIGPROC,
+    ".sf": Kind.PSRFITS,
     ".tim": Kind.SIGPROC,
     ".dat": Kind.SERIES,
     ".inf": Kind.INFO,

@@ -356,7 +356,7 @@ BAD = {
     "search a.fil --dm-range 0 100 --loss 1.5": "--loss 1.5",
     "search a.fil --dm-range 0 100 --downsample --loss 0": "give a --loss above 0",
     "search a.fil --dm-range 0 100 --width-min 0": "--width-min 0",
-    "search a.fil --dm-range 0 100 -o c.txt": ".csv, .singlepulse, .cand, .trigger",
+    "search a.fil --dm-range 0 100 -o c.txt": ".csv, .ecsv, .json, .singlepulse, .cand, .trigger",
     "search a.fil --dm-range 0 100 --plots a.fil": "is not a directory",
     "search a.fil --dm-range 0 100 --max-memory 1MiB": "a.fil: this takes",
     "waterfall a.fil --dm 300 -o x.gif": ".pdf, .png, .svg",

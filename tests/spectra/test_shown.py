@@ -74,6 +74,7 @@ def test_what_a_candidate_does_not_know_is_not_shown():
         "formats.spectra.candidate_lists",
         "formats.spectra.choices",
         "formats.spectra.sigproc",
+        "formats.spectra.psrfits_writer",
         "formats.spectra.reader",
         "formats.spectra.sigproc_writer",
         "formats.spectra.wfall",

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from mwaconvert.transients.products.requests import SearchRequest
 
 _SHOWN = 20
+_MEASURES = {
+    "mjd_barycentric": ("barycentric MJD (TDB), at infinite frequency", ".9f"),
+    "flux_density_jy": ("flux densities (Jy)", ".4g"),
+    "fluence_jy_ms": ("fluences (Jy ms)", ".4g"),
+}
 
 
 @click.command(
@@ -67,6 +72,9 @@ def _print(request: SearchRequest, report: ProductReport) -> None:
         f"{100 * numbers['loss']:.2g} %"
     )
     _print_table(found[:_SHOWN])
+    for name, (words, form) in _MEASURES.items():
+        if found and name in numbers:
+            click.echo(f"{words}: {', '.join(format(value, form) for value in numbers[name][:_SHOWN])}")
     if len(found) > _SHOWN:
         click.echo(f"... and {len(found) - _SHOWN} more" + ("" if request.output else "; write all with -o"))
     if request.plots is not None and len(found) > request.max_plots:

@@ -44,9 +44,16 @@ class Dedispersion:
 
     @property
     def complete(self) -> range:
-        """Samples of output, before they are averaged in time, for which all channels are within the file."""
-        first = max(0, -int(self.shifts.min()))
-        return range(first, self.stream.n_times - max(0, int(self.shifts.max())))
+        """Samples of output, before they are averaged in time, for which all channels are within the file.
+
+        Sample 0 is that of the file at the reference frequency: the first may be before it if that is above the band.
+        """
+        return range(-int(self.shifts.min()), self.stream.n_times - int(self.shifts.max()))
+
+    @property
+    def first(self) -> int:
+        """First sample of `spectra`: 0, unless the reference frequency is outside of the band."""
+        return -max(0, int(self.shifts.min())) + max(0, -int(self.shifts.max()))
 
     @property
     def sweep(self) -> int:
@@ -195,12 +202,13 @@ class Dedispersion:
             raise InputError(
                 f"{self.stream.path}: cannot average {self.tscrunch} of {self.stream.n_times} samples: take fewer"
             )
-        parts = list(self.blocks(range(self.stream.n_times), progress))
+        first = self.first
+        parts = list(self.blocks(range(first, first + self.stream.n_times), progress))
         data = np.concatenate([part.data for part in parts], axis=1)
         weights = None
         if any(part.weights is not None for part in parts):
             weights = np.concatenate([_whole(part) for part in parts], axis=1)
-        return replace(parts[0], data=data, weights=weights, start_mjd=self.stream.start_mjd)
+        return replace(parts[0], data=data, weights=weights)
 
     def _shifted(self, begin: int, end: int) -> Spectra:
         """Dedispersed samples at full resolution."""

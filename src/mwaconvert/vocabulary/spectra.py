@@ -154,6 +154,10 @@ def _as_dm(value: Any) -> tuple[str, ...]:
 
 NUMBER = Kind(_number, _as_number)
 DM = Kind(_dm, _as_dm)
+REFERENCE = Kind(
+    lambda text: float(text) if re.match(r"[+-]?[\d.]", text) else text,
+    lambda value: (value,) if isinstance(value, str) else _as_number(value),
+)
 ANY_NUMBER = Kind(_any_number, _as_number)  # the request refuses what is not finite in better words
 WHOLE = Kind(_whole, _as_whole)
 THREADS = Kind(values.threads, _as_whole)
@@ -278,6 +282,9 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
         Spec("-o --output", "output",
              "Write all candidates: .csv, .ecsv (astropy), .json, .singlepulse (PRESTO), .cand (heimdall) or .trigger "
              "(AMBER).", "OUT", PATH),
+        Spec("--barycentric", "barycentric", "Report times at the barycentre too (TDB), at infinite frequency."),
+        Spec("--gain", "gain_k_jy", "K/Jy; with --tsys, report flux densities and fluences.", "K/JY", NUMBER),
+        Spec("--tsys", "tsys_k", "Temperature of the system with the sky, K.", "K", NUMBER),
         Spec("--plots", "plots", "Draw a figure of each candidate.", "DIR", PATH),
         Spec("--max-plots", "max_plots", "Of the best ones. Default: 50.", "N", WHOLE),
         Spec("--cutouts", "cutouts", "Write a .h5 of each of these for classifiers, as `your` does.", "DIR", PATH),
@@ -304,10 +311,14 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
         Spec("--nsub", "n_sub", "Average to this number of sub-bands. Default: all channels.", "N", WHOLE,
              peers="PC"),
         _TSCRUNCH,
-        Spec("--nbits", "n_bits", "Of .fil. Default: 8 if the values stay whole numbers of 8 bits, else 32.",
+        Spec("--reference", "reference",
+             "Frequency at which times stay as they are: top, centre, bottom, infinity, or MHz. Default: top.", "FREQ",
+             REFERENCE),
+        Spec("--nbits", "n_bits", "Of .fil and .sf. Default: 8 if the values stay whole numbers of 8 bits, else 32.",
              "1|2|4|8|16|32", WHOLE),
         Spec("-o --output --outfile", "output",
-             "Default: FILE with _dm<DM>.npz. .npz: waterfall; .fil, .h5 (blimpy): filterbank; .tim, .dat: time series.",
+             "Default: FILE with _dm<DM>.npz. .npz: waterfall; .fil, .sf (PSRFITS), .h5 (blimpy): filterbank; "
+             ".tim, .dat: time series.",
              "OUT", PATH, peers="P"),
         _SCALE, *_PREPARING, *VOLTAGES, *_RUNNING,
     ),

@@ -88,7 +88,10 @@ class SearchStream(Stream):
         )
         middles = np.asarray(table["OFFS_SUB"], np.float64) if _has(table, "OFFS_SUB") else None
         self._firsts, n_times, more = _first_samples(middles, shape)
-        self._uniform = bool((self._weights == 1).all()) and n_times == shape.n_row * shape.n_block
+        n_stated = int(_number(header, "NSTOT", 0))
+        if n_times - shape.n_block < n_stated < n_times:  # the last row is not full
+            n_times = n_stated
+        self._uniform = bool((self._weights == 1).all()) and not more
         return {
             "path": path,
             "kind": "PSRFITS",
@@ -351,9 +354,9 @@ def _start_mjd(
 def _recording(primary: Any) -> Recording:
     def text(key: str) -> str:
         value = str(primary.get(key, "")).strip()
-        return "" if value in ("*", "UNKNOWN", "unset") else value
+        return "" if value.lower() in ("*", "unknown", "unset") else value
 
-    barycentric = text("TREFPOS").upper() == "BARYCENTER"
+    frames = {"BARYCENTER": Frame.BARYCENTRIC, "CUSTOM": Frame.PULSARCENTRIC}
     beam = _number(primary, "IBEAM", 0) or (int(text("IBEAM")) if text("IBEAM").isdigit() else 0)
     return Recording(
         telescope=text("TELESCOP"),
@@ -362,7 +365,7 @@ def _recording(primary: Any) -> Recording:
         dec_deg=degrees(primary.get("DEC", ""), hours=False),
         beam=int(beam),
         n_beams=int(_number(primary, "NBEAM", 0)),
-        frame=Frame.BARYCENTRIC if barycentric else Frame.TOPOCENTRIC,
+        frame=frames.get(text("TREFPOS").upper(), Frame.TOPOCENTRIC),
     )
 
 

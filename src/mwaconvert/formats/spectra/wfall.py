@@ -23,13 +23,16 @@ _TINY = np.float32(1e-30)
 _KINDS = "wfall and dt_s, intensity and dt, or data_full and metadata"
 
 
-def write_wfall(path: Path, spectra: Spectra, *, overwrite: bool = False) -> None:
+def write_wfall(
+    path: Path, spectra: Spectra, *, reference_mhz: float | None = None, overwrite: bool = False
+) -> None:
     """Write a waterfall as `get_wfall.py` does, and as its plot scripts read it.
 
     Parameters
     ----------
     path : .npz
     spectra : masked samples become 0, which nothing else is
+    reference_mhz : frequency at which times are what they say; None: the centre of the highest channel
     overwrite : replace an existing file
 
     Notes
@@ -64,6 +67,8 @@ def write_wfall(path: Path, spectra: Spectra, *, overwrite: bool = False) -> Non
     }
     if spectra.start_mjd is not None:
         values["start_mjd"] = spectra.start_mjd
+    if reference_mhz is not None:
+        values["reference_mhz"] = reference_mhz
     for field in fields(spectra.recording):
         held = getattr(spectra.recording, field.name)
         if held != field.default:

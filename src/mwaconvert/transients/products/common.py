@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from mwaconvert.staging import Kind, check_targets, kind_of, write_json
 from mwaconvert.text import size_text
 from mwaconvert.transients.prepare import Preparation, channel_statistics, select_channels
 from mwaconvert.transients.products.report import InputFile, ProductFile, ProductReport
-from mwaconvert.transients.products.requests import SpectraRequest
+from mwaconvert.transients.products.requests import SearchRequest, SpectraRequest
 
 
 def open_file(path: Path, request: SpectraRequest) -> Stream:
@@ -41,9 +41,28 @@ def open_file(path: Path, request: SpectraRequest) -> Stream:
     )
     if request.k_dm is not None:
         stream.k_dm = request.k_dm
+    if isinstance(request, SearchRequest) and request.barycentric:
+        _check_barycentric(stream)
     if request.start_s is None and request.end_s is None:
         return stream
     return _part(stream, request.start_s or 0.0, request.end_s)
+
+
+def _check_barycentric(stream: Stream) -> None:
+    """Refuse before the work what barycentric times cannot be made of.
+
+    Raises
+    ------
+    InputError
+    """
+    from mwaconvert.transients.barycentre import check_known
+
+    if stream.start_mjd is None:
+        raise InputError(f"{stream.path}: there is no start time in it: barycentric times need it")
+    try:
+        check_known(stream.recording)
+    except InputError as error:
+        raise InputError(f"{stream.path}: {error}", option="barycentric", path=stream.path) from None
 
 
 def _part(stream: Stream, start_s: float, end_s: float | None) -> Stream:
@@ -166,6 +185,8 @@ def finish(
     ----------
     started : `time.perf_counter` at the beginning
     """
+    if isinstance(request, SearchRequest):
+        numbers = dict(numbers) | _measures(request, streams[0], candidates)
     own = tuple(note for stream in streams for note in stream.notes)
     report = ProductReport(
         request,
@@ -180,3 +201,37 @@ def finish(
     if request.report is not None:
         write_json(request.report, report.to_dict(), overwrite=request.overwrite)
     return report
+
+
+def _measures(request: SearchRequest, stream: Stream, candidates: Sequence[Candidate]) -> dict[str, Any]:
+    """What is asked for of each candidate beyond the search, in their order."""
+    found: dict[str, Any] = {}
+    if request.barycentric:
+        from mwaconvert.transients.barycentre import barycentric_mjd
+
+        times = np.array([np.nan if c.mjd is None else c.mjd for c in candidates])
+        found["mjd_barycentric"] = (
+            barycentric_mjd(
+                times,
+                stream.recording,
+                dms=[c.dm for c in candidates],
+                freq_mhz=float(stream.freq_mhz[-1]),
+                k_dm=stream.k_dm,
+            ).tolist()
+            if candidates
+            else []
+        )
+    if request.gain_k_jy is not None and request.tsys_k is not None:
+        from mwaconvert.transients.flux import Receiver
+
+        masked = masked_channels(stream, request).masked
+        n_used = stream.n_chan if masked is None else int((~masked).sum())
+        receiver = Receiver(
+            gain_k_jy=request.gain_k_jy,
+            tsys_k=request.tsys_k,
+            bandwidth_mhz=n_used * (stream.df_mhz or 1.0),
+            n_pol=1 if request.pol is not None else 2,
+        )
+        found["flux_density_jy"] = [receiver.flux_density_jy(c) for c in candidates]
+        found["fluence_jy_ms"] = [receiver.fluence_jy_ms(c) for c in candidates]
+    return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,9 @@ from mwaconvert.errors import InputError
 from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
 from mwaconvert.machine import own_memory_bytes
 from mwaconvert.progress import Progress
+from mwaconvert.spectra.dispersion import Reference, reference_mhz
 from mwaconvert.spectra.recording import Frame
+from mwaconvert.spectra.stream import Stream
 from mwaconvert.text import size_text
 from mwaconvert.transients.dedispersion import Dedispersion, plan_dedispersion
 from mwaconvert.transients.products import common
@@ -27,6 +28,7 @@ from mwaconvert.transients.products.requests import DedisperseRequest
 KINDS = {
     ".npz": FileKind.WATERFALL,
     ".fil": FileKind.FILTERBANK,
+    ".sf": FileKind.FILTERBANK,
     ".h5": FileKind.FILTERBANK,
     ".tim": FileKind.SERIES,
     ".dat": FileKind.SERIES,
@@ -56,6 +58,7 @@ class DedispersePlan:
         work, stream = self.work, self.work.stream
         return stream.facts() | {
             "DM": f"{work.dm:g} pc/cm^3 (K = {stream.k_dm:.9g} MHz^2 s cm^3 / pc)",
+            "reference": _reference_text(self.request, stream),
             "sweep": f"{work.sweep} samples, {work.sweep * stream.dt_s:.6g} s",
             "output": f"{self.request.target}: {work.n_sub} sub-bands of {work.tscrunch * stream.dt_s * 1e6:g} us",
             "gulps": f"{-(-stream.n_times // work.gulp)} of {work.gulp} samples",
@@ -91,6 +94,7 @@ class DedispersePlan:
             "n_sub": work.n_sub,
             "dt_s": work.tscrunch * work.stream.dt_s,
             "sweep_s": work.sweep * work.stream.dt_s,
+            "reference_mhz": reference_mhz(work.stream.freq_mhz, request.reference),
             "n_clipped": clipped,
             "memory_bytes": self.memory_bytes,
         }
@@ -114,8 +118,8 @@ def plan_dedisperse(request: DedisperseRequest) -> DedispersePlan:
     dm, target = request.known_dm, request.target
     suffix = target.suffix.lower()
     common.check_suffix(target, KINDS)
-    if request.n_bits is not None and suffix != ".fil":
-        raise InputError("`n_bits` is for .fil; other outputs are float32", option="n_bits")
+    if request.n_bits is not None and suffix not in (".fil", ".sf"):
+        raise InputError("`n_bits` is for .fil and .sf; other outputs are float32", option="n_bits")
     series = KINDS[suffix] is FileKind.SERIES
     if request.n_sub is not None and series:
         raise InputError(
@@ -127,6 +131,7 @@ def plan_dedisperse(request: DedisperseRequest) -> DedispersePlan:
         dm,
         n_sub=request.n_sub,
         tscrunch=request.tscrunch,
+        reference=_known_reference(request),
         gulp=request.gulp,
         threads=request.threads,
     )
@@ -151,13 +156,19 @@ def _write(work: Dedispersion, request: DedisperseRequest, progress: Progress | 
     if suffix == ".npz":
         from mwaconvert.formats.spectra.wfall import write_wfall
 
-        write_wfall(target, work.spectra(progress), overwrite=overwrite)
+        reference = (
+            None if request.reference == "top" else reference_mhz(work.stream.freq_mhz, request.reference)
+        )
+        write_wfall(target, work.spectra(progress), reference_mhz=reference, overwrite=overwrite)
         return 0
     if suffix == ".dat":
-        _write_presto(work, target, progress, overwrite=overwrite)
+        _write_presto(work, request, progress)
         return 0
     if suffix == ".h5":
-        _write_fbh5(work, target, progress, overwrite=overwrite)
+        _write_fbh5(work, request, progress)
+        return 0
+    if suffix == ".sf":
+        _write_psrfits(work, request, progress)
         return 0
     series = suffix == ".tim"
     with FilterbankWriter(
@@ -169,7 +180,7 @@ def _write(work: Dedispersion, request: DedisperseRequest, progress: Progress | 
         series=series,
         start_mjd=_start_mjd(work),
         source=work.stream.source,
-        rawdatafile=_origin(work),
+        rawdatafile=_origin(work, request),
         header=_header(work),
         overwrite=overwrite,
     ) as writer:
@@ -192,7 +203,26 @@ def _rows(
         del block
 
 
-def _write_presto(work: Dedispersion, target: Path, progress: Progress | None, *, overwrite: bool) -> None:
+def _write_psrfits(work: Dedispersion, request: DedisperseRequest, progress: Progress | None) -> None:
+    from mwaconvert.formats.spectra.psrfits_writer import SearchWriter
+
+    with SearchWriter(
+        request.target,
+        _centres(work),
+        work.stream.dt_s * work.tscrunch,
+        request.n_bits or (8 if _whole_bytes(work) else 32),
+        dm=work.dm,
+        start_mjd=_start_mjd(work),
+        source=work.stream.source,
+        recording=work.stream.recording,
+        overwrite=request.overwrite,
+    ) as writer:
+        for block in work.blocks(work.need_complete(), progress):
+            writer.write(block.data, block.weights)
+            del block  # not beside the next one
+
+
+def _write_presto(work: Dedispersion, request: DedisperseRequest, progress: Progress | None) -> None:
     from mwaconvert.formats.spectra.presto import SeriesInfo, write_series
 
     stream = work.stream
@@ -209,26 +239,27 @@ def _write_presto(work: Dedispersion, target: Path, progress: Progress | None, *
         barycentric=stream.recording.frame is Frame.BARYCENTRIC,
         ra_deg=stream.recording.ra_deg,
         dec_deg=stream.recording.dec_deg,
-        notes=f"{_origin(work)}; delays relative to the highest channel",
+        notes=f"{_origin(work, request)}; delays relative to {_reference_words(request)}",
     )
-    write_series(target, info, work.series(progress), overwrite=overwrite)
+    write_series(request.target, info, work.series(progress), overwrite=request.overwrite)
 
 
-def _write_fbh5(work: Dedispersion, target: Path, progress: Progress | None, *, overwrite: bool) -> None:
+def _write_fbh5(work: Dedispersion, request: DedisperseRequest, progress: Progress | None) -> None:
     from mwaconvert.formats.spectra.hdf5 import Fbh5Writer
 
     stream = work.stream
     about = {
         "tstart": _start_mjd(work),
         "source_name": stream.source,
-        "rawdatafile": _origin(work),
+        "rawdatafile": _origin(work, request),
     }
     if work.dm:
         about |= {"refdm": work.dm, "data_type": 6}
     dtype = np.uint8 if _whole_bytes(work) else np.float32
     dt_s = stream.dt_s * work.tscrunch
     head = _header(work) | about
-    with Fbh5Writer(target, _centres(work), dt_s, dtype, header=head, overwrite=overwrite) as h5:
+    target, centres = request.target, _centres(work)
+    with Fbh5Writer(target, centres, dt_s, dtype, header=head, overwrite=request.overwrite) as h5:
         for piece in _rows(work, progress, series=False):
             h5.write(piece)
             del piece  # not beside the next one
@@ -258,6 +289,35 @@ def _start_mjd(work: Dedispersion) -> float | None:
     return None if stream.start_mjd is None else stream.start_mjd + first * stream.dt_s / 86400
 
 
-def _origin(work: Dedispersion) -> str:
+def _origin(work: Dedispersion, request: DedisperseRequest) -> str:
     """Where the data are from, for headers."""
-    return f"{work.stream.path.name}; mwaconvert {__version__}, K = {work.stream.k_dm:.9g}"
+    told = "" if request.reference == "top" else f", reference {request.reference}"
+    return f"{work.stream.path.name}; mwaconvert {__version__}, K = {work.stream.k_dm:.9g}{told}"
+
+
+def _known_reference(request: DedisperseRequest) -> Reference:
+    """The reference frequency, with the option that is to blame if there is none of that name.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        reference_mhz(np.ones(1), request.reference)
+    except InputError as error:
+        raise InputError(f"`reference={request.reference}`: {error}", option="reference") from None
+    return request.reference
+
+
+def _reference_words(request: DedisperseRequest) -> str:
+    words = {
+        "top": "the highest channel",
+        "bottom": "the lowest channel",
+        "centre": "the centre of the band",
+        "infinity": "infinite frequency",
+    }
+    return words.get(str(request.reference), f"{request.reference} MHz")
+
+
+def _reference_text(request: DedisperseRequest, stream: Stream) -> str:
+    return f"{_reference_words(request)}, {reference_mhz(stream.freq_mhz, request.reference):.6f} MHz"

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from astropy.table import QTable
 
 
+#: numbers of which there is one for each candidate
+MEASURES = ("mjd_barycentric", "flux_density_jy", "fluence_jy_ms")
+
+
 class FileKind(Enum):
     """What is written."""
 
@@ -127,8 +131,15 @@ class ProductReport:
         return facts
 
     def to_table(self) -> QTable:
-        """The candidates of a search as a table of astropy, see `mwaconvert.spectra.candidate.to_table`."""
-        return to_table(self.candidates)
+        """The candidates of a search as a table of astropy, see `mwaconvert.spectra.candidate.to_table`.
+
+        Barycentric times, flux densities and fluences are columns too, where they were asked for.
+        """
+        table = to_table(self.candidates)
+        for name in MEASURES:
+            if name in self.numbers:
+                table[name] = self.numbers[name]
+        return table
 
     def __repr__(self) -> str:
         found = f", {len(self.candidates)} candidates" if self.verb == "search" else ""

@@ -109,7 +109,9 @@ class SearchRequest(SpectraRequest):
     write_mask : .mask, for what cleaning masked, as PRESTO's rfifind writes it
     raw : do not clean the data, see `transients.cleaning`
     baseline, bad_channels, impulses : steps of the cleaning
-    output : list of the candidates: .csv, .singlepulse (PRESTO), .cand (heimdall) or .trigger (AMBER)
+    output : list of the candidates: .csv, .ecsv, .json, .singlepulse (PRESTO), .cand (heimdall) or .trigger (AMBER)
+    barycentric : report times at the barycentre too, at infinite frequency
+    gain_k_jy, tsys_k : K/Jy and K; with both the report has flux densities and fluences
     plots : folder for a figure of each candidate
     cutouts : folder for a .h5 of each candidate, for classifiers; of the best `max_plots`
     completeness : pulses that are injected into copies of the data and searched again, to see how many are found
@@ -140,6 +142,9 @@ class SearchRequest(SpectraRequest):
     bad_channels: bool = True
     impulses: bool = True
     output: Path | None = None
+    barycentric: bool = False
+    gain_k_jy: float | None = None
+    tsys_k: float | None = None
     plots: Path | None = None
     max_plots: int = 50
     cutouts: Path | None = None
@@ -169,6 +174,14 @@ class SearchRequest(SpectraRequest):
             )
         if self.width_min_s is not None and not self.width_min_s > 0:
             raise _refused("width_min_s", self.width_min_s, "a positive time")
+        for name, other in (("gain_k_jy", "tsys_k"), ("tsys_k", "gain_k_jy")):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise _refused(name, value, "a positive number")
+            if value is None and getattr(self, other) is not None:
+                raise InputError(
+                    f"`{other}` alone does not make a flux density: give `{name}` too", option=name
+                )
         if not 1 <= self.n_width <= 20:
             raise _refused("n_width", self.n_width, "a whole number from 1 to 20")
         if self.max_plots < 1:
@@ -257,10 +270,11 @@ class DedisperseRequest(SpectraRequest):
     dm : pc/cm^3; 0 only converts and averages
     n_sub : average to this number of sub-bands; None: all channels
     tscrunch : samples that become one
-    n_bits : of .fil: 1, 2, 4, 8, 16 or 32; None: 8 if the values stay whole numbers of 8 bits, else 32
+    n_bits : of .fil, .sf: 1, 2, 4, 8, 16 or 32; None: 8 if the values stay whole numbers of 8 bits, else 32
+    reference : the frequency at which times stay as they are: top, centre, bottom, infinity, or MHz
     scale : bring each channel to mean 0 and standard deviation 1 first
-    output : .npz for a waterfall; .fil, .h5 for a filterbank; .tim, .dat for a time series; None: the name of the file
-        with _dm<DM>.npz
+    output : .npz for a waterfall; .fil, .sf, .h5 for a filterbank; .tim, .dat for a time series; None: the name of
+        the file with _dm<DM>.npz
 
     Examples
     --------
@@ -273,6 +287,7 @@ class DedisperseRequest(SpectraRequest):
     n_sub: int | None = None
     tscrunch: int = 1
     n_bits: int | None = None
+    reference: str | float = "top"
     scale: bool = False
     output: Path | None = None
 
