@@ -51,19 +51,61 @@ def antenna_phasors(
 def available_threads() -> int:
     """Number of cores this process may run on."""
 
-def boxcar_search(
+@overload
+def band_sums(
     *,
-    series: npt.NDArray[np.float32],
-    mean: npt.NDArray[np.float32],
-    sigma: npt.NDArray[np.float32],
-    n_width: int,
+    data: npt.NDArray[np.uint8],
+    used: npt.NDArray[np.uint8],
+    base: npt.NDArray[np.float32],
+    inverse: npt.NDArray[np.float32],
     block: int,
-    snr: npt.NDArray[np.float32],
-    start: npt.NDArray[np.int32],
-    width: npt.NDArray[np.int32],
+    edges: npt.NDArray[np.int32],
+    sums: npt.NDArray[np.float32],
+    squares: npt.NDArray[np.float32],
     threads: int = 0,
 ) -> None:
-    """Best boxcar of each stretch of each series."""
+    """Sums over sub-bands of samples in units of the noise."""
+
+@overload
+def band_sums(
+    *,
+    data: npt.NDArray[np.float32],
+    used: npt.NDArray[np.uint8],
+    base: npt.NDArray[np.float32],
+    inverse: npt.NDArray[np.float32],
+    block: int,
+    edges: npt.NDArray[np.int32],
+    sums: npt.NDArray[np.float32],
+    squares: npt.NDArray[np.float32],
+    threads: int = 0,
+) -> None:
+    """Sums over sub-bands of samples in units of the noise."""
+
+@overload
+def block_moments(
+    *,
+    data: npt.NDArray[np.uint8],
+    used: npt.NDArray[np.uint8],
+    block: int,
+    count: npt.NDArray[np.float32],
+    mean: npt.NDArray[np.float32],
+    std: npt.NDArray[np.float32],
+    threads: int = 0,
+) -> None:
+    """Mean and standard deviation by channel and block of samples."""
+
+@overload
+def block_moments(
+    *,
+    data: npt.NDArray[np.float32],
+    used: npt.NDArray[np.uint8],
+    block: int,
+    count: npt.NDArray[np.float32],
+    mean: npt.NDArray[np.float32],
+    std: npt.NDArray[np.float32],
+    threads: int = 0,
+) -> None:
+    """Mean and standard deviation by channel and block of samples."""
 
 @overload
 def channel_sums(
@@ -88,6 +130,46 @@ def channel_sums(
     """Number, sum and sum of squares of each channel.
 
     data and weights (n_chan, n_samp), about (n_chan,), which floats are summed less, sums (n_chan, 3)."""
+
+@overload
+def cleaned_bytes(
+    *,
+    data: npt.NDArray[np.uint8],
+    used: npt.NDArray[np.uint8],
+    base: npt.NDArray[np.float32],
+    inverse: npt.NDArray[np.float32],
+    block: int,
+    edges: npt.NDArray[np.int32],
+    common: npt.NDArray[np.float32],
+    keep: npt.NDArray[np.uint8],
+    origin: float,
+    unit: float,
+    stretch: int,
+    out: npt.NDArray[np.uint8],
+    kept: npt.NDArray[np.uint8],
+    threads: int = 0,
+) -> None:
+    """Spectra as bytes in units of the noise, without what is common to all channels."""
+
+@overload
+def cleaned_bytes(
+    *,
+    data: npt.NDArray[np.float32],
+    used: npt.NDArray[np.uint8],
+    base: npt.NDArray[np.float32],
+    inverse: npt.NDArray[np.float32],
+    block: int,
+    edges: npt.NDArray[np.int32],
+    common: npt.NDArray[np.float32],
+    keep: npt.NDArray[np.uint8],
+    origin: float,
+    unit: float,
+    stretch: int,
+    out: npt.NDArray[np.uint8],
+    kept: npt.NDArray[np.uint8],
+    threads: int = 0,
+) -> None:
+    """Spectra as bytes in units of the noise, without what is common to all channels."""
 
 def convert_legacy(
     *,
@@ -426,6 +508,11 @@ def round_delays(
 ) -> None:
     """Delays in samples of trials and channels."""
 
+def running_median(
+    values: npt.NDArray[np.float32], half: int, least: int, out: npt.NDArray[np.float32], threads: int = 0
+) -> None:
+    """Median of each value and its neighbours along a row."""
+
 @overload
 def scale_channels(
     data: npt.NDArray[np.uint8],
@@ -452,16 +539,18 @@ def scan_fits(path: str) -> tuple[dict[str, bool | int | float | str], npt.NDArr
 def search_series(
     *,
     series: npt.NDArray[np.float32],
+    share: npt.NDArray[np.float32],
+    row: npt.NDArray[np.int32],
     n_width: int,
-    block: int,
+    threshold: float,
     mean: npt.NDArray[np.float32],
     sigma: npt.NDArray[np.float32],
     snr: npt.NDArray[np.float32],
     start: npt.NDArray[np.int32],
     width: npt.NDArray[np.int32],
     threads: int = 0,
-) -> None:
-    """Noise and best boxcars of each series."""
+) -> npt.NDArray[np.void]:
+    """Noise and best boxcars of each series: the table (trial, snr, start, width) of those above the threshold."""
 
 def unpack(
     *,
