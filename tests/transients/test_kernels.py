@@ -269,7 +269,7 @@ def slow_boxcars(series, mean, sigma, n_width, threshold, share=None):
                     if share is None
                     else share[0, i // 64 : (i + width - 1) // 64 + 1].astype(float).mean()
                 )
-                snr = max(sums) / sigma / np.sqrt(width * cover) if cover >= 0.05 else 0.0
+                snr = max(sums) / sigma / np.sqrt(width * cover) if cover >= 0.25 else 0.0
                 if snr >= threshold:
                     found.append((snr, i, int(width)))
     return found

@@ -58,8 +58,9 @@ REQUESTS: dict[str, tuple[SpectraRequest, dict[str, str]]] = {
     ),
     "amber": (
         SearchRequest(
-            path=FIL, dm_min=0, dm_max=600, output=Path("c.trigger"), n_width=5, width_min_s=2e-3, loss=0.05,
-            threshold=6, raw=True,
+            path=FIL, dm_min=0, dm_max=600, output=Path("c.trigger"), n_width=5,
+            width_min_s=2e-3, loss=0.05, threshold=6,
+            raw=True,
         ),
         {"c.trigger": "73a7528131781d0f"},
     ),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mwaconvert.cli import spectra as cli
 from mwaconvert.cli.dedisperse import dedisperse
+from mwaconvert.cli.inject import inject
 from mwaconvert.cli.search import search
 from mwaconvert.cli.waterfall import waterfall
 from mwaconvert.errors import InputError
@@ -23,6 +24,7 @@ from mwaconvert.vocabulary.spectra import (
     DM,
     FILE_NAMES,
     GIBIBYTES,
+    MILLISECOND_PAIR,
     MILLISECONDS,
     NUMBER,
     PAIR,
@@ -47,6 +49,7 @@ COMMANDS: dict[Verb, click.Command] = {
     Verb.SEARCH: search,
     Verb.DEDISPERSE: dedisperse,
     Verb.WATERFALL: waterfall,
+    Verb.INJECT: inject,
 }
 ALL = [(verb, spec) for verb in Verb for spec in TABLES[verb]]
 
@@ -59,6 +62,7 @@ WORDS: dict[Kind, st.SearchStrategy[tuple[str, ...]]] = {
     THREADS: st.tuples(st.integers(0, 1024).map(str)),
     WHOLE: st.tuples(st.integers(0, 10**9).map(str)),
     MILLISECONDS: st.tuples(st.one_of(FLOATS, FLOATS.map("{}ms".format), FLOATS.map("{}s".format))),
+    MILLISECOND_PAIR: st.tuples(FLOATS, FLOATS.map("{}s".format)),
     BOXCARS: st.tuples(st.integers(1, 1 << 19).map(str)),
     GIBIBYTES: st.tuples(st.one_of(st.floats(1e-3, 1e6).map(repr), st.integers(1, 9999).map("{}MiB".format))),
     REFERENCE: st.tuples(st.sampled_from(["top", "centre", "bottom", "infinity", "1400.5"])),
@@ -245,7 +249,14 @@ def test_what_json_cannot_ask(facts: dict[str, Any], message: str) -> None:
 
 
 def test_defaults_need_not_be_said() -> None:
-    facts = {"verb": "search", "path": "a.fil", "threshold": 7, "scale": False, "quiet": False, "gulp": None}
+    facts = {
+        "verb": "search",
+        "path": "a.fil",
+        "threshold": 6.75,
+        "scale": False,
+        "quiet": False,
+        "gulp": None,
+    }
     assert from_json(facts).to_json() == {"verb": "search", "path": "a.fil"}
     assert from_json(facts).request == SearchRequest(path=Path("a.fil"))
 

@@ -125,9 +125,11 @@ MWACONVERT_INLINE void write_each(const T* x, const uint8_t* used, Line line, co
     v = v > 0.0f ? v : 0.0f;
     v = v < 255.0f ? v : 255.0f;
     v = (v + kRound) - kRound;
-    const bool good = keep[k] && (!used || used[k]);
-    out[k] = static_cast<uint8_t>(static_cast<int32_t>(good ? v : origin));
+    v = keep[k] != 0 ? v : origin;
+    out[k] = static_cast<uint8_t>(static_cast<int32_t>(v));
   }
+  if (used)
+    for (int64_t k = 0; k < n; ++k) out[k] = used[k] != 0 ? out[k] : static_cast<uint8_t>(origin);
 }
 
 MWACONVERT_CLONES

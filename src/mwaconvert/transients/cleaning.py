@@ -211,7 +211,10 @@ def _judged(
         bad = bad | (std <= _DEAD * np.median(std, axis=1, keepdims=True))
         for _ in range(2):  # what is masked no longer bends the baseline
             base, sigma = _baselines(mean, std, bad, half, half, threads)
-            bad = bad | _outliers(count, mean, std, base, sigma, bad, threads)
+            found = _outliers(count, mean, std, base, sigma, bad, threads)
+            if not found.any():
+                break
+            bad = bad | found
     least = min(half, _LEAST) if steps.baseline else half
     base, sigma = _baselines(mean, std, bad, half, least, threads)
     bad = bad | ~(sigma > 0)
@@ -247,7 +250,7 @@ def _outliers(
     level = np.where(good, (mean - base) / scale * root, 0)
     noise = np.where(good, (std - scale) / scale * root * np.float32(2**0.5), 0)
     n_chan = mean.shape[0]
-    near, far = min(8, max(1, n_chan // 8)), max(1, n_chan // 4)
+    near = min(8, max(1, n_chan // 8))
     found = np.zeros(bad.shape, bool)
     loud = np.zeros(bad.shape, bool)
     suspect = np.zeros(bad.shape, bool)
@@ -258,7 +261,7 @@ def _outliers(
         for value in (level, noise):
             x = _grouped(value, good if group == 1 else good & ~found, group)
             # a pulse is in neighbouring channels too; a loss of data may be in many of them, but is no pulse
-            here, there = _across(x, near, threads), _across(x, far, threads)
+            here, there = _across(x, near, threads), np.median(x, axis=0, keepdims=True)
             above, below = x - here, there - x
             unit = max(1.0, _spread(above[good] if group == 1 else above))
             # what all channels have in common they have by and large
@@ -389,4 +392,5 @@ def _slow(total: Floats, n_used: Floats, window: int, threads: int) -> Floats:
     half = max(1, window // step // 2)
     _core.running_median(mean[None].astype(np.float32), half, max(1, half // 8), smooth, threads)
     at = (np.arange(mean.size) + 0.5) * step
-    return np.asarray(np.interp(np.arange(n) + 0.5, at, np.nan_to_num(smooth[0])), np.float32)
+    out: Floats = np.interp(np.arange(n) + 0.5, at, np.nan_to_num(smooth[0])).astype(np.float32)
+    return out

@@ -324,6 +324,8 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
     ),
     Verb.INJECT: (
         Spec("--dm-range --dm", "dm_min dm_max", "DMs of the pulses, pc/cm^3.", "LO HI", ANY_NUMBER, nargs=2),
+        Spec("--dm-min", "dm_min", "The lowest DM, pc/cm^3.", "DM", ANY_NUMBER),
+        Spec("--dm-max", "dm_max", "The highest DM, pc/cm^3.", "DM", ANY_NUMBER),
         Spec("--pulses", "n_pulses", "How many. Default: 10.", "N", WHOLE),
         Spec("--snr", "snrs", "S/N of the matched filter. Default: 8 20.", "LO HI", PAIR, nargs=2),
         Spec("--width", "widths_s", "Full widths at half maximum. Default: 1 to 64 samples.", "MS MS",
@@ -333,7 +335,7 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
         Spec("--index", "index", "Power law of the spectrum. Default: 0.", "X", NUMBER),
         Spec("--seed", "seed", "Of the random numbers. Default: 0.", "N", WHOLE),
         Spec("-o --output", "output", "A .fil; a .csv beside it has the truth. Default: FILE_injected.", "OUT", PATH),
-        *_RUNNING,
+        *_PREPARING, *VOLTAGES, *_RUNNING,
     ),
     Verb.WATERFALL: (
         Spec("--dm", "dms",

@@ -30,7 +30,7 @@ struct Cover {
   View<const float, 2> share;
   View<const int32_t, 1> row;
 };
-constexpr float kLeastCover = 0.05f;  // boxcars with less count for nothing
+constexpr float kLeastCover = 0.25f;  // boxcars with less count for nothing
 
 // Noise and best boxcars of each series, of widths w = 1, 2, 4, ... 2^(n_width - 1). Starts of boxcars are
 // divided into groups of max(16, min(w, 1024)) (with a cover that changes, at most 64); of each group of each

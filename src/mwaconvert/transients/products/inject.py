@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from mwaconvert import __version__
 from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
@@ -29,6 +30,7 @@ class InjectPlan:
 
     request: InjectRequest
     stream: Stream
+    masked: npt.NDArray[np.bool_] | None  #: (n_chan) channels that get nothing
     gulp: int  #: samples at a time
     memory_bytes: int  #: with that of the process
 
@@ -71,6 +73,8 @@ class InjectPlan:
             )
         ]
         noise = channel_noise(stream, progress, request.threads)
+        if self.masked is not None:
+            noise = np.where(self.masked, 0.0, noise)
         injected = InjectedStream(stream, with_dm(pulses, stream.dm), noise, request.seed)
         bits = 8 if np.dtype(stream.dtype) == np.uint8 else 32
         with FilterbankWriter(
@@ -119,4 +123,5 @@ def plan_inject(request: InjectRequest) -> InjectPlan:
     held = min(gulp, stream.n_times) * stream.n_chan * 16
     if stream.frugal:
         held += stream.n_times * stream.bytes_per_sample
-    return InjectPlan(request, stream, gulp, held + own_memory_bytes())
+    masked = common.masked_channels(stream, request).masked
+    return InjectPlan(request, stream, masked, gulp, held + own_memory_bytes())

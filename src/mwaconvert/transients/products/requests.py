@@ -197,7 +197,7 @@ class SearchRequest(SpectraRequest):
 
 @dataclass(frozen=True, kw_only=True)
 class InjectRequest(SpectraRequest):
-    """Pulses added to a file.
+    """Pulses added to a file; channels that are left out by `mask` and `mask_mhz` get nothing.
 
     Parameters
     ----------
