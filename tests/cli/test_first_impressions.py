@@ -35,7 +35,8 @@ def test_a_verb_alone_says_what_it_wants(run, verb):
 
 WORDS = ["", "c", "con", "--he", "convert ", "convert --ti", "convert --phase-centre ", "convert --no-such --ti",
          "x.metafits ", "x.metafits --ti", "cnovert --ti", "search --d", "search -dm 3 --d", "jobs ", "archive p",
-         "simulate --like ", "info -", "qa --th", "fil_info --j", "--version ", "-"]  # fmt: skip
+         "simulate --like ", "info -", "qa --th", "convert -o ", "search ",
+         "fil_info --j", "--version ", "-"]  # fmt: skip
 
 
 @pytest.mark.parametrize("typed", WORDS)
@@ -49,6 +50,8 @@ def test_completion(run, typed):
         assert "plain,convert" in result.output.split()
     if typed.endswith("--ti"):
         assert result.output == "" or "plain,--timeres" in result.output.split()
+    if typed in ("x.metafits ", "convert -o ", "search "):
+        assert result.output.split() == ["file,"]
 
 
 @pytest.mark.parametrize(

@@ -50,13 +50,17 @@ class _ConvertCommand(click.Command):
 
 
 def _parameters() -> list[click.Parameter]:
-    params: list[click.Parameter] = [click.Argument(["words"], nargs=-1, type=click.Path())]
+    file = click.Path(readable=False)  # a shell completes names of files there; the library checks them
+    params: list[click.Parameter] = [click.Argument(["words"], nargs=-1, type=file)]
     for spec in TABLE:
         names = [*_shown_names(spec), _key(spec)]
         if spec.is_flag:
             params.append(click.Option(names, is_flag=True))
         else:
-            params.append(click.Option(names, nargs=spec.nargs, multiple=True, metavar=spec.metavar))
+            kind = file if spec.metavar in ("FILE", "FOLDER") else None
+            params.append(
+                click.Option(names, nargs=spec.nargs, multiple=True, metavar=spec.metavar, type=kind)
+            )
     return params
 
 

@@ -31,7 +31,8 @@ class SpectraCommand(click.Command):
 
 def parameters(verb: Verb) -> list[click.Parameter]:
     """The file or files, and the options of a verb."""
-    params: list[click.Parameter] = [click.Argument(["files"], nargs=-1, metavar="FILE...")]
+    file = click.Path(readable=False)  # a shell completes names of files there; the library checks them
+    params: list[click.Parameter] = [click.Argument(["files"], nargs=-1, metavar="FILE...", type=file)]
     return [*params, *(option(spec) for spec in TABLES[verb])]
 
 
