@@ -46,12 +46,27 @@ def field(filterbanks: Path) -> Path:
     ],
 )
 def test_the_pulse_of_every_file_is_found(field, name, snr, time_s, note):
-    report = products.run(SearchRequest(path=field / name, dm_min=50, dm_max=150, scale=True))
+    report = products.run(SearchRequest(path=field / name, dm_min=50, dm_max=150, scale=True, raw=True))
     best = report.candidates[0]
     assert best.snr == pytest.approx(snr, rel=0.01)
     assert best.time_s == pytest.approx(time_s, abs=1.5e-3)
     assert best.dm == pytest.approx(100, abs=1.5)
     assert note in " ".join(report.notes)
+
+
+def test_what_cleaning_makes_of_steps_and_of_any_scale(field):
+    """By default: a step of the gain is no candidate, nor hides a pulse; numbers may be of any size."""
+
+    def found(name, **options):
+        return products.run(SearchRequest(path=field / name, dm_min=0, dm_max=200, **options)).candidates
+
+    assert found("agc_step_only.fil") == ()
+    assert found("zerodm_iqrm_noise.fil", zero_dm=True) == ()
+    assert found("zerodm_iqrm_noise.fil", zero_dm=True, iqrm=True) == ()
+    (pulse,) = found("blk_b.fil")
+    assert pulse.time_s == pytest.approx(1.501, abs=1.5e-3)
+    assert pulse.snr == pytest.approx(10.4, abs=1.0)
+    assert found("f32_1e20.fil")[0].snr == pytest.approx(48.57, rel=0.02)
 
 
 def test_rows_that_were_lost_at_the_start_move_it(field):
