@@ -1,14 +1,17 @@
 """Files of the field: small inputs that troubled readers, with the answers of their README, and brothers of each."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from click.testing import CliRunner
 from filterbanks import header, write_fil
 
 from mwaconvert import transients
+from mwaconvert.cli.main import main
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.formats.spectra.choices import Choices
 from mwaconvert.formats.spectra.presto import SeriesInfo, read_info, read_series, write_series
@@ -230,6 +233,19 @@ def test_telescope_direction_beam_and_frame_are_kept(tmp_path, suffix, frame):
     assert again.recording.ra_deg == pytest.approx(said.ra_deg, abs=1e-7)
     assert again.recording.dec_deg == pytest.approx(said.dec_deg, abs=1e-7)
     assert ("not UTC" in again.facts()["start"]) == (frame is Frame.BARYCENTRIC)
+
+
+def test_what_is_known_is_told(tmp_path):
+    source = sigproc(tmp_path, **FACTS, barycentric=1)
+    report = products.run(DedisperseRequest(path=source, dm=0, output=tmp_path / "b.fil")).to_dict()
+    (told,) = report["inputs"]
+    assert (told["frame"], told["telescope"], told["beam"]) == ("barycentric", "FAST", 5)
+    assert told["ra_deg"] == pytest.approx(243.90925)
+    printed = CliRunner().invoke(main, ["fil-info", str(source)]).output
+    assert "(barycentric, not UTC)" in printed
+    assert "RA 16:15:38.2200, Dec -00:12:14.9660 (J2000)" in printed
+    facts = json.loads(CliRunner().invoke(main, ["fil-info", str(source), "--json"]).output)
+    assert (facts["recording"]["n_beams"], facts["recording"]["frame"]) == (19, "barycentric")
 
 
 def test_numbers_that_have_no_name_are_kept(tmp_path):
