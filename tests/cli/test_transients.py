@@ -329,7 +329,7 @@ BAD = {
     "dedisperse a.fil --dm 300 --nsub 7": "a.fil: 7 sub-bands do not divide 32 channels: take 4 or 8",
     "dedisperse a.fil --dm 300 --tscrunch 4001": "a.fil: cannot average 4001 of 4000 samples: take 1 to 4000",
     "dedisperse a.fil --dm 30000 -o x.dat": "31.85 s, the file lasts 4 s: take DMs below 3767",
-    "dedisperse a.fil --dm 300 -o x.txt": ".npz, .fil, .h5, .tim, .dat",
+    "dedisperse a.fil --dm 300 -o x.txt": ".npz, .fil, .sf, .h5, .tim, .dat",
     "dedisperse a.fil --dm 300 -o x.npz --nbits 8": "--nbits is for .fil",
     "dedisperse a.fil --dm 300 -o x.dat --nsub 4": "--nsub does not go with .dat",
     "dedisperse a.fil --dm 300 -o a.fil": "a.fil: is an input of this run",

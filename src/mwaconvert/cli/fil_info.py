@@ -35,6 +35,8 @@ def fil_info(
       mwaconvert fil-info burst.fil
       mwaconvert fil-info search.fits --json
     """
+    from dataclasses import asdict
+
     from mwaconvert.spectra.dispersion import delay_per_dm
     from mwaconvert.transients.products.common import open_file
     from mwaconvert.transients.products.requests import SpectraRequest
@@ -61,6 +63,7 @@ def fil_info(
             "dt_s": stream.dt_s,
             "duration_s": stream.n_times * stream.dt_s,
             "start_mjd": stream.start_mjd,
+            "recording": asdict(stream.recording),
             "dm": stream.dm,
             "k_dm": stream.k_dm,
             "delay_per_dm_s": float(per_dm.max()),

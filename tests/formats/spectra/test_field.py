@@ -1,14 +1,17 @@
 """Files of the field: small inputs that troubled readers, with the answers of their README, and brothers of each."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from click.testing import CliRunner
 from filterbanks import header, write_fil
 
 from mwaconvert import transients
+from mwaconvert.cli.main import main
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.formats.spectra.choices import Choices
 from mwaconvert.formats.spectra.presto import SeriesInfo, read_info, read_series, write_series
@@ -46,12 +49,27 @@ def field(filterbanks: Path) -> Path:
     ],
 )
 def test_the_pulse_of_every_file_is_found(field, name, snr, time_s, note):
-    report = products.run(SearchRequest(path=field / name, dm_min=50, dm_max=150, scale=True))
+    report = products.run(SearchRequest(path=field / name, dm_min=50, dm_max=150, scale=True, raw=True))
     best = report.candidates[0]
     assert best.snr == pytest.approx(snr, rel=0.01)
     assert best.time_s == pytest.approx(time_s, abs=1.5e-3)
     assert best.dm == pytest.approx(100, abs=1.5)
     assert note in " ".join(report.notes)
+
+
+def test_what_cleaning_makes_of_steps_and_of_any_scale(field):
+    """By default: a step of the gain is no candidate, nor hides a pulse; numbers may be of any size."""
+
+    def found(name, **options):
+        return products.run(SearchRequest(path=field / name, dm_min=0, dm_max=200, **options)).candidates
+
+    assert found("agc_step_only.fil") == ()
+    assert found("zerodm_iqrm_noise.fil", zero_dm=True) == ()
+    assert found("zerodm_iqrm_noise.fil", zero_dm=True, iqrm=True) == ()
+    (pulse,) = found("blk_b.fil")
+    assert pulse.time_s == pytest.approx(1.501, abs=1.5e-3)
+    assert pulse.snr == pytest.approx(10.4, abs=1.0)
+    assert found("f32_1e20.fil")[0].snr == pytest.approx(48.57, rel=0.02)
 
 
 def test_rows_that_were_lost_at_the_start_move_it(field):
@@ -215,6 +233,19 @@ def test_telescope_direction_beam_and_frame_are_kept(tmp_path, suffix, frame):
     assert again.recording.ra_deg == pytest.approx(said.ra_deg, abs=1e-7)
     assert again.recording.dec_deg == pytest.approx(said.dec_deg, abs=1e-7)
     assert ("not UTC" in again.facts()["start"]) == (frame is Frame.BARYCENTRIC)
+
+
+def test_what_is_known_is_told(tmp_path):
+    source = sigproc(tmp_path, **FACTS, barycentric=1)
+    report = products.run(DedisperseRequest(path=source, dm=0, output=tmp_path / "b.fil")).to_dict()
+    (told,) = report["inputs"]
+    assert (told["frame"], told["telescope"], told["beam"]) == ("barycentric", "FAST", 5)
+    assert told["ra_deg"] == pytest.approx(243.90925)
+    printed = CliRunner().invoke(main, ["fil-info", str(source)]).output
+    assert "(barycentric, not UTC)" in printed
+    assert "RA 16:15:38.2200, Dec -00:12:14.9660 (J2000)" in printed
+    facts = json.loads(CliRunner().invoke(main, ["fil-info", str(source), "--json"]).output)
+    assert (facts["recording"]["n_beams"], facts["recording"]["frame"]) == (19, "barycentric")
 
 
 def test_numbers_that_have_no_name_are_kept(tmp_path):

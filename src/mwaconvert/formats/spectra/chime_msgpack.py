@@ -15,6 +15,7 @@ import numpy.typing as npt
 from mwaconvert.constants import SECONDS_PER_DAY, UNIX_EPOCH_MJD
 from mwaconvert.errors import FormatError
 from mwaconvert.extras import need
+from mwaconvert.spectra.recording import Recording
 from mwaconvert.spectra.stream import Data, Stream, Weights
 
 _COARSE = 1024
@@ -95,6 +96,7 @@ class ChunkStream(Stream):
             weighted=True,
             start_mjd=start,
             notes=(f"{missing} samples are missing and have weight 0",) if missing else (),
+            recording=Recording(telescope="CHIME", beam=one.beam),
             fields={"beam": one.beam, "files": len(chunks), "fpga_counts_per_sample": one.fpga_per_sample},
         )
         self._unpacked: tuple[int, Data, npt.NDArray[np.float32]] | None = None

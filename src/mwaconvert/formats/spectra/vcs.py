@@ -19,6 +19,7 @@ from mwaconvert import _core
 from mwaconvert.constants import SECONDS_PER_DAY, UNIX_EPOCH_MJD
 from mwaconvert.errors import FormatError, InputError, MetadataError
 from mwaconvert.observation.metafits import read_metadata
+from mwaconvert.spectra.recording import Recording
 from mwaconvert.spectra.stream import Data, Stream, Weights
 from mwaconvert.text import plural
 
@@ -112,6 +113,7 @@ class VcsStream(Stream):
             weighted=missing > 0,
             start_mjd=start,
             source=metadata.name,
+            recording=Recording(telescope="MWA"),
             notes=(f"{plural(missing, 'missing file')}: the samples have weight 0",) if missing else (),
             fields={
                 "obsid": metadata.obsid,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mwaconvert import __version__
 from mwaconvert.spectra.candidate import Candidate, to_table
+from mwaconvert.spectra.recording import Frame
 from mwaconvert.spectra.stream import Stream
 from mwaconvert.text import plain
 from mwaconvert.transients.products.requests import SpectraRequest
@@ -62,6 +63,11 @@ class InputFile:
     dt_s: float
     dm: float
     start_mjd: float | None
+    frame: Frame
+    telescope: str
+    ra_deg: float | None
+    dec_deg: float | None
+    beam: int
     notes: tuple[str, ...]
 
     @classmethod
@@ -78,6 +84,11 @@ class InputFile:
             stream.dt_s,
             stream.dm,
             stream.start_mjd,
+            stream.recording.frame,
+            stream.recording.telescope,
+            stream.recording.ra_deg,
+            stream.recording.dec_deg,
+            stream.recording.beam,
             stream.notes,
         )
 

@@ -17,6 +17,7 @@ from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.spectra.spectra import Spectra, channel_sums
 from mwaconvert.spectra.stream import Stream, StreamPart
 from mwaconvert.text import size_text
+from mwaconvert.transients.cleaning import Cleaning
 from mwaconvert.transients.dedispersion import Dedispersion, plan_dedispersion, too_long
 from mwaconvert.transients.figures import SUFFIXES, Look, Panel, pulse_of, save_figure, waterfall_figure
 from mwaconvert.transients.prepare import Preparation, channel_statistics
@@ -168,9 +169,7 @@ def _brightest(plan: PanelPlan, progress: Progress | None) -> Candidate:
     """
     assert plan.survey is not None
     survey, stream = plan.survey, plan.work.stream
-    mean, std = channel_statistics(stream, progress)
-    prepare = Preparation(plan.work.prepare.masked, mean, std)
-    found = replace(survey, prepare=prepare).run(progress).candidates()
+    found = replace(survey, prepare=plan.work.prepare).run(progress).candidates()
     if not found:
         raise InputError(
             f"{stream.path}: no pulse above S/N {survey.options['threshold']:g} from DM {survey.dm_min:g} to "
@@ -288,6 +287,7 @@ def _survey(stream: Stream, request: WaterfallRequest) -> Survey:
         stream,
         stream.dm,
         min(most, max(_HIGHEST_DM, 2 * stream.dm)),
+        cleaning=Cleaning(),
         threshold=_CERTAIN,
         threads=request.threads,
         gulp=request.gulp,
