@@ -316,7 +316,7 @@ def observation_of(
         raise MetadataError(f"{name}: task.directionReferenceFrame={frame}: expected J2000 or HADEC")
     source_beam = parset.get("task.source.beam", "")
     try:
-        return Observation(
+        found = Observation(
             task_id=task_id,
             beam=config.get("beam"),
             start_s=int(config["startpacket"]) / PACKETS_PER_S,
@@ -334,8 +334,26 @@ def observation_of(
             pointings_deg=_pointings(parset, name),
             frame=frame,
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise MetadataError(f"{name}: {error}") from None
+    _check(found, name)
+    return found
+
+
+def _check(found: Observation, name: str) -> None:
+    """Numbers that no observation has would give triggers with wrong times or directions."""
+    for key, value, low, high in (
+        ("startpacket, in seconds", found.start_s, 0, 1e11),
+        ("duration", found.duration_s, 0, 1e6),
+        ("min_freq", found.min_freq_mhz, 0, 1e6),
+        ("history_iquv", found.history_s, 0, 1e5),
+        ("ntabs", found.n_tabs, 0, 1e4),
+        ("nsynbeams", found.n_synthesised, 0, 1e4),
+    ):
+        if not low < value < high:
+            raise MetadataError(f"{name}: {key}={value}: expected {low} to {high:g}")
+    if found.beam is not None and not (type(found.beam) is int and 0 <= found.beam < 100):
+        raise MetadataError(f"{name}: beam={found.beam!r}: expected a compound beam, 0 to 99")
 
 
 _PHASE_CENTRE = re.compile(r"task\.beamSet\.0\.compoundBeam\.(\d+)\.phaseCenter")
