@@ -23,6 +23,7 @@ from mwaconvert.live.triggers import (
     lofar_packet,
     lofar_packet_of,
     polcal_events,
+    select,
     send_tcp,
     send_udp,
     trigger_of,
@@ -185,6 +186,14 @@ def test_nobody_listens():
         quiet.bind(("127.0.0.1", 0))
         assert send_udp("127.0.0.1", quiet.getsockname()[1], b"x", timeout_s=0.1) == b""
         assert quiet.recv(10) == b"x"
+
+
+def test_selection_over_beams():
+    new, known, fainter = (
+        replace(ONE, beam=b, name=n, snr=s) for b, n, s in ((1, "", 90), (2, "R1", 30), (2, "R1", 20))
+    )
+    assert select([new, fainter, known]) == (known, 2)
+    assert select([replace(new, snr=10), new]) == (new, 1)
 
 
 HOUR = 3600.0

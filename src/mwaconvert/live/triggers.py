@@ -93,6 +93,17 @@ def trigger_of(decision: Decision, observation: Observation, galactic_dm: float 
     )
 
 
+def select(triggers: Sequence[Trigger]) -> tuple[Trigger, int]:
+    """The one of several, gathered from all beams, that goes out: of known sources if there are any, the brightest.
+
+    Returns
+    -------
+    trigger, compound beams among all of them
+    """
+    best = max(triggers, key=lambda t: (bool(t.name), t.snr))
+    return best, len({t.beam for t in triggers})
+
+
 def dada_event(triggers: Sequence[Trigger], start_s: float, settings: Dada | None = None) -> str:
     """Text that asks dada_dbevent to dump windows of the ring buffer.
 
