@@ -154,6 +154,7 @@ def test_storm_triggers_nothing_outside_and_is_said():
     outside = [d for d in seen.decisions if Way.LOFAR in d.triggers]
     assert [d.source.kind for d in outside] == [Kind.FRB]
     assert seen.decisions[0].verdicts[Way.LOFAR].reason is Reason.STORM
+    assert sum(Way.IQUV in d.triggers for d in seen.decisions) == 50
     seen = judge().judge(Changes((cluster(),), {}, 5), START + 11)
     assert (seen.storm, seen.left_out) == (True, 5)
 

@@ -49,7 +49,7 @@ class Reason(Enum):
     STORM = "part of a storm of interference"
     TOO_OLD = "too late: the buffers no longer hold the pulse, or it is no news"
     IN_FUTURE = "the pulse lies in the future: a clock is wrong"
-    FAINTER = "another cluster of the batch goes first"
+    FAINTER = "brighter clusters of the batch go first"
     LOCKED_OUT = "too soon after the last one"
     ALREADY_SENT = "the cluster has triggered before"
 
@@ -200,7 +200,7 @@ class Judge:
             {way: self._verdict(way, cluster, source, now_s, n_beams, storm=storm) for way in Way}
             for cluster, source, n_beams in zip(changes.clusters, sources, beams, strict=True)
         ]
-        self._lock_out(verdicts, now_s)
+        self._lock_out(changes.clusters, verdicts, now_s)
         self._brightest(changes.clusters, sources, verdicts)
         for cluster, of in zip(changes.clusters, verdicts, strict=True):
             for way, verdict in of.items():
@@ -302,16 +302,24 @@ class Judge:
             oldest_s = self.settings.voevent_generator.age_max
         return Verdict(Reason.TOO_OLD, age_s, oldest_s) if age_s > oldest_s else None
 
-    def _lock_out(self, verdicts: list[dict[Way, Verdict]], now_s: float) -> None:
-        """After the events of a batch, none until the interval is over. They share one dump, so all go."""
-        passed = [of for of in verdicts if of[Way.IQUV].reason is Reason.TRIGGER]
+    def _lock_out(
+        self, clusters: tuple[Cluster, ...], verdicts: list[dict[Way, Verdict]], now_s: float
+    ) -> None:
+        """The brightest of a batch share one event text; after it, none goes until the interval is over."""
+        passed = [i for i, of in enumerate(verdicts) if of[Way.IQUV].reason is Reason.TRIGGER]
         interval_s = self.settings.amber_clustering.thresh_iquv.interval
         since_s = now_s - self._last_iquv_s
         if 0 <= since_s < interval_s:
-            for of in passed:
-                of[Way.IQUV] = Verdict(Reason.LOCKED_OUT, since_s, interval_s)
+            for i in passed:
+                verdicts[i][Way.IQUV] = Verdict(Reason.LOCKED_OUT, since_s, interval_s)
         elif passed:
             self._last_iquv_s = now_s
+            ranked = sorted(passed, key=lambda i: -clusters[i].snr)
+            most = self.settings.amber_clustering.most_events
+            for i in ranked[most:]:
+                verdicts[i][Way.IQUV] = Verdict(
+                    Reason.FAINTER, clusters[i].snr, clusters[ranked[most - 1]].snr
+                )
 
     def _brightest(
         self, clusters: tuple[Cluster, ...], sources: list[Source], verdicts: list[dict[Way, Verdict]]
