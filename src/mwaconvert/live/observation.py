@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,10 @@ class Observation:
         return AmberFiles(self.amber_dir, self.beam, n_instances, positions=positions)
 
     def pointing_deg(self, beam: int) -> tuple[float, float] | None:
-        """RA and Dec of a compound beam in the middle of the observation; None if it is not known."""
+        """RA and Dec of a compound beam in the middle of the observation; None if it is not known.
+
+        The first call in HADEC loads astropy, about a second: make it when the observation starts.
+        """
         place = self.pointings_deg.get(beam)
         if place is None or self.frame == "J2000":
             return place
@@ -374,6 +378,7 @@ def _pointings(parset: Mapping[str, str], name: str) -> dict[int, tuple[float, f
     return found
 
 
+@lru_cache(maxsize=256)
 def radec_of_hadec(ha_deg: float, dec_deg: float, time_s: float) -> tuple[float, float]:
     """ICRS direction of an hour angle and declination at Westerbork.
 
