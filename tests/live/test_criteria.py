@@ -10,7 +10,7 @@ from mwaconvert.errors import FormatError
 from mwaconvert.live.clusters import Changes, Cluster
 from mwaconvert.live.criteria import Coincidence, Judge, Reason, Way
 from mwaconvert.live.observation import Observation
-from mwaconvert.live.settings import settings_of
+from mwaconvert.live.settings import Settings, settings_of
 from mwaconvert.live.sources import Kind, read_sources, sources_of
 
 START = 1558223473.0
@@ -163,6 +163,13 @@ def test_pulse_in_many_beams_is_interference():
     together = Coincidence()
     seen = [reasons(judge(beam=b, coincidence=together), cluster())[1] for b in range(10)]
     assert seen == [T] * 7 + [Reason.MANY_BEAMS] * 3
+
+
+def test_observations_that_trigger_nothing():
+    off = Judge(replace(SEEN, triggers_wanted=False), Settings(), SOURCES, 100.0)
+    assert set(reasons(off, cluster())) == {Reason.OFF}
+    polcal = Judge(replace(SEEN, source="3C286polcal", source_beam=3), Settings(), SOURCES, 100.0)
+    assert reasons(polcal, cluster()) == (Reason.OFF, T, T)
 
 
 def test_record_says_why():

@@ -19,7 +19,6 @@ from mwaconvert.live.sources import sources_of
 from mwaconvert.live.triggers import (
     Trigger,
     dada_event,
-    is_polcal,
     lofar_packet,
     lofar_packet_of,
     polcal_events,
@@ -96,8 +95,8 @@ def test_polcal_dumps():
         amber_dir=Path("a"),
         output_dir=Path("b"),
     )
-    assert is_polcal(seen)
-    assert not is_polcal(replace(seen, beam=8))
+    assert seen.is_polcal
+    assert not replace(seen, beam=8).is_polcal
 
 
 def test_golden_packets(darc):

@@ -37,6 +37,7 @@ class Reason(Enum):
     """Why a cluster triggers or not; the value is what is said of it."""
 
     TRIGGER = "meets all limits"
+    OFF = "this observation triggers nothing here"
     DM_LOW = "the DM is below the limit"
     DM_NOT_KNOWN = "the Galactic DM here is not known, so nothing is taken for a new source"
     SNR_LOW = "the S/N is below the limit"
@@ -238,6 +239,9 @@ class Judge:
         self, way: Way, cluster: Cluster, source: Source, now_s: float, n_beams: int, *, storm: bool
     ) -> Verdict:
         """The first limit that a cluster fails."""
+        seen = self.observation
+        if not seen.triggers_wanted or (way is Way.IQUV and seen.is_polcal):
+            return Verdict(Reason.OFF)
         if cluster.id in self._sent[way]:
             return Verdict(Reason.ALREADY_SENT)
         for checked in (self._limits(way, cluster, source), self._age(way, cluster, now_s)):

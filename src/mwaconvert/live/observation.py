@@ -132,6 +132,13 @@ class Observation:
         return self.start_s + self.duration_s
 
     @property
+    def is_polcal(self) -> bool:
+        """Whether this beam looks at a polarisation calibrator: dumps then go by the clock, not by pulses."""
+        return (
+            "polcal" in self.source.lower() and self.source_beam is not None and self.source_beam == self.beam
+        )
+
+    @property
     def receiver(self) -> Receiver:
         return Receiver(min_freq_mhz=self.min_freq_mhz)
 

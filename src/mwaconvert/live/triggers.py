@@ -140,11 +140,6 @@ def polcal_events(duration_s: float, start_s: float, settings: Dada | None = Non
     return events
 
 
-def is_polcal(observation: Observation) -> bool:
-    """Whether pulses are off, as the beam of this node looks at a polarisation calibrator."""
-    return "polcal" in observation.source.lower() and observation.source_beam == observation.beam
-
-
 def _event_line(
     start_s: float, first_s: float, last_s: float, arrival_s: float, numbers: str, dialect: Literal["8", "10"]
 ) -> str:
