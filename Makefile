@@ -26,7 +26,7 @@ SERVICES = postgresql slurm-wlm munge chromium
 test-services: $(VENV)/test-installed  ## tests with real PostgreSQL, Slurm, clients, browser; installs them as root on Debian (CASA: MWACONVERT_CASA_PYTHON)
 	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
 	  then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVICES); fi
-	$(BIN)/python -m pip install -q '.[postgres]' 'playwright>=1.40,<2'
+	$(BIN)/python -m pip install -q '.[postgres]' 'comet>=3.1,<4' 'playwright>=1.40,<2'
 	$(BIN)/python -m pytest -q -m services tests
 
 FUZZ_SECONDS ?= 60

@@ -10,7 +10,7 @@ from mwaconvert.errors import FormatError
 from mwaconvert.live.clusters import Changes, Cluster
 from mwaconvert.live.criteria import Coincidence, Judge, Reason, Way
 from mwaconvert.live.observation import Observation
-from mwaconvert.live.settings import settings_of
+from mwaconvert.live.settings import Settings, settings_of
 from mwaconvert.live.sources import Kind, read_sources, sources_of
 
 START = 1558223473.0
@@ -154,6 +154,7 @@ def test_storm_triggers_nothing_outside_and_is_said():
     outside = [d for d in seen.decisions if Way.LOFAR in d.triggers]
     assert [d.source.kind for d in outside] == [Kind.FRB]
     assert seen.decisions[0].verdicts[Way.LOFAR].reason is Reason.STORM
+    assert sum(Way.IQUV in d.triggers for d in seen.decisions) == 50
     seen = judge().judge(Changes((cluster(),), {}, 5), START + 11)
     assert (seen.storm, seen.left_out) == (True, 5)
 
@@ -162,6 +163,13 @@ def test_pulse_in_many_beams_is_interference():
     together = Coincidence()
     seen = [reasons(judge(beam=b, coincidence=together), cluster())[1] for b in range(10)]
     assert seen == [T] * 7 + [Reason.MANY_BEAMS] * 3
+
+
+def test_observations_that_trigger_nothing():
+    off = Judge(replace(SEEN, triggers_wanted=False), Settings(), SOURCES, 100.0)
+    assert set(reasons(off, cluster())) == {Reason.OFF}
+    polcal = Judge(replace(SEEN, source="3C286polcal", source_beam=3), Settings(), SOURCES, 100.0)
+    assert reasons(polcal, cluster()) == (Reason.OFF, T, T)
 
 
 def test_record_says_why():

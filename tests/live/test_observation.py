@@ -78,6 +78,8 @@ def test_what_an_observation_must_say():
     config = {"startpacket": 1, "duration": 1, "amber_dir": "a", "output_dir": "b", "datetimesource": "d.e"}
     with pytest.raises(MetadataError, match="no task ID"):
         observation_of(config, {})
+    with pytest.raises(MetadataError, match="duration=nan: expected 0 to"):
+        observation_of({**config, "duration": "nan"}, {"task.taskID": "1"})
     with pytest.raises(MetadataError, match="J2000 or HADEC"):
         observation_of(config, {"task.taskID": "1", "task.directionReferenceFrame": "B1950"})
 

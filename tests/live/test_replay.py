@@ -52,6 +52,17 @@ def test_the_crab(darc):
     json.dumps(plain(done.facts()), allow_nan=False)
 
 
+def test_boxes_of_darc(darc):
+    """Fewer pulses of the known source than ours has."""
+    settings = settings_of({"amber_clustering": {"sb_filter": False}})
+    files = [darc / "amber/CB00_step1.trigger"]
+    sources = read_sources(darc / "amber/source_list.yaml")
+    boxes = replay(files, observation_of(CONFIG, {}), settings, sources, 190.0, boxes=True)
+    ours = replay(files, observation_of(CONFIG, {}), settings, sources, 190.0)
+    n_boxes, n_ours = (sum(d.source.name == "B0531+21" for d in done.decisions) for done in (boxes, ours))
+    assert 0 < n_boxes < n_ours, (n_boxes, n_ours)
+
+
 def test_a_burst_in_two_beams_goes_out_once(tmp_path):
     files = [write(tmp_path, f"CB0{i}_step1.trigger", (100.0, 500.0, 25 + i, 10)) for i in (3, 4)]
     done = replay(files, observation_of(CONFIG, PARSET), Settings(), Sources(), 80.0)

@@ -19,10 +19,10 @@ from mwaconvert.live.sources import sources_of
 from mwaconvert.live.triggers import (
     Trigger,
     dada_event,
-    is_polcal,
     lofar_packet,
     lofar_packet_of,
     polcal_events,
+    select,
     send_tcp,
     send_udp,
     trigger_of,
@@ -95,8 +95,8 @@ def test_polcal_dumps():
         amber_dir=Path("a"),
         output_dir=Path("b"),
     )
-    assert is_polcal(seen)
-    assert not is_polcal(replace(seen, beam=8))
+    assert seen.is_polcal
+    assert not replace(seen, beam=8).is_polcal
 
 
 def test_golden_packets(darc):
@@ -185,6 +185,14 @@ def test_nobody_listens():
         quiet.bind(("127.0.0.1", 0))
         assert send_udp("127.0.0.1", quiet.getsockname()[1], b"x", timeout_s=0.1) == b""
         assert quiet.recv(10) == b"x"
+
+
+def test_selection_over_beams():
+    new, known, fainter = (
+        replace(ONE, beam=b, name=n, snr=s) for b, n, s in ((1, "", 90), (2, "R1", 30), (2, "R1", 20))
+    )
+    assert select([new, fainter, known]) == (known, 2)
+    assert select([replace(new, snr=10), new]) == (new, 1)
 
 
 HOUR = 3600.0

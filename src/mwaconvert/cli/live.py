@@ -46,6 +46,7 @@ def live() -> None:
     metavar="DM",
     help="Of the whole Galaxy in this direction. Without it nothing is taken for a new source.",
 )
+@click.option("--like", type=click.Choice(["darc"]), help="Cluster as DARC does, in boxes of time and DM.")
 @click.option("--json", "as_json", is_flag=True, help="Print records as JSON, not a table.")
 @_verbose
 def decide(
@@ -54,6 +55,7 @@ def decide(
     config: Path | None,
     source_list: Path | None,
     galactic_dm: float | None,
+    like: str | None,
     as_json: bool,
 ) -> None:
     """Judge files of candidates, CB00_step1.trigger and so on, as if they came in now; nothing is sent."""
@@ -69,6 +71,7 @@ def decide(
         read_settings(config) if config else Settings(),
         read_sources(source_list) if source_list else Sources(),
         galactic_dm,
+        boxes=like is not None,
     )
     click.echo(json_text(plain(done.facts())) if as_json else "\n".join(_table(done)))
 

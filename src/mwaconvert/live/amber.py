@@ -39,6 +39,7 @@ _LONGEST_LINE = 4096
 #: seconds of an observation and DMs beyond which a line is no candidate; beams of a compound beam
 _LIMIT, _MOST_BEAMS = 5e5, 2048
 _EXAMPLES = 5
+_PIECE = 1 << 16
 #: bytes before a position that say whether the file is still the one that was read
 _MARK = 48
 
@@ -164,31 +165,29 @@ class LineParser:
 
 
 def _blocks(lines: bytes) -> Iterator[tuple[bool, bytes]]:
-    """(is a header, lines) in order; headers stand alone."""
+    """(is a header, lines) in order; headers stand alone, other lines in pieces that suit a cache."""
     start = 0
     while start < len(lines):
-        if lines.startswith(b"#", start):
-            end = lines.find(b"\n", start)
-            end = len(lines) if end < 0 else end + 1
-            yield True, lines[start:end].rstrip(b"\r\n")
-        else:
-            end = lines.find(b"\n#", start)
-            end = len(lines) if end < 0 else end + 1
-            yield False, lines[start:end]
+        is_header = lines.startswith(b"#", start)
+        end = lines.find(b"\n", start if is_header else start + _PIECE) + 1 or len(lines)
+        if not is_header:
+            end = lines.find(b"\n#", start, end) + 1 or end
+        yield is_header, lines[start:end].rstrip(b"\r\n") if is_header else lines[start:end]
         start = end
 
 
 def _is_regular(block: bytes, n_columns: int) -> bool:
     """Whether each line holds numbers alone, as many as there are columns, a blank between them."""
-    if not block.endswith(b"\n") or block.translate(None, _IN_NUMBERS) or b"\t" in block or b"\r" in block:
+    if block.translate(None, _IN_NUMBERS):
         return False
     text = np.frombuffer(block, np.uint8)
-    starts = np.flatnonzero(text == ord("\n")) + 1
-    blanks = text == ord(" ")
-    if (blanks[1:] & blanks[:-1]).any():
+    gaps = np.flatnonzero(text <= ord(" "))
+    if not gaps.size or gaps.size % n_columns or gaps[0] == 0 or (np.diff(gaps) == 1).any():
         return False
-    counts = np.add.reduceat(blanks, np.concatenate([[0], starts[:-1]]), dtype=np.int64)
-    return bool((counts == n_columns - 1).all()) and block.count(b"\n \n") == 0 and len(block) > starts.size
+    ends = text[gaps].reshape(-1, n_columns)
+    return bool(
+        (ends[:, :-1] == ord(" ")).all() and (ends[:, -1] == ord("\n")).all() and gaps[-1] == text.size - 1
+    )
 
 
 def _places(names: tuple[str, ...]) -> list[int]:

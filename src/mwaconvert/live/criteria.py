@@ -37,6 +37,7 @@ class Reason(Enum):
     """Why a cluster triggers or not; the value is what is said of it."""
 
     TRIGGER = "meets all limits"
+    OFF = "this observation triggers nothing here"
     DM_LOW = "the DM is below the limit"
     DM_NOT_KNOWN = "the Galactic DM here is not known, so nothing is taken for a new source"
     SNR_LOW = "the S/N is below the limit"
@@ -49,7 +50,7 @@ class Reason(Enum):
     STORM = "part of a storm of interference"
     TOO_OLD = "too late: the buffers no longer hold the pulse, or it is no news"
     IN_FUTURE = "the pulse lies in the future: a clock is wrong"
-    FAINTER = "another cluster of the batch goes first"
+    FAINTER = "brighter clusters of the batch go first"
     LOCKED_OUT = "too soon after the last one"
     ALREADY_SENT = "the cluster has triggered before"
 
@@ -200,7 +201,7 @@ class Judge:
             {way: self._verdict(way, cluster, source, now_s, n_beams, storm=storm) for way in Way}
             for cluster, source, n_beams in zip(changes.clusters, sources, beams, strict=True)
         ]
-        self._lock_out(verdicts, now_s)
+        self._lock_out(changes.clusters, verdicts, now_s)
         self._brightest(changes.clusters, sources, verdicts)
         for cluster, of in zip(changes.clusters, verdicts, strict=True):
             for way, verdict in of.items():
@@ -238,6 +239,9 @@ class Judge:
         self, way: Way, cluster: Cluster, source: Source, now_s: float, n_beams: int, *, storm: bool
     ) -> Verdict:
         """The first limit that a cluster fails."""
+        seen = self.observation
+        if not seen.triggers_wanted or (way is Way.IQUV and seen.is_polcal):
+            return Verdict(Reason.OFF)
         if cluster.id in self._sent[way]:
             return Verdict(Reason.ALREADY_SENT)
         for checked in (self._limits(way, cluster, source), self._age(way, cluster, now_s)):
@@ -302,16 +306,24 @@ class Judge:
             oldest_s = self.settings.voevent_generator.age_max
         return Verdict(Reason.TOO_OLD, age_s, oldest_s) if age_s > oldest_s else None
 
-    def _lock_out(self, verdicts: list[dict[Way, Verdict]], now_s: float) -> None:
-        """After the events of a batch, none until the interval is over. They share one dump, so all go."""
-        passed = [of for of in verdicts if of[Way.IQUV].reason is Reason.TRIGGER]
+    def _lock_out(
+        self, clusters: tuple[Cluster, ...], verdicts: list[dict[Way, Verdict]], now_s: float
+    ) -> None:
+        """The brightest of a batch share one event text; after it, none goes until the interval is over."""
+        passed = [i for i, of in enumerate(verdicts) if of[Way.IQUV].reason is Reason.TRIGGER]
         interval_s = self.settings.amber_clustering.thresh_iquv.interval
         since_s = now_s - self._last_iquv_s
         if 0 <= since_s < interval_s:
-            for of in passed:
-                of[Way.IQUV] = Verdict(Reason.LOCKED_OUT, since_s, interval_s)
+            for i in passed:
+                verdicts[i][Way.IQUV] = Verdict(Reason.LOCKED_OUT, since_s, interval_s)
         elif passed:
             self._last_iquv_s = now_s
+            ranked = sorted(passed, key=lambda i: -clusters[i].snr)
+            most = self.settings.amber_clustering.most_events
+            for i in ranked[most:]:
+                verdicts[i][Way.IQUV] = Verdict(
+                    Reason.FAINTER, clusters[i].snr, clusters[ranked[most - 1]].snr
+                )
 
     def _brightest(
         self, clusters: tuple[Cluster, ...], sources: list[Source], verdicts: list[dict[Way, Verdict]]

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.live.amber import Rows
+from mwaconvert.live.clusters import Changes, Cluster
+from mwaconvert.live.settings import Clustering
 
 _BEAMS = 71
 #: candidates of one pulse in other beams, for the filter: DMs this near, pc/cm^3
@@ -95,6 +97,52 @@ def box_clusters(
         has = (periods > beam_period[0]) & (periods < beam_period[1]) if winners.size else fits[:0]
         winners, counts = winners[has], counts[has]
     return BoxClusters(kept[winners], counts)
+
+
+class BoxStream:
+    """Clusters of boxes, each batch by itself, in the place of `clusters.StreamClusters`.
+
+    Parameters
+    ----------
+    settings : window and filter; None: the defaults
+    """
+
+    def __init__(self, settings: Clustering | None = None) -> None:
+        self.settings = settings or Clustering()
+        self._next_id = 1
+
+    def add(self, rows: Rows) -> Changes:
+        """Cluster a batch."""
+        settings = self.settings
+        found = box_clusters(
+            rows,
+            snr_min=settings.snr_min_global,
+            window_s=settings.clustering_window,
+            dm_min=settings.dm_min_global,
+            beam_period=(settings.sb_filter_period_min, settings.sb_filter_period_max)
+            if settings.sb_filter
+            else None,
+        )
+        clusters = []
+        for winner, n_members in zip(rows[found.winners], found.n_members.tolist(), strict=True):
+            facts = {
+                name: winner[name].item() for name in ("time_s", "dm", "snr", "width", "beam", "instance")
+            }
+            clusters.append(
+                Cluster(
+                    id=self._next_id,
+                    **facts,
+                    n_members=n_members,
+                    n_beams=1,
+                    first_s=facts["time_s"],
+                    last_s=facts["time_s"],
+                    dm_low=facts["dm"],
+                    dm_high=facts["dm"],
+                    grown_by=n_members,
+                )
+            )
+            self._next_id += 1
+        return Changes(tuple(clusters), {})
 
 
 def _dm_window(dm: npt.NDArray[np.float64], windows: list[tuple[int, int]]) -> npt.NDArray[np.int64]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,13 @@ class Observation:
         return self.start_s + self.duration_s
 
     @property
+    def is_polcal(self) -> bool:
+        """Whether this beam looks at a polarisation calibrator: dumps then go by the clock, not by pulses."""
+        return (
+            "polcal" in self.source.lower() and self.source_beam is not None and self.source_beam == self.beam
+        )
+
+    @property
     def receiver(self) -> Receiver:
         return Receiver(min_freq_mhz=self.min_freq_mhz)
 
@@ -143,7 +151,10 @@ class Observation:
         return AmberFiles(self.amber_dir, self.beam, n_instances, positions=positions)
 
     def pointing_deg(self, beam: int) -> tuple[float, float] | None:
-        """RA and Dec of a compound beam in the middle of the observation; None if it is not known."""
+        """RA and Dec of a compound beam in the middle of the observation; None if it is not known.
+
+        The first call in HADEC loads astropy, about a second: make it when the observation starts.
+        """
         place = self.pointings_deg.get(beam)
         if place is None or self.frame == "J2000":
             return place
@@ -316,7 +327,7 @@ def observation_of(
         raise MetadataError(f"{name}: task.directionReferenceFrame={frame}: expected J2000 or HADEC")
     source_beam = parset.get("task.source.beam", "")
     try:
-        return Observation(
+        found = Observation(
             task_id=task_id,
             beam=config.get("beam"),
             start_s=int(config["startpacket"]) / PACKETS_PER_S,
@@ -334,8 +345,26 @@ def observation_of(
             pointings_deg=_pointings(parset, name),
             frame=frame,
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise MetadataError(f"{name}: {error}") from None
+    _check(found, name)
+    return found
+
+
+def _check(found: Observation, name: str) -> None:
+    """Numbers that no observation has would give triggers with wrong times or directions."""
+    for key, value, low, high in (
+        ("startpacket, in seconds", found.start_s, 0, 1e11),
+        ("duration", found.duration_s, 0, 1e6),
+        ("min_freq", found.min_freq_mhz, 0, 1e6),
+        ("history_iquv", found.history_s, 0, 1e5),
+        ("ntabs", found.n_tabs, 0, 1e4),
+        ("nsynbeams", found.n_synthesised, 0, 1e4),
+    ):
+        if not low < value < high:
+            raise MetadataError(f"{name}: {key}={value}: expected {low} to {high:g}")
+    if found.beam is not None and not (type(found.beam) is int and 0 <= found.beam < 100):
+        raise MetadataError(f"{name}: beam={found.beam!r}: expected a compound beam, 0 to 99")
 
 
 _PHASE_CENTRE = re.compile(r"task\.beamSet\.0\.compoundBeam\.(\d+)\.phaseCenter")
@@ -356,6 +385,7 @@ def _pointings(parset: Mapping[str, str], name: str) -> dict[int, tuple[float, f
     return found
 
 
+@lru_cache(maxsize=256)
 def radec_of_hadec(ha_deg: float, dec_deg: float, time_s: float) -> tuple[float, float]:
     """ICRS direction of an hour angle and declination at Westerbork.
 

@@ -15,6 +15,7 @@ from mwaconvert.live.amber import BadLines, Rows, read_whole
 from mwaconvert.live.clusters import Links, StreamClusters
 from mwaconvert.live.criteria import Coincidence, Decision, Judge, Way
 from mwaconvert.live.gate import Admission, Gate, State
+from mwaconvert.live.legacy_clusters import BoxStream
 from mwaconvert.live.observation import Observation, delay_s
 from mwaconvert.live.settings import Settings
 from mwaconvert.live.sources import Sources
@@ -83,6 +84,8 @@ def replay(
     settings: Settings,
     sources: Sources,
     galactic_dm: float | None = None,
+    *,
+    boxes: bool = False,
 ) -> Replay:
     """Judge files of candidates of one observation, of one compound beam or several.
 
@@ -92,6 +95,7 @@ def replay(
     ----------
     paths : named CB00_step1.trigger and so on; any name if the observation is of one beam
     galactic_dm : pc/cm^3; None: nothing is taken for a new source
+    boxes : cluster as DARC does
 
     Raises
     ------
@@ -108,7 +112,9 @@ def replay(
     links = Links(dt_s=receiver.dt_s, delay_s_per_dm=delay_s(1.0, receiver.centre_mhz, receiver.top_mhz))
     together = Coincidence()
     seen = {beam: replace(observation, beam=beam) for beam in rows}
-    streams = {beam: StreamClusters(links) for beam in rows}
+    streams: dict[int, StreamClusters | BoxStream] = {
+        beam: BoxStream(settings.amber_clustering) if boxes else StreamClusters(links) for beam in rows
+    }
     judges = {beam: Judge(seen[beam], settings, sources, galactic_dm, together) for beam in rows}
     for end_s, beam, batch in _batches(rows):
         now_s = observation.start_s + end_s

@@ -85,7 +85,8 @@ class OverrideThresholds:
 class Clustering:
     """Clusters and criteria; DMs in pc/cm^3, times in seconds.
 
-    `most_clusters` of a batch make a storm of interference; `most_beams` compound beams with the same pulse, too.
+    Over `most_clusters` of a batch make a storm of interference, and so do over `most_beams` compound beams with the
+    same pulse. `most_events` go to the ring buffer at once.
     """
 
     source_file: str = "{home}/darc/source_list.yaml"
@@ -103,6 +104,7 @@ class Clustering:
     thresh_lofar_override: OverrideThresholds = OverrideThresholds()
     most_clusters: int = 300
     most_beams: int = 7
+    most_events: int = 50
 
 
 @dataclass(frozen=True, kw_only=True)

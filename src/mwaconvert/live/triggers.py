@@ -93,6 +93,17 @@ def trigger_of(decision: Decision, observation: Observation, galactic_dm: float 
     )
 
 
+def select(triggers: Sequence[Trigger]) -> tuple[Trigger, int]:
+    """The one of several, gathered from all beams, that goes out: of known sources if there are any, the brightest.
+
+    Returns
+    -------
+    trigger, compound beams among all of them
+    """
+    best = max(triggers, key=lambda t: (bool(t.name), t.snr))
+    return best, len({t.beam for t in triggers})
+
+
 def dada_event(triggers: Sequence[Trigger], start_s: float, settings: Dada | None = None) -> str:
     """Text that asks dada_dbevent to dump windows of the ring buffer.
 
@@ -127,11 +138,6 @@ def polcal_events(duration_s: float, start_s: float, settings: Dada | None = Non
             line = _event_line(start_s, first_s, first_s + length_s, first_s, "0 0 0 0", settings.dialect)
             events.append((first_s, _event_text(start_s, [line])))
     return events
-
-
-def is_polcal(observation: Observation) -> bool:
-    """Whether pulses are off, as the beam of this node looks at a polarisation calibrator."""
-    return "polcal" in observation.source.lower() and observation.source_beam == observation.beam
 
 
 def _event_line(
