@@ -217,7 +217,9 @@ def _site(roots: Sequence[Path], folder: Path, solutions: Path | None, max_memor
     for root in (*roots, *([solutions] if solutions else [])):
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; see --root and --solutions")
-    site = local_site([root.resolve() for root in roots], folder.resolve(), solutions=solutions)
+    site = local_site(
+        [root.resolve() for root in roots], folder.resolve(), solutions=solutions and solutions.resolve()
+    )
     if max_memory is None:
         return site
     try:

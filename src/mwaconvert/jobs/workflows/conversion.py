@@ -19,7 +19,8 @@ from mwaconvert.vocabulary.job_rows import JobKind
 from mwaconvert.vocabulary.request import from_json
 
 KIND = "conversion"
-_PRODUCT, _REPORT, _PICTURE = "product", "report.json", "picture.html"
+#: in the folder of an attempt
+_RAW, _PRODUCT, _REPORT, _PICTURE = "raw", "product", "report.json", "picture.html"
 _PERCENT = re.compile(r"(\d+) %")
 
 
@@ -45,19 +46,19 @@ def stage(context: Context, site: Site) -> Json:
 def convert(context: Context, site: Site) -> Json:
     """Run the converter, as a child or a batch job, with the words that say what the job's parameters say."""
     conversion = _conversion(context)
-    (context.directory / _PRODUCT).mkdir(exist_ok=True)
-    words = _words(context, conversion, site, context.directory)
+    folder = context.directory
+    (folder / _PRODUCT).mkdir(exist_ok=True)
+    (folder / _RAW).symlink_to(Path(context.results["stage"]["metafits"]).parent)
+    words = _words(context, conversion, site)
     argv = [*site.program, "convert", *words]
     used: Json = {}
-    folder = context.directory
     if site.slurm is None:
         ended = context.run(argv, on_line=partial(_tell, context))
         used = {"cpu_s": ended.cpu_s, "memory": ended.memory}
     else:
         folder = site.slurm.run(context, argv, on_line=partial(_tell, context))
-        words = _words(context, conversion, site, folder)  # where an earlier attempt had begun
     return {
-        "product": str(folder / _PRODUCT),
+        "folder": str(folder),
         "report": str(folder / _REPORT),
         "picture": str(folder / _PICTURE),
         "command": ["mwaconvert", "convert", *words],
@@ -66,18 +67,21 @@ def convert(context: Context, site: Site) -> Json:
     }
 
 
-def _words(context: Context, conversion: Conversion, site: Site, folder: Path) -> list[str]:
-    """Words for the converter that make it write to the folder of an attempt."""
+def _words(context: Context, conversion: Conversion, site: Site) -> list[str]:
+    """Words for the converter, which runs in the folder of an attempt.
+
+    Products keep them: they tell no folder of the site, and are the same however often the step was begun.
+    """
     staged = context.results["stage"]
     obs_id = int(context.job.canonical["obs_id"])
-    raw = [path for path in staged["files"] if is_raw(path)]
-    request = conversion.request(Path(staged["metafits"]), [Path(path) for path in raw], site.solutions)
+    raw = [Path(_RAW, Path(path).name) for path in staged["files"] if is_raw(path)]
+    request = conversion.request(Path(_RAW, Path(staged["metafits"]).name), raw, site.solutions)
     facts = request.to_json()
     suffix = str(facts["outputs"][0])
     facts |= {
-        "outputs": [str(folder / _PRODUCT / f"{obs_id:010d}.{suffix}")],
-        "report": str(folder / _REPORT),
-        "qa": str(folder / _PICTURE),
+        "outputs": [f"{_PRODUCT}/{obs_id:010d}.{suffix}"],
+        "report": _REPORT,
+        "qa": _PICTURE,
         "overwrite": True,
     }
     if site.limits.memory is not None:
@@ -107,9 +111,10 @@ def check(context: Context) -> Json:
     """Open what was made, and hold it against the converter's own report."""
     made = context.results["convert"]
     report = json.loads(Path(made["report"]).read_text())
-    for output in report["outputs"]:
-        _check_output(Path(output["path"]), output)
-    return {"outputs": [output["path"] for output in report["outputs"]]}
+    outputs = [Path(made["folder"], output["path"]) for output in report["outputs"]]
+    for path, output in zip(outputs, report["outputs"], strict=True):
+        _check_output(path, output)
+    return {"outputs": [str(path) for path in outputs]}
 
 
 def _check_output(path: Path, output: dict[str, Any]) -> None:
