@@ -74,8 +74,8 @@ def conversions(n_jobs: int, seconds: float) -> None:
 
 
 def packages() -> None:
-    """As benchmarks/packaging.py, small."""
-    script = Path(__file__).with_name("packaging.py")
+    """As benchmarks/packages.py, small."""
+    script = Path(__file__).with_name("packages.py")
     subprocess.run([sys.executable, script, "--gib", "0.5", "--runs", "3"], check=True)
 
 
@@ -154,18 +154,26 @@ async def load(facts: dict[str, Any], seconds: float) -> None:
 
 
 def pages(facts: dict[str, Any]) -> None:
-    """The list of a user with many jobs, one request after the other."""
+    """The list of a user with many jobs, one request after the other: v2, the web page, and v1, which has no pages."""
     import httpx
 
     with httpx.Client(base_url=facts["asvo_url"], timeout=60) as client:
+        answer = client.post("/api/v2/api_login", json={"login": "benchmark", "password": facts["key"]})
+        headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
         client.post("/api/api_login", auth=("mwa_client", facts["key"])).raise_for_status()
-        for path in ("/api/get_jobs", "/api/v2/jobs"):
+        requests = {
+            "v2, a page of 50": lambda: client.post("/api/v2/get_jobs", json={"limit": 50}, headers=headers),
+            "web page": lambda: client.get("/jobs"),
+            "v1, all": lambda: client.get("/api/get_jobs"),
+        }
+        for what, ask in requests.items():
             times = []
             for _ in range(30):
                 begun = time.perf_counter()
-                answer = client.get(path)
+                answer = ask()
                 times.append(time.perf_counter() - begun)
-            _say_times(f"{path} ({answer.status_code}, {len(answer.content)} bytes)", times)
+            answer.raise_for_status()
+            _say_times(f"list of 10 000 jobs, {what} ({len(answer.content) / 1000:.0f} kB)", times)
 
 
 def _say_times(what: str, times: Sequence[float]) -> None:
