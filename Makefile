@@ -67,6 +67,7 @@ bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--sca
 	$(BIN)/python benchmarks/ratios.py $(ARGS)
 	$(BIN)/python benchmarks/transients.py
 	$(BIN)/python benchmarks/jobs.py
+	$(BIN)/python benchmarks/jobs_workloads.py
 
 clean:
 	rm -rf build demo $(VENV)

@@ -1,13 +1,16 @@
 """`mwaconvert jobs`: a job file to packages, and what an operator asks about them."""
 
 import json
+import re
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from mwaconvert.cli.main import main
+from mwaconvert.text import size_text
 
 OBSID = "1412607288"
 
@@ -120,3 +123,45 @@ def test_backup_and_restore(place: Path) -> None:
     (place / "other").mkdir()
     assert call("restore", "copy.db", "-d", "other").exit_code == 0
     assert call("list", "-d", "other").output == call("list", "-d", "products").output
+
+
+def test_dry_run_says_what_each_job_needs(place: Path) -> None:
+    more = "obs_id=1300000000, job_type=c\n"
+    (place / "jobs.csv").write_text((place / "jobs.csv").read_text() + more)
+    words = ["run", "jobs.csv", "--root", "raw", "-d", "products"]
+    done = call(*words, "--dry-run")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    said = re.fullmatch(r"  ([\d.]+ [MG]B) of memory, ([\d.]+ [kM]B) of output", lines[1])
+    assert said, lines[1]
+    assert lines[5].startswith("  size not known: its raw data are not in the folders of --root")
+    assert lines[6].startswith("2 jobs of known size: ")
+    assert list((place / "products").iterdir()) == []
+
+    call(*words)
+    listed = json.loads(call("list", "-d", "products", "--json").output)
+    estimate = next(job["estimate"] for job in listed if job["id"] == 1)
+    with tarfile.open(place / "products" / f"{OBSID}_1_uvfits.tar") as tar:
+        size = tar.getmember(f"{OBSID}.uvfits").size
+    assert 0 <= size - estimate["output"] < 25_000  # headers and the table of antennas are not counted
+    assert size_text(estimate["output"]) == said[2]
+
+
+def test_dry_run_refuses_what_the_plan_refuses(place: Path) -> None:
+    words = ["run", "jobs.csv", "--root", "raw", "-d", "products", "--max-memory", "1MB"]
+    done = call(*words, "--dry-run")
+    assert done.exit_code == 4
+    assert "mwaconvert: line 2: " in done.output
+    assert "memory" in done.output.split("line 2: ")[2]
+    assert call(*words).exit_code == 4
+
+
+def test_slurm_that_is_not_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(place))
+    words = ["run", "jobs.csv", "--root", "raw", "-d", "products"]
+    done = call(*words, "--on", "slurm")
+    assert done.exit_code == 2
+    assert "--on slurm: there is no sbatch on PATH" in done.output
+    done = call(*words, "--sbatch", "--partition=work")
+    assert done.exit_code == 2
+    assert "add --on slurm" in done.output

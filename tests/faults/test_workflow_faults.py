@@ -15,7 +15,7 @@ from support.fake_s3 import FakeS3, fake_s3
 
 from mwaconvert.jobs.control.inline import InlineEngine
 from mwaconvert.jobs.control.limits import Capacity
-from mwaconvert.jobs.control.states import Outcome, State
+from mwaconvert.jobs.control.states import Outcome, Role, State
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import DuplicateError, QuotaError, Quotas
 from mwaconvert.jobs.control.worker import Worker
@@ -115,8 +115,8 @@ def test_a_disk_that_fills_up_while_a_package_is_made(store, site, small_disk, t
 
 
 def bucket(server: FakeS3) -> Bucket:
-    settings = {"access_key_id": "k", "secret_access_key": "s", "region": "r", "endpoint": server.endpoint}
-    return Bucket("s3://bucket", {**settings, "allow_http": True}, patience_s=0.2)
+    settings = {"access_key_id": "id", "secret_access_key": "key", "region": "us-east-1"}
+    return Bucket("s3://bucket", {**settings, "endpoint": server.endpoint}, patience_s=0.2)
 
 
 def test_buckets_that_are_away_and_come_back(store, raw, tmp_path) -> None:
@@ -204,8 +204,8 @@ def test_quotas_and_capacity_refuse_with_numbers(store, site) -> None:
         submit(store, conversion(), "ann", site=site, capacity=Capacity(memory=1_000_000))
     with pytest.raises(QuotaError, match=r"the job writes .* GB, more than the 1e-06 GB"):
         submit(store, conversion(), "ann", site=site, capacity=Capacity(output=1000))
-    store.add_user("bob", quotas=Quotas(queued=1, disk=50_000_000))
-    store.add_user("cid", quotas=Quotas(disk=100_000))
+    store.add_user("bob", Role.OPERATE, quotas=Quotas(queued=1, disk=50_000_000))
+    store.add_user("cid", Role.OPERATE, quotas=Quotas(disk=100_000))
     submit(store, conversion(), "bob", site=site)
     with pytest.raises(QuotaError, match="1 jobs wait already, and the quota is 1"):
         submit(store, download(), "bob", site=site)

@@ -1,6 +1,6 @@
 """Speed of packaging against `tar | sha256sum`: the same folder, warm cache, best of several runs.
 
-    python benchmarks/packaging.py [--gib 1] [--runs 3] [--folder DIR]
+    python benchmarks/packages.py [--gib 1] [--runs 3] [--folder DIR]
 
 `tar | sha256sum` computes one checksum and writes nothing; the package has SHA-1 and SHA-256 of the archive,
 SHA-256 of each file, and is written and synced.
