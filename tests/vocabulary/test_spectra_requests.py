@@ -279,3 +279,14 @@ def test_sentences_name_options() -> None:
 
 def test_examples() -> None:
     assert doctest.testmod(vocabulary).failed == 0
+
+
+@pytest.mark.parametrize("verb", [Verb.SEARCH, Verb.DEDISPERSE])
+def test_files_of_one_observation_go_round(verb: Verb) -> None:
+    asked = ask(verb, "a.fil", "b.fil", "--start=1.5", "c.fil", "-noscales", *_needed(verb))
+    assert [str(path) for path in asked.request.continued] == ["b.fil", "c.fil"]
+    assert asked.to_words()[-3:] == ["a.fil", "b.fil", "c.fil"]
+    assert from_json(asked.to_json()) == asked
+    assert not asked.request.use_scales
+    with pytest.raises(InputError, match="expected names of files"):
+        from_json({**asked.to_json(), "continued": [3]})

@@ -19,7 +19,7 @@ from mwaconvert.formats.spectra.sigproc import read_header
 from mwaconvert.formats.spectra.sigproc import read_series as read_tim
 from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
 from mwaconvert.formats.spectra.wfall import write_wfall
-from mwaconvert.spectra.candidate import Candidate
+from mwaconvert.spectra.candidate import Candidate, Flag
 from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.transients import Spectra, candidates, open, open_stream
 
@@ -255,7 +255,11 @@ def test_our_table_is_read_as_it_was_written(tmp_path, found):
 @pytest.mark.parametrize("suffix", [".json", ".ecsv"])
 def test_tables_of_every_field_are_read_as_they_were_written(tmp_path, found, suffix):
     rows, facts = found
-    rows = [replace(rows[0], mjd=59000.123456789012, beam=3), *rows[1:], replace(rows[0], dm_err=math.nan)]
+    rows = [
+        replace(rows[0], mjd=59000.123456789012, beam=3, flags=(Flag.WIDEST, Flag.DM_EDGE)),
+        *rows[1:],
+        replace(rows[0], dm_err=math.nan),
+    ]
     path = tmp_path / f"a{suffix}"
     for _ in range(2):  # it may replace its own
         write_candidates(path, rows, facts, overwrite=True)
@@ -263,6 +267,8 @@ def test_tables_of_every_field_are_read_as_they_were_written(tmp_path, found, su
     assert list(map(repr, read)) == list(map(repr, rows))
     assert (read[0].mjd, read[0].beam, read[1:][0].mjd) == (59000.123456789012, 3, None)
     assert math.isnan(read[-1].dm_err)
+    assert (read[0].flags, read[-1].flags) == ((Flag.WIDEST, Flag.DM_EDGE), rows[-1].flags)
+    assert isinstance(read[0].flags[0], Flag)
     other = tmp_path / f"other{suffix}"
     other.write_text("something else")
     with pytest.raises(InputError, match="is not"):
@@ -293,9 +299,9 @@ def test_ecsv_is_a_table_of_astropy(tmp_path, found):
         ('{"format": "mwaconvert search"}', "expected JSON of the format 'mwaconvert candidates'"),
         (
             '{"format": "mwaconvert candidates", "candidates": [{"time_s": "x"}]}',
-            "candidate 1: expected numbers",
+            "candidate 1: expected time_s, dm",
         ),
-        ('{"format": "mwaconvert candidates", "candidates": [3]}', "candidate 1: expected numbers"),
+        ('{"format": "mwaconvert candidates", "candidates": [3]}', "candidate 1: expected time_s, dm"),
         ("# %ECSV 1.0\n# ---\nnonsense", "not a sound ECSV table"),
     ],
 )

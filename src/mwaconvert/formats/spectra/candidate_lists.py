@@ -282,7 +282,11 @@ def _read_ecsv(path: Path, text: str) -> list[Candidate]:
         table = Table.read(text.splitlines(), format="ascii.ecsv")
     except Exception as error:  # astropy raises whatever a damaged header leads to
         raise FormatError(f"{path}: not a sound ECSV table: {' '.join(str(error).split())}") from error
-    rows = [{name: row[name].item() for name in table.colnames} for row in table]
+    # text that is empty is masked
+    rows = [
+        {name: None if row[name] is np.ma.masked else row[name].item() for name in table.colnames}
+        for row in table
+    ]
     return [_of_facts(path, k, row) for k, row in enumerate(rows, 1)]
 
 
@@ -294,16 +298,15 @@ def _of_facts(path: Path, k: int, row: Any) -> Candidate:
             held = row.get(field.name)
             if held is None or (isinstance(held, float) and math.isnan(held)):
                 continue
-            if isinstance(field.default, tuple):
-                values[field.name] = tuple(held.split() if isinstance(held, str) else held)
+            if field.name == "flags":
+                names = held.split() if isinstance(held, str) else held
+                values["flags"] = tuple(Flag(name) for name in names)
             else:
                 values[field.name] = int(held) if isinstance(field.default, int) else float(held)
         return Candidate(**values)
     except (ValueError, TypeError, AttributeError):
-        names = ", ".join(field.name for field in fields(Candidate))
-        raise FormatError(
-            f"{path}: candidate {k}: expected numbers for {names}, found {str(row)[:80]}"
-        ) from None
+        expected = ", ".join(field.name for field in fields(Candidate))
+        raise FormatError(f"{path}: candidate {k}: expected {expected}, found {str(row)[:80]}") from None
 
 
 def _numbers(path: Path, rows: list[tuple[int, str]], counts: set[int]) -> list[list[float]]:
