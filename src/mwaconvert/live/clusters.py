@@ -179,8 +179,16 @@ def _join_class(label: Ints, nodes: _Nodes, kind: int, links: Links) -> None:
     # members are in the cell of their lower corner, those of the class below perhaps in the next one, too
     searches = [(own, own_key, beam, range(-2 if beam else 0, 3), 2) for beam in range(span + 1)]
     searches += [(below, below_key, beam, range(-2, 4), 3) for beam in range(-span, span + 1)]
-    for from_, key, beam, steps, last in searches:
-        for step in steps if from_.size else ():
+    for side, side_key, beam, steps, last in searches:
+        from_, key = side, side_key
+        for step in sorted(
+            steps, key=abs
+        ):  # near cells first: where many are friends, little is left to look for
+            if own.size and (label[own] == label[own[0]]).all():
+                left = label[from_] != label[own[0]]
+                from_, key = from_[left], key[left]
+            if not from_.size:
+                break
             low = key + (beam << 48) + (step << 20)
             start = np.searchsorted(own_key, low - 2)
             count = np.searchsorted(own_key, low + last, "right") - start
