@@ -117,6 +117,12 @@ def test_integration_time_that_is_wrong(metafits, tmp_path):
         open_observation(metafits, [path])
 
 
+def test_integration_time_of_nothing(metafits, tmp_path):
+    path = write_mwax(tmp_path, 117, [0, 1], INTTIME=1e-5)
+    with pytest.raises(FormatError, match=r"INTTIME is 1e-05 s; expected at least a millisecond"):
+        open_observation(metafits, [path])
+
+
 def test_longest_run_like_all_subsets():
     rng = np.random.default_rng(1)
     for _ in range(200):

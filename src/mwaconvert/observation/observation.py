@@ -230,6 +230,10 @@ def _as_in_files(metadata: Metadata, scans: tuple[rawfiles.RawScan, ...], notes:
         )
         metadata = replace(metadata, fine_width_hz=width_khz * 1000, n_fine=n_fine)
     int_time_s = rawfiles.uniform_number(scans, "INTTIME")
+    if int_time_s is not None and round(int_time_s * 1000) < 1:
+        raise FormatError(
+            f"{scans[0].name.path}: INTTIME is {int_time_s:g} s; expected at least a millisecond"
+        )
     if int_time_s is not None and round(int_time_s * 1000) != round(metadata.int_time_s * 1000):
         notes.append(
             f"The metafits says integrations of {metadata.int_time_s:g} s, the raw files {int_time_s:g} s; "
