@@ -296,7 +296,7 @@ def test_some_columns_alone(original: Path, copy: Path) -> None:
         ms.putcell("UVW", 0, np.zeros(3))
     calls: list[tuple[int, int]] = []
     found = compare_measurement_sets(
-        original, copy, columns=["DATA", "FLAG"], progress=lambda n, of: calls.append((n, of))
+        original, copy, columns=["DATA", "FLAG"], progress=lambda _, n, of: calls.append((n, of))
     )
     assert found.equal
     assert calls == [(0, 2), (1, 2), (2, 2)]

@@ -17,7 +17,7 @@ from mwaconvert.errors import FormatError, InputError, ResourceError
 from mwaconvert.formats.mwaf import read_flag_files
 from mwaconvert.formats.solutions import read_solutions
 from mwaconvert.formats.spectra.reader import open_stream
-from mwaconvert.formats.visibilities.existing import open_visibilities
+from mwaconvert.formats.visibilities.reader import open_visibilities
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "field" / "reliability"
 FREQS = np.zeros((1, 1))
