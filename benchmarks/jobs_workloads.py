@@ -137,11 +137,13 @@ async def load(facts: dict[str, Any], seconds: float) -> None:
             return n_messages
 
         draining = [asyncio.create_task(drain(socket)) for socket in sockets]
+        database = facts["folder"] / "jobs.db"
+        news = asyncio.create_task(asyncio.to_thread(fill, database, "trial", 20))
         begun, tasks = time.perf_counter(), []
         for number in range(int(seconds * LISTINGS_PER_S)):
             await asyncio.sleep(max(0.0, begun + number / LISTINGS_PER_S - time.perf_counter()))
             tasks.append(asyncio.create_task(listing()))
-        await asyncio.gather(*tasks)
+        await asyncio.gather(*tasks, news)
         took_s = time.perf_counter() - begun
         for socket in sockets:
             await socket.close()
@@ -159,10 +161,10 @@ def pages(facts: dict[str, Any]) -> None:
 
     with httpx.Client(base_url=facts["asvo_url"], timeout=60) as client:
         answer = client.post("/api/v2/api_login", json={"login": "benchmark", "password": facts["key"]})
-        headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        client.cookies.set("mwa_access_token", answer.json()["access_token"])
         client.post("/api/api_login", auth=("mwa_client", facts["key"])).raise_for_status()
         requests = {
-            "v2, a page of 50": lambda: client.post("/api/v2/get_jobs", json={"limit": 50}, headers=headers),
+            "v2, a page of 50": lambda: client.post("/api/v2/get_jobs", json={"limit": 50}),
             "web page": lambda: client.get("/jobs"),
             "v1, all": lambda: client.get("/api/get_jobs"),
         }
