@@ -24,7 +24,7 @@ from mwaconvert import transients
 from mwaconvert.spectra.candidate import Candidate
 from mwaconvert.spectra.dispersion import K_DM, delay_per_dm
 from mwaconvert.spectra.stream import ArrayStream
-from mwaconvert.transients.cleaning import Cleaning
+from mwaconvert.transients.clean.cleaning import Cleaning
 from mwaconvert.transients.survey import plan_survey
 
 PULSES = 20  # in a file

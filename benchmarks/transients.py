@@ -22,10 +22,10 @@ import numpy as np
 from mwaconvert import _core, transients
 from mwaconvert.spectra.dispersion import K_DM, delay_per_dm, delay_samples
 from mwaconvert.spectra.voltages import Voltages
-from mwaconvert.transients.cleaning import clean
+from mwaconvert.transients.clean.cleaning import clean
 from mwaconvert.transients.search import search
-from mwaconvert.transients.subbands import plan_subbands
-from mwaconvert.transients.tree import plan_tree
+from mwaconvert.transients.trials.subbands import plan_subbands
+from mwaconvert.transients.trials.tree import plan_tree
 
 SIGMA, MEAN = 12.0, 100.0
 

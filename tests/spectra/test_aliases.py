@@ -10,8 +10,8 @@ from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.spectra.voltages import Voltages
 from mwaconvert.transients.dedispersion import plan_dedispersion
-from mwaconvert.transients.dm_plan import plan_dms
 from mwaconvert.transients.survey import plan_survey
+from mwaconvert.transients.trials.dm_plan import plan_dms
 
 FREQ_MHZ, DT_S = 1200 + np.arange(8.0), 1e-3
 SPECTRA = Spectra(np.random.default_rng(1).normal(0, 1, (8, 600)), FREQ_MHZ, DT_S)

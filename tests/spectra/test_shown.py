@@ -78,7 +78,7 @@ def test_what_a_candidate_does_not_know_is_not_shown():
         "formats.spectra.reader",
         "formats.spectra.sigproc_writer",
         "formats.spectra.wfall",
-        "transients.dm_plan",
+        "transients.trials.dm_plan",
         "transients.figures",
         "transients.search",
         "transients.survey",

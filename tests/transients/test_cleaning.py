@@ -12,7 +12,7 @@ from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.transients import Spectra
-from mwaconvert.transients.cleaning import ORIGIN, STRETCH, UNIT, Cleaning, clean
+from mwaconvert.transients.clean.cleaning import ORIGIN, STRETCH, UNIT, Cleaning, clean
 from mwaconvert.transients.search import search
 from mwaconvert.transients.survey import plan_survey
 

@@ -7,7 +7,7 @@ from filterbanks import channel_shapes, pulse
 from mwaconvert.errors import InputError
 from mwaconvert.spectra.dispersion import K_DM, delay_per_dm
 from mwaconvert.transients import Spectra
-from mwaconvert.transients.dm_plan import averaging_loss, plan_dms
+from mwaconvert.transients.trials.dm_plan import averaging_loss, plan_dms
 
 FREQS = 140 + 30 / 256 * (np.arange(256) + 0.5)  # wide channels: much smearing
 DT = 1e-3

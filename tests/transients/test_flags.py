@@ -7,7 +7,7 @@ from filterbanks import pulse
 from mwaconvert.spectra.candidate import Candidate, Flag
 from mwaconvert.spectra.dispersion import delay_per_dm
 from mwaconvert.transients import Spectra, open_stream
-from mwaconvert.transients.cleaning import Cleaning
+from mwaconvert.transients.clean.cleaning import Cleaning
 from mwaconvert.transients.flags import Doubts
 from mwaconvert.transients.survey import plan_survey
 

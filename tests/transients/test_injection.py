@@ -8,7 +8,7 @@ from mwaconvert.errors import InputError
 from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.transients import Spectra
-from mwaconvert.transients.cleaning import Cleaning
+from mwaconvert.transients.clean.cleaning import Cleaning
 from mwaconvert.transients.completeness import completeness
 from mwaconvert.transients.injection import (
     Injected,

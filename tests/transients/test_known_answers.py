@@ -10,7 +10,7 @@ from filterbanks import pulse
 from mwaconvert import _core
 from mwaconvert.spectra.dispersion import K_DM, delay_per_dm, delay_samples
 from mwaconvert.transients import Spectra, open
-from mwaconvert.transients.subbands import plan_subbands
+from mwaconvert.transients.trials.subbands import plan_subbands
 
 # --- the same sums as numpy's, in bands as they are observed ---
 

@@ -11,7 +11,7 @@ from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients import Spectra, open
-from mwaconvert.transients.subbands import plan_subbands
+from mwaconvert.transients.trials.subbands import plan_subbands
 
 FREQS = 1220 + 300 / 256 * (np.arange(256) + 0.5)
 DT = 200e-6

@@ -13,8 +13,8 @@ from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients import Spectra
-from mwaconvert.transients.transform import plan_transform
-from mwaconvert.transients.tree import composite_delays, make_tree, plan_tree
+from mwaconvert.transients.trials.transform import plan_transform
+from mwaconvert.transients.trials.tree import composite_delays, make_tree, plan_tree
 
 FREQS = 400 + 400 / 512 * (np.arange(512) + 0.5)
 DT = 1e-3

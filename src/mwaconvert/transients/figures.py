@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from mwaconvert.transients.clean.masked import Masked
     from mwaconvert.transients.completeness import Completeness
     from mwaconvert.transients.injection import Injected
-    from mwaconvert.transients.masked import Masked
 
 SUFFIXES = (".pdf", ".png", ".svg")
 _FONT = 9

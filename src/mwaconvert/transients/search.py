@@ -13,13 +13,13 @@ from mwaconvert.errors import InputError
 from mwaconvert.spectra.aliases import old_keywords
 from mwaconvert.spectra.candidate import Candidate, SearchFacts, html_table
 from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
-from mwaconvert.transients.cleaning import ORIGIN, STRETCH
-from mwaconvert.transients.dm_plan import dm_trials, plan_dms
+from mwaconvert.transients.clean.cleaning import ORIGIN, STRETCH
+from mwaconvert.transients.clean.masked import Masked
+from mwaconvert.transients.clean.precision import Precision
 from mwaconvert.transients.events import pulses
 from mwaconvert.transients.flags import Doubts
-from mwaconvert.transients.masked import Masked
-from mwaconvert.transients.precision import Precision
-from mwaconvert.transients.transform import plan_transform
+from mwaconvert.transients.trials.dm_plan import dm_trials, plan_dms
+from mwaconvert.transients.trials.transform import plan_transform
 
 if TYPE_CHECKING:
     from mwaconvert.spectra.spectra import Spectra

@@ -17,12 +17,12 @@ from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.spectra.mask import TimeMask
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import Stream, Weights
-from mwaconvert.transients.cleaning import Cleaned, Cleaning, clean
+from mwaconvert.transients.clean.cleaning import Cleaned, Cleaning, clean
+from mwaconvert.transients.clean.masked import MaskedParts
 from mwaconvert.transients.dedispersion import too_long
-from mwaconvert.transients.dm_plan import dm_trials
-from mwaconvert.transients.masked import MaskedParts
 from mwaconvert.transients.prepare import Preparation
 from mwaconvert.transients.search import Search, search
+from mwaconvert.transients.trials.dm_plan import dm_trials
 
 Clean = Callable[[Spectra], Spectra]
 
@@ -192,7 +192,7 @@ def plan_survey(
     segment : samples that share a noise level; by default it follows from the number of channels and the sweep
     gulp : samples read at a time; the result does not depend on it
     clean : masks that look at the data, such as those of `transients.masking`: functions of spectra, done in this order
-    cleaning : what is done after these masks (`transients.cleaning`); then pulses that begin before the file or end
+    cleaning : what is done after these masks (`transients.clean.cleaning`); then pulses that begin before the file or end
         after it are searched too, with the channels that are there
     options : of `search`
 

@@ -107,7 +107,7 @@ class SearchRequest(SpectraRequest):
     mask_outliers, iqrm, zero_dm : masks that look at the data before they are cleaned, see `transients.masking`
     mask_files : masks of channels and times: .mask of PRESTO's rfifind, .txt of channels
     write_mask : .mask, for what cleaning masked, as PRESTO's rfifind writes it
-    raw : do not clean the data, see `transients.cleaning`
+    raw : do not clean the data, see `transients.clean.cleaning`
     baseline, bad_channels, impulses : steps of the cleaning
     output : list of the candidates: .csv, .ecsv, .json, .singlepulse (PRESTO), .cand (heimdall) or .trigger (AMBER)
     barycentric : report times at the barycentre too, at infinite frequency

@@ -19,10 +19,10 @@ from mwaconvert.spectra.candidate import Candidate
 from mwaconvert.staging import StagedPath
 from mwaconvert.text import size_text
 from mwaconvert.transients import masking
-from mwaconvert.transients.cleaning import Cleaning
+from mwaconvert.transients.clean.cleaning import Cleaning
+from mwaconvert.transients.clean.masked import Masked
 from mwaconvert.transients.completeness import completeness
 from mwaconvert.transients.cutouts import cut_out, write_cutout
-from mwaconvert.transients.masked import Masked
 from mwaconvert.transients.products import common
 from mwaconvert.transients.products.report import FileKind, ProductFile, ProductReport
 from mwaconvert.transients.products.requests import SearchRequest

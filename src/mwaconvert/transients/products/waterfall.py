@@ -17,7 +17,7 @@ from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.spectra.spectra import Spectra, channel_sums
 from mwaconvert.spectra.stream import Stream, StreamPart
 from mwaconvert.text import size_text
-from mwaconvert.transients.cleaning import Cleaning
+from mwaconvert.transients.clean.cleaning import Cleaning
 from mwaconvert.transients.dedispersion import Dedispersion, plan_dedispersion, too_long
 from mwaconvert.transients.figures import SUFFIXES, Look, Panel, pulse_of, save_figure, waterfall_figure
 from mwaconvert.transients.prepare import Preparation, channel_statistics

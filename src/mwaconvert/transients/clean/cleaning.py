@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.spectra.dispersion import delay_per_dm
-from mwaconvert.transients.impulses import Impulses, find_impulses
+from mwaconvert.transients.clean.impulses import Impulses, find_impulses
 
 if TYPE_CHECKING:
     from mwaconvert.spectra.spectra import Spectra

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.spectra.dispersion import delay_samples
-from mwaconvert.transients.subbands import SubbandPlan, plan_subbands
-from mwaconvert.transients.tree import plan_tree
+from mwaconvert.transients.trials.subbands import SubbandPlan, plan_subbands
+from mwaconvert.transients.trials.tree import plan_tree
 
 Data = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]

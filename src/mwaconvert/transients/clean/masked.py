@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mwaconvert.spectra.mask import TimeMask
 
 if TYPE_CHECKING:
-    from mwaconvert.transients.cleaning import Cleaned
+    from mwaconvert.transients.clean.cleaning import Cleaned
 
 _HALF = 0.5
 _COLUMNS = 1024  # of the picture of a file, about

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.spectra.dispersion import delay_samples
-from mwaconvert.transients.subbands import best_snr, equal_delays
+from mwaconvert.transients.trials.subbands import best_snr, equal_delays
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]

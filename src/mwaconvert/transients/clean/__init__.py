@@ -1,0 +1,1 @@
+"""Cleaning of spectra before they are searched."""
