@@ -192,8 +192,8 @@ def plan_survey(
     segment : samples that share a noise level; by default it follows from the number of channels and the sweep
     gulp : samples read at a time; the result does not depend on it
     clean : masks that look at the data, such as those of `transients.masking`: functions of spectra, done in this order
-    cleaning : what is done after these masks (`transients.clean.cleaning`); then pulses that begin before the file or end
-        after it are searched too, with the channels that are there
+    cleaning : what is done after these masks (`transients.clean.cleaning`); then pulses that begin before the file
+        or end after it are searched too, with the channels that are there
     options : of `search`
 
     Returns
