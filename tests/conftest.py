@@ -1,5 +1,6 @@
 """Fixtures: the reference data, which are not part of this repository, and a small simulated observation."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -10,6 +11,16 @@ import pytest
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 DATA = SHARED / "mwa"
+
+
+@pytest.fixture(autouse=True)
+def log_levels() -> Iterator[None]:
+    """A service sets the levels of its process for good; the next test begins as a new process does."""
+    loggers = [logging.getLogger(name) for name in (None, "mwaconvert", "uvicorn.error", "dbos")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture

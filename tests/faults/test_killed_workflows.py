@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from faults.workflow_process import TIMEOUT_S, run_workflows
-from mwaconvert.jobs.control import execute
+from mwaconvert import machine
 from mwaconvert.jobs.control.states import Outcome, State
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.delivery.places import file_sha256
@@ -57,7 +57,7 @@ def product_of(folder: Path) -> tuple[str, dict[str, str], list[str]]:
     assert job.state is State.COMPLETED, job.error_text
     attempts = store.attempts(job.id)
     assert all(attempt.outcome is not Outcome.RUNNING for attempt in attempts)
-    assert all(attempt.pid is None or not execute._members(attempt.pid) for attempt in attempts)
+    assert all(attempt.pid is None or not machine.group_members(attempt.pid) for attempt in attempts)
     (product,) = store.products(job.id)
     events = [event.happening for event in store.events(job_id=job.id, limit=1000)]
     assert events.count("completed") == 1
