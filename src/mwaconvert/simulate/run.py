@@ -100,6 +100,7 @@ class Simulation:
         return total
 
 
+# One function: each stage (sky, instrument, files) needs the choices of all stages before it.
 def simulate(
     out_dir: str | Path,
     like: str | Path = "mwax-128",

@@ -115,6 +115,7 @@ class Search:
         return html_table(self.candidates())
 
 
+# One function: the parts of the transform share one buffer, and each fills its rows of the same tables.
 @old_keywords("nthreads")
 def search(
     spectra: Spectra,

@@ -22,6 +22,7 @@ def metadata() -> Any:
     return found
 
 
+# One function: the columns of tables, one after the other.
 def _observation(sql: Any, found: Any) -> None:
     """Projects, unit sets, scheduling blocks, sessions, execution blocks, deliveries, names elsewhere."""
     text, number, flag = sql.String, sql.Integer, sql.Boolean
@@ -122,6 +123,7 @@ def _observation(sql: Any, found: Any) -> None:
     )
 
 
+# One function: the columns of tables, one after the other.
 def _processing(sql: Any, found: Any) -> None:
     """Runs, what they used, decisions, ingests."""
     text, number = sql.String, sql.Integer

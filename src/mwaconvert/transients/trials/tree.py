@@ -188,6 +188,7 @@ def _groupings(n_chan: int, is_bytes: bool) -> list[list[int]]:
     return [f for f in small if n_chan / f[0] <= most / 2]
 
 
+# One function: the levels are made from the top down, then numbered from the bottom up, on the same lists.
 def make_tree(
     dms: Floats,
     per_dm_samples: Floats,

@@ -7,6 +7,7 @@ revision = "0001"
 down_revision = None
 
 
+# One function: the columns of tables, one after the other.
 def upgrade() -> None:
     op.create_table(
         "events",
