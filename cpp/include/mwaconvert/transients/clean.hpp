@@ -18,7 +18,8 @@ void block_moments(View<const T, 2> data, View<const uint8_t, 2> used, int64_t b
 // Median of each value and its neighbours along a row, of those that are there and finite: `half` on either
 // side; near the ends as many on either side as there are on both, but at least `least`, so that a slope is
 // followed to its end. NaN where there is none. values, out (n_row, n)
-void running_median(View<const float, 2> values, int64_t half, int64_t least, View<float, 2> out, int threads);
+void running_median(View<const float, 2> values, int64_t half, int64_t least, View<float, 2> out,
+                    int threads);
 
 // How samples become units of the noise: z = (x - base) / sigma, where base is a straight line between the
 // middles of blocks, and level beyond the first and last. A block whose inverse is 0 is masked: z = 0.
