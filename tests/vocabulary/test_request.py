@@ -2,6 +2,7 @@
 
 import doctest
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -60,6 +61,14 @@ TEXTS: dict[str, st.SearchStrategy[Any]] = {
     "str": NAMES,
 }
 PHASE_HALVES = {"phase_centre_ra": "10.5", "phase_centre_dec": "-26.5"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder for the log files that words ask for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("words"))
+        yield
 
 
 def ask(*words: str) -> Request:
