@@ -9,10 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
-from mwaconvert.cli.main import _stoppable, main
+from mwaconvert.cli.main import _VERBS, _stoppable, main
 from mwaconvert.cli.progress import Progress
 from mwaconvert.progress import Stage
 from mwaconvert.simulate import simulate
@@ -366,3 +367,11 @@ def test_progress_bar_on_a_terminal(capsys):
         progress(Stage.CONVERTING, 1, 2)
         progress(Stage.CONVERTING, 2, 2)
     assert "converting" in capsys.readouterr().err
+
+
+def test_the_list_of_verbs_says_what_they_say():
+    context = click.Context(main)
+    shown = CliRunner().invoke(main, ["--help"]).output
+    for verb, what in _VERBS.items():
+        assert main.get_command(context, verb).get_short_help_str(200) == what
+        assert what in shown

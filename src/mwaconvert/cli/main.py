@@ -53,26 +53,26 @@ All options of a verb: mwaconvert convert --help
 """
 
 
-#: each is a command of the module of its name in mwaconvert.cli
-_VERBS = (
-    "archive",
-    "config",
-    "convert",
-    "dedisperse",
-    "fil-info",
-    "info",
-    "inject",
-    "jobs",
-    "live",
-    "qa",
-    "search",
-    "serve",
-    "simulate",
-    "sweep",
-    "users",
-    "waterfall",
-    "worker",
-)
+#: each is a command of the module of its name in mwaconvert.cli; what it does, so that --help need not load them all
+_VERBS = {
+    "archive": "Requests, packages and measurement sets of ALMA and the VLA.",
+    "config": "Check the configuration of a service.",
+    "convert": "Raw files to uvfits and measurement sets (the default verb).",
+    "dedisperse": "Dedisperse a filterbank at one DM.",
+    "fil-info": "What a filterbank holds.",
+    "info": "What was observed, which files are there, what would be done.",
+    "inject": "Add pulses to a filterbank, to see what a search finds.",
+    "jobs": "Run the jobs of a file, and look after jobs.",
+    "live": "Transients at ARTS: triggers of AMBER candidates.",
+    "qa": "Draw an existing uvfits file or measurement set.",
+    "search": "Search a filterbank for dispersed pulses.",
+    "serve": "Serve jobs to the ASVO's clients and a web page.",
+    "simulate": "Raw files of a known sky.",
+    "sweep": "Remove what killed runs have left in a folder.",
+    "users": "Who may use a service.",
+    "waterfall": "Draw waterfalls of pulses.",
+    "worker": "Carry out jobs of a service.",
+}
 
 
 class _Verbs(click.Group):
@@ -80,6 +80,10 @@ class _Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return sorted(_VERBS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_VERBS.items()))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _VERBS:
