@@ -158,3 +158,17 @@ def test_a_store_of_each_release_is_brought_up_to_date_with_all_it_holds(dump, t
 
 def test_there_is_a_store_of_the_first_release():
     assert next(path.stem for path in _older_stores()) == "0001"
+
+
+def test_a_file_that_took_the_place_of_a_product_stays(tmp_path):
+    clock = [1000.0]
+    store = Store(tmp_path / "jobs.db", now=lambda: clock[0])
+    file = tmp_path / "a.tar"
+    file.write_text("what somebody put there later")
+    job_id = complete(store, 1, Product(str(file), 1, expires=1100.0))
+    clock[0] = 1150.0
+    (line,) = upkeep.collect_garbage(store, tmp_path / "work")
+    assert line == f"job {job_id}: {file} is not what was delivered any more, so it was left"
+    assert file.read_text() == "what somebody put there later"
+    assert upkeep.collect_garbage(store, tmp_path / "work") == []
+    assert store.job(job_id).state is State.EXPIRED

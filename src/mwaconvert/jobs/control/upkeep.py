@@ -116,6 +116,12 @@ def remove_files(product: Product) -> None:
         path.unlink(missing_ok=True)
 
 
+def _is_other(product: Product) -> bool:
+    """Whether a file of another size stands where a product of this machine was delivered."""
+    path = Path(product.path)
+    return path.is_file() and path.stat().st_size != product.size
+
+
 def collect_garbage(
     store: Store,
     work_dir: Path,
@@ -141,6 +147,12 @@ def collect_garbage(
     """
     done = []
     for product in store.expired_products():
+        if _is_other(product):
+            store.product_removed(product.id)
+            done.append(
+                f"job {product.job_id}: {product.path} is not what was delivered any more, so it was left"
+            )
+            continue
         try:
             remove(product)
         except OSError as error:
