@@ -21,9 +21,8 @@ from pydantic import (
 
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.work import Limits, Quotas
-from mwaconvert.jobs.delivery.expiry import LIFE_DAYS
 from mwaconvert.jobs.delivery.places import Bucket, Folder, Web, place
-from mwaconvert.jobs.workflows.site import Site
+from mwaconvert.jobs.workflows.site import LIFE_DAYS, Site
 from mwaconvert.vocabulary import values
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.slurm import Slurm
 from mwaconvert.jobs.control.work import NO_LIMITS, Limits
-from mwaconvert.jobs.delivery.expiry import LIFE_DAYS
 from mwaconvert.jobs.delivery.places import Folder, Place, Source, scratch
+
+#: days that a product is kept unless a configuration or a job says otherwise
+LIFE_DAYS = 7.0
 
 
 @dataclass(frozen=True)
