@@ -63,9 +63,10 @@ def search(**params: Any) -> None:
 
 
 def _print(request: SearchRequest, report: ProductReport) -> None:
+    from mwaconvert.spectra.candidate import Candidate
     from mwaconvert.text import plural
 
-    found, numbers = report.candidates, report.numbers
+    found, numbers = [c for c in report.candidates if isinstance(c, Candidate)], report.numbers
     click.echo(
         f"{plural(len(found), 'candidate')} above S/N {request.threshold:g}; {plural(numbers['n_dms'], 'DM')} from "
         f"{numbers['dm_min']:g} to {numbers['dm_max']:g}; loss against exact delays at most "
