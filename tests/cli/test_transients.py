@@ -530,3 +530,40 @@ def test_the_band_of_vdif_is_asked_for_in_words(run):
     baseband = pytest.importorskip("baseband")
     path = Path(baseband.__file__).parent / "data" / "sample.vdif"
     assert "give the edges of the band, see --band" in refused(run("search", path, "--dm-range", 0, 10))
+
+
+@pytest.mark.parametrize("suffix", [".fil", ".sf"])
+def test_cleaned_filterbanks(run, suffix):
+    """Bytes in units of the noise, without a carrier, at any reference, with what the header says of the recording."""
+    spectra = transients.open("a.fil")
+    data = spectra.data.astype(float) * 0.5
+    data[7] = 40 + 30 * (np.arange(4000) // 300 % 2)
+    facts = {"telescope_id": 4, "src_raj": 53400.0, "src_dej": 220100.0}
+    with FilterbankWriter(Path("b.fil"), FREQS, DT, 8, start_mjd=58000.0, header=facts) as writer:
+        writer.write(data)
+    words = ["dedisperse", "b.fil", "--clean", "--dm"]
+    done(run(*words, 0, "-o", "c" + suffix))
+    result = run(*words, DM, "-o", "d" + suffix, "--reference", "infinity")
+    assert "10 levels are the standard deviation" in done(result) + result.stderr
+    done(run(*words, DM, "-o", "e" + suffix, "--reference", "infinity", "--gulp", 333, "-j", 1))
+    assert Path("d" + suffix).read_bytes() == Path("e" + suffix).read_bytes()
+    cleaned, aligned = transients.open("c" + suffix), transients.open("d" + suffix)
+    assert cleaned.data.shape == (32, 4000)
+    assert cleaned.data[7].std() < 3
+    assert np.delete(cleaned.data, 7, 0).std() == pytest.approx(10, rel=0.15)
+    assert cleaned.recording.telescope == "Parkes"
+    assert aligned.recording.ra_deg == cleaned.recording.ra_deg == pytest.approx(83.5)
+    assert aligned.dm == DM
+    series = aligned.data.sum(0, dtype=float)
+    when = (aligned.start_mjd - 58000.0) * 86400 + (int(series.argmax()) + 0.5) * DT
+    at_infinity = WHEN - DM / 2.41e-4 / FREQS[-1] ** 2
+    assert when == pytest.approx(at_infinity, abs=3 * DT)
+
+
+def test_steps_of_the_cleaning_need_it(run):
+    words = ["dedisperse", "a.fil", "--dm", 0, "-o", "c.fil"]
+    assert "--no-impulses is a step of the cleaning: give --clean too" in refused(
+        run(*words, "--no-impulses")
+    )
+    assert "--scale is not needed" in refused(run(*words, "--clean", "--scale"))
+    done(run(*words, "--clean", "--no-impulses", "--no-baseline", "--no-bad-channels"))

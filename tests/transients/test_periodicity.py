@@ -281,7 +281,7 @@ def test_results_do_not_depend_on_threads_and_batches():
 
 def test_averaged_samples_and_weights(monkeypatch):
     stream = pulsar(snr=25)
-    monkeypatch.setattr("mwaconvert.transients.periodicity.source._PIECE", (1 << 12, 1 << 12))
+    monkeypatch.setattr("mwaconvert.transients.cleaned._PIECE", (1 << 12, 1 << 12))
     weights = np.ones((FREQ_MHZ.size, stream.n_times), np.float32)
     weights[:, 5000:7000] = 0
     weights[3] = 0
@@ -376,7 +376,7 @@ def test_a_fold_does_not_depend_on_threads_and_pieces(monkeypatch):
     two = fold(source(stream, threads=2), Rotation(0.21), 60, **given)
     np.testing.assert_array_equal(one.cube, two.cube)
     assert one.counts.sum() == stream.n_times * stream.n_chan
-    monkeypatch.setattr("mwaconvert.transients.periodicity.source._PIECE", (1 << 12, 1 << 12))
+    monkeypatch.setattr("mwaconvert.transients.cleaned._PIECE", (1 << 12, 1 << 12))
     three = fold(source(stream), Rotation(0.21), 60, **given)
     assert np.abs(three.counts - one.counts).sum() < 1e-3 * one.counts.sum()  # phases at the edges of bins
     with pytest.raises(InputError, match="33 sub-bands of 32 channels"):

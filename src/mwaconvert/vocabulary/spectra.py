@@ -292,14 +292,19 @@ _RUNNING_IN_PIECES = tuple(spec for spec in _RUNNING if spec.sets != "gulp")  # 
 _SCALE = Spec("--scale", "scale", "Bring each channel to mean 0 and standard deviation 1 first.")
 _TSCRUNCH = Spec("--tscrunch --downsamp", "tscrunch", "Average this many samples in time.", "N", WHOLE, peers="PC")
 
-_CLEANING = (
-    Spec("--mask-file", "mask_files",
-         "Leave out what a mask says: .mask of PRESTO's rfifind, .txt of channels; may be repeated.", "FILE", PATH,
-         listed=True),
-    Spec("--raw", "raw", "Take the data as they are: by default they are cleaned."),
+_MASK_FILE = Spec(
+    "--mask-file", "mask_files",
+    "Leave out what a mask says: .mask of PRESTO's rfifind, .txt of channels; may be repeated.", "FILE", PATH,
+    listed=True)
+_STEPS = (
     Spec("--no-baseline", "baseline", "Do not subtract running medians.", value=False),
     Spec("--no-bad-channels", "bad_channels", "Do not mask channels, and times of channels, unlike the others.",
          value=False),
+)
+_CLEANING = (
+    _MASK_FILE,
+    Spec("--raw", "raw", "Take the data as they are: by default they are cleaned."),
+    *_STEPS,
     Spec("--impulses", "impulses",
          "Take away what arrives at all frequencies at once, bright pulses of low DM too."),
 )
@@ -333,14 +338,10 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
         Spec("--cutouts", "cutouts", "Write a .h5 of each of these for classifiers, as `your` does.", "DIR", PATH),
         Spec("--completeness", "completeness",
              "Inject N pulses into the data, 20 at a time, search again, and tell how many are found.", "N", WHOLE),
-        Spec("--mask-file", "mask_files",
-             "Leave out what a mask says: .mask of PRESTO's rfifind, .txt of channels; may be repeated.", "FILE", PATH,
-             listed=True),
+        _MASK_FILE,
         Spec("--write-mask", "write_mask", "Write what cleaning masked, as rfifind does (.mask).", "FILE", PATH),
         Spec("--raw", "raw", "Search the data as they are: by default they are cleaned."),
-        Spec("--no-baseline", "baseline", "Do not subtract running medians.", value=False),
-        Spec("--no-bad-channels", "bad_channels", "Do not mask channels, and times of channels, unlike the others.",
-             value=False),
+        *_STEPS,
         Spec("--no-impulses", "impulses", "Do not take away what arrives at all frequencies at once.", value=False),
         Spec("--zero-dm", "zero_dm", "Subtract what arrives at all frequencies at once.", peers="P"),
         Spec("--iqrm", "iqrm",
@@ -363,6 +364,10 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
              "Default: FILE with _dm<DM>.npz. .npz: waterfall; .fil, .sf (PSRFITS), .h5 (blimpy): filterbank; "
              ".tim, .dat: time series.",
              "OUT", PATH, peers="P"),
+        Spec("--clean", "clean",
+             "Clean the data first, as search does: bytes in units of the noise, without interference."),
+        _MASK_FILE, *_STEPS,
+        Spec("--no-impulses", "impulses", "Do not take away what arrives at all frequencies at once.", value=False),
         _SCALE, *_PREPARING, *VOLTAGES, *_RUNNING,
     ),
     Verb.INJECT: (

@@ -13,11 +13,10 @@ from mwaconvert.progress import Progress, Stage
 from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.spectra.mask import TimeMask
 from mwaconvert.spectra.stream import Data, Stream
-from mwaconvert.transients.clean.cleaning import Cleaning, clean
+from mwaconvert.transients.clean.cleaning import Cleaning
+from mwaconvert.transients.cleaned import CleanedStream, piece_samples
 from mwaconvert.transients.prepare import Preparation
 
-_PIECE_BYTES = 128 << 20
-_PIECE = (1 << 15, 1 << 17)  # samples
 _WIDEST = 0.25  # of the longest period: baselines are eight times as long
 _MOST_WIDTHS = 20
 
@@ -47,26 +46,30 @@ class Source:
 
     @property
     def piece(self) -> int:
-        """Samples that are cleaned together, without their margins; a multiple of `tscrunch`."""
-        least, most = _PIECE
-        fits = max(1, _PIECE_BYTES // self.stream.bytes_per_sample)
-        return max(least, min(most, 1 << (fits.bit_length() - 1))) // self.tscrunch * self.tscrunch
+        """Samples that are read together; a multiple of `tscrunch`."""
+        return piece_samples(self.stream) // self.tscrunch * self.tscrunch
 
-    @property
-    def _n_width(self) -> int:
+    def _cleaned(self, sweep: int) -> CleanedStream | None:
+        if self.cleaning is None:
+            return None
         widest = max(1, int(_WIDEST * self.period_max_s / self.stream.dt_s))
-        return min(_MOST_WIDTHS, widest.bit_length())
-
-    @property
-    def margin(self) -> int:
-        """Samples on either side that are cleaned with a piece."""
-        return 0 if self.cleaning is None else min(4 << self._n_width, self.piece // 2)
+        return CleanedStream(
+            self.stream,
+            self.cleaning,
+            self.prepare,
+            self.masks,
+            n_width=min(_MOST_WIDTHS, widest.bit_length()),
+            sweep=sweep,
+            threads=self.threads,
+        )
 
     def memory_bytes(self, sweep: int) -> int:
         """Of a piece with what follows it, about."""
-        n = min(self.piece + sweep + 2 * self.margin, self.stream.n_times)
-        item = np.dtype(self.stream.dtype).itemsize
-        held = 2 * item + (1 if self.cleaning is not None else 8) + (8 if self.stream.weighted else 0)
+        n = min(self.piece + sweep, self.stream.n_times)
+        cleaned = self._cleaned(sweep)
+        if cleaned is not None:
+            return cleaned.memory_bytes + 2 * n * self.stream.n_chan
+        held = 3 * np.dtype(self.stream.dtype).itemsize + (24 if self.stream.weighted or self.masks else 0)
         return n * self.stream.n_chan * held
 
     def pieces(
@@ -84,25 +87,23 @@ class Source:
         first, data, weights
             first sample of the piece; (n_chan, samples of the piece and what follows); weights None: all 1
         """
-        n_times, piece = self.stream.n_times, self.piece
-        for first in range(0, n_times, piece):
-            stop = min(first + piece, n_times)
-            low, high = max(0, first - self.margin), min(n_times, stop + sweep + self.margin)
-            spectra = self.prepare(self.stream.spectra(low, high - low, self.threads))
-            for mask in self.masks:
-                spectra = mask.applied(spectra, low)
-            if self.cleaning is not None:
-                spectra = clean(
-                    spectra, self.cleaning, n_width=self._n_width, sweep=sweep, threads=self.threads
-                ).spectra
-            place = slice(first - low, min(stop + sweep, n_times) - low)
-            weights = spectra.weights
-            if weights is not None:
-                whole = weights if weights.ndim == 2 else weights[:, None]
-                weights = np.ascontiguousarray(np.broadcast_to(whole, spectra.data.shape)[:, place])
-            yield first, np.ascontiguousarray(spectra.data[:, place]), weights
+        n_times = self.stream.n_times
+        cleaned = self._cleaned(sweep)
+        for first in range(0, n_times, self.piece):
+            count = min(first + self.piece + sweep, n_times) - first
+            if cleaned is not None:
+                yield first, cleaned.read(first, count)[0], None
+            else:
+                spectra = self.prepare(self.stream.spectra(first, count, self.threads))
+                for mask in self.masks:
+                    spectra = mask.applied(spectra, first)
+                weights = spectra.weights
+                if weights is not None:
+                    whole = weights if weights.ndim == 2 else weights[:, None]
+                    weights = np.ascontiguousarray(np.broadcast_to(whole, spectra.data.shape))
+                yield first, np.ascontiguousarray(spectra.data), weights
             if progress is not None:
-                progress(Stage.DEDISPERSING, stop, n_times)
+                progress(Stage.DEDISPERSING, min(first + self.piece, n_times), n_times)
 
     def sweep(self, dms: npt.NDArray[np.float64]) -> int:
         """Samples that the highest DM takes to cross the band."""

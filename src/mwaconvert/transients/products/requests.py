@@ -273,6 +273,9 @@ class DedisperseRequest(SpectraRequest):
     n_bits : of .fil, .sf: 1, 2, 4, 8, 16 or 32; None: 8 if the values stay whole numbers of 8 bits, else 32
     reference : the frequency at which times stay as they are: top, centre, bottom, infinity, or MHz
     scale : bring each channel to mean 0 and standard deviation 1 first
+    clean : clean the data first, see `transients.clean.cleaning`; what comes out are bytes in units of the noise
+    baseline, bad_channels, impulses : steps of the cleaning
+    mask_files : with `clean`, masks of channels and times: .mask of PRESTO's rfifind, .txt of channels
     output : .npz for a waterfall; .fil, .sf, .h5 for a filterbank; .tim, .dat for a time series; None: the name of
         the file with _dm<DM>.npz
 
@@ -289,6 +292,11 @@ class DedisperseRequest(SpectraRequest):
     n_bits: int | None = None
     reference: str | float = "top"
     scale: bool = False
+    clean: bool = False
+    baseline: bool = True
+    bad_channels: bool = True
+    impulses: bool = True
+    mask_files: tuple[Path, ...] = ()
     output: Path | None = None
 
     @property
@@ -317,6 +325,12 @@ class DedisperseRequest(SpectraRequest):
         _check_averages(self.n_sub, self.tscrunch)
         if self.n_bits is not None and self.n_bits not in (1, 2, 4, 8, 16, 32):
             raise refused("n_bits", self.n_bits, "1, 2, 4, 8, 16 or 32")
+        if self.clean and self.scale:
+            raise InputError("`scale` is not needed: `clean` scales the channels", option="scale")
+        steps = {name: getattr(self, name) for name in ("baseline", "bad_channels", "impulses")}
+        given = [name for name, step in steps.items() if not step] + ["mask_files"] * bool(self.mask_files)
+        if given and not self.clean:
+            raise InputError(f"`{given[0]}` is a step of the cleaning: give `clean` too", option=given[0])
 
 
 @dataclass(frozen=True, kw_only=True)
