@@ -49,14 +49,15 @@ def period(**params: Any) -> None:
 
     assert isinstance(asked.request, PeriodRequest)
     with common.spoken(Verb.PERIOD):
-        plan = plan_period(asked.request)
-        if asked.dry_run:
-            common.print_lines(plan.lines())
-            return
-        with Progress(enabled=not asked.quiet) as stages:
-            report = plan.run(stages)
-    if not asked.quiet:
-        _print(asked.request, report)
+        for request in common.each_observation(Verb.PERIOD, asked.request, asked.quiet):
+            plan = plan_period(request)
+            if asked.dry_run:
+                common.print_lines(plan.lines())
+                continue
+            with Progress(enabled=not asked.quiet) as stages:
+                report = plan.run(stages)
+            if not asked.quiet:
+                _print(request, report)
 
 
 def _print(request: PeriodRequest, report: ProductReport) -> None:

@@ -52,14 +52,15 @@ def search(**params: Any) -> None:
 
     assert isinstance(asked.request, SearchRequest)
     with common.spoken(Verb.SEARCH):
-        plan = plan_search(asked.request)
-        if asked.dry_run:
-            common.print_lines(plan.lines())
-            return
-        with Progress(enabled=not asked.quiet) as stages:
-            report = plan.run(stages)
-    if not asked.quiet:
-        _print(asked.request, report)
+        for request in common.each_observation(Verb.SEARCH, asked.request, asked.quiet):
+            plan = plan_search(request)
+            if asked.dry_run:
+                common.print_lines(plan.lines())
+                continue
+            with Progress(enabled=not asked.quiet) as stages:
+                report = plan.run(stages)
+            if not asked.quiet:
+                _print(request, report)
 
 
 def _print(request: SearchRequest, report: ProductReport) -> None:

@@ -292,6 +292,12 @@ _RUNNING_IN_PIECES = tuple(spec for spec in _RUNNING if spec.sets != "gulp")  # 
 _SCALE = Spec("--scale", "scale", "Bring each channel to mean 0 and standard deviation 1 first.")
 _TSCRUNCH = Spec("--tscrunch --downsamp", "tscrunch", "Average this many samples in time.", "N", WHOLE, peers="PC")
 
+_GROUPING = (
+    Spec("--one-observation", "grouping", "Several files: all of them are one observation.", value="one"),
+    Spec("--each", "grouping",
+         "Several files: each is an observation. Default: those are one that begin where another one ends.",
+         value="each"),
+)
 _MASK_FILE = Spec(
     "--mask-file", "mask_files",
     "Leave out what a mask says: .mask of PRESTO's rfifind, .txt of channels; may be repeated.", "FILE", PATH,
@@ -348,7 +354,7 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
              "Mask channels, for about a thousand samples each time, that vary more than their neighbours (IQRM)."),
         Spec("--mask-outliers", "mask_outliers",
              "Mask channels whose mean or variation in a segment is unlike that of their neighbours."),
-        _SCALE, *_PREPARING, *VOLTAGES, *_RUNNING,
+        *_GROUPING, _SCALE, *_PREPARING, *VOLTAGES, *_RUNNING,
     ),
     Verb.DEDISPERSE: (
         Spec("--dm", "dm", "pc/cm^3; 0 only converts and averages.", "DM", ANY_NUMBER, required=True, peers="PC"),
@@ -409,7 +415,7 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
              peers="P"),
         Spec("--plots", "plots", "Fold and draw each candidate.", "DIR", PATH),
         Spec("--max-plots", "max_plots", "Of the best ones. Default: 10.", "N", WHOLE),
-        *_CLEANING, *_PREPARING, *VOLTAGES, *_RUNNING_IN_PIECES,
+        *_GROUPING, *_CLEANING, *_PREPARING, *VOLTAGES, *_RUNNING_IN_PIECES,
     ),
     Verb.FOLD: (
         Spec("-p --period", "period_s", "At the start of the data: 0.0337, 33.7ms.", "S", SECONDS, peers="P"),
@@ -715,7 +721,8 @@ def _spec_of(verb: Verb, key: str, value: Any) -> Spec:
     InputError : no option can say this
     """
     for spec in TABLES[verb]:
-        if spec.fields == (key,) and (not spec.is_flag or spec.value is value):
+        said = spec.value is value or (isinstance(value, str) and spec.value == value)
+        if spec.fields == (key,) and (not spec.is_flag or said):
             return spec
     raise InputError(
         f"{key} is {value!r}, which cannot be asked for; leave it out for the default", option=key

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from mwaconvert.transients.products.period_requests import FoldRequest, PeriodRequest
 from mwaconvert.transients.products.requests import (
     DedisperseRequest,
+    Grouping,
     InjectRequest,
     SearchRequest,
     SpectraRequest,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DedisperseRequest",
     "FoldRequest",
+    "Grouping",
     "InjectRequest",
     "PeriodRequest",
     "SearchRequest",

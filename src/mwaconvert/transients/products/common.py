@@ -23,7 +23,7 @@ from mwaconvert.text import size_text
 from mwaconvert.transients.periodicity.candidate import PeriodCandidate
 from mwaconvert.transients.prepare import Preparation, channel_statistics, select_channels
 from mwaconvert.transients.products.report import InputFile, ProductFile, ProductReport
-from mwaconvert.transients.products.requests import SearchRequest, SpectraRequest
+from mwaconvert.transients.products.requests import SearchRequest, SeveralRequest, SpectraRequest
 
 
 def open_file(path: Path, request: SpectraRequest) -> Stream:
@@ -83,6 +83,24 @@ def _part(stream: Stream, start_s: float, end_s: float | None) -> Stream:
             f"times are counted from {first * stream.dt_s:.6f} s of the file, see `start_s`",
         )
     return part
+
+
+def check_one(request: SeveralRequest) -> None:
+    """Refuse files of several observations, each of which has a request of its own.
+
+    Raises
+    ------
+    InputError
+    """
+    from mwaconvert.transients.products.observations import observations
+
+    if request.continued and len(found := observations(request)) > 1:
+        raise InputError(
+            f"{request.path}: the files are {len(found)} observations: ask for each of them, or say with `grouping` "
+            "that they are one",
+            option="grouping",
+            path=request.path,
+        )
 
 
 def check_suffix(path: Path, suffixes: Iterable[str]) -> None:

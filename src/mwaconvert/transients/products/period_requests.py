@@ -7,7 +7,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from mwaconvert.errors import InputError
-from mwaconvert.transients.products.requests import SpectraRequest, check_dm, dm_pair, refused
+from mwaconvert.transients.products.requests import (
+    SeveralRequest,
+    SpectraRequest,
+    check_dm,
+    dm_pair,
+    refused,
+)
 
 
 class How(StrEnum):
@@ -38,12 +44,11 @@ class CleanedRequest(SpectraRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PeriodRequest(CleanedRequest):
+class PeriodRequest(CleanedRequest, SeveralRequest):
     """Periods within a range of DMs.
 
     Parameters
     ----------
-    path : the file
     dm_min, dm_max : pc/cm^3; None: that of the data, if it is dedispersed
     period_min_s : None: 1 ms, or 4 samples if that is more
     period_max_s : None: 10 s, or a quarter of the data if that is less
@@ -62,7 +67,6 @@ class PeriodRequest(CleanedRequest):
     8.0
     """
 
-    path: Path = Path()
     dm_min: float | None = None
     dm_max: float | None = None
     period_min_s: float | None = None

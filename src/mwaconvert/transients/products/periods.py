@@ -153,6 +153,7 @@ def plan_period(request: PeriodRequest) -> PeriodPlan:
     FormatError : the file is damaged
     """
     request.check()
+    common.check_one(request)
     if request.output is not None:
         common.check_suffix(request.output, SUFFIXES)
     if request.plots is not None:

@@ -90,13 +90,39 @@ class SpectraRequest:
             raise refused("max_memory_gib", self.max_memory_gib, "a positive number of GiB")
 
 
+class Grouping(StrEnum):
+    """Whether several files are one observation."""
+
+    AUTO = "auto"
+    ONE = "one"
+    EACH = "each"
+
+
 @dataclass(frozen=True, kw_only=True)
-class SearchRequest(SpectraRequest):
+class SeveralRequest(SpectraRequest):
+    """What may be asked for of several observations at once, see `products.observations`.
+
+    Parameters
+    ----------
+    path : the file; those that are `continued` are other observations, unless they follow it
+    grouping : auto: files that begin where another one ends are one observation; one: all are one; each: none
+    """
+
+    path: Path = Path()
+    grouping: str = Grouping.AUTO
+
+    def check(self) -> None:
+        super().check()
+        if self.grouping not in list(Grouping):
+            raise InputError(f"`grouping={self.grouping}`: expected {', '.join(Grouping)}", option="grouping")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRequest(SeveralRequest):
     """Pulses within a range of DMs.
 
     Parameters
     ----------
-    path : the file
     dm_min, dm_max : pc/cm^3
     threshold : S/N of detections
     loss : S/N that faster, approximate delays may cost, as a fraction; 0 for exact delays
@@ -123,7 +149,6 @@ class SearchRequest(SpectraRequest):
     6.75
     """
 
-    path: Path = Path()
     dm_min: float | None = None
     dm_max: float | None = None
     threshold: float = 6.75
