@@ -6,13 +6,13 @@ from mwaconvert.jobs.control.store.accounts import Accounts
 from mwaconvert.jobs.control.store.database import engine_of, url_of
 from mwaconvert.jobs.control.store.expiry import Expiry
 from mwaconvert.jobs.control.store.intake import Intake
-from mwaconvert.jobs.control.store.listing import Listing
+from mwaconvert.jobs.control.store.listing import Listing, Selection
 from mwaconvert.jobs.control.store.messages import Messages
 from mwaconvert.jobs.control.store.orders import Orders
 from mwaconvert.jobs.control.store.runs import Runs
 from mwaconvert.jobs.control.store.workers import Workers
 
-__all__ = ["Store", "engine_of", "url_of"]
+__all__ = ["Selection", "Store", "engine_of", "url_of"]
 
 
 class Store(Listing, Intake, Orders, Runs, Workers, Accounts, Messages, Expiry):

@@ -25,11 +25,15 @@ class Expiry(Journal):
 
         def work(c: sa.Connection) -> None:
             is_left = sa.and_(products.c.id == product_id, products.c.removed.is_(None))
-            c.execute(products.update().where(is_left).values(removed=self.now()))
+            if c.execute(products.update().where(is_left).values(removed=self.now())).rowcount == 0:
+                return
             job_id = c.execute(sa.select(products.c.job_id).where(products.c.id == product_id)).scalar()
             left = sa.select(sa.func.count()).where(products.c.job_id == job_id, products.c.removed.is_(None))
             row = job_row_or_none(c, job_id)
-            if row is not None and row["state"] == State.COMPLETED.value and c.execute(left).scalar() == 0:
+            if row is None:
+                return
+            self._event(c, Happening.PRODUCT_REMOVED, row, product=product_id)
+            if row["state"] == State.COMPLETED.value and c.execute(left).scalar() == 0:
                 self._event(c, Happening.EXPIRED, change_job(c, row, state=State.EXPIRED))
 
         self._write(work)
@@ -71,5 +75,6 @@ class Expiry(Journal):
             row = job_row_or_none(c, job_id)
             if row is not None and State(row["state"]).is_terminal:
                 c.execute(jobs.delete().where(jobs.c.id == job_id))
+                self._event(c, Happening.FORGOTTEN, row)
 
         self._write(work)

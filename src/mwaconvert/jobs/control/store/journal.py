@@ -70,6 +70,11 @@ class Journal(Database):
             query = query.where(events.c.owner == owner)
         return [event_of(row) for row in self._read(lambda c: all_rows(c, query))]
 
+    def changed_since(self, after: int, owner: str) -> set[int]:
+        """Ids of the jobs of an owner that have events with `seq` greater than `after`."""
+        query = sa.select(events.c.job_id).where(events.c.seq > after, events.c.owner == owner).distinct()
+        return {row.job_id for row in self._read(lambda c: c.execute(query).all())}
+
     def last_seq(self) -> int:
         """The number of the newest event, 0 if there is none."""
         return self._read(lambda c: c.execute(sa.select(sa.func.max(events.c.seq))).scalar()) or 0

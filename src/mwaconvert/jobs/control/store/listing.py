@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
 from mwaconvert.jobs.control.schema import attempts, gates, jobs, products
-from mwaconvert.jobs.control.states import State
+from mwaconvert.jobs.control.states import ACTIVE, State
 from mwaconvert.jobs.control.store.database import Database
 from mwaconvert.jobs.control.store.journal import job_row
 from mwaconvert.jobs.control.store.rows import (
@@ -23,6 +24,62 @@ from mwaconvert.jobs.control.work import Attempt, Decision, Job, Product, Unknow
 _IDS_AT_ONCE = 5000  # databases limit how many numbers a query may have
 _ATTEMPTS = sa.select(attempts).where(attempts.c.job_id == sa.bindparam("job_id")).order_by(attempts.c.id)
 _GATES = sa.select(gates).where(gates.c.job_id == sa.bindparam("job_id")).order_by(gates.c.id)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which jobs are wanted: all conditions that are given hold.
+
+    Attributes
+    ----------
+    steps
+        Of jobs that run: their current step; None: they have not begun any.
+    text
+        Stands in the name, owner, parameters or error of a job, or is its id; case does not count.
+    created_from, created_to
+        Seconds since 1970.
+    active_or_from
+        Has not ended, or was submitted since then.
+    canonical
+        Name of a canonical parameter -> the text that it is.
+    hidden
+        Also those that were taken out of the lists.
+    """
+
+    owner: str | None = None
+    kinds: tuple[str, ...] | None = None
+    states: tuple[State, ...] | None = None
+    steps: tuple[str | None, ...] | None = None
+    text: str = ""
+    created_from: float | None = None
+    created_to: float | None = None
+    active_or_from: float | None = None
+    canonical: Mapping[str, str] = field(default_factory=dict)
+    hidden: bool = False
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        """All of it in the words of the database."""
+        wanted: list[sa.ColumnElement[bool]] = [] if self.hidden else [~jobs.c.hidden]
+        if self.owner is not None:
+            wanted.append(jobs.c.owner == self.owner)
+        if self.kinds is not None:
+            wanted.append(jobs.c.kind.in_(self.kinds))
+        if self.states is not None:
+            wanted.append(jobs.c.state.in_([state.value for state in self.states]))
+        if self.steps is not None:
+            named = jobs.c.step.in_([step for step in self.steps if step is not None])
+            wanted.append(sa.or_(named, jobs.c.step.is_(None)) if None in self.steps else named)
+        if self.created_from is not None:
+            wanted.append(jobs.c.created >= self.created_from)
+        if self.created_to is not None:
+            wanted.append(jobs.c.created <= self.created_to)
+        if self.active_or_from is not None:
+            active = jobs.c.state.in_([state.value for state in ACTIVE])
+            wanted.append(sa.or_(jobs.c.created >= self.active_or_from, active))
+        wanted += [jobs.c.canonical[name].as_string() == text for name, text in self.canonical.items()]
+        if self.text:
+            wanted.append(_mentions(self.text))
+        return wanted
 
 
 class Listing(Database):
@@ -56,22 +113,44 @@ class Listing(Database):
         text
             Stands in the name, owner, parameters or error of a job, or is its id; case does not count.
         """
-        query = sa.select(jobs).where(*_filters(owner, kind, states, hidden)).order_by(jobs.c.id.desc())
-        if text:
-            query = query.where(_mentions(text))
+        wanted = Selection(
+            owner=owner,
+            kinds=None if kind is None else (kind,),
+            states=None if states is None else tuple(states),
+            text=text,
+            hidden=hidden,
+        )
+        return self.selected(wanted, before=before, limit=limit)
+
+    def selected(
+        self, wanted: Selection, *, before: int | None = None, offset: int = 0, limit: int | None = 100
+    ) -> list[Job]:
+        """Jobs of a selection, newest first."""
+        query = sa.select(jobs).where(*wanted.conditions()).order_by(jobs.c.id.desc())
         if before is not None:
             query = query.where(jobs.c.id < before)
         if limit is not None:
-            query = query.limit(limit)
+            query = query.limit(limit).offset(offset)
         return [job_of(row) for row in self._read(lambda c: all_rows(c, query))]
+
+    def count(self, wanted: Selection) -> int:
+        """How many jobs a selection has."""
+        query = sa.select(sa.func.count()).select_from(jobs).where(*wanted.conditions())
+        return self._read(lambda c: c.execute(query).scalar()) or 0
+
+    def jobs_with(self, job_ids: Iterable[int]) -> list[Job]:
+        """The listed ones of some jobs."""
+        wanted, found = sorted(job_ids), []
+        for start in range(0, len(wanted), _IDS_AT_ONCE):
+            some = wanted[start : start + _IDS_AT_ONCE]
+            query = sa.select(jobs).where(jobs.c.id.in_(some), ~jobs.c.hidden)
+            found += self._read(lambda c, query=query: all_rows(c, query))  # type: ignore[misc]
+        return [job_of(row) for row in found]
 
     def counts(self, *, owner: str | None = None, kind: str | None = None) -> dict[State, int]:
         """How many listed jobs are in each state."""
-        query = (
-            sa.select(jobs.c.state, sa.func.count())
-            .where(*_filters(owner, kind, None, False))
-            .group_by(jobs.c.state)
-        )
+        wanted = Selection(owner=owner, kinds=None if kind is None else (kind,))
+        query = sa.select(jobs.c.state, sa.func.count()).where(*wanted.conditions()).group_by(jobs.c.state)
         found = dict(self._read(lambda c: [tuple(row) for row in c.execute(query)]))
         return {state: found.get(state.value, 0) for state in State}
 
@@ -121,21 +200,6 @@ class Listing(Database):
         if row is None:
             raise UnknownError(f"there is no product {product_id}")
         return product_of(row)
-
-
-def _filters(
-    owner: str | None, kind: str | None, states: Iterable[State] | None, hidden: bool
-) -> list[sa.ColumnElement[bool]]:
-    wanted: list[sa.ColumnElement[bool]] = []
-    if not hidden:
-        wanted.append(~jobs.c.hidden)
-    if owner is not None:
-        wanted.append(jobs.c.owner == owner)
-    if kind is not None:
-        wanted.append(jobs.c.kind == kind)
-    if states is not None:
-        wanted.append(jobs.c.state.in_([state.value for state in states]))
-    return wanted
 
 
 def _mentions(text: str) -> sa.ColumnElement[bool]:
