@@ -13,6 +13,7 @@ from mwaconvert.errors import InputError
 from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.transients import Spectra
 from mwaconvert.transients.clean.cleaning import ORIGIN, STRETCH, UNIT, Cleaning, clean
+from mwaconvert.transients.clean.impulses import find_impulses
 from mwaconvert.transients.clean.levels import level_steps
 from mwaconvert.transients.clean.losses import without_lost
 from mwaconvert.transients.clean.scales import Pieces, block_moments
@@ -169,6 +170,27 @@ def test_nothing_is_left_at_dm_0():
     assert not found(data)
     impulses = clean(Spectra(data, FREQS, DT)).impulses
     assert any(first <= 3000 < end for first, end in impulses.spans)
+
+
+def test_impulses_that_overlap_are_taken_away_once():
+    rng = np.random.default_rng(9)
+    n_sub, n = 8, 6000
+    sums = rng.normal(0, 4, (n_sub, n)).astype(np.float32)
+    for _ in range(25):  # strokes, on a level that is too high by what they add to it
+        at, length = int(rng.integers(2000, 2700)), int(rng.integers(1, 12))
+        sums[:, at : at + length] += 16 * rng.exponential(2.0)
+    sums[:, 2000:2700] -= 10
+    n_used = np.full((n_sub, n), 16, np.float32)
+    before = sums.copy()
+    squares = (before**2 / 16).sum(0) + 15 * n_sub
+    impulses = find_impulses(sums, squares, n_used, np.linspace(1, 0, n_sub), n_width=9, sweep=1000)
+    common, times = np.zeros((n_sub, n), np.float32), np.zeros(n, int)
+    impulses.subtract_from(common)
+    for first, end in impulses.spans:
+        times[first:end] += 1
+    assert times.max() > 1
+    left = (before - n_used * common).sum(0)
+    assert abs(left[times > 0]).max() < 0.05
 
 
 def test_a_pulse_within_a_wide_disturbance():
