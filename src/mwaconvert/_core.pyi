@@ -399,6 +399,48 @@ def incoherent_mwax(
 ) -> None:
     """Sums over baselines of the changes between integrations, from MWAX files."""
 
+@overload
+def longest_runs(
+    data: npt.NDArray[np.uint8],
+    live: npt.NDArray[np.uint8],
+    value: float,
+    longest: npt.NDArray[np.uint8],
+    threads: int = 0,
+) -> None:
+    """At each time the longest run of neighbouring channels that hold a value, up to 255."""
+
+@overload
+def longest_runs(
+    data: npt.NDArray[np.float32],
+    live: npt.NDArray[np.uint8],
+    value: float,
+    longest: npt.NDArray[np.uint8],
+    threads: int = 0,
+) -> None:
+    """At each time the longest run of neighbouring channels that hold a value, up to 255."""
+
+@overload
+def mark_runs(
+    data: npt.NDArray[np.uint8],
+    live: npt.NDArray[np.uint8],
+    value: float,
+    run: int,
+    used: npt.NDArray[np.uint8],
+    threads: int = 0,
+) -> None:
+    """Set `used` to 0 in runs of neighbouring channels that hold a value."""
+
+@overload
+def mark_runs(
+    data: npt.NDArray[np.float32],
+    live: npt.NDArray[np.uint8],
+    value: float,
+    run: int,
+    used: npt.NDArray[np.uint8],
+    threads: int = 0,
+) -> None:
+    """Set `used` to 0 in runs of neighbouring channels that hold a value."""
+
 def mask_counts(
     *,
     bits: npt.NDArray[np.uint8],
