@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import tomllib
 from pathlib import Path
@@ -22,6 +23,9 @@ from pydantic import (
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.work import Limits, Quotas
 from mwaconvert.jobs.delivery.places import Bucket, Folder, Web, place
+from mwaconvert.jobs.executors import process
+from mwaconvert.jobs.executors.executor import Cluster, Way
+from mwaconvert.jobs.executors.reservations import Reservations
 from mwaconvert.jobs.workflows.site import LIFE_DAYS, Site
 from mwaconvert.vocabulary import values
 
@@ -197,6 +201,54 @@ class NewUsers(_Part):
     disk: Bytes | None = None
 
 
+class Image(_Part):
+    """What an image stands for on a machine without containers.
+
+    Attributes
+    ----------
+    launcher : words before the command; {archive} is the folder of the archive
+    entrypoint : the program of a job without a command
+    environment : variables
+    """
+
+    launcher: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    environment: dict[str, str] = Field(default_factory=dict)
+
+
+class Chime(_Part):
+    """The face of CHIME/FRB: jobs of containers, and the catalogue of bursts.
+
+    Attributes
+    ----------
+    executor : what carries out jobs
+    images : by name; of the executor process
+    archive : the folder that jobs see, to read
+    cpus : that jobs of one worker may reserve together; default: all of the machine
+    hold_s : so long a job is pending at least
+    anonymous : the user whose rights requests without a token have; none: they have none
+    token_days : how long a refresh token lives
+    """
+
+    executor: Way = Way.PROCESS
+    images: dict[str, Image] = Field(default_factory=dict)
+    archive: ConfigPath | None = None
+    cpus: float | None = Field(default=None, gt=0)
+    hold_s: float = Field(default=2.0, ge=0, le=60)
+    anonymous: str | None = None
+    token_days: float = Field(default=30.0, gt=0, le=400)
+
+    def cluster(self) -> Cluster:
+        """What carries out jobs."""
+        table = {
+            name: process.Image(image.launcher, image.entrypoint, image.environment)
+            for name, image in self.images.items()
+        }
+        executor = process.ProcessExecutor(table, self.archive, process.own_cgroup())
+        cpus = self.cpus if self.cpus is not None else float(len(os.sched_getaffinity(0)))
+        return Cluster(executor, Reservations(cpus), self.hold_s)
+
+
 class Upkeep(_Part):
     """Jobs that ended so many days ago and have no product left are forgotten; 0: never."""
 
@@ -222,6 +274,7 @@ class Config(_Part):
     workers: Workers = Workers()
     quotas: NewUsers = NewUsers()
     upkeep: Upkeep = Upkeep()
+    chime: Chime | None = None
 
     def site(self) -> Site:
         """The site that jobs see."""
@@ -235,6 +288,7 @@ class Config(_Part):
             solutions=self.conversion.solutions,
             life_days=self.delivery.life_days or None,
             limits=Limits(memory=self.conversion.max_memory, wall_s=None if hours is None else hours * 3600),
+            cluster=None if self.chime is None else self.chime.cluster(),
         )
 
     def quotas_of_new_users(self) -> Quotas:
@@ -284,6 +338,8 @@ def _missing(config: Config) -> list[tuple[str, str]]:
     folders += [(f"delivery.{name}", root) for name, root in config.delivery.shared.items()]
     if config.conversion.solutions is not None:
         folders.append(("conversion.solutions", config.conversion.solutions))
+    if config.chime is not None and config.chime.archive is not None:
+        folders.append(("chime.archive", config.chime.archive))
     if "://" not in config.database:
         folders.append(("database", Path(config.database).parent))
     found = [(name, f"there is no folder {folder}") for name, folder in folders if not folder.is_dir()]
