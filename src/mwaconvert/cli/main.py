@@ -60,7 +60,7 @@ _VERBS = {
     "convert": "Raw files to uvfits and measurement sets (the default verb).",
     "dedisperse": "Dedisperse a filterbank at one DM.",
     "fil-info": "What a filterbank holds.",
-    "frb": "Events of CHIME/FRB: archive, data, figures.",
+    "frb": "Events of CHIME/FRB: catalogue, archive, data, figures, jobs.",
     "info": "What was observed, which files are there, what would be done.",
     "inject": "Add pulses to a filterbank, to see what a search finds.",
     "jobs": "Run the jobs of a file, and look after jobs.",

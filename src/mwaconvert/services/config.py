@@ -45,6 +45,15 @@ def _address(text: str, info: ValidationInfo) -> str:
     return text if "://" in text else str(_from_its_folder(Path(text), info))
 
 
+def _root(word: str, info: ValidationInfo) -> str:
+    """NAME=FOLDER with the whole path of the folder, which must not be that of all files there are."""
+    name, equals, folder = word.rpartition("=")
+    path = _from_its_folder(Path(folder), info)
+    if path == Path(path.anchor):
+        raise ValueError(f"{word}: this would serve all files of the machine; name the folder of an archive")
+    return f"{name}{equals}{path}"
+
+
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
 ConfigPath = Annotated[Path, AfterValidator(_from_its_folder)]
 Address = Annotated[str, AfterValidator(_address)]
@@ -224,6 +233,7 @@ class Chime(_Part):
     executor : what carries out jobs
     images : by name; of the executor process
     archive : the folder that jobs see, to read
+    roots : folders of the archive, NAME=FOLDER, whose files are served; see `frb.archive`
     cpus : that jobs of one worker may reserve together; default: all of the machine
     hold_s : so long a job is pending at least
     anonymous : the user whose rights requests without a token have; none: they have none
@@ -233,6 +243,7 @@ class Chime(_Part):
     executor: Way = Way.PROCESS
     images: dict[str, Image] = Field(default_factory=dict)
     archive: ConfigPath | None = None
+    roots: tuple[Annotated[str, AfterValidator(_root)], ...] = ()
     cpus: float | None = Field(default=None, gt=0)
     hold_s: float = Field(default=2.0, ge=0, le=60)
     anonymous: str | None = None
@@ -338,8 +349,10 @@ def _missing(config: Config) -> list[tuple[str, str]]:
     folders += [(f"delivery.{name}", root) for name, root in config.delivery.shared.items()]
     if config.conversion.solutions is not None:
         folders.append(("conversion.solutions", config.conversion.solutions))
-    if config.chime is not None and config.chime.archive is not None:
-        folders.append(("chime.archive", config.chime.archive))
+    if config.chime is not None:
+        named = [("archive", config.chime.archive)] if config.chime.archive is not None else []
+        named += [("roots", Path(word.rpartition("=")[2])) for word in config.chime.roots]
+        folders += [(f"chime.{name}", folder) for name, folder in named]
     if "://" not in config.database:
         folders.append(("database", Path(config.database).parent))
     found = [(name, f"there is no folder {folder}") for name, folder in folders if not folder.is_dir()]

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from mwaconvert.errors import ResourceError
+from mwaconvert.frb.catalogue.catalogue import UnknownEntryError
 
 
 class ChimeRoute(APIRoute):
@@ -25,6 +26,12 @@ class ChimeRoute(APIRoute):
             try:
                 return await handle(request)
             except ResourceError as error:
-                return JSONResponse({"error": str(error), "error_code": 0}, 500)
+                return _say(error, 500)
+            except UnknownEntryError as error:
+                return _say(error, 404)
 
         return handle_or_say
+
+
+def _say(error: Exception, status: int) -> Response:
+    return JSONResponse({"error": str(error), "error_code": 0}, status)

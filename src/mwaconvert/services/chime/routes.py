@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, HTTPException
 from starlette.requests import HTTPConnection
 
-from mwaconvert.services.chime import access, swarm
+from mwaconvert.services.chime import access, alerts, events, queries, swarm
 from mwaconvert.services.service import service_of
 
 PREFIX = "/frb-master"
@@ -20,5 +20,5 @@ def is_served(connection: HTTPConnection) -> None:
 
 
 router = APIRouter(prefix=PREFIX, tags=["CHIME/FRB"], dependencies=[Depends(is_served)])
-for part in (access.router, swarm.router):
+for part in (access.router, swarm.router, events.router, queries.router, alerts.router):
     router.include_router(part)

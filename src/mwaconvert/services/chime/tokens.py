@@ -91,3 +91,5 @@ def operating_user(user: Annotated[User, Depends(current_user)]) -> User:
 
 Operator = Annotated[User, Depends(operating_user)]
 ServiceOf = Annotated[Service, Depends(service_of)]
+#: of routes that change something, and do not ask whose it is
+OPERATING = [Depends(operating_user)]
