@@ -102,9 +102,9 @@ def read_order(given: Mapping[str, Any]) -> Order:
         mount_archive=_flag(given, "mount_archiver"),
         shared_network=_flag(given, "swarm_network"),
         memory_limit=limit,
-        memory_reservation=_bytes(given, "job_mem_reservation", min(limit, 256 * 2**20)),
+        memory_reservation=_bytes(given, "job_mem_reservation", min(limit, 256 * 2**20), least=0),
         cpu_limit=cpus,
-        cpu_reservation=_cpus(given, "job_cpu_reservation", cpus),
+        cpu_reservation=_cpus(given, "job_cpu_reservation", cpus, least=0.0),
         environment=_environment(given.get("environment")),
     )
     if order.memory_reservation > limit:
@@ -169,22 +169,18 @@ def _flag(given: Mapping[str, Any], key: str) -> bool:
     return flag
 
 
-def _bytes(given: Mapping[str, Any], key: str, default: int) -> int:
+def _bytes(given: Mapping[str, Any], key: str, default: int, least: int = _LEAST_MEMORY) -> int:
     size = given.get(key, default)
     is_whole = isinstance(size, int) or (isinstance(size, float) and size.is_integer())
-    if isinstance(size, bool) or not is_whole or not _LEAST_MEMORY <= size <= _MOST_MEMORY:
-        raise InputError(
-            f"{key}: bytes from {_LEAST_MEMORY} to {_MOST_MEMORY} are expected, not {_short(size)}"
-        )
+    if isinstance(size, bool) or not is_whole or not least <= size <= _MOST_MEMORY:
+        raise InputError(f"{key}: bytes from {least} to {_MOST_MEMORY} are expected, not {_short(size)}")
     return int(size)
 
 
-def _cpus(given: Mapping[str, Any], key: str, default: float) -> float:
+def _cpus(given: Mapping[str, Any], key: str, default: float, least: float = _LEAST_CPUS) -> float:
     cpus = given.get(key, default)
-    if isinstance(cpus, bool) or not isinstance(cpus, int | float) or not _LEAST_CPUS <= cpus <= _MOST_CPUS:
-        raise InputError(
-            f"{key}: cores from {_LEAST_CPUS:g} to {_MOST_CPUS:g} are expected, not {_short(cpus)}"
-        )
+    if isinstance(cpus, bool) or not isinstance(cpus, int | float) or not least <= cpus <= _MOST_CPUS:
+        raise InputError(f"{key}: cores from {least:g} to {_MOST_CPUS:g} are expected, not {_short(cpus)}")
     return float(cpus)
 
 
