@@ -24,7 +24,8 @@ from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.work import Limits, Quotas
 from mwaconvert.jobs.delivery.places import Bucket, Folder, Web, place
 from mwaconvert.jobs.executors import process
-from mwaconvert.jobs.executors.executor import Cluster, Way
+from mwaconvert.jobs.executors.containers import ContainerExecutor
+from mwaconvert.jobs.executors.executor import Cluster, Executor, Way
 from mwaconvert.jobs.executors.reservations import Reservations
 from mwaconvert.jobs.workflows.site import LIFE_DAYS, Site
 from mwaconvert.vocabulary import values
@@ -232,6 +233,7 @@ class Chime(_Part):
     ----------
     executor : what carries out jobs
     images : by name; of the executor process
+    socket, network : of docker and podman
     archive : the folder that jobs see, to read
     roots : folders of the archive, NAME=FOLDER, whose files are served; see `frb.archive`
     cpus : that jobs of one worker may reserve together; default: all of the machine
@@ -242,6 +244,8 @@ class Chime(_Part):
 
     executor: Way = Way.PROCESS
     images: dict[str, Image] = Field(default_factory=dict)
+    socket: str | None = Field(default=None, pattern=r"^(unix|tcp|ssh|http|https)://\S+$")
+    network: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
     archive: ConfigPath | None = None
     roots: tuple[Annotated[str, AfterValidator(_root)], ...] = ()
     cpus: float | None = Field(default=None, gt=0)
@@ -251,13 +255,17 @@ class Chime(_Part):
 
     def cluster(self) -> Cluster:
         """What carries out jobs."""
-        table = {
-            name: process.Image(image.launcher, image.entrypoint, image.environment)
-            for name, image in self.images.items()
-        }
-        executor = process.ProcessExecutor(table, self.archive, process.own_cgroup())
         cpus = self.cpus if self.cpus is not None else float(len(os.sched_getaffinity(0)))
-        return Cluster(executor, Reservations(cpus), self.hold_s)
+        return Cluster(self._executor(), Reservations(cpus), self.hold_s)
+
+    def _executor(self) -> Executor:
+        if self.executor is Way.PROCESS:
+            table = {
+                name: process.Image(image.launcher, image.entrypoint, image.environment)
+                for name, image in self.images.items()
+            }
+            return process.ProcessExecutor(table, self.archive, process.own_cgroup())
+        return ContainerExecutor(self.executor, self.socket, self.archive, self.network)
 
 
 class Upkeep(_Part):
