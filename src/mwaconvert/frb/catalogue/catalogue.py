@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -234,8 +234,8 @@ class Catalogue:
     def vote(self, vote: Vote) -> Row:
         """Add what a person calls an event; the verification as it is then."""
         with self._writing() as c:
-            _vote(c, vote)
-            _refresh_verification(c, vote.event_id)
+            _cast(c, [vote])
+            _refresh_verifications(c, [vote.event_id])
             return _verifications(c, verifications.c.event_id == vote.event_id)[0]
 
     def verification(self, number: int) -> Row:
@@ -322,14 +322,12 @@ class Catalogue:
             for source in holdings.sources:
                 _put_source(c, source)
             touched = {vote.event_id for vote in holdings.votes} | set(holdings.status)
+            _open_verifications(c, holdings.status)
             for number, status in holdings.status.items():
-                _open_verification(c, number)
                 change = verifications.update().where(verifications.c.event_id == number)
                 c.execute(change.values(data_status={**NO_STATUS, **status}))
-            for vote in holdings.votes:
-                _vote(c, vote)
-            for number in touched:
-                _refresh_verification(c, number)
+            _cast(c, holdings.votes)
+            _refresh_verifications(c, touched)
 
     def _writing(self) -> Any:
         return _Writing(self._engine)
@@ -456,25 +454,62 @@ def _put_source(c: sa.Connection, source: Source) -> None:
             c.execute(candidate_events.insert().values(candidate=candidate, event_id=number))
 
 
-def _open_verification(c: sa.Connection, number: int) -> None:
-    there = c.execute(sa.select(verifications.c.event_id).where(verifications.c.event_id == number)).first()
-    if there is None:
-        c.execute(verifications.insert().values(event_id=number, data_status=NO_STATUS))
+def _parts(numbers: Iterable[int]) -> Iterator[list[int]]:
+    wanted = sorted(set(numbers))
+    for start in range(0, len(wanted), _AT_ONCE):
+        yield wanted[start : start + _AT_ONCE]
 
 
-def _vote(c: sa.Connection, vote: Vote) -> None:
-    _open_verification(c, vote.event_id)
-    # of a user the last vote counts
-    c.execute(votes.delete().where(votes.c.event_id == vote.event_id, votes.c.user == vote.user))
-    row = {"user": vote.user, "classification": vote.classification.value, "facts": _kept(vote.facts)}
-    c.execute(votes.insert().values(event_id=vote.event_id, **row))
+def _open_verifications(c: sa.Connection, numbers: Iterable[int]) -> None:
+    for part in _parts(numbers):
+        query = sa.select(verifications.c.event_id).where(verifications.c.event_id.in_(part))
+        there = set(c.execute(query).scalars())
+        new = [{"event_id": number, "data_status": NO_STATUS} for number in part if number not in there]
+        if new:
+            c.execute(verifications.insert(), new)
 
 
-def _refresh_verification(c: sa.Connection, number: int) -> None:
-    query = sa.select(votes).where(votes.c.event_id == number).order_by(votes.c.id)
-    last, agreed = standings([(row["user"], row["classification"]) for row in _all(c, query)])
-    change = verifications.update().where(verifications.c.event_id == number)
-    c.execute(change.values(last=last, agreed=agreed))
+def _cast(c: sa.Connection, cast: Sequence[Vote]) -> None:
+    """Take votes in; of a user the last counts."""
+    _open_verifications(c, [vote.event_id for vote in cast])
+    final = {(vote.event_id, vote.user): vote for vote in cast}
+    by_user: dict[str, list[int]] = {}
+    for number, user in final:
+        by_user.setdefault(user, []).append(number)
+    for user, numbers in by_user.items():
+        for part in _parts(numbers):
+            c.execute(votes.delete().where(votes.c.user == user, votes.c.event_id.in_(part)))
+    rows = [
+        {
+            "event_id": vote.event_id,
+            "user": vote.user,
+            "classification": vote.classification.value,
+            "facts": _kept(vote.facts),
+        }
+        for vote in final.values()
+    ]
+    if rows:
+        c.execute(votes.insert(), rows)
+
+
+def _refresh_verifications(c: sa.Connection, numbers: Iterable[int]) -> None:
+    columns = (votes.c.event_id, votes.c.user, votes.c.classification)
+    change = (
+        verifications.update()
+        .where(verifications.c.event_id == sa.bindparam("number"))
+        .values(last=sa.bindparam("last_vote"), agreed=sa.bindparam("agreed_vote"))
+    )
+    for part in _parts(numbers):
+        cast: dict[int, list[tuple[str, str]]] = {number: [] for number in part}
+        for number, user, word in c.execute(
+            sa.select(*columns).where(votes.c.event_id.in_(part)).order_by(votes.c.id)
+        ):
+            cast[number].append((user, word))
+        stand = {number: standings(of_event) for number, of_event in cast.items()}
+        c.execute(
+            change,
+            [{"number": k, "last_vote": last, "agreed_vote": agreed} for k, (last, agreed) in stand.items()],
+        )
 
 
 def _verifications(
