@@ -63,7 +63,7 @@ _VERBS = {
     "dedisperse": "Dedisperse a filterbank at one DM.",
     "fil-info": "What a filterbank holds.",
     "fold": "Fold a filterbank at a period.",
-    "frb": "Events of CHIME/FRB: archive, data, figures.",
+    "frb": "Events of CHIME/FRB: catalogue, archive, data, figures, jobs.",
     "info": "What was observed, which files are there, what would be done.",
     "inject": "Add pulses to a filterbank, to see what a search finds.",
     "jobs": "Run the jobs of a file, and look after jobs.",
