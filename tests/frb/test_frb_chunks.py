@@ -86,14 +86,14 @@ def test_waterfall_in_one_pass(tmp_path, dm, n_sub, scaled):
 
 
 def test_pulse_of_an_event(tmp_path):
-    data = noisy_event(3, 20.0, t0_s=1.2)
-    folder = write_event(tmp_path, data)
-    found = ChunkStream(chunk_files(folder)).waterfall(20.0, 128)
+    data = noisy_event(3, 5.0, nt=256, t0_s=0.5)
+    folder = write_event(tmp_path, data, nt=256)
+    found = ChunkStream(chunk_files(folder)).waterfall(5.0, 128)
     profile = found.data.sum(0)
-    assert profile.argmax() == round(1.2 / DT_S)
+    assert profile.argmax() == round(0.5 / DT_S)
     # 128 sub-bands of 128 channels: the mean of 128 values of unit noise, but for what the pulse adds
-    assert found.data[:, :1000].std() == pytest.approx(128**-0.5, rel=0.02)
-    assert profile.max() > 40 * profile[:1000].std()
+    assert found.data[:, :400].std() == pytest.approx(128**-0.5, rel=0.02)
+    assert profile.max() > 40 * profile[:400].std()
 
 
 @pytest.mark.parametrize("size", [0, 8, 8191, 8192, 8200, 40003])

@@ -64,7 +64,7 @@ def write_chunk(folder: Path, items: list, event: int = 9386707) -> Path:
     """A chunk under the name that the archive gives it."""
     folder.mkdir(parents=True, exist_ok=True)
     beam, binning = items[4], items[13]
-    number = items[11] // (384 * 1024)
+    number = items[11] // items[12]
     name = f"astro_{event}_20180725175943000000_beam{beam:04d}_{number:08d}_{binning:02d}.msgpack"
     path = folder / name
     path.write_bytes(msgpack.packb(items))
@@ -106,11 +106,12 @@ def write_event(
     beam: int = 123,
     first: int = 700,
     skip: tuple[int, ...] = (),
+    nt: int = 1024,
 ) -> Path:
-    """An event in an archive: its chunks of 1024 samples; the folder of the beam."""
+    """An event in an archive: its chunks of nt samples; the folder of the beam."""
     folder = root / f"data/chime/intensity/raw/2018/07/25/astro_{event}/{beam:04d}"
-    for k in range(data.shape[1] // 1024):
+    for k in range(data.shape[1] // nt):
         if k not in skip:
-            part = data[:, k * 1024 : (k + 1) * 1024]
-            write_chunk(folder, chunk_items(part, (first + k) * 1024 * 384, beam=beam), event)
+            part = data[:, k * nt : (k + 1) * nt]
+            write_chunk(folder, chunk_items(part, (first + k) * nt * 384, beam=beam), event)
     return folder
