@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import date
 
+    from mwaconvert.formats.spectra.chime_msgpack import ChunkStream
     from mwaconvert.frb.archive import EventFiles, Holding, Root
+    from mwaconvert.spectra.spectra import Spectra
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 #: exit code beside those of all verbs
@@ -273,6 +275,128 @@ def plot(
 
 
 @click.command(
+    context_settings=_SETTINGS, short_help="An event for other programs, from intensity or baseband."
+)
+@click.argument("source", nargs=-1, required=True, metavar="SOURCE...")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=".fil, .sf, .h5, .npz",
+)
+@click.option(
+    "--format",
+    "named",
+    type=click.Choice(["sigproc", "psrfits", "fbh5", "wfall", "fitburst"]),
+    help="Default by the ending; .npz is a waterfall, or for fitburst.",
+)
+@click.option("--dm", type=float, metavar="DM", help="pc/cm^3; default that of the data.")
+@click.option("--nsub", type=int, metavar="N", help="Average channels to so many sub-bands.")
+@click.option("--average", type=int, default=1, metavar="N", help="Samples that become one.  [default: 1]")
+@click.option(
+    "--scale", is_flag=True, help="Of intensity: each channel to mean 0 and standard deviation 1 before."
+)
+@click.option("--baseband", "is_baseband", is_flag=True, help="Of an event: its baseband, not its intensity.")
+@click.option(
+    "--upchannels",
+    type=int,
+    default=1,
+    metavar="N",
+    help="Of baseband: split each channel into N, such as 16.",
+)
+@click.option(
+    "--stokes", type=click.Choice(["I", "Q", "U", "V"]), default="I", help="Of baseband.  [default: I]"
+)
+@click.option(
+    "--pointing", type=int, default=0, metavar="N", help="Of beams of baseband, from 0.  [default: 0]"
+)
+@_beam
+@_archive
+@_threads
+@_overwrite
+@_verbose
+def export(source: tuple[str, ...], output: Path, named: str | None, overwrite: bool, **how: Any) -> None:
+    """Write an event as SIGPROC (.fil), PSRFITS in search mode (.sf), FBH5 (.h5), waterfall or fitburst (.npz).
+
+    SOURCE is the number of an event, which the archive holds; chunks of intensity, or their folder; or baseband: a file
+    of all channels, files of the correlator, or their folder. Baseband is dedispersed coherently within its channels.
+
+    \b
+    Examples:
+      mwaconvert frb export 9386707 --beam 123 -o event.fil
+      mwaconvert frb export singlebeam_9386707.h5 --dm 716.5 --average 40 -o event.npz --format fitburst
+    """
+    from mwaconvert.frb.export import check_output, format_of, write_spectra
+
+    chosen = format_of(output, named)
+    check_output(output, overwrite=overwrite)
+    spectra = _spectra(source, **how)
+    write_spectra(output, spectra, chosen, origin=Path(source[0]).name, overwrite=overwrite)
+    for note in spectra.notes:
+        click.echo(f"note: {note}", err=True)
+    click.echo(
+        f"{output}: {spectra.n_chan} channels, {spectra.n_times} samples of {spectra.dt_s * 1e6:g} us, DM {spectra.dm:g}"
+    )
+
+
+def _spectra(
+    source: Sequence[str],
+    *,
+    dm: float | None,
+    nsub: int | None,
+    average: int,
+    scale: bool,
+    is_baseband: bool,
+    upchannels: int,
+    stokes: str,
+    pointing: int,
+    beam: int | None,
+    roots: Sequence[str],
+    telescope: str,
+    day: date | None,
+    threads: int,
+) -> Spectra:
+    """The waterfall that is asked for."""
+    from mwaconvert.formats.spectra.chime_msgpack import SUFFIXES, ChunkStream, chunk_files
+    from mwaconvert.frb.intensity import beam_of, open_beam
+    from mwaconvert.staging import check_input
+
+    paths = [Path(word) for word in source]
+    if len(paths) == 1 and not paths[0].exists() and source[0].isdigit():
+        files = _found(source[0], roots, telescope, day)
+        if not is_baseband:
+            chunks = open_beam(beam_of(files, beam)[1])
+            return _of_chunks(chunks, dm, nsub, average, scale, threads)
+        paths = files.baseband()
+    elif paths[0].is_dir():
+        found = chunk_files(paths[0])
+        paths = found or paths
+    else:
+        for path in paths:
+            check_input(path, "file")
+    if all(path.suffix in SUFFIXES for path in paths):
+        return _of_chunks(ChunkStream(paths), dm, nsub, average, scale, threads)
+
+    from mwaconvert.formats.spectra.chime_baseband import open_baseband
+    from mwaconvert.frb.baseband import Making, Stokes, waterfall
+
+    making = Making(stokes=Stokes(stokes), pointing=pointing, upchannels=upchannels, average=average)
+    with open_baseband(paths[0] if len(paths) == 1 else paths) as baseband:
+        made = waterfall(baseband, baseband.dm if dm is None else dm, making, threads=threads)
+    return made if nsub is None else made.subband(nsub)
+
+
+def _of_chunks(
+    chunks: ChunkStream, dm: float | None, nsub: int | None, average: int, scale: bool, threads: int
+) -> Spectra:
+    return chunks.waterfall(dm or 0.0, nsub or chunks.n_chan, scaled=scale, threads=threads).downsample(
+        average
+    )
+
+
+@click.command(
     "run-script",
     context_settings=_SETTINGS | {"ignore_unknown_options": True, "allow_interspersed_args": False},
     short_help="Run a script that imports iautils and frb_common.",
@@ -335,4 +459,10 @@ def run_script(
 
 
 #: of the verb frb, by name
-COMMANDS: dict[str, click.Command] = {"find": find, "wfall": wfall, "plot": plot, "run-script": run_script}
+COMMANDS: dict[str, click.Command] = {
+    "export": export,
+    "find": find,
+    "plot": plot,
+    "run-script": run_script,
+    "wfall": wfall,
+}
