@@ -38,4 +38,5 @@ PYBIND11_MODULE(_core, m) {
   register_van_vleck(m);
   register_transients(m);
   register_clean(m);
+  register_period(m);
 }

@@ -12,6 +12,7 @@ void register_channels(pybind11::module_& m);
 void register_chunks(pybind11::module_& m);
 void register_detect(pybind11::module_& m);
 void register_uvfits(pybind11::module_& m);
+void register_period(pybind11::module_& m);
 void register_quality(pybind11::module_& m);
 void register_incoherent(pybind11::module_& m);
 void register_ms(pybind11::module_& m);

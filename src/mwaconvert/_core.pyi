@@ -349,11 +349,60 @@ def detect_nibbles(
 ) -> None:
     """Power of 4-bit voltages summed over inputs."""
 
+def ffa_search(
+    *,
+    series: npt.NDArray[np.float32],
+    first_bin: int,
+    last_bin: int,
+    widths: npt.NDArray[np.int32],
+    threshold: float,
+    threads: int = 0,
+) -> npt.NDArray[np.void]:
+    """Folds above the threshold: the table (trial, n_bin, drift, width, snr)."""
+
+def ffa_transform(rows: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
+    """The fast folding algorithm."""
+
 def flag_bytes(n_chan: int) -> int:
     """Bytes that the flags of a row take in a measurement set."""
 
+@overload
+def fold(
+    *,
+    data: npt.NDArray[np.uint8],
+    weights: npt.NDArray[np.float32],
+    phase: float,
+    step: float,
+    shift: npt.NDArray[np.float64],
+    edges: npt.NDArray[np.int32],
+    sums: npt.NDArray[np.float64],
+    counts: npt.NDArray[np.float64],
+    threads: int = 0,
+) -> None:
+    """Add samples to the bins of their phase."""
+
+@overload
+def fold(
+    *,
+    data: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float32],
+    phase: float,
+    step: float,
+    shift: npt.NDArray[np.float64],
+    edges: npt.NDArray[np.int32],
+    sums: npt.NDArray[np.float64],
+    counts: npt.NDArray[np.float64],
+    threads: int = 0,
+) -> None:
+    """Add samples to the bins of their phase."""
+
 def group_bytes(n_parameter: int, n_channel: int) -> int:
     """Bytes of one random group."""
+
+def harmonic_search(
+    *, power: npt.NDArray[np.float32], first: int, thresholds: npt.NDArray[np.float32], threads: int = 0
+) -> npt.NDArray[np.void]:
+    """Sums of harmonics above the thresholds: the table (trial, level, bin, power)."""
 
 def incoherent_legacy(
     chunks: npt.NDArray[np.void],

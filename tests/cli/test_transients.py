@@ -16,7 +16,9 @@ from click.testing import CliRunner, Result
 from mwaconvert import transients
 from mwaconvert.cli.main import main
 from mwaconvert.formats.spectra.presto import read_series
+from mwaconvert.formats.spectra.reader import open_stream
 from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
+from mwaconvert.spectra.recording import NOT_RECORDED
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "frb" / "frb_dm475_28.fil"
 FREQS = 1200 + np.arange(32.0) * 10
@@ -140,13 +142,22 @@ def test_search_of_a_file_with_interference(run):
 def test_pulses_are_injected_and_found(run):
     spectra = transients.open("a.fil")
     noise = np.random.default_rng(5).normal(100, 12, (FREQS.size, 6000))
-    with FilterbankWriter(Path("n.fil"), spectra.freq_mhz, DT, 8) as writer:
+    facts = {
+        "telescope_id": 4,
+        "src_raj": 161538.22,
+        "src_dej": -1214.5,
+        "ibeam": 3,
+        "nbeams": 13,
+        "barycentric": 1,
+    }
+    with FilterbankWriter(Path("n.fil"), spectra.freq_mhz, DT, 8, start_mjd=58000.0, header=facts) as writer:
         writer.write(noise)
     words = ["--dm-range", 100, 400, "--pulses", 4, "--snr", 15, 20, "--width", 4, "8ms"]
     out = done(run("inject", "n.fil", *words))
     assert out == "n_injected.fil\nn_injected.csv\n"
     truth = list(csv.DictReader(x for x in Path("n_injected.csv").read_text().splitlines() if x[0] != "#"))
     assert len(truth) == 4
+    assert open_stream("n_injected.fil").recording == open_stream("n.fil").recording != NOT_RECORDED
     done(run("search", "n_injected.fil", "--dm-range", 0, 600, "-o", "n.csv"))
     rows = list(csv.DictReader(x for x in Path("n.csv").read_text().splitlines() if x[0] != "#"))
     assert len(rows) == 4
@@ -513,3 +524,9 @@ def test_memory_stays_below_what_a_dry_run_states(long_files, monkeypatch, words
     limit = float(stated.split()[2]) * 1e6
     used = int(in_a_process(*words.split())[-1])
     assert limit / 4 < used < limit
+
+
+def test_the_band_of_vdif_is_asked_for_in_words(run):
+    baseband = pytest.importorskip("baseband")
+    path = Path(baseband.__file__).parent / "data" / "sample.vdif"
+    assert "give the edges of the band, see --band" in refused(run("search", path, "--dm-range", 0, 10))

@@ -64,7 +64,7 @@ _VERBS = {
     "info": "What was observed, which files are there, what would be done.",
     "inject": "Add pulses to a filterbank, to see what a search finds.",
     "jobs": "Run the jobs of a file, and look after jobs.",
-    "live": "Transients at ARTS: triggers of AMBER candidates.",
+    "live": "Transients at ARTS: services, triggers of AMBER candidates.",
     "qa": "Draw an existing uvfits file or measurement set.",
     "search": "Search a filterbank for dispersed pulses.",
     "serve": "Serve jobs to the ASVO's clients and a web page.",

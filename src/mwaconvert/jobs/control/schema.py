@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 VERSION = "0001"
-"""The newest migration; `upkeep.migrate` brings an older store to it."""
+"""The newest migration; `store.migrate` brings an older store to it."""
 
 metadata = sa.MetaData()
 
