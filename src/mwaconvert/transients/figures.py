@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".pdf", ".png", ".svg")
 _FONT = 9
 _LINE = "tab:blue"
-_OFF = 40  # samples before the window, from which the upper limit of the colours is taken
+_OFF = 41  # samples before the window, from which the upper limit of the colours is taken
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 _LONGEST_BOXCAR = 256  # samples, as of a search
 _BINS = 96  # of the time axis of a candidate's figure, about
@@ -70,6 +70,9 @@ class Look:
     cmap: str = "viridis"
     label: str = ""  #: above all, such as (a)
     columns: int | None = None  #: panels side by side; default up to 4
+    tutorial_edge: bool = (
+        False  #: the last edge as CHIME/FRB's scripts have it: a sample in s after one in ms
+    )
 
 
 def waterfall_figure(panels: Sequence[Panel], look: Look | None = None) -> Figure:
@@ -159,6 +162,8 @@ def draw_panel(top: Axes, main: Axes, panel: Panel, look: Look) -> None:
     low, high = limits(shown, first, last, look.percentiles)
     # edges of the samples about the middle of the brightest
     edges = (np.arange(first, last + 1) - peak - 0.5) * spectra.dt_s * 1e3
+    if look.tutorial_edge:
+        edges[-1] = edges[-2] + spectra.dt_s
     top.stairs(profile[first:last], edges, baseline=None, lw=1, color=_LINE)
     main.imshow(
         image,
@@ -170,11 +175,10 @@ def draw_panel(top: Axes, main: Axes, panel: Panel, look: Look) -> None:
         vmax=high,
         cmap=look.cmap,
     )
-    reach = (
-        (half - 0.5) * spectra.dt_s * 1e3
-    )  # the same for all panels, though one may be near the end of its data
+    # the same for all panels, though one may be near the end of its data
+    reach = (half - 0.5) * spectra.dt_s * 1e3
     for ax in (top, main):
-        ax.set_xlim(-reach, reach)
+        ax.set_xlim(-reach, edges[-1] if look.tutorial_edge else reach)
     tick = _round_down(0.8 * look.window_s * 1e3)
     main.set_xticks([-tick, 0, tick], [f"\u2212{tick:g}", "0", f"{tick:g}"])
     top.set_xticks([])
@@ -259,7 +263,7 @@ def limits(
             f"percentiles {percentiles[0]:g} and {percentiles[1]:g}: expected two of 0 to 100, ascending"
         )
     inside = shown[:, first:last]
-    off = [shown[:, max(0, first - _OFF) : first + 1], shown[:, last - 1 : last + _OFF], inside]
+    off = [shown[:, max(0, first - _OFF) : first], shown[:, last : last + _OFF], inside]
     source = next((part for part in off if part.shape[1] > 4 and np.isfinite(part).any()), inside)
     if not np.isfinite(inside).any():
         inside = source
