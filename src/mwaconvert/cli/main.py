@@ -65,6 +65,7 @@ _VERBS = {
     "jobs": "Run the jobs of a file, and look after jobs.",
     "live": "Transients at ARTS: triggers of AMBER candidates.",
     "qa": "Draw an existing uvfits file or measurement set.",
+    "restore": "Restore a member set of ALMA, or a delivered package.",
     "search": "Search a filterbank for dispersed pulses.",
     "serve": "Serve jobs to the ASVO's clients and a web page.",
     "simulate": "Raw files of a known sky.",

@@ -65,6 +65,17 @@ class Runs(Database):
         except self._sql.exc.IntegrityError:
             raise MetadataError(f"{run.target} has an attempt {run.attempt} of {run.kind} already") from None
 
+    def put_inputs(self, run_id: str, inputs: Sequence[RunInput]) -> None:
+        """What a run uses, or uses now: a step that is repeated writes the same."""
+        with self._writing() as connection:
+            for item in inputs:
+                self._put(connection, "run_input", rows.of_input(run_id, item))
+
+    def inputs(self, run_id: str) -> dict[str, str]:
+        """SHA-256 of what a run used, by name."""
+        with self._reading() as connection:
+            return {row["name"]: row["sha256"] for row in self._rows(connection, "run_input", run_id=run_id)}
+
     def run(self, run_id: str) -> Run:
         """A run; `InputError` for one the catalogue does not know."""
         with self._reading() as connection:
