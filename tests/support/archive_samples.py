@@ -20,7 +20,7 @@ from mwaconvert.archive.products import read_product_table, sha256_of
 from mwaconvert.archive.sources.snapshot import MemberSnapshot
 from mwaconvert.archive.units import ExecBlock, Level, ProductFile, Qa0, Session, UnitSet
 from mwaconvert.jobs.control.store import Store
-from mwaconvert.jobs.workflows.archives.site import ArchiveSite, local_site
+from mwaconvert.jobs.workflows.archives.site import ArchiveSite, local_site, open_store
 
 PROJECT = "2017.1.00886.L"
 LONG_AGO = datetime(2018, 1, 1, tzinfo=UTC)
@@ -148,3 +148,101 @@ def restorable(folder: Path, release: datetime | None = LONG_AGO) -> ArchiveSite
     with site.catalog() as catalog:
         fill(catalog, member(files, release))
     return site
+
+
+#: bin/casa that does what a pipeline does, and writes down that it began; files beside it make it fail
+PIPELINE = """\
+import io, json, os, pathlib, re, sys, tarfile, time
+HERE = pathlib.Path(__file__).resolve().parents[1]
+with (HERE / "runs.txt").open("a") as file:
+    file.write(os.getcwd() + "\\n")
+name = re.search("executeppr[(]'([^']+)'", sys.argv[-1])[1]
+working = pathlib.Path.cwd()
+products, text = working.parent / "products", (working / name).read_text()
+assert os.environ["SCIPIPE_ROOTDIR"] == str(working.parents[1]), os.environ
+if (HERE / "slow").exists():
+    time.sleep(1)
+if (HERE / "break").exists():
+    (working / "errorexit-20180601T000000.txt").touch()
+    print("2018-06-01\\tSEVERE\\tit broke")
+    sys.exit(0)
+if (HERE / "overwrite").exists():
+    (working / name).write_text("<overwritten/>")
+for template in working.glob("*template.txt"):
+    print("flagging by", template.name)
+def tgz(path, members):
+    with tarfile.open(path, "w:gz") as tar:
+        for member, data in members.items():
+            info = tarfile.TarInfo(member)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+images = "hif_makeimages" in text
+ebs = re.findall("<(?:SdmIdentifier|AsdmDiskName)[^>]*>([^<]+)<", text)
+log = products / "pipeline-20180601T120000" / "html"
+log.mkdir(parents=True)
+(log / "index.html").write_text("<html>weblog</html>")
+for eb in ebs:
+    (working / (eb + ".ms")).mkdir()
+    (working / (eb + ".ms") / "table.dat").write_text("calibrated " + eb)
+    if not images:
+        tgz(products / (eb + ".ms.flagversions.tgz"), {"flags.Final": b"f" * 999})
+        (products / (eb + ".ms.calapply.txt")).write_text("applycal(vis='%s.ms')\\n" % eb)
+if images:
+    (products / "target.mfs.I.fits").write_bytes(b"SIMPLE" + b"i" * 5000)
+    (products / "target.mfs.I.mask.fits").write_bytes(b"SIMPLE" + b"m" * 3000)
+else:
+    tgz(products / "unknown.session_1.caltables.tgz", {"bandpass.tbl/table.dat": b"b" * 3000})
+tgz(products / "unknown.hifv.weblog.tgz", {"html/index.html": b"<html>weblog</html>"})
+(products / "unknown.hifv.pipeline_manifest.xml").write_text(
+    '<piperesults name="x"><ous name="unknown"><casaversion name="6.5.4.9"/>'
+    '<pipeline_version name="2023.1.0.124"/></ous></piperesults>')
+"""
+
+
+def casa_with_pipeline(folder: Path) -> Path:
+    """A folder that stands for a whole CASA with its pipeline."""
+    (folder / "bin").mkdir(parents=True)
+    program = folder / "bin" / "casa"
+    program.write_text(f"#!{sys.executable}\n{PIPELINE}")
+    program.chmod(0o755)
+    return folder
+
+
+PROCEDURES = {
+    "vla-calibrate": ("hifv", ("hifv_importdata", "hifv_hanning", "hifv_exportdata")),
+    "alma-calibrate": ("hifa_cal", ("hifa_importdata", "hifa_exportdata")),
+    "alma-image": ("hifa_image", ("hif_makeimlist", "hif_makeimages", "hifa_exportdata")),
+}
+
+
+def reviewing(folder: Path, **changes: object) -> ArchiveSite:
+    """A site that calibrates and images: an SDM in its store, and the set of `restorable`."""
+    site = restorable(folder)
+    store = folder / "store"
+    raw = folder / str(samples.SDM)
+    raw.mkdir()
+    (raw / "Main.bin").write_bytes(b"sdm" * 100)
+    with tarfile.open(store / f"{samples.SDM}.tar", "w") as tar:
+        tar.add(raw, raw.name)
+    procedures = {}
+    for name, (title, commands) in PROCEDURES.items():
+        procedures[name] = folder / f"{name}.xml"
+        body = "".join(
+            f"<ProcessingCommand><Command>{c}</Command><ParameterSet/></ProcessingCommand>" for c in commands
+        )
+        procedures[name].write_text(
+            f"<ProcessingProcedure><ProcedureTitle>{title}</ProcedureTitle>{body}</ProcessingProcedure>"
+        )
+    (folder / "retention.txt").write_text("processing 21\ncache 21\nqa never\n")
+    home = folder / "site"
+    facts = {
+        "casas": {CASA: casa_with_pipeline(folder / "casa-6.5.4")},
+        "ingest": open_store(str(folder / "ingested")),
+        "procedures": procedures,
+        "retention": folder / "retention.txt",
+        "analysts": ("da@example.org",),
+        "manager": "manager@example.org",
+        "areas": {name: home / name for name in ("processing", "qa", "cache", "delivered")},
+        **changes,
+    }
+    return replace(site, **facts)

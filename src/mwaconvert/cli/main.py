@@ -69,6 +69,7 @@ _VERBS = {
     "search": "Search a filterbank for dispersed pulses.",
     "serve": "Serve jobs to the ASVO's clients and a web page.",
     "simulate": "Raw files of a known sky.",
+    "srdp": "Science-ready products: runs, quality assurance, ingest.",
     "sweep": "Remove what killed runs have left in a folder.",
     "users": "Who may use a service.",
     "waterfall": "Draw waterfalls of pulses.",
