@@ -6,7 +6,7 @@ import click
 
 from mwaconvert.cli.live.common import SETTINGS
 from mwaconvert.cli.live.services import arm, disarm, master, observe, reload, restart, start, status, stop
-from mwaconvert.cli.live.trials import decide, test_trigger
+from mwaconvert.cli.live.trials import decide, reprocess, test_trigger
 
 
 @click.group(
@@ -28,5 +28,6 @@ for command in (
     disarm,
     decide,
     test_trigger,
+    reprocess,
 ):
     live.add_command(command)
