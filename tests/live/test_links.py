@@ -45,7 +45,7 @@ def test_a_message_there_and_back():
     assert run_async(job()) == (HELLO, "m")
 
 
-@pytest.mark.parametrize(("name", "key"), [("w", new_key()), ("stranger", KEY)])
+@pytest.mark.parametrize(("name", "key"), [("w", new_key()), ("stranger", KEY)], ids=["key", "name"])
 def test_strangers_are_refused(name, key):
     async def job():
         server, port = await _server()
