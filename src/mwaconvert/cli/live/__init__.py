@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from mwaconvert.cli.live.common import SETTINGS
+from mwaconvert.cli.live.search import search
 from mwaconvert.cli.live.services import arm, disarm, master, observe, reload, restart, start, status, stop
 from mwaconvert.cli.live.trials import decide, reprocess, test_trigger
 
@@ -29,5 +30,6 @@ for command in (
     decide,
     test_trigger,
     reprocess,
+    search,
 ):
     live.add_command(command)
