@@ -132,6 +132,7 @@ class Node:
             },
             "processor_master": {"check_interval": 0.2, "max_wait_time": 20},
             "offline_processing": {"delay": 0},
+            "status_website": {"web_dir": str(folder / "web"), "interval": 1},
             "network": {
                 "node": "arts001",
                 "port": self.port,

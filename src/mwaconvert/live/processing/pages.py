@@ -117,3 +117,17 @@ def _profile(axes: Any, found: Extract) -> None:
     peak = float(np.abs(profile).max())
     times_ms = np.linspace(*_times_ms(found), profile.size)
     axes.plot(times_ms, profile / peak if peak > 0 else profile, color="black", lw=0.8)
+
+
+def thumbnail(found: Extract) -> str:
+    """Frequency and time, 32 by 32, as PNG in base64."""
+    from base64 import b64encode
+    from io import BytesIO
+
+    from matplotlib.image import imsave
+
+    n, m = found.freq_time.shape
+    small = found.freq_time.reshape(32, n // 32, 32, m // 32).mean((1, 3))
+    file = BytesIO()
+    imsave(file, small[::-1], cmap="viridis", format="png")
+    return b64encode(file.getvalue()).decode()

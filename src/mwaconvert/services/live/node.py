@@ -35,7 +35,7 @@ CLASSES = {
     Name.WEBSITE: "StatusWebsite",
 }
 _WORKER = (Name.LISTENER, Name.CLUSTERING, Name.DADA, Name.PROCESSOR)
-_MASTER = (Name.VOEVENT, Name.LOFAR, Name.PROCESSOR)
+_MASTER = (Name.WEBSITE, Name.VOEVENT, Name.LOFAR, Name.PROCESSOR)
 
 
 def process_of(name: Name) -> Name:
@@ -47,6 +47,8 @@ def services_of(settings: Settings) -> tuple[Name, ...]:
     """Of a node, by its role and mode."""
     mode, role = settings.darc_master.mode, settings.network.role
     found: list[Name] = [] if mode == "real-time" else [Name.OFFLINE]
+    if mode == "offline" and role != "worker":
+        found.append(Name.WEBSITE)
     if mode != "offline":
         found += _MASTER if role == "master" else _WORKER if role == "worker" else (*_WORKER, *_MASTER)
     return tuple(dict.fromkeys(found))

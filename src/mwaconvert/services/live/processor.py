@@ -22,6 +22,7 @@ from mwaconvert.live.processing.classifier import Classifier
 from mwaconvert.live.processing.cutter import Cutter, is_selected, key_of
 from mwaconvert.live.processing.extract import Extract, Refusal, Wanted
 from mwaconvert.live.processing.merge import merge, result_folder, write_merged
+from mwaconvert.live.processing.pages import thumbnail
 from mwaconvert.live.processing.products import Score
 from mwaconvert.live.settings import expanded
 from mwaconvert.services.live.journal import Journal, file_name, follow_entries
@@ -31,6 +32,7 @@ from mwaconvert.services.live.service import Service
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.5
+_PICTURES = 6
 
 
 @dataclass
@@ -158,7 +160,10 @@ class Processor(Service):
         """One candidate, in a thread; an error costs this one alone, and is in the journal."""
         entry: dict[str, Any] = {"key": key_of(wanted), "wanted": vars(wanted)}
         try:
-            entry |= work.cutter.keep(self._cut_out(work, wanted), work.kept)
+            found = self._cut_out(work, wanted)
+            entry |= work.cutter.keep(found, work.kept)
+            if isinstance(found, Extract):
+                self._show(found)
             self._count("refused" if "refused" in entry else "extracted")
             if entry.get("accepted"):
                 self._count("accepted")
@@ -178,6 +183,14 @@ class Processor(Service):
         while not work.cutter.has(wanted) and time.time() < until_s and not self.stopping.is_set():
             time.sleep(_LOOK_S)
         return work.cutter.cut(wanted)
+
+    def _show(self, found: Extract) -> None:
+        """The last few, small enough for a message."""
+        facts = {"at_s": time.time(), "dm": found.dm, "snr": found.snr, "picture": thumbnail(found)}
+        pictures = [c for c in self.recent if "picture" in c]
+        for old in pictures[: -_PICTURES + 1]:
+            self.recent.remove(old)
+        self.recent.append(facts)
 
     def _count(self, name: str) -> None:
         self.numbers[name] = int(self.numbers[name]) + 1

@@ -17,6 +17,7 @@ _PROGRAMS = {
     Name.CLUSTERING: ("chain", "Chain"),
     Name.OFFLINE: ("offline", "Offline"),
     Name.PROCESSOR: ("processor", "Processor"),
+    Name.WEBSITE: ("page", "Website"),
     Name.DADA: ("senders", "DadaSender"),
     Name.LOFAR: ("senders", "LofarSender"),
     Name.VOEVENT: ("senders", "VOEventSender"),
