@@ -166,7 +166,13 @@ class Store:
         if self._read(_version_of) != schema.VERSION:
             from mwaconvert.jobs.control import upkeep
 
-            upkeep.migrate(self.engine)
+            try:
+                upkeep.migrate(self.engine)
+            except sa.exc.OperationalError as error:
+                raise ResourceError(
+                    f"{self.engine.url}: the store of jobs cannot be made or brought up to date ({error.orig}); see "
+                    "whether its disk is full, and whether you may write there"
+                ) from error
 
     # -- transactions
 
