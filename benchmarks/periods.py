@@ -117,7 +117,7 @@ def study(sky: str, bits: int, seed: int, raw: bool, threads: int) -> dict[str, 
         data = levels / 2 + {4: 3.0, 2: 1.0}[bits] * noise * parts.drift
     spectra = Spectra(np.clip(np.rint(data), 0, levels).astype(np.uint8), BAND.freqs, BAND.dt)
     stream = ArrayStream(spectra, Path(f"{sky}{seed}"), "memory")
-    source = Source(stream, 10.0, Preparation(), None if raw else Cleaning(impulses=False), threads=threads)
+    source = Source(stream, 10.0, Preparation(), None if raw else Cleaning(), threads=threads)
     started = time.perf_counter()
     survey = plan_periods(source, 0, 400, period_min_s=20e-3)
     found = survey.run().candidates

@@ -269,6 +269,18 @@ def test_interference_at_dm_0_is_flagged():
     assert Flag.DM_EDGE in found.flags
 
 
+def test_interference_at_dm_0_is_listed_last():
+    spectra = pulsar(period_s=0.21, snr=20).spectra()
+    strong = pulsar(period_s=0.0437, dm=0, duty=0.3, snr=40, seed=2).spectra().data.astype(int)
+    noise = pulsar(snr=0, seed=2).spectra().data.astype(int)
+    both = np.clip(spectra.data + (strong - noise), 0, 255).astype(np.uint8)
+    stream = ArrayStream(dataclasses.replace(spectra, data=both), Path("both"), "memory")
+    found = plan_periods(source(stream), 0, 200).run().candidates
+    assert found[0].period_s == pytest.approx(0.21, abs=5 * found[0].period_err_s)
+    assert found[-1].flags == (Flag.NEAR_ZERO,)
+    assert found[-1].snr > found[0].snr
+
+
 def test_results_do_not_depend_on_threads_and_batches():
     stream = pulsar(snr=15)
     runs = [

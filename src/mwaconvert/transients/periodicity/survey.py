@@ -80,7 +80,7 @@ class PeriodSurvey:
             made[Method.FFA] = self.dms.size * searches.n_folded_trials(self.folded)
         return made
 
-    def run(self, progress: Progress | None = None, most: int = 100) -> PeriodSearch:
+    def run(self, progress: Progress | None = None, most: int = 200) -> PeriodSearch:
         """Search all DMs.
 
         Parameters
@@ -180,7 +180,7 @@ class PeriodSearch:
     """What a search found."""
 
     survey: PeriodSurvey
-    candidates: tuple[PeriodCandidate, ...]  #: best S/N first
+    candidates: tuple[PeriodCandidate, ...]  #: best S/N first, those near DM 0 last
 
     def __repr__(self) -> str:
         return f"<PeriodSearch of {self.survey.source.stream.path}: {len(self.candidates)} candidates>"
@@ -217,12 +217,15 @@ def _best_fold(series: npt.NDArray[np.float32], span: Range, period_s: float) ->
 
 
 def _alone(candidates: Sequence[PeriodCandidate], length_s: float) -> list[PeriodCandidate]:
-    """Each period once, the best S/N first: folds may have led two candidates to the same one."""
+    """Each period once: folds may have led two candidates to the same one.
+
+    The best S/N is first, what cannot be told from interference at DM 0 behind all others.
+    """
     kept: list[PeriodCandidate] = []
     for candidate in sorted(candidates, key=lambda c: -c.snr):
         if all(abs(candidate.freq_hz - other.freq_hz) * length_s > 1 for other in kept):
             kept.append(candidate)
-    return kept
+    return sorted(kept, key=lambda c: Flag.NEAR_ZERO in c.flags)
 
 
 def plan_periods(

@@ -57,6 +57,7 @@ class PeriodRequest(CleanedRequest, SeveralRequest):
     threshold : S/N in a single trial
     width_min_s : narrowest pulse, by which the steps of DM are chosen; None: a tenth of the shortest period
     tscrunch : samples of a series that become one
+    impulses : take away what arrives at all frequencies at once; a fold, of a pulsar that is known, does not
     output : list of the candidates: .csv, .ecsv or .json
     plots : folder for a figure of each candidate
     max_plots : figures of the best ones, at most
@@ -76,6 +77,7 @@ class PeriodRequest(CleanedRequest, SeveralRequest):
     threshold: float = 8.0
     width_min_s: float | None = None
     tscrunch: int = 1
+    impulses: bool = True
     output: Path | None = None
     plots: Path | None = None
     max_plots: int = 10
