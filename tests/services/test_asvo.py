@@ -61,6 +61,13 @@ def test_the_cookie_is_out_of_reach(client):
     assert "; secure" not in cookie  # this server has no TLS: a secure cookie would not come back
 
 
+def test_behind_a_proxy_with_tls_the_cookie_goes_over_tls_alone(tmp_path):
+    server = {"port": 0, "public_url": "https://convert.example.org"}
+    with serving(tmp_path, server=server) as behind:
+        client = RecordedMwaClient(behind.url, behind.user())
+        assert "; secure" in client.login().headers["set-cookie"].lower()
+
+
 def test_submissions_duplicates_and_refusals(client):
     first = client.submit("download_vis_job", VIS)
     assert first.status == 200

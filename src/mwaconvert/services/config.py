@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from mwaconvert.errors import InputError
+from mwaconvert.jobs.control.slurm import Slurm
 from mwaconvert.jobs.control.work import Limits, Quotas
 from mwaconvert.jobs.delivery.places import Bucket, Folder, Web, place
 from mwaconvert.jobs.workflows.site import LIFE_DAYS, Site
@@ -189,6 +190,19 @@ class Workers(_Part):
     memory: Bytes | None = None
 
 
+class Batch(_Part):
+    """Conversions are batch jobs of Slurm, which workers submit; without this part they are programs of the worker.
+
+    Attributes
+    ----------
+    options : of sbatch, such as --partition=work
+    poll_s : how often squeue is asked
+    """
+
+    options: tuple[Annotated[str, Field(pattern=r"^--?[A-Za-z]\S*$")], ...] = ()
+    poll_s: float = Field(default=5.0, ge=1, le=600)
+
+
 class NewUsers(_Part):
     """Quotas of users that are added without other ones; none: no limit."""
 
@@ -220,6 +234,7 @@ class Config(_Part):
     server: Server = Server()
     conversion: Conversion = Conversion()
     workers: Workers = Workers()
+    slurm: Batch | None = None
     quotas: NewUsers = NewUsers()
     upkeep: Upkeep = Upkeep()
 
@@ -235,6 +250,7 @@ class Config(_Part):
             solutions=self.conversion.solutions,
             life_days=self.delivery.life_days or None,
             limits=Limits(memory=self.conversion.max_memory, wall_s=None if hours is None else hours * 3600),
+            slurm=None if self.slurm is None else Slurm(poll_s=self.slurm.poll_s, options=self.slurm.options),
         )
 
     def quotas_of_new_users(self) -> Quotas:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import signal
 import socket
 import threading
@@ -26,6 +27,7 @@ from mwaconvert.jobs.workflows.registry import workflows
 from mwaconvert.jobs.workflows.site import Site
 from mwaconvert.services.app import make_app
 from mwaconvert.services.config import Config
+from mwaconvert.services.connections import HeadInTime
 from mwaconvert.services.signing import service_secret
 from mwaconvert.text import plural
 
@@ -103,12 +105,16 @@ def working(config: Config, store: Store) -> Iterator[None]:
     from mwaconvert.jobs.control.durable import DurableEngine
 
     settings = config.workers
+    site = config.site()
+    if site.slurm is not None and shutil.which("sbatch") is None:
+        raise ResourceError("slurm: there is no sbatch on PATH; start workers where batch jobs are submitted")
     worker = Worker(
         store,
-        workflows(config.site()),
+        workflows(site),
         config.work / "jobs",
         worker_id=settings.id,
         room=Room(settings.memory),
+        end_batch=None if site.slurm is None else site.slurm.cancel,
     )
     with DurableEngine(worker, threads=settings.here):
         yield
@@ -196,6 +202,7 @@ def _server(app: Any, listening: Listening, is_first: bool) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
+            http=HeadInTime,
             log_config=None,
             access_log=False,
             lifespan="on" if is_first else "off",
