@@ -132,7 +132,7 @@ def test_dry_run_says_what_each_job_needs(place: Path) -> None:
     done = call(*words, "--dry-run")
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
-    said = re.fullmatch(r"  ([\d.]+ [MG]B) of memory, ([\d.]+ [kM]B) of output", lines[1])
+    said = re.fullmatch(r"  about \d+ s, ([\d.]+ [MG]B) of memory, ([\d.]+ [kM]B) of output", lines[1])
     assert said, lines[1]
     assert lines[5].startswith("  size not known: its raw data are not in the folders of --root")
     assert lines[6].startswith("2 jobs of known size: ")

@@ -268,6 +268,7 @@ def test_jobs_from_submission_to_delivery(tmp_path, small: Path):
         converted = client.submit("conversion_job", CONVERSION).json()["job_id"]
         estimate = service.store.job(converted).estimate
         assert estimate.memory > 0
+        assert 1 < estimate.time_s < 60
         files = {"obs_id": OBSID, "download_type": "vis_meta", "delivery": "scratch"}
         shared = client.submit("download_vis_job", files).json()["job_id"]
         refused = client.submit("conversion_job", {**CONVERSION, "timeres": "3.7"}).json()

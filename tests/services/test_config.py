@@ -32,9 +32,11 @@ def test_the_example_is_valid_and_names_every_setting():
         config.slurm,
         config.quotas,
         config.upkeep,
+        config.chime,
+        *config.chime.images.values(),
     ):
         for name in type(part).model_fields:
-            assert f"{name} =" in text or f"[{name}]" in text or f"[[{name}]]" in text, name
+            assert f"{name} =" in text or f"[{name}]" in text or f".{name}." in text, name
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,10 @@ def test_the_example_is_valid_and_names_every_setting():
         ({"conversion": {"max_memory": "much"}}, "conversion.max_memory: "),
         ({"slurm": {"options": ["--partition=work", "--wrap x; rm -rf ~"]}}, "slurm.options.1: String should match"),
         ({"slurm": {"poll_s": 0}}, "slurm.poll_s: Input should be greater than or equal to 1"),
+        ({"chime": {"executor": "magic"}}, "chime.executor: Input should be 'process'"),
+        ({"chime": {"roots": ["site=/"]}}, "chime.roots.0: site=/: this would serve all files of the machine"),
+        ({"chime": {"roots": ["site=/no/such"]}}, "chime.roots: there is no folder /no/such"),
+        ({"chime": {"archive": "/no/such"}}, "chime.archive: there is no folder /no/such"),
     ],
 )  # fmt: skip
 def test_what_is_refused(tmp_path, changes, text):

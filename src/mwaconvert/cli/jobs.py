@@ -163,6 +163,16 @@ def run(
     return JOB_ERRORS if errors else 0
 
 
+def _needs_text(needed: Any) -> str:
+    """What a job needs, as far as it is known: about 3 min, 1.2 GB of memory, 300 MB of output."""
+    from mwaconvert.text import about_text, size_text
+
+    parts = [] if needed.time_s is None else [about_text(needed.time_s)]
+    parts += [] if needed.memory is None else [f"{size_text(needed.memory)} of memory"]
+    parts += [] if needed.output is None else [f"{size_text(needed.output)} of output"]
+    return ", ".join(parts)
+
+
 def _say_needs(rows: Sequence[JobRow], site: Any) -> int:
     """What jobs would do and need; exit code."""
     from mwaconvert.jobs.workflows.submission import admit
@@ -181,8 +191,7 @@ def _say_needs(rows: Sequence[JobRow], site: Any) -> int:
             unknown += 1
             click.echo("  size not known: its raw data are not in the folders of --root, or are damaged")
             continue
-        memory = "" if needed.memory is None else f"{size_text(needed.memory)} of memory, "
-        click.echo(f"  {memory}{size_text(needed.output)} of output")
+        click.echo(f"  {_needs_text(needed)}")
         total += needed.output
     known = len(rows) - unknown - refused
     if known:

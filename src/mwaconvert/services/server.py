@@ -114,7 +114,7 @@ def working(config: Config, store: Store) -> Iterator[None]:
         config.work / "jobs",
         worker_id=settings.id,
         room=Room(settings.memory),
-        end_batch=None if site.slurm is None else site.slurm.cancel,
+        end_batch=site.end_batch,
     )
     with DurableEngine(worker, threads=settings.here):
         yield

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from starlette.requests import HTTPConnection
 
+from mwaconvert.frb.catalogue.catalogue import Catalogue
 from mwaconvert.jobs.control.limits import Capacity
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import Job, Product
@@ -37,6 +39,11 @@ class Service:
     rows: Rows
     secret: bytes
 
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Events of CHIME/FRB, in the database of the jobs."""
+        return Catalogue(self.store.engine)
+
     def submit(self, row: JobRow, session: Session) -> Job:
         """Take a job of a user in.
 
@@ -46,7 +53,11 @@ class Service:
             As `jobs.workflows.submission.submit`.
         """
         settings = self.config.conversion
-        capacity = Capacity(memory=settings.max_memory, output=settings.max_output)
+        capacity = Capacity(
+            memory=settings.max_memory,
+            time_s=None if settings.max_hours is None else settings.max_hours * 3600,
+            output=settings.max_output,
+        )
         group = session.group if session.group in self.config.delivery.groups else None
         return submission.submit(self.store, row, session.name, group, site=self.site, capacity=capacity)
 
