@@ -245,6 +245,7 @@ def test_both_clients_list_every_state(still):
     assert str(ids[8]) not in found
 
 
+@pytest.mark.timeout(1200)  # five services, one after the other, on a machine that may be busy
 def test_a_service_that_is_killed_in_any_step_goes_on_where_it_was(tmp_path, request):
     trial = start(tmp_path)
 
