@@ -513,3 +513,18 @@ def test_memory_stays_below_what_a_dry_run_states(long_files, monkeypatch, words
     limit = float(stated.split()[2]) * 1e6
     used = int(in_a_process(*words.split())[-1])
     assert limit / 4 < used < limit
+
+
+def test_figures_that_exist_are_refused_before_the_search(run):
+    done(run("search", "a.fil", "--dm-range", 0, 600, "--plots", "p", "--cutouts", "h5"))
+    (one,) = Path("h5").glob("*.h5")
+    result = run("search", "a.fil", "--dm-range", 0, 600, "--plots", "p", "--dry-run")
+    assert "a_0001_t" in refused(result)
+    assert "exists" in refused(run("search", "a.fil", "--dm-range", 0, 600, "--cutouts", "h5", "--dry-run"))
+    for path in Path("p").glob("a_0*"):
+        path.unlink()
+    assert "a_masked.png" in refused(
+        run("search", "a.fil", "--dm-range", 0, 600, "--plots", "p", "--dry-run")
+    )
+    done(run("search", "a.fil", "--dm-range", 0, 600, "--cutouts", "h5", "--overwrite"))
+    assert one.is_file()
