@@ -183,6 +183,7 @@ def plan_search(request: SearchRequest) -> SearchPlan:
     FormatError : the file is damaged
     """
     request.check()
+    common.check_one(request)
     if request.output is not None:
         common.check_suffix(request.output, SUFFIXES)
     classifier = None if request.classifier is None else Classifier(request.classifier)
