@@ -192,6 +192,36 @@ def test_cutouts_are_those_of_your(run):
     assert abs(int(column) - 128) <= 3
 
 
+def test_cutouts_have_what_classifiers_read(run):
+    """The arrays of a candidate of `your`, as its tests have one: names, shapes, types and axes, which FETCH reads."""
+    h5py = pytest.importorskip("h5py")
+    theirs = REAL.parents[1] / "fil" / "test.h5"
+    if not theirs.is_file():
+        pytest.skip(f"reference data not found at {theirs}")
+    done(run("search", "a.fil", "--dm-range", 0, 600, "--cutouts", "h5"))
+    (ours,) = Path("h5").glob("*.h5")
+    with h5py.File(theirs) as model, h5py.File(ours) as file:
+        for name, wanted in model.items():
+            found = file[name]
+            assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
+            assert [axis.label for axis in found.dims] == [axis.label for axis in wanted.dims]
+        needed = {
+            "cand_id",
+            "tcand",
+            "dm",
+            "dm_opt",
+            "snr",
+            "snr_opt",
+            "width",
+            "label",
+            "tsamp",
+            "fch1",
+            "foff",
+            "nchans",
+        }
+        assert needed <= set(file.attrs) & set(model.attrs)
+
+
 def test_completeness_is_told(run):
     words = ["search", "a.fil", "--dm-range", 100, 400, "--completeness", 20, "--plots", "p"]
     result = run(*words)

@@ -410,7 +410,7 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
         Spec("--snr --threshold --sigma --smin", "threshold",
              "S/N of a trial, of spectra that of a Gaussian as unlikely. Default: 8.", "X", ANY_NUMBER, peers="PR"),
         Spec("--width-min", "width_min_s",
-             "Narrowest pulse, by which the steps of DM are chosen. Default: a quarter of the shortest period.", "MS",
+             "Narrowest pulse, by which the steps of DM are chosen. Default: a tenth of the shortest period.", "MS",
              MILLISECONDS),
         _TSCRUNCH,
         Spec("-o --output --outfile", "output", "Write all candidates: .csv, .ecsv (astropy) or .json.", "OUT", PATH,
