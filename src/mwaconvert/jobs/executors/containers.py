@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,7 +22,16 @@ from mwaconvert.extras import need
 from mwaconvert.jobs.control.states import Fault, Outcome
 from mwaconvert.jobs.control.work import Attempt, CancelledError, Context, Json, StepError
 from mwaconvert.jobs.executors import logs
-from mwaconvert.jobs.executors.executor import MOUNT, End, Pace, Prepared, Way, last_words, refuse_bad_end
+from mwaconvert.jobs.executors.executor import (
+    MOUNT,
+    End,
+    Pace,
+    Prepared,
+    Way,
+    last_words,
+    refuse_bad_end,
+    see_archive,
+)
 from mwaconvert.jobs.executors.order import Order
 
 Value = TypeVar("Value")
@@ -68,6 +78,7 @@ class Runtime:
 
         try:
             if self._client is None:
+                _see_socket(self.url)
                 self._client = self.docker.DockerClient(base_url=self.url, version="auto", timeout=_ANSWER_S)
             return question(self._client)
         except (self.docker.errors.NotFound, self.docker.errors.APIError):
@@ -109,6 +120,7 @@ class ContainerExecutor:
         self.network = network
 
     def prepare(self, order: Order) -> Prepared:
+        see_archive(order, self.archive)
         errors = self.runtime.docker.errors
         try:
             self.runtime.ask(lambda client: _bring(client, errors, order.image))
@@ -259,6 +271,14 @@ def docker_line(raw: bytes) -> bytes:
     moment = datetime.fromisoformat((found[1] + found[3].replace(b"Z", b"+00:00")).decode()).astimezone(UTC)
     fraction = (found[2] or b"").ljust(9, b"0")
     return f"{moment:%Y-%m-%dT%H:%M:%S}".encode() + b"." + fraction + b"Z " + raw[found.end() :]
+
+
+def _see_socket(url: str) -> None:
+    """Raise OSError if nobody listens on a socket of this machine; the library leaves its own one open then."""
+    path = url.removeprefix("unix://")
+    if path != url:
+        with socket.socket(socket.AF_UNIX) as tried:
+            tried.connect(path)
 
 
 def _follow(log: GrowingLog, container: Any, _client: Any) -> None:

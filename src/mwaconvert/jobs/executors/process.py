@@ -23,7 +23,16 @@ from mwaconvert.jobs.control.execute import end_group
 from mwaconvert.jobs.control.states import Fault
 from mwaconvert.jobs.control.work import Attempt, CancelledError, Context, Json, StepError
 from mwaconvert.jobs.executors import watch
-from mwaconvert.jobs.executors.executor import MOUNT, End, Pace, Prepared, Way, last_words, refuse_bad_end
+from mwaconvert.jobs.executors.executor import (
+    MOUNT,
+    End,
+    Pace,
+    Prepared,
+    Way,
+    last_words,
+    refuse_bad_end,
+    see_archive,
+)
 from mwaconvert.jobs.executors.order import Order
 
 _WATCH = Path(watch.__file__)
@@ -95,6 +104,7 @@ class ProcessExecutor:
 
     def prepare(self, order: Order) -> Prepared:
         image = self._image(order)
+        see_archive(order, self.archive)
         if not (order.argv or image.entrypoint):
             raise StepError(f"{order.name}: no command is given, and {order.image} has none", Fault.INPUT)
         enforced = {}
