@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.limits import Capacity
 from mwaconvert.jobs.control.states import Role, State
-from mwaconvert.jobs.control.work import DuplicateError, Job, QuotaError, UnknownError, User
+from mwaconvert.jobs.control.work import DuplicateError, Job, QuotaError, Standing, UnknownError, User
 from mwaconvert.jobs.executors import logs
 from mwaconvert.jobs.executors.order import read_order
 from mwaconvert.jobs.workflows import cluster
@@ -30,14 +30,14 @@ _LOOK_S = 0.05
 @router.get("/jobs")
 def names(service: ServiceOf) -> list[str]:
     """Names of all jobs, the oldest first."""
-    return [job.name for job in _jobs(service) if job.name is not None]
+    return [job.name for job in service.store.standings(cluster.KIND)]
 
 
 @router.get("/job-status/{pattern:path}")
 def status(pattern: str, service: ServiceOf) -> dict[str, str]:
     """States of the jobs whose names begin as a regular expression says."""
     is_meant = matcher(pattern)
-    return {job.name: word_of(job) for job in _jobs(service) if job.name is not None and is_meant(job.name)}
+    return {job.name: word_of(job) for job in service.store.standings(cluster.KIND) if is_meant(job.name)}
 
 
 @router.post("/spawn-job")
@@ -96,13 +96,8 @@ def prune(pattern: str, user: Operator, service: ServiceOf) -> dict[str, bool]:
     """Take jobs that are complete out of the list."""
     is_meant = matcher(pattern)
     pruned = {}
-    for job in _jobs(service):
-        if (
-            job.name is not None
-            and is_meant(job.name)
-            and word_of(job) is Word.COMPLETE
-            and _may_end(user, job)
-        ):
+    for job in service.store.standings(cluster.KIND):
+        if is_meant(job.name) and word_of(job) is Word.COMPLETE and _may_end(user, job):
             service.store.hide(job.id, user.name)
             pruned[job.name] = True
     return pruned
@@ -132,10 +127,6 @@ def kill(name: str, user: Operator, service: ServiceOf) -> dict[str, bool]:
     return {name: True}
 
 
-def _jobs(service: Service) -> list[Job]:
-    return service.store.jobs(kind=cluster.KIND, limit=None)[::-1]
-
-
 def _job(service: Service, name: str) -> Job:
     job = service.store.job_named(name)
     if job is None or job.kind != cluster.KIND:
@@ -143,7 +134,7 @@ def _job(service: Service, name: str) -> Job:
     return job
 
 
-def _may_end(user: User, job: Job) -> bool:
+def _may_end(user: User, job: Job | Standing) -> bool:
     return job.owner == user.name or user.role.allows(Role.APPROVE)
 
 
