@@ -6,6 +6,7 @@ python benchmarks/chime.py [--minutes 5] [--jobs 1000]
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -41,8 +42,8 @@ PER_MINUTE, CLIENTS, LOOK_S = 100, 20, 1.0
 
 
 @contextmanager
-def service(folder: Path, here: int) -> Iterator[str]:
-    """A service as a program of its own; its address."""
+def service(folder: Path, here: int) -> Iterator[tuple[str, int]]:
+    """A service as a program of its own: its address, and its number."""
     for name in ("raw", "products"):
         (folder / name).mkdir(exist_ok=True)
     (folder / "service.toml").write_text(CONFIG.format(here=here))
@@ -54,7 +55,7 @@ def service(folder: Path, here: int) -> Iterator[str]:
         running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True)
     try:
         assert running.stdout is not None
-        yield running.stdout.readline().split()[-1] + "/frb-master"
+        yield running.stdout.readline().split()[-1] + "/frb-master", running.pid
     finally:
         running.terminate()
         running.wait(60)
@@ -64,6 +65,12 @@ def client(url: str) -> FRBMaster:
     master = FRBMaster(url, username="debug", password="debug")
     assert master.API.authorize()
     return master
+
+
+def cpu_s(pid: int) -> float:
+    """CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def told(name: str, seconds: list[float]) -> None:
@@ -78,7 +85,7 @@ def states_of_many(n_jobs: int) -> None:
     """How long the states of all jobs take, and those of one in ten."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with service(folder, here=0) as url:
+        with service(folder, here=0) as (url, pid):
             store = Store(folder / "jobs.db")
             there = Cluster(_None())
             for k in range(n_jobs):
@@ -88,11 +95,13 @@ def states_of_many(n_jobs: int) -> None:
             master = client(url)
             for pattern, n_found in ((".*", n_jobs), ("job-.*7$", n_jobs // 10)):
                 seconds = []
+                before = cpu_s(pid)
                 for _ in range(60):
                     begun = time.perf_counter()
                     found = master.swarm.get_job_status(pattern)
                     seconds.append(time.perf_counter() - begun)
                     assert len(found) == n_found
+                print(f"CPU of the service for each: {1000 * (cpu_s(pid) - before) / 60:.1f} ms")
                 told(f"states of {n_found} of {n_jobs} jobs by {pattern}", seconds[10:])
 
 
@@ -102,7 +111,7 @@ class _None(Executor):  # type: ignore[misc]
 
 def spawns_under_looks(minutes: float) -> None:
     """Spawn at a steady rate while clients look, until the time is over; then wait for the rest."""
-    with tempfile.TemporaryDirectory() as name, service(Path(name), here=8) as url:
+    with tempfile.TemporaryDirectory() as name, service(Path(name), here=8) as (url, _):
         stopping = threading.Event()
         looks: list[float] = []
 

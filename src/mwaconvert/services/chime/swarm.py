@@ -6,7 +6,7 @@ import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, HTTPException, Query
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.limits import Capacity
@@ -34,10 +34,11 @@ def names(service: ServiceOf) -> list[str]:
 
 
 @router.get("/job-status/{pattern:path}")
-def status(pattern: str, service: ServiceOf) -> dict[str, str]:
+def status(pattern: str, service: ServiceOf) -> JSONResponse:
     """States of the jobs whose names begin as a regular expression says."""
     is_meant = matcher(pattern)
-    return {job.name: word_of(job) for job in service.store.standings(cluster.KIND) if is_meant(job.name)}
+    found = {job.name: word_of(job) for job in service.store.standings(cluster.KIND) if is_meant(job.name)}
+    return JSONResponse(found)  # as it is: what checks an answer takes longer than to find it
 
 
 @router.post("/spawn-job")
@@ -58,10 +59,10 @@ def spawn(given: Annotated[dict[str, Any], Body()], user: Operator, service: Ser
 
 
 @router.get("/logs/{name:path}")
-def log(name: str, service: ServiceOf) -> dict[str, str]:
+def log(name: str, service: ServiceOf) -> JSONResponse:
     """What a job printed, in the form of the service of CHIME/FRB."""
     lines, _ = logs.read(_log_paths(service, _job(service, name)))
-    return {name: logs.compat(lines)}
+    return JSONResponse({name: logs.compat(lines)})
 
 
 @router.get("/log/{name:path}", response_class=PlainTextResponse)
