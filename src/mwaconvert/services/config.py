@@ -240,7 +240,7 @@ class Chime(_Part):
     sbatch : further options of sbatch, for apptainer, whose jobs are batch jobs of Slurm
     archive : the folder that jobs see, to read
     roots : folders of the archive, NAME=FOLDER, whose files are served; see `frb.archive`
-    cpus : that jobs of one worker may reserve together; default: all of the machine
+    cpus : that jobs of one worker may reserve together; default: all of the machine; with apptainer as Slurm says
     hold_s : so long a job is pending at least
     anonymous : the user whose rights requests without a token have; none: they have none
     token_days : how long a refresh token lives
@@ -261,7 +261,9 @@ class Chime(_Part):
 
     def cluster(self) -> Cluster:
         """What carries out jobs."""
-        cpus = self.cpus if self.cpus is not None else float(len(os.sched_getaffinity(0)))
+        cpus = self.cpus
+        if cpus is None and self.executor is not Way.APPTAINER:  # there Slurm knows what is free
+            cpus = float(len(os.sched_getaffinity(0)))
         return Cluster(self._executor(), Reservations(cpus), self.hold_s)
 
     def _executor(self) -> Executor:
