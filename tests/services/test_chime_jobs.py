@@ -1,5 +1,6 @@
 """Jobs of the cluster, as the recorded client asks for them; programs of this machine carry them out."""
 
+import re
 import sys
 import threading
 import time
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from chime import Chime, Recorded, chime
 
@@ -142,6 +144,17 @@ def test_bad_ends_and_kill_failed(client):
     assert client.call("GET", "/v1/swarm/kill-job/nobody").json() == {"nobody": False}
 
 
+def test_a_job_that_failed_can_be_tried_again(cluster, client, tmp_path):
+    script = f"test -e {tmp_path}/there && echo fine || {{ touch {tmp_path}/there; exit 5; }}"
+    client.spawn("again", "sh", "-c", script)
+    assert client.wait_for("again", "complete", "failed") == "failed"
+    store = cluster.serving.store
+    store.retry(store.job_named("again").id, "debug")
+    assert client.wait_for("again", "complete") == "complete"
+    assert client.call("GET", "/v1/swarm/log/again").body == b"fine\n"
+    client.call("GET", "/v1/swarm/kill-job/again")
+
+
 def test_names_are_unique(client):
     assert client.spawn("twin", "sleep", "60").status == 200
     reply = client.spawn("twin", "true")
@@ -242,6 +255,22 @@ def test_the_environment_of_a_job(client, monkeypatch):
     record = client.call("GET", "/v1/swarm/job/env").json()
     assert record["asked"]["environment"] == {"TASK": "beamform", "FRB_MASTER_ACCESS_TOKEN": "***"}
     client.call("GET", "/v1/swarm/kill-job/env")
+
+
+def test_the_page_shows_jobs_and_no_tokens(cluster, client):
+    client.spawn("paged", "true", environment={"TASK": "beamform", "FRB_MASTER_ACCESS_TOKEN": "opensdoors"})
+    client.wait_for("paged", "complete")
+    job_id = cluster.serving.store.job_named("paged").id
+    with httpx.Client(base_url=cluster.serving.url, follow_redirects=True) as browser:
+        token = re.search(r'name="form_token" value="([0-9a-f]{64})"', browser.get("/login").text)[1]
+        form = {"name": "debug", "key": "debug", "next": "", "form_token": token}
+        assert "paged" in browser.post("/login", data=form).text
+        page = browser.get(f"/jobs/{job_id}").text
+        found = browser.get("/jobs", params={"text": "opensdoors"}).text
+    assert "beamform" in page
+    assert "opensdoors" not in page
+    assert "paged" not in found
+    client.call("GET", "/v1/swarm/kill-job/paged")
 
 
 def test_twenty_jobs_at_once(client):

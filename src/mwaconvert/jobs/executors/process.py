@@ -20,7 +20,7 @@ from typing import Any
 from mwaconvert import machine
 from mwaconvert.errors import ResourceError
 from mwaconvert.jobs.control.execute import end_group
-from mwaconvert.jobs.control.states import Fault
+from mwaconvert.jobs.control.states import Fault, Outcome
 from mwaconvert.jobs.control.work import Attempt, CancelledError, Context, Json, StepError
 from mwaconvert.jobs.executors import watch
 from mwaconvert.jobs.executors.executor import (
@@ -182,7 +182,8 @@ class ProcessExecutor:
         """The attempt of a worker that died, whose program was started; one that never began is not to begin now."""
         for attempt in reversed(context.earlier):
             started = attempt.directory / "started"
-            if started.exists() and not watch.claim(attempt.directory, ""):
+            is_lost = attempt.outcome is Outcome.LOST
+            if is_lost and started.exists() and not watch.claim(attempt.directory, ""):
                 return attempt
         return None
 
