@@ -25,6 +25,7 @@ from mwaconvert.jobs.control.slurm import Slurm
 from mwaconvert.jobs.control.work import Limits, Quotas
 from mwaconvert.jobs.delivery.places import Bucket, Folder, Web, place
 from mwaconvert.jobs.executors import process
+from mwaconvert.jobs.executors.apptainer import ApptainerExecutor
 from mwaconvert.jobs.executors.containers import ContainerExecutor
 from mwaconvert.jobs.executors.executor import Cluster, Executor, Way
 from mwaconvert.jobs.executors.reservations import Reservations
@@ -248,9 +249,11 @@ class Chime(_Part):
     executor : what carries out jobs
     images : by name; of the executor process
     socket, network : of docker and podman
+    sif : folder of images as files, for apptainer; else they are fetched from a registry
+    sbatch : further options of sbatch, for apptainer, whose jobs are batch jobs of Slurm
     archive : the folder that jobs see, to read
     roots : folders of the archive, NAME=FOLDER, whose files are served; see `frb.archive`
-    cpus : that jobs of one worker may reserve together; default: all of the machine
+    cpus : that jobs of one worker may reserve together; default: all of the machine; with apptainer as Slurm says
     hold_s : so long a job is pending at least
     anonymous : the user whose rights requests without a token have; none: they have none
     token_days : how long a refresh token lives
@@ -260,6 +263,8 @@ class Chime(_Part):
     images: dict[str, Image] = Field(default_factory=dict)
     socket: str | None = Field(default=None, pattern=r"^(unix|tcp|ssh|http|https)://\S+$")
     network: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    sif: ConfigPath | None = None
+    sbatch: tuple[str, ...] = ()
     archive: ConfigPath | None = None
     roots: tuple[Annotated[str, AfterValidator(_root)], ...] = ()
     cpus: float | None = Field(default=None, gt=0)
@@ -269,7 +274,9 @@ class Chime(_Part):
 
     def cluster(self) -> Cluster:
         """What carries out jobs."""
-        cpus = self.cpus if self.cpus is not None else float(len(os.sched_getaffinity(0)))
+        cpus = self.cpus
+        if cpus is None and self.executor is not Way.APPTAINER:  # there Slurm knows what is free
+            cpus = float(len(os.sched_getaffinity(0)))
         return Cluster(self._executor(), Reservations(cpus), self.hold_s)
 
     def _executor(self) -> Executor:
@@ -279,6 +286,8 @@ class Chime(_Part):
                 for name, image in self.images.items()
             }
             return process.ProcessExecutor(table, self.archive, process.own_cgroup())
+        if self.executor is Way.APPTAINER:
+            return ApptainerExecutor(Slurm(options=self.sbatch), self.archive, self.sif)
         return ContainerExecutor(self.executor, self.socket, self.archive, self.network)
 
 
@@ -374,7 +383,8 @@ def _missing(config: Config) -> list[tuple[str, str]]:
     if config.conversion.solutions is not None:
         folders.append(("conversion.solutions", config.conversion.solutions))
     if config.chime is not None:
-        named = [("archive", config.chime.archive)] if config.chime.archive is not None else []
+        kept = {"archive": config.chime.archive, "sif": config.chime.sif}
+        named = [(name, folder) for name, folder in kept.items() if folder is not None]
         named += [("roots", Path(word.rpartition("=")[2])) for word in config.chime.roots]
         folders += [(f"chime.{name}", folder) for name, folder in named]
     if "://" not in config.database:
