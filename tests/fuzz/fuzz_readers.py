@@ -28,7 +28,10 @@ from filterbanks import header  # noqa: E402
 
 from mwaconvert.errors import Error  # noqa: E402
 from mwaconvert.formats.spectra.candidate_lists import read_list  # noqa: E402
+from mwaconvert.formats.spectra.chime_baseband import open_baseband  # noqa: E402
+from mwaconvert.formats.spectra.chime_msgpack import ChunkStream  # noqa: E402
 from mwaconvert.formats.spectra.presto import SeriesInfo, _info_text  # noqa: E402
+from mwaconvert.frb.baseband import Making, waterfall  # noqa: E402
 from mwaconvert.transients import open_stream  # noqa: E402
 
 MEMORY_BYTES = 6 << 30
@@ -94,7 +97,7 @@ def seeds() -> dict[str, bytes]:
     )
     found["singlepulse"] = b"# DM      Sigma      Time (s)     Sample    Downfact\n 56.7 12.5 0.1 100 8\n"
     found["sf"] = _psrfits(rng)
-    for make in (_chunk, _fbh5, _chime_h5, _vdif):
+    for make in (_chunk, _fbh5, _chime_h5, _baseband, _vdif):
         try:
             name, raw = make(rng)
         except ImportError:
@@ -174,6 +177,19 @@ def _chime_h5(rng: np.random.Generator) -> tuple[str, bytes]:
     return "chime.h5", out.getvalue()
 
 
+def _baseband(rng: np.random.Generator) -> tuple[str, bytes]:
+    import h5py
+
+    out = io.BytesIO()
+    with h5py.File(out, "w") as file:
+        data = file.create_dataset("tiedbeam_baseband", data=rng.normal(0, 1, (3, 2, 40)).astype("c8"))
+        data.attrs["DM"] = 2.0
+        file["time0"] = np.zeros(3, [("fpga_count", "u8"), ("ctime", "f8"), ("ctime_offset", "f8")])
+        index = [(800 - 0.390625 * k, k) for k in (4, 5, 9)]
+        file["index_map/freq"] = np.array(index, [("centre", "f8"), ("id", "u4")])
+    return "baseband", out.getvalue()
+
+
 def _vdif(rng: np.random.Generator) -> tuple[str, bytes]:
     import baseband.data
 
@@ -223,11 +239,17 @@ def one(folder: Path, name: str, raw: bytes) -> str:
         if kind in ("cand", "trigger", "singlepulse"):
             read_list(path)
             return "read"
+        if kind == "baseband":
+            with open_baseband(path) as voltages:
+                waterfall(voltages, 3.0, Making(average=4))
+            return "read"
         stream = open_stream(path, band_mhz=(800.2, 400.2) if kind == "vdif" else None)
         try:
             count = min(stream.n_times, max(1, MOST_SAMPLES // stream.n_chan))
             stream.spectra(0, count)
             stream.spectra(stream.n_times - count, count)
+            if isinstance(stream, ChunkStream) and stream.n_times <= MOST_SAMPLES:
+                stream.waterfall(1.0, 16)
         finally:
             stream.close()
     except Error as error:

@@ -72,7 +72,8 @@ def _day(word: str | None) -> date | None:
 _service = click.option(
     "--service",
     metavar="URL",
-    help="Bring the event from a service (http://host:port/frb-master), not from an archive here.",
+    envvar="CHIME_FRB_URL",
+    help="Without --root: bring the event from a service (http://host:port/frb-master, or CHIME_FRB_URL).",
 )
 
 
@@ -83,7 +84,7 @@ def _event(
     """What there is of an event, its beam if that is known, and the roots in which it is, here or brought here."""
     from mwaconvert.frb.archive import Root, event_number, find_event, roots_of
 
-    if service is None:
+    if service is None or roots:
         places = roots_of(roots)
         yield find_event(event, places, telescope=telescope, day=day), beam, places
         return
@@ -443,16 +444,13 @@ def run_script(
         ]
         return subprocess.run(command, env={"MPLBACKEND": "Agg"} | os.environ, check=False).returncode
 
-    if where["service"] is None:
+    # a service brings the event that the script is told to work on; the plot scripts have none
+    event = next((b for a, b in pairwise(words) if a == "--eventid"), None)
+    if event is None or where["service"] is None:
         from mwaconvert.frb.archive import roots_of
 
         code = of(roots_of(where["roots"]), beam)
     else:
-        event = next((b for a, b in pairwise(words) if a == "--eventid"), None)
-        if event is None:
-            raise InputError(
-                "--service brings the event that the script is given as --eventid N: there is none"
-            )
         with _event(event, beam, **where) as (_, number, places):
             code = of(places, number)
     context.exit(code if code >= 0 else 128 - code)
