@@ -47,7 +47,7 @@ def test_the_brightest_beam(root, tmp_path):
     assert "beam 0123" in other.stdout
     for more, problem in (
         (("--nsub", 100), "do not divide 16384 channels"),
-        (("--nsub", 1), "expected at least 2 sub-bands"),
+        (("--nsub", 1), "--nsub 1: expected at least 2 sub-bands"),
         (("--nsub", 64, "--beam", 7), "no raw intensity of beam 0007, only of 0123, 1123"),
         (("--nsub", 64, "--beam", -7), "range"),
     ):
