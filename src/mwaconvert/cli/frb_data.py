@@ -27,7 +27,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 NOTHING_FOUND = 1
 
 #: options whose names are not those of the fields
-_NAMES = {"n_sub": "nsub", "roots": "root", "event": "eventid", "day": "date"}
+_NAMES = {"n_sub": "nsub", "roots": "root"}
 
 
 class _Spoken(click.Command):

@@ -36,7 +36,7 @@ _WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 _LONGEST_BOXCAR = 256  # samples, as of a search
 _BINS = 96  # of the time axis of a candidate's figure, about
 _RIGHT_IN, _BOTTOM_IN = 0.1, 0.43  # margins for labels of 9 points
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "font.size": _FONT,
     "axes.linewidth": 0.6,
     "pdf.fonttype": 42,
@@ -102,7 +102,7 @@ def waterfall_figure(panels: Sequence[Panel], look: Look | None = None) -> Figur
     left_in = _left_in(panels)
     panel_in = (width - left_in - _RIGHT_IN) / columns
     gap_in = 0.08 * panel_in if one_band else left_in - 0.12
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(width, height + label_in * (rows > 1)))
         height = float(figure.get_figheight())
         row_in = (height - label_in) / rows
@@ -285,7 +285,7 @@ def masked_figure(masked: Masked, freq_mhz: npt.NDArray[np.float64]) -> Figure:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.0, 3.2))
         main = figure.add_axes((0.09, 0.135, 0.8, 0.77))
         image = main.pcolormesh(
@@ -317,7 +317,7 @@ def completeness_figure(result: Completeness) -> Figure:
         ("Width (ms)", lambda p: 1e3 * p.width_s, True),
         ("DM (pc/cm$^3$)", lambda p: p.dm, False),
     )
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.0, 2.6))
         grid = figure.add_gridspec(1, 3, left=0.075, right=0.985, top=0.96, bottom=0.2, wspace=0.12)
         for k, (name, of, is_log) in enumerate(axes_of):
@@ -369,7 +369,7 @@ def candidate_figure(stream: Stream, row: Candidate, prepare: Preparation | None
     near = _surroundings(stream, row, prepare)
     begin_ms, end_ms = near.edges_ms
     panel = Panel(near.falls, peak_s=-begin_ms / 1e3)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.0, 3.8))
         left = _left_in([panel]) / 7
         sides = {"hspace": 0, "left": left, "right": 0.475, "top": 0.865, "bottom": 0.115}
@@ -508,7 +508,7 @@ def save_figure(figure: Figure, path: Path, *, overwrite: bool = False, dpi: int
     if kind not in SUFFIXES:
         raise InputError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
     timeless = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {"Software": None}}[kind]
-    with StagedPath(path, overwrite) as staged, rc_context(_STYLE):
+    with StagedPath(path, overwrite) as staged, rc_context(STYLE):
         figure.savefig(staged.temporary, format=kind[1:], dpi=dpi, metadata=timeless)
 
 
