@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 import request_samples as samples
-from archive_samples import CALL, CASA, casa_python, restorable, with_sets
+from archive_samples import CALL, CASA, casa_python, fill, member, put_into_store, restorable, with_sets
+from casa_sets import observe, real_casa
+from fake_ngas import fake_ngas
 from package_samples import ONE, TWO, package
 
+from mwaconvert.archive.casa import CasaVersion
 from mwaconvert.archive.catalog import Action, Look
 from mwaconvert.archive.layouts import LayoutKind
 from mwaconvert.archive.units import ProductFile
@@ -208,3 +211,32 @@ def test_the_audit_trail_tells_a_change_of_release(site: ArchiveSite) -> None:
         assert catalog.update({samples.MOUS: short}, datetime.now(UTC)) == {
             samples.MOUS: ("QA2: Pass -> Fail",)
         }
+
+
+@pytest.mark.services
+def test_real_casa_restores_what_it_calibrated_from_ngas_column_by_column(tmp_path: Path) -> None:
+    python = real_casa()
+    layout = package(tmp_path / "made")
+    observe(python, tmp_path / "home", tmp_path / "originals", layout)
+    files = put_into_store(layout, tmp_path / "store")
+    originals = tmp_path / "reference"
+    originals.mkdir()
+    for name in (ONE, TWO):
+        (tmp_path / "originals" / name / f"{name}.ms").rename(originals / f"{name}.ms")
+    with fake_ngas() as ngas:
+        for path in (tmp_path / "store").iterdir():
+            ngas.keep(path.name, path.read_bytes())
+        ngas.corrupt(f"{ONE}.ms.flagversions.tgz", "disk1")  # the good copy is found
+        site = local_site(tmp_path / "out", [ngas.address], {CasaVersion.parse("6.7.0-31"): Path(python)})
+        site.work.parent.mkdir(parents=True)
+        store = Store(site.database)
+        with site.catalog() as catalog:
+            fill(catalog, member(files))
+        job = submit_or_resume(store, restore_request(WHAT, "ann", reference=originals))
+        carry_on(site, store)
+        done = store.job(job.id)
+        assert (done.state, done.error_text) == (State.COMPLETED, None)
+        report = json.loads((Path(store.products(job.id)[0].path) / REPORT).read_text())
+        assert len(report["equal"]) == 2
+        assert "is a later version than that of the calibration" in report["warnings"][0]
+        store.close()

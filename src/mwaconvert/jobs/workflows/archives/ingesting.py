@@ -99,20 +99,21 @@ def ingest(context: Context, site: ArchiveSite) -> Json:
     except CancelledError:
         raise
     except (Error, OSError) as error:
-        return {"reasons": [f"the ingest failed: {error}"]}
-    return {"items": [item.file.name for item in items]}
+        return {"attempt": context.attempt.number, "reasons": [f"the ingest failed: {error}"]}
+    return {"attempt": context.attempt.number, "items": [item.file.name for item in items]}
 
 
 def tell_of_ingest(context: Context, site: ArchiveSite) -> Json:
     """Make a failure of the ingest known."""
     asked = Asked.of(context.job)
-    reasons = context.results["ingest"].get("reasons", ())
-    if not reasons and not context.results["ingest"].get("items"):
+    done = context.results["ingest"]
+    if not done:
         return {}
-    words = "; ".join(reasons) or f"{len(context.results['ingest']['items'])} files"
+    reasons = done.get("reasons", ())
+    words = "; ".join(reasons) or f"{len(done['items'])} files"
     with site.catalog() as catalog:
         action = Action.INGEST_FAILED if reasons else Action.INGESTED
-        key = f"{asked.run_id}/ingest/{context.attempt.number}"
+        key = f"{asked.run_id}/ingest/{done['attempt']}"
         catalog.note(action, asked.run_id, context.job.owner, now(), detail=words, key=key)
         if reasons:
             catalog.put_run(replace(catalog.run(asked.run_id), state=RunState.FAILED), (), now())
@@ -209,19 +210,27 @@ def prove(site: ArchiveSite, catalog: Catalog, run_id: str, by: str, reason: str
         raise InputError(NOT_IN_ARCHIVE)
 
 
-def clean_up(site: ArchiveSite, catalog: Catalog, run_id: str, by: str, reason: str = "") -> bool:
-    """Remove the folder of a run for which `prove` found all in the archive; whether there was one.
+def folders_of(site: ArchiveSite, folder: str) -> list[Path]:
+    """Where a run has a folder, in any area."""
+    areas = (site.areas[name] for name in ("processing", "qa", "cache"))
+    return [area / folder for area in areas if (area / folder).is_dir()]
 
-    It is looked for in all areas, and one that is gone already is no error.
-    """
+
+def clean_up(
+    site: ArchiveSite,
+    catalog: Catalog,
+    run_id: str,
+    by: str,
+    *,
+    reason: str = "",
+    detail: str = "",
+    key: str = "",
+) -> None:
+    """Remove the folders of a run for which `prove` found all in the archive; those that are gone are no error."""
     folder = catalog.run(run_id).folder
-    removed = [
-        remove_run(site.areas[name] / folder, [site.areas[name]]) for name in ("processing", "qa", "cache")
-    ]
-    catalog.note(
-        Action.CLEANED, run_id, by, now(), reason=reason, detail="removed" if any(removed) else "gone already"
-    )
-    return any(removed)
+    for name in ("processing", "qa", "cache"):
+        remove_run(site.areas[name] / folder, [site.areas[name]])
+    catalog.note(Action.CLEANED, run_id, by, now(), reason=reason, detail=detail, key=key)
 
 
 def _problems_of(site: ArchiveSite, item: IngestItem) -> Sequence[str]:
