@@ -29,6 +29,7 @@ PYBIND11_MODULE(_core, m) {
   register_rfi(m);
   register_block(m);
   register_channels(m);
+  register_chunks(m);
   register_detect(m);
   register_quality(m);
   register_incoherent(m);
@@ -37,4 +38,5 @@ PYBIND11_MODULE(_core, m) {
   register_van_vleck(m);
   register_transients(m);
   register_clean(m);
+  register_period(m);
 }

@@ -1,17 +1,21 @@
 """A campaign against the safety of files: kills, signals, full disks and pairs of runs, on small simulated data.
 
-    python tests/faults/attack.py [--kills 200] [--terms 100] [--full 50] [--pairs 20] [--seconds 1800] [--seed 1]
+    python tests/faults/attack.py [--kills 200] [--terms 100] [--full 50] [--spills 24] [--pairs 20]
+                                  [--only VERB] [--seconds 1800] [--seed 1] [--results attack.json]
 
-As root it runs in a mount and a process namespace of its own, so that its small disks and its children go with it.
-Exit code 1 if anything was lost, half-written or said badly; stop it by Ctrl-C at any time.
+Where the machine allows it runs in a mount and a process namespace of its own, so that its small disks and its
+children go with it; elsewhere limits of file sizes stand for full disks. Ctrl-C or SIGTERM stops it at any time. With
+--results, what was done is kept after each attack, and the same command goes on where it was. Exit code 1 if anything
+was lost, half-written, left behind, left running or said badly.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import os
+import contextlib
+import json
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -19,339 +23,356 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
+
+import disks
+import targets
+from targets import MAIN, PRODUCTS, SPILLING, Case, digest, start
 
 from mwaconvert.staging import sweep
 
-MAIN = "from mwaconvert.cli.main import main; main()"
-#: flags and amplitudes go to files in TMPDIR, as those of large observations do
-SPILLING = """
-import mwaconvert.conversion.rfi.mask as mask
-mask.mask_in_file = lambda plan: True
-import mwaconvert.conversion.rfi.detection as detection
-import dataclasses
-plan_detection = detection.plan_detection
-detection.plan_detection = lambda *a, **k: (
-    None if (d := plan_detection(*a, **k)) is None else dataclasses.replace(d, spill_in_file=True)
-)
-from mwaconvert.cli.main import main; main()
-"""
 SPOILT = ("Traceback", "unexpected", "terminate called", "Fatal", "core dumped")
-
-
-@dataclass(frozen=True)
-class Case:
-    """A command line in a folder of its own, and the outputs that it writes there."""
-
-    name: str
-    words: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
-@dataclass
-class Tally:
-    """What became of the attacks of one kind."""
-
-    ends: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
-
-
-def make_cases(inputs: Path) -> list[Case]:
-    """Every verb that writes."""
-    obs, legacy = inputs / "mwax" / "1412607288.metafits", next((inputs / "legacy").glob("*.metafits"))
-    fil, ms = inputs / "a.fil", inputs / "a.ms"
-    return [
-        Case("uvfits", (str(obs), "-o", "a.uvfits", "--report", "r.json"), ("a.uvfits", "r.json")),
-        Case("ms", (str(obs), "-o", "a.ms", "--qa", "a.png"), ("a.ms", "a.png")),
-        Case("mwaf", (str(legacy), "-o", "a_%%.mwaf"), ("a_01.mwaf",)),
-        Case("qa", ("qa", str(ms), "-o", "a.html"), ("a.html",)),
-        Case("dedisperse", ("dedisperse", str(fil), "--dm", "50", "-o", "a.dat"), ("a.dat", "a.inf")),
-        Case("waterfall", ("waterfall", str(fil), "--dm", "50", "-o", "a.pdf"), ("a.pdf",)),
-        Case(
-            "search",
-            ("search", str(fil), "--dm-range", "0", "60", "-o", "a.csv"),
-            ("a.csv",),
-        ),
-        Case(
-            "simulate",
-            (
-                "simulate",
-                "--tiles",
-                "4",
-                "--coarse-channels",
-                "1",
-                "--duration",
-                "4",
-                "--seed",
-                "3",
-                "-o",
-                ".",
-            ),
-            ("1412607288.metafits", "1412607288_20241010145430_ch131_000.fits"),
-        ),
-    ]
-
-
-def make_inputs(folder: Path) -> None:
-    import numpy as np
-
-    from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
-    from mwaconvert.simulate import simulate
-
-    sim = simulate(folder / "mwax", "mwax-128", n_tiles=6, duration_s=16, coarse_channels=2, noise_jy=3)
-    simulate(folder / "legacy", "legacy-128", duration_s=4, fine_khz=40.0, coarse_channels=1, noise_jy=3)
-    run(MAIN, [str(sim.metafits), "-o", "a.ms", "-q"], folder)
-    values = np.random.default_rng(1).normal(100, 10, (64, 8192)).astype(np.float32)
-    with FilterbankWriter(folder / "a.fil", np.linspace(1200.0, 1500.0, 64), 1e-3, 32) as writer:
-        writer.write(values)
-
-
-def start(code: str, words: list[str] | tuple[str, ...], folder: Path, **env: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *words],
-        cwd=folder,
-        env=os.environ | env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-
-
-def run(code: str, words: list[str] | tuple[str, ...], folder: Path, **env: str) -> tuple[int, str]:
-    process = start(code, words, folder, **env)
-    _, errors = process.communicate(timeout=120)
-    return process.returncode, errors
-
-
-def digest(path: Path) -> str:
-    """Of the bytes of a file, or of all files of a directory but its HISTORY; 'none' where nothing is."""
-    if not os.path.lexists(path):
-        return "none"
-    total = hashlib.sha256()
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    for file in files:
-        if file.is_file() and file.parent.name != "HISTORY":
-            total.update(str(file.relative_to(path)).encode() + file.read_bytes())
-    return total.hexdigest()
-
-
-def left_behind(folder: Path, known: tuple[str, ...]) -> list[str]:
-    return sorted(p.name for p in folder.iterdir() if p.name not in (*known, "other"))
+#: what may differ between two runs: times are in them
+UNLIKE = (".json", ".html", ".png", ".tar")
+LIMITED = """
+import os, resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["MWACONVERT_LARGEST"]),) * 2)
+"""
+PATIENCE_S = 600
 
 
 class Campaign:
-    """Runs the attacks and keeps the score."""
+    """Runs attacks one at a time; each finds the case, and all that is random in it, from its number.
 
-    def __init__(self, work: Path, seed: int, seconds: float) -> None:
-        self.work, self.random = work, random.Random(seed)
-        self.end = time.monotonic() + seconds
+    Parameters
+    ----------
+    work : an empty folder
+    only : the one case that is attacked; None: all
+    namespaces : whether disks can be mounted, and processes counted
+    """
+
+    def __init__(self, work: Path, seed: int, only: str | None, *, namespaces: bool) -> None:
+        self.work, self.seed, self.namespaces = work, seed, namespaces
+        self.random = random.Random(seed)
         self.inputs = work / "in"
         self.inputs.mkdir()
-        make_inputs(self.inputs)
-        self.cases = make_cases(self.inputs)
+        targets.make_inputs(self.inputs)
+        self.cases = [case for case in targets.make_cases(self.inputs) if only in (None, case.name)]
         self.input_digest = digest(self.inputs)
-        self.tallies: dict[str, Tally] = {}
+        self.faults: list[str] = []
+        self.end = ""
         self.wholes: dict[str, list[set[str]]] = {}
         self.takes: dict[str, float] = {}
         self.older: dict[str, Path] = {}
         for case in self.cases:
-            folder = self.older[case.name] = self.fresh()
-            self.wholes[case.name] = [set() for _ in case.outputs]
-            for more in ([], ["--overwrite"]):  # the command line is in the history of some outputs
-                begin = time.monotonic()
-                code, errors = run(MAIN, (*case.words, "-q", *more), folder)
-                if code:
-                    raise SystemExit(f"{case.name}: {errors}")
-                self.takes[case.name] = time.monotonic() - begin
-                for whole, name in zip(self.wholes[case.name], case.outputs, strict=True):
-                    whole.add(digest(folder / name))
+            self._learn(case)
 
-    def fresh(self) -> Path:
+    def _learn(self, case: Case) -> None:
+        """What the outputs are when nothing goes wrong, and how long that takes."""
+        folder = self.older[case.name] = self._prepared(case)
+        wholes = self.wholes[case.name] = [set[str]() for _ in case.outputs]
+        for words in (self._words(case, overwrite=False), self._words(case)):  # some outputs keep the words
+            begin = time.monotonic()
+            code, errors = targets.run(MAIN, words, folder)
+            if code:
+                raise SystemExit(f"{case.name}: {errors}")
+            self.takes.setdefault(case.name, time.monotonic() - begin)
+            for whole, name in zip(wholes, case.outputs, strict=True):
+                whole.add(digest(folder / name))
+
+    def _words(self, case: Case, *, overwrite: bool = True) -> list[str]:
+        return [*case.words, "-q", *(["--overwrite"] if overwrite and not case.goes_on else [])]
+
+    def _fresh(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self.work, prefix="run-"))
 
-    def attack(self, kind: str, count: int, one: Callable[[Case, Tally], None]) -> None:
-        tally = self.tallies.setdefault(kind, Tally())
-        for k in range(count):
-            if time.monotonic() > self.end:
-                tally.ends["not run, out of time"] += count - k
-                return
-            one(self.cases[k % len(self.cases)], tally)
+    def _prepared(self, case: Case) -> Path:
+        folder = self._fresh()
+        self._lay_out(case, folder, older=False)
+        return folder
 
-    def prepare(self, case: Case) -> tuple[Path, list[str], list[str]]:
-        """A folder, the words of the command, and what is there before: half of the time an older output."""
-        folder = self.fresh()
-        if self.random.random() < 0.5:
-            shutil.copytree(self.older[case.name], folder, dirs_exist_ok=True)
-        before = [digest(folder / name) for name in case.outputs]
-        return folder, [*case.words, "-q", "--overwrite"], before
+    def attacked(self, attack: Callable[[Campaign, Case], None]) -> list[Case]:
+        return [case for case in self.cases if case.spills or attack is not Campaign.spill]
 
-    def judge(
-        self, case: Case, tally: Tally, folder: Path, before: list[str], errors: str, *, swept: bool
-    ) -> None:
-        """Each output is what was there, or whole; nothing else is left; the inputs are what they were."""
+    def one(self, attack: Callable[[Campaign, Case], None], number: int) -> str:
+        """Carry out one attack; the name of its case. How it ended is in `end`, what went wrong in `faults`."""
+        cases = self.attacked(attack)
+        case = cases[number % len(cases)]
+        self.random = random.Random(f"{self.seed} {attack.__name__} {number}")
+        self.faults, self.end = [], ""
+        attack(self, case)
+        return case.name
 
-        def blame(what: str) -> None:
-            tally.faults.append(f"{case.name}: {what}: {errors[-300:]!r}")
+    # attacks
 
-        for name, old, whole in zip(case.outputs, before, self.wholes[case.name], strict=True):
-            now = digest(folder / name)
-            if now != old and now not in whole and not name.endswith((".json", ".html", ".png")):
-                blame(f"{name} is neither the old one nor whole")
-            if old != "none" and now == "none":
-                blame(f"{name} was lost")
-        if swept:
-            sweep(folder)
-        if left := left_behind(folder, case.outputs):
-            blame(f"left behind {left}")
-        if any(word in errors for word in SPOILT):
-            blame("said badly")
-        if digest(self.inputs) != self.input_digest:
-            raise SystemExit(f"{case.name}: an input has changed")
-        if not os.path.ismount(folder):
-            shutil.rmtree(folder)
-
-    def kill(self, case: Case, tally: Tally) -> None:
-        folder, words, before = self.prepare(case)
-        process = start(MAIN, words, folder)
-        time.sleep(self.random.uniform(0.2, 1.1) * self.takes[case.name])
+    def kill(self, case: Case) -> None:
+        """SIGKILL at a random moment."""
+        folder, before = self._prepare(case)
+        process = start(MAIN, self._words(case), folder)
+        time.sleep(self.random.uniform(0.05, 1.1) * self.takes[case.name])
         process.kill()
-        _, errors = process.communicate(timeout=60)
-        tally.ends["killed" if process.returncode == -signal.SIGKILL else f"exit {process.returncode}"] += 1
-        self.judge(case, tally, folder, before, errors, swept=True)
+        process.wait(PATIENCE_S)
+        if process.returncode == -signal.SIGKILL:
+            wrote = any(folder.glob(".mwaconvert-*.part")) or any(
+                folder.glob(f"{PRODUCTS}/.mwaconvert-jobs/*")
+            )
+            self.end = "killed while it wrote" if wrote else "killed before or after"
+        else:
+            self.end = f"exit {process.returncode}"
+        self._judge(case, folder, before, swept=True)
 
-    def terminate(self, case: Case, tally: Tally) -> None:
-        folder, words, before = self.prepare(case)
+    def terminate(self, case: Case) -> None:
+        """A signal that asks for the end."""
+        folder, before = self._prepare(case)
         stop = self.random.choice([signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-        process = start(MAIN, words, folder)
-        time.sleep(self.random.uniform(0.2, 1.1) * self.takes[case.name])
+        process = start(MAIN, self._words(case), folder)
+        time.sleep(self.random.uniform(0.05, 1.1) * self.takes[case.name])
         process.send_signal(stop)
-        _, errors = process.communicate(timeout=60)
-        code = process.returncode
-        tally.ends[f"exit {code}" if code >= 0 else f"{signal.Signals(-code).name} before it began"] += 1
-        if code < 0 or (code == 1 and "Traceback" in errors and stop == signal.SIGINT):
-            errors = ""  # the interpreter was still starting
-        elif code not in (0, 128 + stop):
-            tally.faults.append(f"{case.name}: {stop.name} ended in {code}: {errors[-300:]!r}")
-        self.judge(case, tally, folder, before, errors, swept=code < 0)
+        code = process.wait(PATIENCE_S)
+        self.end = f"exit {code}" if code >= 0 else f"{signal.Signals(-code).name} before it began"
+        starting = code < 0 or (code == 1 and stop == signal.SIGINT)  # of the interpreter itself
+        if not starting and code not in (0, 128 + stop):
+            self._blame(case, f"{stop.name} ended in {code}", folder)
+        self._judge(case, folder, before, swept=starting, heard=not starting)
 
-    def fill(self, case: Case, tally: Tally) -> None:
+    def fill(self, case: Case) -> None:
         """A disk that is too small: from the beginning, or because another program fills it under way."""
-        folder = self.fresh()
+        if not self.namespaces:
+            self._limit(case)
+            return
+        folder = self._fresh()
         older = sum(p.stat().st_size for p in self.older[case.name].rglob("*") if p.is_file())
-        with small_disk(folder, (16 << 20) + 3 * older):  # room for both, and what is held back meanwhile
-            shutil.copytree(self.older[case.name], folder, dirs_exist_ok=True)
+        with disks.small_disk(
+            folder, (16 << 20) + 3 * older
+        ):  # room for both, and what is held back meanwhile
+            self._lay_out(case, folder, older=True)
             before = [digest(folder / name) for name in case.outputs]
             free = shutil.disk_usage(folder).free
-            leave = int(free * self.random.random() ** 3)
             late = self.random.random() < 0.5
             if not late:
-                occupy(folder, free - leave)
-            process = start(MAIN, [*case.words, "-q", "--overwrite"], folder)
+                disks.occupy(folder, free - int(free * self.random.random() ** 3))
+            process = start(MAIN, self._words(case), folder)
             if late:
-                time.sleep(self.random.uniform(0.2, 1.0) * self.takes[case.name])
-                occupy(folder, free)
-            _, errors = process.communicate(timeout=120)
-            code = process.returncode
-            tally.ends[f"exit {code}"] += 1
-            if code not in (0, 2) or (code == 2 and len(errors.splitlines()) != 1):
-                tally.faults.append(f"{case.name}: a full disk ended in {code}: {errors[-600:]!r}")
-            self.judge(case, tally, folder, before, errors, swept=False)
+                time.sleep(self.random.uniform(0.1, 1.0) * self.takes[case.name])
+                disks.occupy(folder, free)
+            self._heard(case, "a full disk", process.wait(PATIENCE_S), folder)
+            (folder / "other").unlink(missing_ok=True)
+            self._judge(case, folder, before)
         folder.rmdir()
 
-    def spill(self, case: Case, tally: Tally) -> None:
-        """A small TMPDIR for what does not fit into memory."""
-        folder, tmp = self.fresh(), self.fresh()
-        before = ["none"] * len(case.outputs)
-        with small_disk(tmp, self.random.choice([1 << 12, 1 << 16, 1 << 18, 1 << 20, 1 << 22, 64 << 20])):
-            code, errors = run(SPILLING, (*case.words, "-q"), folder, TMPDIR=str(tmp))
-            tally.ends[f"exit {code}"] += 1
-            if code not in (0, 2) or (code == 2 and len(errors.splitlines()) != 1):
-                tally.faults.append(f"{case.name}: a small TMPDIR ended in {code}: {errors[-600:]!r}")
+    def _limit(self, case: Case) -> None:
+        """No file may grow beyond a size: what a machine without namespaces has for a full disk."""
+        folder, before = self._prepare(case)
+        largest = max(p.stat().st_size for p in self.older[case.name].rglob("*") if p.is_file())
+        limit = str(int(1.2 * largest * self.random.random() ** 2))
+        process = start(LIMITED + MAIN, self._words(case), folder, MWACONVERT_LARGEST=limit)
+        self._heard(case, f"a limit of {limit} bytes", process.wait(PATIENCE_S), folder)
+        self._judge(case, folder, before)
+
+    def spill(self, case: Case) -> None:
+        """A small TMPDIR, or one that fills up, for what does not fit into memory."""
+        folder, tmp, mark = self._prepared(case), self._fresh(), self.work / "spilled"
+        mark.unlink(missing_ok=True)
+        size = self.random.choice([1 << 12, 1 << 16, 1 << 18, 1 << 20, 1 << 22, 64 << 20, 64 << 20])
+        code, more = SPILLING, {"TMPDIR": str(tmp), "MWACONVERT_SPILLED": str(mark)}
+        if not self.namespaces:
+            code, more["MWACONVERT_LARGEST"] = LIMITED + SPILLING, str(size)
+        with disks.small_disk(tmp, size) if self.namespaces else contextlib.nullcontext():
+            process = start(code, self._words(case), folder, **more)
+            if self.namespaces and size == 64 << 20 and self.random.random() < 0.5:
+                time.sleep(self.random.uniform(0.3, 1.0) * self.takes[case.name])
+                disks.occupy(tmp, size)
+            self._heard(case, f"a TMPDIR of {size} bytes", process.wait(PATIENCE_S), folder)
+            (tmp / "other").unlink(missing_ok=True)
             if left := list(tmp.iterdir()):
-                tally.faults.append(f"{case.name}: left behind in TMPDIR: {left}")
+                self._blame(case, f"left behind in TMPDIR: {left}", folder)
         tmp.rmdir()
-        self.judge(case, tally, folder, before, errors, swept=False)
+        self.end += f", {mark.read_text() if mark.exists() else 'unknown'} spill files"
+        self._judge(case, folder, ["none"] * len(case.outputs))
 
-    def pair(self, case: Case, tally: Tally) -> None:
+    def pair(self, case: Case) -> None:
         """Two runs to one output at once."""
-        folder, overwrite = self.fresh(), self.random.random() < 0.5
-        words = [*case.words, "-q", *(["--overwrite"] if overwrite else [])]
+        folder = self._prepared(case)
+        overwrite = self.random.random() < 0.5 and not case.goes_on
+        words = self._words(case, overwrite=overwrite)
         both = [start(MAIN, words, folder)]
-        time.sleep(self.random.choice([0.0, 0.1, 0.3]) * self.takes[case.name])
+        time.sleep(self.random.choice([0.0, 0.1, 0.3, 0.6]) * self.takes[case.name])
         both.append(start(MAIN, words, folder))
-        errors = "".join(process.communicate(timeout=120)[1] for process in both)
-        codes = sorted(process.returncode for process in both)
-        tally.ends[f"exits {codes[0]} and {codes[1]}" + (", --overwrite" if overwrite else "")] += 1
-        # with several outputs each run may win one of them
-        fine = (
-            codes == [0, 0] if overwrite else codes == [0, 2] or (codes == [2, 2] and len(case.outputs) > 1)
+        codes = sorted(process.wait(PATIENCE_S) for process in both)
+        self.end = f"exits {codes[0]} and {codes[1]}" + (", --overwrite" if overwrite else "")
+        allowed = [[0, 0]] if overwrite else [[0, 2]]
+        if case.goes_on:
+            allowed = [[0, 0], [0, 2]]
+        elif len(case.outputs) > 1 and not overwrite:
+            allowed.append([2, 2])  # each run may win one of them
+        if codes not in allowed:
+            self._blame(case, f"two runs ended in {codes}", folder)
+        self._judge(case, folder, ["none"] * len(case.outputs))
+
+    # before and after
+
+    def _lay_out(self, case: Case, folder: Path, *, older: bool) -> None:
+        if case.goes_on:
+            (folder / PRODUCTS).mkdir()
+        elif older:
+            shutil.copytree(self.older[case.name], folder, dirs_exist_ok=True)
+
+    def _prepare(self, case: Case) -> tuple[Path, list[str]]:
+        """A folder, and what is there before: half of the time an older output."""
+        folder = self._fresh()
+        self._lay_out(case, folder, older=self.random.random() < 0.5)
+        return folder, [digest(folder / name) for name in case.outputs]
+
+    def _blame(self, case: Case, what: str, folder: Path) -> None:
+        errors = folder.with_suffix(".errors")
+        text = errors.read_text(errors="replace")[-600:] if errors.exists() else ""
+        self.faults.append(f"{case.name}: {what}: {text!r}")
+
+    def _heard(self, case: Case, what: str, code: int, folder: Path) -> None:
+        """Where room was missing: it worked, or one sentence and exit code 2 (4: a job failed)."""
+        self.end = f"exit {code}"
+        lines = folder.with_suffix(".errors").read_text(errors="replace").splitlines()
+        if code not in ((0, 2, 4) if case.goes_on else (0, 2)) or (code == 2 and len(lines) != 1):
+            self._blame(case, f"{what} ended in {code}", folder)
+
+    def _judge(
+        self, case: Case, folder: Path, before: list[str], *, swept: bool = False, heard: bool = True
+    ) -> None:
+        """Each output is what was there, or whole; nothing else is left; the inputs are what they were."""
+        if self.namespaces and (running := disks.left_running()):
+            self._blame(case, f"left running {running}", folder)
+        errors = folder.with_suffix(".errors").read_text(errors="replace")
+        if heard and any(word in errors for word in SPOILT):
+            self._blame(case, "said badly", folder)
+        if case.goes_on:
+            code, _ = targets.run(MAIN, self._words(case), folder)
+            if code or digest(folder / PRODUCTS) not in self.wholes[case.name][0]:
+                self._blame(case, f"the same command did not go on: exit {code}: {errors}", folder)
+        else:
+            self._judge_files(case, folder, before)
+        if swept:
+            sweep(folder)
+        if left := sorted(p.name for p in folder.iterdir() if p.name not in case.outputs):
+            self._blame(case, f"left behind {left}", folder)
+        if digest(self.inputs) != self.input_digest:
+            raise SystemExit(f"{case.name}: an input has changed; what was said: {errors}")
+        folder.with_suffix(".errors").unlink(missing_ok=True)
+        if not folder.is_mount():
+            shutil.rmtree(folder)
+
+    def _judge_files(self, case: Case, folder: Path, before: list[str]) -> None:
+        for name, old, whole in zip(case.outputs, before, self.wholes[case.name], strict=True):
+            now = digest(folder / name)
+            if now != old and now not in whole and not name.endswith(UNLIKE):
+                self._blame(case, f"{name} is neither the old one nor whole", folder)
+            if old != "none" and now == "none":
+                self._blame(case, f"{name} was lost", folder)
+
+
+#: word on the command line, how many by default, what it is called, the attack
+ATTACKS: dict[str, tuple[int, str, Callable[[Campaign, Case], None]]] = {
+    "pairs": (20, "two runs to one output", Campaign.pair),
+    "full": (50, "full disk", Campaign.fill),
+    "spills": (24, "spill files and a small TMPDIR", Campaign.spill),
+    "terms": (100, "SIGTERM, SIGHUP, SIGINT", Campaign.terminate),
+    "kills": (200, "SIGKILL", Campaign.kill),
+}
+
+
+class Results:
+    """What was done, kept in a file after each attack.
+
+    Parameters
+    ----------
+    path : None: not kept
+    """
+
+    def __init__(self, path: Path | None, seed: int, only: str | None) -> None:
+        self.path = path
+        self.facts = {"seed": seed, "only": only, "wall_s": 0.0, "cpu_s": 0.0}
+        self.runs: list[dict[str, object]] = []
+        if path is not None and path.exists():
+            kept = json.loads(path.read_text())
+            if (kept["seed"], kept["only"]) != (seed, only):
+                raise SystemExit(f"{path}: of another --seed or --only; choose another name")
+            self.runs = kept.pop("runs")
+            self.facts = kept
+        self._begin, self._before = time.monotonic(), dict(self.facts)
+
+    def done(self, kind: str) -> int:
+        return sum(run["attack"] == kind for run in self.runs)
+
+    def add(self, kind: str, case: str, end: str, faults: list[str]) -> None:
+        self.runs.append({"attack": kind, "case": case, "end": end, "faults": faults})
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.facts["wall_s"] = round(float(self._before["wall_s"]) + time.monotonic() - self._begin, 1)
+        self.facts["cpu_s"] = round(float(self._before["cpu_s"]) + used.ru_utime + used.ru_stime, 1)
+        if self.path is not None:
+            fresh = self.path.with_suffix(".new")
+            fresh.write_text(json.dumps(self.facts | {"runs": self.runs}, indent=1) + "\n")
+            fresh.replace(self.path)
+
+    def faults(self) -> list[str]:
+        return [f"{run['attack']}: {fault}" for run in self.runs for fault in run["faults"]]  # type: ignore[attr-defined]
+
+    def table(self) -> str:
+        """Markdown: attacks, and below them the cases."""
+        lines = ["| attack | runs | ends | faults |", "|---|---|---|---|"]
+        for kind, (_, name, _attack) in ATTACKS.items():
+            runs = [run for run in self.runs if run["attack"] == kind]
+            ends = ", ".join(
+                f"{n} {what}" for what, n in Counter(str(run["end"]) for run in runs).most_common()
+            )
+            lines.append(f"| {name} | {len(runs)} | {ends} | {sum(bool(run['faults']) for run in runs)} |")
+        lines += ["", f"| verb | {' | '.join(ATTACKS)} |", "|---" * (len(ATTACKS) + 1) + "|"]
+        count = Counter((run["case"], run["attack"]) for run in self.runs)
+        for case in dict.fromkeys(run["case"] for run in self.runs):
+            lines.append(f"| {case} | {' | '.join(str(count[case, kind]) for kind in ATTACKS)} |")
+        return "\n".join(
+            [*lines, "", f"{self.facts['wall_s']:.0f} s, {self.facts['cpu_s']:.0f} s of processors"]
         )
-        if not fine:
-            tally.faults.append(f"{case.name}: two runs ended in {codes}: {errors[-600:]!r}")
-        self.judge(case, tally, folder, ["none"] * len(case.outputs), errors, swept=False)
 
 
-@contextmanager
-def small_disk(folder: Path, n_bytes: int) -> Iterator[None]:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={n_bytes}", "tmpfs", str(folder)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-def occupy(folder: Path, n_bytes: int) -> None:
-    """Fill a disk up to the last byte, or by this much."""
-    with (folder / "other").open("ab", buffering=0) as file:
-        for size in (1 << 16, 1 << 12, 1):
-            try:
-                while file.tell() + size <= n_bytes:
-                    file.write(bytes(size))
-            except OSError:
-                pass
-
-
-def may_mount() -> bool:
-    return os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], check=False).returncode == 0
-
-
-def enter_namespaces() -> None:
-    """Start again in namespaces of its own, whose disks and processes end with it."""
-    if may_mount() and "MWACONVERT_ATTACK" not in os.environ:
-        os.environ["MWACONVERT_ATTACK"] = "inside"
-        words = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        os.execvp(words[0], [*words, sys.executable, *sys.argv])
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name, count in {"kills": 200, "terms": 100, "full": 50, "spills": 24, "pairs": 20, "seed": 1}.items():
-        parser.add_argument(f"--{name}", type=int, default=count)
-    parser.add_argument("--seconds", type=float, default=1800)
+    for kind, (count, name, _) in ATTACKS.items():
+        parser.add_argument(f"--{kind}", type=int, default=count, help=f"{name}; {count}")
+    parser.add_argument("--only", help="one of the cases: uvfits, ms, mwaf, search, jobs ...")
+    parser.add_argument("--seconds", type=float, default=1800, help="at most; 1800")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--results", type=Path, help="JSON file of what was done, which is gone on with")
     options = parser.parse_args()
-    enter_namespaces()
-    with tempfile.TemporaryDirectory(prefix="mwaconvert-attack-") as work:
-        campaign = Campaign(Path(work), options.seed, options.seconds)
-        try:
-            campaign.attack("two runs to one output", options.pairs, campaign.pair)
-            if may_mount():
-                campaign.attack("full disk", options.full, campaign.fill)
-                campaign.attack("small TMPDIR", options.spills, campaign.spill)
-            campaign.attack("SIGTERM, SIGHUP, SIGINT", options.terms, campaign.terminate)
-            campaign.attack("SIGKILL", options.kills, campaign.kill)
-        except KeyboardInterrupt:
-            print("stopped")
-    print("| attack | ends | faults |\n|---|---|---|")
-    for kind, tally in campaign.tallies.items():
-        ends = ", ".join(f"{n} {what}" for what, n in sorted(tally.ends.items()))
-        print(f"| {kind} | {ends} | {len(tally.faults)} |")
-    faults = [fault for tally in campaign.tallies.values() for fault in tally.faults]
+    namespaces = disks.enter_namespaces()
+    signal.signal(signal.SIGTERM, _stop)
+    results = Results(options.results, options.seed, options.only)
+    end = time.monotonic() + options.seconds
+    try:
+        with tempfile.TemporaryDirectory(prefix="mwaconvert-attack-", ignore_cleanup_errors=True) as work:
+            campaign = Campaign(Path(work), options.seed, options.only, namespaces=namespaces)
+            for kind, (_, _name, attack) in ATTACKS.items():
+                count = getattr(options, kind) if campaign.attacked(attack) else 0
+                for number in range(results.done(kind), count):
+                    if time.monotonic() > end:
+                        break
+                    case = campaign.one(attack, number)
+                    results.add(kind, case, campaign.end, campaign.faults)
+                    print(
+                        f"{kind} {number}: {case}: {campaign.end}",
+                        *campaign.faults,
+                        file=sys.stderr,
+                        flush=True,
+                    )
+    except (KeyboardInterrupt, subprocess.TimeoutExpired) as stopped:
+        print(f"stopped: {stopped!r}")
+    print(results.table())
+    faults = results.faults()
     print("\n".join(faults))
     sys.exit(1 if faults else 0)
 

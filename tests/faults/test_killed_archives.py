@@ -67,8 +67,8 @@ def end_of(folder: Path) -> dict[str, Any]:
     store.close()
     with site.catalog() as catalog:
         for run in catalog.runs():
-            run = replace(run, folder=run.folder.replace(str(folder), ""))
-            found[run.run_id] = (run, sorted(catalog.inputs(run.run_id)))
+            anywhere = replace(run, folder=run.folder.replace(str(folder), ""))
+            found[run.run_id] = (anywhere, sorted(catalog.inputs(run.run_id)))
             records = catalog.decisions(run.run_id).rows
             found[f"{run.run_id} decisions"] = [(r.revision, r.notes, r.decided_by) for r in records]
             items = catalog.ingested(run.run_id)

@@ -7,13 +7,14 @@ an error; keys that have no meaning here are named in `Settings.ignored`. In fil
 from __future__ import annotations
 
 import math
+import socket
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from mwaconvert.errors import FormatError
+from mwaconvert.errors import FormatError, InputError
 from mwaconvert.extras import need
 
 _LARGEST = 1 << 20  # bytes
@@ -48,7 +49,7 @@ class StatusWebsite:
 class Listener:
     """Following the files of AMBER: seconds between two looks."""
 
-    interval: float = 0.1
+    interval: float = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,8 @@ class Clustering:
     """Clusters and criteria; DMs in pc/cm^3, times in seconds.
 
     Over `most_clusters` of a batch make a storm of interference, and so do over `most_beams` compound beams with the
-    same pulse. `most_events` go to the ring buffer at once.
+    same pulse. `most_events` go to the ring buffer at once. `galactic_dm`: program and arguments, {ra} and {dec} in
+    degrees among them, that prints the DM of the whole Galaxy there; without it nothing is a new source.
     """
 
     source_file: str = "{home}/darc/source_list.yaml"
@@ -105,6 +107,7 @@ class Clustering:
     most_clusters: int = 300
     most_beams: int = 7
     most_events: int = 50
+    galactic_dm: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +171,41 @@ class Beams:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Network:
+    """Where a node listens, and whom it knows.
+
+    Parameters
+    ----------
+    node : its name; {hostname} stands for that of the machine
+    role : what it does: a laptop does both
+    host, port : of typed messages of services, nodes and operators
+    master : HOST:PORT of the master node, for workers
+    workers : HOST:PORT of each worker by name, for the status page
+    text_host, text_role : of the text protocol of old clients, which says nobody's name: what any of them may do
+    keys : file of peers with keys and roles; only its owner may read it
+    tls_cert, tls_key, tls_ca : own certificate; authority of the other nodes. None: messages carry proofs in the clear
+    state_dir : journals and states
+    page_host, page_port : of the status page
+    """
+
+    node: str = "{hostname}"
+    role: Literal["both", "master", "worker"] = "both"
+    host: str = "127.0.0.1"
+    port: int = 51001
+    master: str = ""
+    workers: Mapping[str, str] = field(default_factory=dict)
+    text_host: str = "127.0.0.1"
+    text_role: Literal["view", "operate", "arm"] = "operate"
+    keys: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
+    state_dir: str = "{home}/darc/state"
+    page_host: str = "127.0.0.1"
+    page_port: int = 51002
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All sections, by the names of the file.
 
@@ -185,6 +223,7 @@ class Settings:
     lofar_trigger: Lofar = Lofar()
     dada_trigger: Dada = Dada()
     sb_generator: Beams = field(default_factory=Beams)
+    network: Network = field(default_factory=Network)
     ignored: tuple[str, ...] = ()
 
 
@@ -210,6 +249,25 @@ _WITHOUT_MEANING = {
     "waterfall_sb",
     "email_settings",
 }
+
+
+def expanded(text: str) -> str:
+    """A setting with the home folder and the name of the machine in it.
+
+    Examples
+    --------
+    >>> expanded("{home}/a") == str(Path.home() / "a")
+    True
+    """
+    return text.replace("{home}", str(Path.home())).replace("{hostname}", socket.gethostname())
+
+
+def host_port(where: str) -> tuple[str, int]:
+    """Of HOST:PORT. Raises InputError."""
+    host, _, port = where.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise InputError(f"{where}: expected HOST:PORT, as localhost:8098")
+    return host.strip("[]"), int(port)
 
 
 def read_settings(path: Path) -> Settings:
