@@ -10,8 +10,7 @@ from mwaconvert.jobs.control.states import State
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import DuplicateError, Job, Message, Request, Workflow
 from mwaconvert.jobs.control.worker import Worker
-from mwaconvert.jobs.workflows.archives import cleaning, restore, review
-from mwaconvert.jobs.workflows.archives.asking import Purpose
+from mwaconvert.jobs.workflows.archives.kinds import archives
 from mwaconvert.jobs.workflows.archives.mail import KIND as MAIL
 from mwaconvert.jobs.workflows.archives.mail import mail_sender
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite
@@ -19,9 +18,7 @@ from mwaconvert.jobs.workflows.archives.site import ArchiveSite
 
 def kinds(site: ArchiveSite) -> dict[str, Workflow]:
     """Kinds of jobs of an archive."""
-    runs = [review.workflow(site, purpose) for purpose in Purpose]
-    made = (restore.workflow(site), *runs, cleaning.workflow(site))
-    return {workflow.kind: workflow for workflow in made}
+    return {workflow.kind: workflow for workflow in archives(site)}
 
 
 def worker_here(site: ArchiveSite, store: Store) -> Worker:
