@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import metadata_samples
 import pytest
 import request_samples as samples
 from archive_samples import CALL, CASA, casa_python, fill, member, put_into_store, restorable, with_sets
@@ -23,7 +25,8 @@ from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.states import State
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import Job
-from mwaconvert.jobs.workflows.archives import restore
+from mwaconvert.jobs.workflows.archives import resolving, restore
+from mwaconvert.jobs.workflows.archives.resolving import update_pass
 from mwaconvert.jobs.workflows.archives.restore import REPORT, restore_request
 from mwaconvert.jobs.workflows.archives.running import carry_on, submit_or_resume
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, local_site
@@ -240,3 +243,65 @@ def test_real_casa_restores_what_it_calibrated_from_ngas_column_by_column(tmp_pa
         assert len(report["equal"]) == 2
         assert "is a later version than that of the calibration" in report["warnings"][0]
         store.close()
+
+
+def with_metadata(site: ArchiveSite, tmp_path: Path) -> tuple[ArchiveSite, Path]:
+    """The same archive as its metadata database tells it, and an empty catalogue."""
+    with site.catalog() as catalog:
+        files = catalog.member(samples.MOUS).files
+    path = tmp_path / "alma.db"
+    metadata_samples.fill(path)
+    metadata_samples.list_files(path, [file for file in files if file.file_class != "science"])
+    return replace(site, metadata=f"sqlite:///{path}", database=str(tmp_path / "new.db")), path
+
+
+def test_a_set_that_only_the_metadata_know(site: ArchiveSite, tmp_path: Path) -> None:
+    told, path = with_metadata(site, tmp_path)
+    store = Store(told.database)
+    job = restored(told, store)
+    assert (job.state, job.error_text) == (State.COMPLETED, None)
+    report = json.loads((Path(store.products(job.id)[0].path) / REPORT).read_text())
+    assert any(
+        "in session_2 of the status document and session_1 of the manifest" in n for n in report["notes"]
+    )
+    # the archive takes it back: the next restore asks again and is refused
+    later = (datetime.now(UTC) + timedelta(days=9)).isoformat()
+    metadata_samples.change(path, "UPDATE asa_delivery_status SET RELEASE_DATE = ?", later)
+    again = store.submit(restore_request(WHAT, "bob"))
+    carry_on(told, store)
+    assert "is proprietary until" in (store.job(again.id).error_text or "")
+    with told.catalog() as catalog:
+        assert "claw-back" in catalog.trail(str(samples.MOUS))[0].detail
+        rows = catalog.deliveries(samples.MOUS).rows
+        assert len(rows) == 2
+    store.close()
+
+
+def test_a_pass_tells_what_changed_in_the_metadata(site: ArchiveSite, tmp_path: Path) -> None:
+    told, path = with_metadata(site, tmp_path)
+    with told.catalog() as catalog, pytest.raises(InputError, match="has no metadata database"):
+        update_pass(site, catalog, "ann")
+    with told.catalog() as catalog:
+        resolving.refresh(told, catalog, samples.MOUS)
+        assert update_pass(told, catalog, "ann") == {}
+        metadata_samples.change(path, "DELETE FROM asa_product_files WHERE NGAS_FILE_ID LIKE '%caltables%'")
+        metadata_samples.change(path, "UPDATE aqua_ous SET QA2STATUS = 'SemiPass'")
+        assert update_pass(told, catalog, "ann") == {
+            samples.MOUS: ("QA2: Pass -> SemiPass", "tables stored apart: yes -> no")
+        }
+        assert update_pass(told, catalog, "ann") == {}
+        assert (
+            catalog.trail(str(samples.MOUS))[0].detail
+            == "QA2: Pass -> SemiPass; tables stored apart: yes -> no"
+        )
+
+
+def test_raw_data_that_leave_their_folder_are_refused(
+    site: ArchiveSite, store: Store, tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "store" / f"{ONE}.ms.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("../../outside"), None)
+    job = restored(site, store)
+    assert (job.state, job.step) == (State.FAILED, "stage")
+    assert f"{ONE}.ms.tar" in (job.error_text or "")
+    assert not list(tmp_path.rglob("outside"))

@@ -28,6 +28,7 @@ from mwaconvert.jobs.control.work import DecidedError, DuplicateError, Job
 from mwaconvert.jobs.workflows.archives.asking import (
     Answer,
     Purpose,
+    ask_ingest,
     ask_rerun,
     ask_run,
     decide,
@@ -455,3 +456,19 @@ def test_what_cannot_be_asked_for(desk: Desk) -> None:
     ask_run(desk.store, desk.catalog, SDM, Purpose.CALIBRATE, "ann")
     carry_on(bare, desk.store)
     assert "has no procedure vla-calibrate" in (job_of(desk.store, RUN).error_text or "")
+
+
+def test_a_weblog_behind_a_link_is_told_and_the_ingest_asked_for_again(desk: Desk, tmp_path: Path) -> None:
+    desk.ask()
+    weblog = desk.folder("qa") / "products" / "pipeline-20180601T120000"
+    weblog.rename(tmp_path / "elsewhere")
+    weblog.symlink_to(tmp_path / "elsewhere")
+    job = desk.decide(Answer.PASS)
+    assert (job.state, job.step) == (State.FAILED, "settle")
+    assert "the weblog could not be made" in (job.error_text or "")
+    assert not (tmp_path / "elsewhere" / "html" / "qa_notes.html").exists()
+    assert desk.catalog.state(SDM) == QaState()
+    weblog.unlink()
+    (tmp_path / "elsewhere").rename(weblog)
+    ask_ingest(desk.store, desk.catalog, RUN, "dora", "repaired")
+    assert desk.on(RUN).state is State.COMPLETED

@@ -107,6 +107,14 @@ class Members(Database):
             raise InputError(f"{uid} is not in the catalogue")
         return str(found[0]["project"])
 
+    def members(self) -> dict[StatusUid, str]:
+        """All member sets, with the codes of their projects."""
+        units = self._t["obs_unit_set"]
+        query = self._sql.select(units.c.status_uid, units.c.project)
+        with self._reading() as connection:
+            found = connection.execute(query.where(units.c.level == Level.MEMBER.value))
+            return {StatusUid(Uid.parse(row[0])): row[1] for row in found}
+
     def projects(self) -> tuple[str, ...]:
         """Codes of all projects."""
         column = self._t["obs_unit_set"].c.project

@@ -58,10 +58,18 @@ def record_decision(context: Context, site: ArchiveSite) -> Json:
 
 
 def publish(context: Context, site: ArchiveSite) -> Json:
-    """Of a run that passed: notes into the weblog, which is packed again; templates and notes to the products."""
+    """Of a run that passed: notes into the weblog, which is packed again; a failure is a result that says why."""
     asked, answer, by, _ = _decision(context)
     if answer is not Answer.PASS:
         return {}
+    try:
+        return {"weblog": _publish(site, asked, by)}
+    except (Error, OSError) as error:
+        return {"reasons": [f"the weblog could not be made: {error}"]}
+
+
+def _publish(site: ArchiveSite, asked: Asked, by: str) -> str:
+    """Notes into the weblog; templates and notes to the products. Gives the weblog's place in the run."""
     layout = run_layout(site.areas["qa"], asked.folder)
     with site.catalog() as catalog:
         text = catalog.draft(asked.run_id, by)
@@ -73,7 +81,7 @@ def publish(context: Context, site: ArchiveSite) -> Json:
     own_text(layout.products / NOTES, safe_html(text).encode())
     if weblog is not None:
         publish_notes(weblog, _weblog_archive(layout, weblog, site.table()), text)
-    return {"weblog": "" if weblog is None else str(weblog.relative_to(layout.root))}
+    return "" if weblog is None else str(weblog.relative_to(layout.root))
 
 
 def ingest(context: Context, site: ArchiveSite) -> Json:
@@ -81,6 +89,9 @@ def ingest(context: Context, site: ArchiveSite) -> Json:
     asked, answer, _, _ = _decision(context)
     if answer is not Answer.PASS:
         return {}
+    before = context.results["publish"].get("reasons", ())
+    if before:
+        return {"attempt": context.attempt.number, "reasons": before}
     layout = run_layout(site.areas["qa"], asked.folder)
     table = site.table()
     try:
@@ -252,7 +263,7 @@ def _decision(context: Context) -> tuple[Asked, Answer, str, datetime]:
 
 
 def _weblog(layout: Layout) -> Path | None:
-    """The unpacked weblog of a run, the newest if there are several."""
+    """The unpacked weblog of a run, the newest if there are several; links are left for who packs it to refuse."""
     for folder in (layout.products, layout.working):
         found = sorted(path.parent for path in folder.glob("pipeline-*/html") if path.is_dir())
         if found:
