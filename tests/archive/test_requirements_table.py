@@ -28,7 +28,7 @@ WORDS = {
 
 
 def exists(name: str) -> bool:
-    """Whether a dotted name is a module or attribute of the archive, its jobs or its face; a member may be a short one."""
+    """Whether a dotted name is a module or attribute of the archive, its jobs or its face; members may be short."""
     home = {"archives": "mwaconvert.jobs.workflows", "archive": "mwaconvert.services"}
     parts = name.split(".")
     for n in range(len(parts), 0, -1):

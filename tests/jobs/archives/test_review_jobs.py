@@ -472,3 +472,34 @@ def test_a_weblog_behind_a_link_is_told_and_the_ingest_asked_for_again(desk: Des
     (tmp_path / "elsewhere").rename(weblog)
     ask_ingest(desk.store, desk.catalog, RUN, "dora", "repaired")
     assert desk.on(RUN).state is State.COMPLETED
+
+
+@pytest.mark.services
+def test_one_postgres_database_and_the_durable_engine(tmp_path: Path) -> None:
+    from services.postgres import Postgres, is_installed
+
+    from mwaconvert.jobs.control.durable import DurableEngine
+    from mwaconvert.jobs.control.worker import Worker
+    from mwaconvert.jobs.workflows.archives.running import kinds
+
+    if not is_installed():
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    with Postgres() as server:
+        site = replace(reviewing(tmp_path), database=server.new_database())
+        store = Store(site.database)
+        worker = Worker(store, kinds(site), site.work, worker_id="w1")
+        engine = DurableEngine(worker, threads=2, poll_s=0.05)
+        engine.start()
+        with site.catalog() as catalog:
+            ask_run(store, catalog, SDM, Purpose.CALIBRATE, "ann")
+            engine.run_until_idle(120)
+            assert job_of(store, RUN).step == "qa"
+            decide(site, store, catalog, RUN, Answer.PASS, "dora", text=NOTES.format(status="Fail"))
+            engine.run_until_idle(120)
+            assert job_of(store, RUN).state is State.COMPLETED, job_of(store, RUN).error_text
+            assert catalog.state(SDM) == QaState(CalibrationStatus.CALIBRATED, SrdpStatus.FAIL)
+            store.submit(cleanup_request(RUN, "dora", "done"))
+            engine.run_until_idle(120)
+            assert catalog.trail(RUN)[0].action is Action.CLEANED
+        engine.stop()
+        store.close()

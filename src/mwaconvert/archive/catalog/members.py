@@ -144,7 +144,7 @@ class Members(Database):
         told: dict[StatusUid, tuple[str, ...]] = {}
         changed: list[tuple[Any, ...]] = []
         moved: list[tuple[Any, ...]] = []
-        date = rows.SHORT.index("release_date")
+        date, seen = rows.SHORT.index("release_date"), rows.iso(at)
         with self._writing() as connection:
             columns = [units.c.status_uid, *(units.c[name] for name in rows.SHORT)]
             query = self._sql.select(*columns).where(units.c.level == Level.MEMBER.value)
@@ -156,9 +156,9 @@ class Members(Database):
                     continue
                 told[uid] = ("new",) if old is None else rows.differences(old, new)
                 if old is not None:
-                    changed.append((name, *new, rows.iso(at)))
+                    changed.append((name, *new, seen))
                     if old[date] != new[date]:
-                        moved.append((name, rows.iso(at), new[date], "changed"))
+                        moved.append((name, seen, new[date], "changed"))
             self._write_looks(connection, changed)
             self._write_moves(connection, moved)
         return told
