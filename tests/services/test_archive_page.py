@@ -212,6 +212,18 @@ def test_as_json(archive: Archive) -> None:
     assert job_of(archive.store, f"{samples.MOUS.file_form}.image.1").state is State.QUEUED
 
 
+def test_a_restore_is_asked_for_on_the_page_of_a_set(archive: Archive) -> None:
+    eve, ann = archive.client("eve"), archive.client("ann")
+    assert post(eve, "/archive/restores", target=str(samples.MOUS)).status_code == 403
+    assert post(ann, "/archive/restores", target="x").status_code == 400
+    assert post(ann, "/archive/restores", target=str(samples.MOUS)).url.path == "/jobs/1"
+    assert "the same job is there already" in post(ann, "/archive/restores", target=str(samples.MOUS)).text
+    archive.work()
+    assert archive.store.job(1).state is State.COMPLETED, archive.store.job(1).error_text
+    assert "restore.1" in eve.get(f"/archive/sets/{samples.MOUS.file_form}").text
+    assert "handed out" in eve.get("/archive/runs/restore.1").text
+
+
 def test_strangers_see_nothing(archive: Archive) -> None:
     stranger = Browser(archive.app)
     assert stranger.get("/archive").url.path == "/login"

@@ -20,6 +20,7 @@ from mwaconvert.jobs.control.work import Job, UnknownError
 from mwaconvert.jobs.workflows.archives import asking
 from mwaconvert.jobs.workflows.archives.asking import Answer, Purpose
 from mwaconvert.jobs.workflows.archives.cleaning import cleanup_request
+from mwaconvert.jobs.workflows.archives.restore import restore_request
 from mwaconvert.jobs.workflows.archives.site import now
 from mwaconvert.services.archive import api
 from mwaconvert.services.archive.desk import Desk, DeskOf, view_of, weblog_file
@@ -161,6 +162,19 @@ def ask(request: Request, desk: DeskOf, form: Form) -> Response:
         if not target.startswith("uid"):
             raise
         return _set_page(request, desk, form.session, StatusUid(Uid.parse(target)), str(error), 409)
+    return RedirectResponse(f"/jobs/{job.id}", 303)
+
+
+@pages.post("/restores")
+def restore(request: Request, desk: DeskOf, form: Form) -> Response:
+    """Ask for a restore of a member set."""
+    form.need(Role.OPERATE)
+    target = form.text("target").strip()
+    mous = StatusUid(Uid.parse(target))
+    try:
+        job = desk.store.submit(restore_request(target, form.session.name), allow_resubmit=True)
+    except InputError as error:
+        return _set_page(request, desk, form.session, mous, str(error), 409)
     return RedirectResponse(f"/jobs/{job.id}", 303)
 
 
