@@ -377,7 +377,11 @@ def _missing(config: Config) -> list[tuple[str, str]]:
     if "://" not in config.database:
         folders.append(("database", Path(config.database).parent))
     found = [(name, f"there is no folder {folder}") for name, folder in folders if not folder.is_dir()]
-    files = {"server.tls_cert": config.server.tls_cert, "server.tls_key": config.server.tls_key}
+    files = {
+        "server.tls_cert": config.server.tls_cert,
+        "server.tls_key": config.server.tls_key,
+        "archive": config.archive,
+    }
     return found + [
         (name, f"there is no file {path}") for name, path in files.items() if path and not path.is_file()
     ]
