@@ -33,7 +33,7 @@ test-services: $(VENV)/test-installed  ## tests with real PostgreSQL, Slurm, cli
 
 FUZZ_SECONDS ?= 60
 ATTACK_SECONDS ?= 1800
-fuzz: $(VENV)/test-installed  ## damaged files through every reader, for FUZZ_SECONDS; guided by coverage with atheris, if installed
+fuzz: $(VENV)/test-installed  ## damaged files through every reader, for FUZZ_SECONDS of processors; guided by coverage with atheris, if installed
 	if $(BIN)/python -c 'import atheris' 2>/dev/null; \
 	  then $(BIN)/python tests/fuzz/fuzz_coverage.py --seconds $(FUZZ_SECONDS); \
 	  else $(BIN)/python tests/fuzz/fuzz_readers.py --seconds $(FUZZ_SECONDS); fi

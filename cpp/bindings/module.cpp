@@ -33,6 +33,7 @@ PYBIND11_MODULE(_core, m) {
   register_detect(m);
   register_quality(m);
   register_incoherent(m);
+  register_live(m);
   register_ms(m);
   register_uvfits(m);
   register_van_vleck(m);

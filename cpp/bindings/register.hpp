@@ -15,6 +15,7 @@ void register_uvfits(pybind11::module_& m);
 void register_period(pybind11::module_& m);
 void register_quality(pybind11::module_& m);
 void register_incoherent(pybind11::module_& m);
+void register_live(pybind11::module_& m);
 void register_ms(pybind11::module_& m);
 void register_van_vleck(pybind11::module_& m);
 void register_transients(pybind11::module_& m);

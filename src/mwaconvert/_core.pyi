@@ -396,6 +396,20 @@ def fold(
 ) -> None:
     """Add samples to the bins of their phase."""
 
+def friends_of_friends(
+    *,
+    middle_s: npt.NDArray[np.float64],
+    dm: npt.NDArray[np.float64],
+    snr: npt.NDArray[np.float64],
+    kind: npt.NDArray[np.int64],
+    beam: npt.NDArray[np.int64],
+    reach: npt.NDArray[np.float64],
+    beams: int,
+    label: npt.NDArray[np.int64],
+    keep: npt.NDArray[np.uint8],
+) -> int:
+    """Clusters of candidates: how many, and which candidates a later batch needs."""
+
 def group_bytes(n_parameter: int, n_channel: int) -> int:
     """Bytes of one random group."""
 
@@ -500,6 +514,17 @@ def noise(
     threads: int = 0,
 ) -> None:
     """Mean and standard deviation of the noise."""
+
+def parse_candidates(
+    *,
+    text: npt.NDArray[np.uint8],
+    n_word: int,
+    place: tuple[int, int, int, int, int],
+    downsampling: int,
+    instance: int,
+    rows: npt.NDArray[np.uint8],
+) -> tuple[int, npt.NDArray[np.void]]:
+    """Candidates of lines: how many, and the table (begin, end) of lines that are none."""
 
 def quality_sums(
     *,
@@ -666,6 +691,21 @@ def search_series(
     threads: int = 0,
 ) -> npt.NDArray[np.void]:
     """Noise and best boxcars of each series: the table (trial, snr, start, width) of those above the threshold."""
+
+def summarise_clusters(
+    *,
+    label: npt.NDArray[np.int64],
+    first_new: int,
+    time_s: npt.NDArray[np.float64],
+    dm: npt.NDArray[np.float64],
+    snr: npt.NDArray[np.float64],
+    beam: npt.NDArray[np.int64],
+    best: npt.NDArray[np.int64],
+    count: npt.NDArray[np.int64],
+    n_beams: npt.NDArray[np.int64],
+    box: npt.NDArray[np.float64],
+) -> None:
+    """What the members of each cluster make together."""
 
 def unpack(
     *,

@@ -194,6 +194,26 @@ def test_observations_are_kept_apart(node, receiver, tmp_path):
     assert [text.splitlines()[2].split()[4] for text in receiver.events] == ["400"]
 
 
+def test_candidates_are_cut_out_and_put_together(node, tmp_path, darc):
+    """While the observation runs; the processor is killed on the way, and nothing is done twice."""
+    banks = tmp_path / "obs" / "out" / "filterbank"
+    banks.mkdir(parents=True)
+    (banks / "CB00_00.fil").symlink_to(darc / "synthetic" / "synthetic_CB00_00.fil")
+    sky = Sky(tmp_path / "obs", start_s=time.time(), duration_s=8)
+    node.ask("start_observation", payload=sky.path)
+    sky.write(0.12, 50.0, 20, 5)
+    data = tmp_path / "obs" / "out" / "triggers_realtime" / "data"
+    wait_for(lambda: list(data.glob("*DM50*.hdf5")))
+    node.kill("processor")
+    sky.write(0.24, 20.0, 20, 1)
+    page = wait_for(lambda: list((tmp_path / "results").glob("*/*/A_info.html")), timeout_s=90)[0]
+    (results,) = page.parent.glob("CB00_triggers.txt")
+    assert [line.split()[2] for line in results.read_text().splitlines()[1:]] == ["50.00", "20.00"]
+    assert len(list(data.glob("*.hdf5"))) == 2
+    assert page.with_name("CB00.pdf").read_bytes().startswith(b"%PDF")
+    assert "missing" not in page.read_text()
+
+
 def test_a_service_that_ends_at_once_is_said_to(node):
     node.sections["dada_trigger"]["dialect"] = "9"
     node.write_config()

@@ -124,6 +124,15 @@ class Node:
                 "interval": 0.1,
                 "voevent_dir": str(folder / "voevents"),
             },
+            "processor": {
+                "result_dir": str(folder / "results"),
+                "interval": 0.3,
+                "stop_delay": 0.3,
+                "extractor": {"delay": 0},
+            },
+            "processor_master": {"check_interval": 0.2, "max_wait_time": 20},
+            "offline_processing": {"delay": 0},
+            "status_website": {"web_dir": str(folder / "web"), "interval": 1},
             "network": {
                 "node": "arts001",
                 "port": self.port,
@@ -236,11 +245,14 @@ class Sky:
     def pulse(self, dm=500.0, snr=30.0, width=10, age_s=0.5, beam=35):
         """Append a pulse that arrived just now; its time in the observation."""
         time_s = time.time() - self.start_s - age_s
+        self.write(time_s, dm, snr, width, beam)
+        return time_s
+
+    def write(self, time_s, dm, snr, width, beam=35):
         with self.file.open("a") as file:
             if file.tell() == 0:
                 file.write(HEADER)
             file.write(f"{beam} 1 1 {width} {time_s:.4f} 1 {dm} {snr}\n")
-        return time_s
 
 
 def run_async(job, timeout_s=30.0):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from mwaconvert.cli.live.common import SETTINGS
+from mwaconvert.cli.live.search import search
 from mwaconvert.cli.live.services import arm, disarm, master, observe, reload, restart, start, status, stop
-from mwaconvert.cli.live.trials import decide, test_trigger
+from mwaconvert.cli.live.trials import decide, reprocess, test_trigger
 
 
 @click.group(
@@ -28,5 +29,7 @@ for command in (
     disarm,
     decide,
     test_trigger,
+    reprocess,
+    search,
 ):
     live.add_command(command)

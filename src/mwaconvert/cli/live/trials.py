@@ -137,3 +137,53 @@ def test_trigger(
         click.echo(f"answer      {done.answer}")
         answered &= done.answered
     context.exit(0 if answered else NO_ANSWER)
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+@click.option("--parset", required=True, type=_FILE, metavar="FILE", help="Configuration of the node.")
+@click.option(
+    "--filterbanks",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="Folder of CB00_00.fil and so on.",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder of lists, counts and figures.",
+)
+@click.option("--config", type=_FILE, metavar="FILE", help="Settings (YAML) that differ from the defaults.")
+@click.option(
+    "--galactic-dm", type=click.FloatRange(min=0), metavar="DM", help="Figures show what is beyond it."
+)
+@verbose
+def reprocess(
+    files: tuple[Path, ...],
+    parset: Path,
+    filterbanks: Path,
+    output: Path,
+    config: Path | None,
+    galactic_dm: float | None,
+) -> None:
+    """Cluster files of candidates of one beam, cut all out of filterbanks, judge and draw them, after the fact."""
+    from dataclasses import replace
+
+    from mwaconvert.live.observation import read_observation
+    from mwaconvert.live.processing.cutter import reprocess as again
+    from mwaconvert.live.settings import Settings, read_settings
+
+    observation = replace(read_observation(parset), output_dir=output)
+    settings = read_settings(config) if config else Settings()
+    done = again(files, observation, settings, filterbanks, output, galactic_dm)
+    click.echo(f"{'p':>5}{'S/N':>8}{'DM':>10}{'time_s':>12}{'width':>7}{'SB':>4}")
+    for f in done.found:
+        click.echo(f"{f.p:>5.2f}{f.snr:>8.2f}{f.dm:>10.2f}{f.time_s:>12.4f}{f.width:>7}{f.synthesised:>4}")
+    for why, n in done.refused.items():
+        click.echo(f"{n} left out: {why}")
+    for note in done.notes:
+        click.echo(note, err=True)

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from mwaconvert.errors import Error, InputError, ResourceError
 from mwaconvert.jobs.control.supervise import Service, Status, Supervisor
+from mwaconvert.live.files import write_whole
 from mwaconvert.live.settings import expanded, host_port
-from mwaconvert.services.live.files import write_whole
 from mwaconvert.services.live.keys import Peer, new_key, read_peers
 from mwaconvert.services.live.link import Link, call, client_tls, serve, server_tls
 from mwaconvert.services.live.messages import (
@@ -92,7 +92,7 @@ class Hub:
     async def open(self) -> None:
         """Listen, and call the master node."""
         network = self.site.settings.network
-        write_whole(self.site.operator_key, self.peers[OPERATOR].key.hex())
+        write_whole(self.site.operator_key, self.peers[OPERATOR].key.hex(), mode=0o600)
         tls = server_tls(network.tls_cert, network.tls_key)
         self._server = await serve(network.host, network.port, self.site.node, self.peers, self._linked, tls)
         self.port = self._server.sockets[0].getsockname()[1]

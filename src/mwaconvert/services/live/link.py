@@ -84,9 +84,7 @@ class Link:
         self._pump.cancel()
         with suppress(asyncio.CancelledError, OSError, ConnectionError):
             await self._pump
-        self._writer.close()
-        with suppress(OSError, ConnectionError, TimeoutError):
-            await asyncio.wait_for(self._writer.wait_closed(), 1.0)
+        await _hang_up(self._writer)
 
     async def flush(self, timeout_s: float = 2.0) -> None:
         """Wait until all that waits was handed over."""
@@ -162,17 +160,23 @@ async def call(
             )
     except (OSError, ValueError, KeyError, TypeError, FormatError, asyncio.IncompleteReadError) as error:
         if writer is not None:
-            writer.close()
+            await _hang_up(writer)
         words = "no answer in time" if isinstance(error, TimeoutError) else str(error)
         raise ResourceError(f"{host}:{port}: {words}") from None
-    except ResourceError:
-        assert writer is not None
-        writer.close()
+    except (ResourceError, asyncio.CancelledError):
+        if writer is not None:
+            await _hang_up(writer)
         raise
     from mwaconvert.services.live.messages import Role
 
     called = Peer(str(answer.get("name", f"{host}:{port}")), key, Role.NODE)
     return Link(called, reader, writer, _session(key, theirs, mine), caller=True)
+
+
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError, TimeoutError):
+        await asyncio.wait_for(writer.wait_closed(), 1.0)
 
 
 def _session(key: bytes, theirs: str, mine: str) -> bytes:

@@ -34,8 +34,8 @@ CLASSES = {
     Name.VOEVENT: "VOEventGenerator",
     Name.WEBSITE: "StatusWebsite",
 }
-_WORKER = (Name.LISTENER, Name.CLUSTERING, Name.DADA)
-_MASTER = (Name.VOEVENT, Name.LOFAR)
+_WORKER = (Name.LISTENER, Name.CLUSTERING, Name.DADA, Name.PROCESSOR)
+_MASTER = (Name.WEBSITE, Name.VOEVENT, Name.LOFAR, Name.PROCESSOR)
 
 
 def process_of(name: Name) -> Name:
@@ -46,9 +46,12 @@ def process_of(name: Name) -> Name:
 def services_of(settings: Settings) -> tuple[Name, ...]:
     """Of a node, by its role and mode."""
     mode, role = settings.darc_master.mode, settings.network.role
-    if mode == "offline":
-        return ()
-    return _MASTER if role == "master" else _WORKER if role == "worker" else (*_WORKER, *_MASTER)
+    found: list[Name] = [] if mode == "real-time" else [Name.OFFLINE]
+    if mode == "offline" and role != "worker":
+        found.append(Name.WEBSITE)
+    if mode != "offline":
+        found += _MASTER if role == "master" else _WORKER if role == "worker" else (*_WORKER, *_MASTER)
+    return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mwaconvert.errors import Error, FormatError, InputError
+from mwaconvert.live.files import read_facts, write_facts
 from mwaconvert.live.observation import Observation, read_config, read_observation
 from mwaconvert.live.settings import expanded
-from mwaconvert.services.live.files import read_facts, write_facts
 from mwaconvert.services.live.hub import Hub
 from mwaconvert.services.live.messages import StartObservation, StopObservation
 from mwaconvert.services.live.node import Name, process_of

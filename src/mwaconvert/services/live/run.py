@@ -15,6 +15,9 @@ from mwaconvert.services.live.service import Service, run_service
 #: module and class of each
 _PROGRAMS = {
     Name.CLUSTERING: ("chain", "Chain"),
+    Name.OFFLINE: ("offline", "Offline"),
+    Name.PROCESSOR: ("processor", "Processor"),
+    Name.WEBSITE: ("page", "Website"),
     Name.DADA: ("senders", "DadaSender"),
     Name.LOFAR: ("senders", "LofarSender"),
     Name.VOEVENT: ("senders", "VOEventSender"),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mwaconvert.errors import Error, FormatError, InputError, ResourceError
+from mwaconvert.live.files import read_facts, write_facts, write_whole
 from mwaconvert.live.gate import Admission, Arming, Gate, Sent, State
 from mwaconvert.live.settings import expanded
 from mwaconvert.live.triggers import (
@@ -27,7 +28,6 @@ from mwaconvert.live.triggers import (
     send_udp,
 )
 from mwaconvert.live.voevent import burst_event, send_voevent
-from mwaconvert.services.live.files import read_facts, write_facts, write_whole
 from mwaconvert.services.live.journal import Journal, file_name
 from mwaconvert.services.live.messages import Done, Message, Reply, Send, StartObservation, Switch
 from mwaconvert.services.live.node import Name, Site
@@ -346,7 +346,7 @@ class VOEventSender(External):
         event = burst_event(trigger, test=test, now_s=time.time())
         folder = Path(expanded(self.site.settings.voevent_generator.voevent_dir))
         name = file_name(f"{trigger.id}{'-test' if test else ''}")
-        write_whole(folder / f"{name}.xml", event.xml.decode(), mode=0o644)
+        write_whole(folder / f"{name}.xml", event.xml.decode())
         return event.ivorn, event
 
     def transmit(self, data: Any) -> str:

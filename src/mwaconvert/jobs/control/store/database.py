@@ -108,7 +108,13 @@ class Database:
         if self._read(_version_of) != schema.VERSION:
             from mwaconvert.jobs.control.store.migrate import migrate
 
-            migrate(self.engine)
+            try:
+                migrate(self.engine)
+            except sa.exc.OperationalError as error:
+                raise ResourceError(
+                    f"{self.engine.url}: the store of jobs cannot be made or brought up to date ({error.orig}); see "
+                    "whether its disk is full, and whether you may write there"
+                ) from error
 
     @contextmanager
     def _patient(self) -> Iterator[Callable[[sa.exc.DBAPIError], None]]:
