@@ -27,8 +27,8 @@ from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import Job
 from mwaconvert.jobs.workflows.archives import resolving, restore
 from mwaconvert.jobs.workflows.archives.resolving import update_pass
-from mwaconvert.jobs.workflows.archives.restore import REPORT, restore_request
-from mwaconvert.jobs.workflows.archives.running import carry_on, submit_or_resume
+from mwaconvert.jobs.workflows.archives.restore import REPORT, restore_request, submit_or_resume
+from mwaconvert.jobs.workflows.archives.running import carry_on
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, local_site
 
 WHAT = samples.MOUS.file_form
@@ -174,6 +174,21 @@ def test_a_casa_that_breaks_fails_the_job_and_a_retry_begins_anew(
     assert store.job(job.id).state is State.COMPLETED
     steps = [attempt.step for attempt in store.attempts(job.id)]
     assert steps == ["resolve", "stage", "check", "casa", "casa", "compare", "hand out"]
+
+
+def test_a_command_that_failed_goes_on_when_it_is_given_again(
+    site: ArchiveSite, store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "casa" / "break-casa").touch()
+    first = restored(site, store)
+    assert first.state is State.FAILED
+    (tmp_path / "casa" / "break-casa").unlink()
+    change(site, release_date=datetime.now(UTC) + timedelta(days=2))
+    again = restored(site, store)
+    assert (again.id, again.state, again.step) == (first.id, State.FAILED, "resolve")
+    change(site, release_date=datetime(2018, 2, 2, tzinfo=UTC))
+    assert restored(site, store).state is State.COMPLETED
+    assert len(store.jobs()) == 1
 
 
 def test_a_package_is_restored_where_it_is(tmp_path: Path) -> None:
