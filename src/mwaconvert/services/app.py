@@ -84,7 +84,7 @@ def make_app(config: Config, store: Store, secret: bytes) -> FastAPI:
 def _other_faces() -> list[Any]:
     """Routers of the faces that are installed beside this one."""
     found = []
-    for name in ("page", "chime"):
+    for name in ("page", "chime", "archive"):
         if importlib.util.find_spec(f"mwaconvert.services.{name}") is not None:
             found.append(importlib.import_module(f"mwaconvert.services.{name}").router)
     return found

@@ -26,6 +26,7 @@ from mwaconvert.jobs.delivery.places import Bucket, Folder, scratch
 from mwaconvert.jobs.workflows.registry import workflows
 from mwaconvert.jobs.workflows.site import Site
 from mwaconvert.services.app import make_app
+from mwaconvert.services.archive.upkeep import ArchiveUpkeep
 from mwaconvert.services.config import Config
 from mwaconvert.services.connections import HeadInTime
 from mwaconvert.services.signing import service_secret
@@ -127,9 +128,14 @@ def _upkeep(config: Config, store: Store) -> Iterator[None]:
     days = config.upkeep.forget_days
     site = config.site()
 
+    sender = config.workers.id or socket.gethostname()
+    archive = None if site.archive is None else ArchiveUpkeep(site.archive, store, sender)
+
     def run() -> None:
         while not stopping.wait(_UPKEEP_S):
             try:
+                if archive is not None:
+                    archive()
                 tidy(config, store, site, days * 86400 if days else None)
             except Exception:
                 # the next round may do better, and jobs do not depend on it

@@ -23,7 +23,7 @@ from mwaconvert.services.page.guard import form_token
 from mwaconvert.services.service import service_of
 from mwaconvert.text import about_text, percent, size_text, took_text
 
-_TEMPLATES = Path(__file__).parent / "templates"
+_TEMPLATES = [Path(__file__).parent / "templates", Path(__file__).parents[1] / "archive" / "templates"]
 #: nothing but what this service itself serves; no script or style stands in a page
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self';"
@@ -93,6 +93,7 @@ def render(
             sees_all=session is not None and session.allows(Role.APPROVE),
             form_token=facts.pop("form_token", token),
             here=request.url.path,
+            has_archive=service_of(request).site.archive is not None,
             **facts,
         )
     )
