@@ -72,6 +72,7 @@ def test_from_a_line_to_all_ways_out_with_kills(node, receiver, tmp_path):
     assert candidates == 3
 
 
+@pytest.mark.services  # seconds, as it waits for processes
 def test_arming(node, receiver, tmp_path):
     """Off by default; real triggers only while armed, which is kept over a restart, with who."""
     sky = Sky(tmp_path / "obs")
@@ -179,6 +180,7 @@ def test_the_text_protocol(node, tmp_path):
     assert node.process.wait(30) == 0
 
 
+@pytest.mark.services  # seconds, as it waits for processes
 def test_observations_are_kept_apart(node, receiver, tmp_path):
     """Two observations at once: lines, decisions and ends of one are not of the other."""
     one, two = Sky(tmp_path / "one", task_id="1"), Sky(tmp_path / "two", task_id="2", beam=3)
@@ -194,6 +196,7 @@ def test_observations_are_kept_apart(node, receiver, tmp_path):
     assert [text.splitlines()[2].split()[4] for text in receiver.events] == ["400"]
 
 
+@pytest.mark.services  # seconds, as it waits for processes
 def test_candidates_are_cut_out_and_put_together(node, tmp_path, darc):
     """While the observation runs; the processor is killed on the way, and nothing is done twice."""
     banks = tmp_path / "obs" / "out" / "filterbank"

@@ -161,7 +161,12 @@ class Node:
 
     def __enter__(self):
         self.start()
-        self.wait_running()
+        try:
+            self.wait_running()
+        except BaseException:
+            print((self.folder / "master.log").read_text()[-3000:])
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_):

@@ -43,6 +43,7 @@ OPERATOR = "operator"
 #: a service that says nothing for so long is degraded, then killed and started anew, s
 _SILENT_S, _HUNG_S = 5.0, 30.0
 _CALL_AGAIN_S = 2.0
+_END_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,13 @@ class Hub:
         """End all services, then all links."""
         self._server.close()
         await asyncio.gather(*(asyncio.to_thread(s.stop) for s in self.supervisors.values()))
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_END_S)
         for link in list(self.links.values()):
             await link.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def in_background(self, job: Awaitable[None]) -> None:
         """Run a coroutine beside all else; an error in it is logged."""
@@ -318,7 +321,7 @@ class Hub:
                 f"network.keys: has no key of {self.site.node}, by which the master node knows it"
             )
         said = ""
-        while True:
+        while not self.stopping.is_set():
             try:
                 link = await call(host, port, self.site.node, own.key, tls=client_tls(network.tls_ca))
             except ResourceError as error:

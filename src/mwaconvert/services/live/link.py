@@ -82,8 +82,7 @@ class Link:
 
     async def close(self) -> None:
         self._pump.cancel()
-        with suppress(asyncio.CancelledError, OSError, ConnectionError):
-            await self._pump
+        await asyncio.wait([self._pump])
         await _hang_up(self._writer)
 
     async def flush(self, timeout_s: float = 2.0) -> None:
