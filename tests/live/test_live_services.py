@@ -9,8 +9,10 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 from live_node import Node, Receiver, Sky, wait_for
 
+from mwaconvert.cli.darc import darc
 from mwaconvert.services.live.messages import Switch
 from mwaconvert.services.live.operator import ask
 
@@ -168,6 +170,10 @@ def test_the_text_protocol(node, tmp_path):
     node.config.write_text("amber_clustering: {no_such_thing: 1}")
     assert say("reload")[0] == "Error"
     assert say("status", "amber_clustering")[1] == {"amber_clustering": "running"}
+    done = CliRunner().invoke(darc, ["--port", str(node.text_port), "--service", "all", "status"])
+    assert (done.exit_code, done.output.splitlines()[0]) == (0, "status: Success")
+    done = CliRunner().invoke(darc, ["--port", str(node.text_port), "--service", "tea", "status"])
+    assert (done.exit_code, done.output) == (1, "status: Error\nmessage: {'error': 'Invalid service: tea'}\n")
     assert ast.literal_eval(node.text("nonsense}"))["message"] == {"error": "Cannot parse message"}
     assert ast.literal_eval(node.text("{'service': 'all'}"))["message"] == {"error": "No command specified"}
     long = "{'service':'all', 'command':'status', 'payload':'" + "x" * 900_000 + "'}"

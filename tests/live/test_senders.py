@@ -217,6 +217,20 @@ def test_the_brightest_of_several_beams_goes_out(site):
     assert [outcome for _, outcome in sorted(wire.done)][:2] == ["not sent: brighter triggers went first"] * 2
 
 
+def test_pulses_that_had_to_wait_all_go_out(site):
+    """They come at once after the sender was away, and are not of one moment."""
+
+    async def job():
+        sender = LofarSender(site)
+        wire = Wire(sender)
+        now_s = time.time()
+        await give(sender, *(trigger(id=str(k), time_s=now_s - 3 * k, dm=900.0) for k in range(3)))
+        return wire
+
+    wire = run_async(job())
+    assert len(wire.sent) == 3
+
+
 def test_a_broker_that_fails_is_said(site):
     async def job():
         sender = VOEventSender(site)

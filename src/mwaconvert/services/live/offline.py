@@ -23,6 +23,7 @@ class Offline(Service):
     """Of one node."""
 
     name: ClassVar[Name] = Name.OFFLINE
+    niceness: ClassVar[int] = 10
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)

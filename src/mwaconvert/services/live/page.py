@@ -191,6 +191,7 @@ class Website(Service):
     """The page as a service; the old static page is written beside it."""
 
     name: ClassVar[Name] = Name.WEBSITE
+    niceness: ClassVar[int] = 5
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)

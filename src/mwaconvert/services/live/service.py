@@ -42,6 +42,8 @@ class Service:
     """
 
     name: ClassVar[Name]
+    #: what can wait runs with less of the processors, so that triggers do not
+    niceness: ClassVar[int] = 0
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -172,5 +174,6 @@ def run_service(service: Service) -> None:
     """The process of a service; port and key of its master are in the environment."""
     port, key = int(os.environ["MWACONVERT_LIVE_PORT"]), bytes.fromhex(os.environ.pop("MWACONVERT_LIVE_KEY"))
     started = time.monotonic()
+    os.nice(service.niceness)
     asyncio.run(service.run(port, key))
     _log.info("ended after %.0f s", time.monotonic() - started)
