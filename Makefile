@@ -22,16 +22,18 @@ test: $(VENV)/test-installed  ## all tests that need nothing but pip
 test-external: $(VENV)/test-installed  ## tests that need a program pip does not install (Debian: wsclean)
 	$(BIN)/python -m pytest -q -m external tests
 
-SERVICES = postgresql slurm-wlm munge chromium
+SERVICES = postgresql slurm-wlm munge chromium podman runc busybox-static
 test-services: $(VENV)/test-installed  ## tests with real PostgreSQL, Slurm, clients, browser; installs them as root on Debian (CASA: MWACONVERT_CASA_PYTHON)
 	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
 	  then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVICES); fi
 	$(BIN)/python -m pip install -q '.[postgres]' 'comet>=3.1,<4' 'playwright>=1.40,<2'
-	$(BIN)/python -m pytest -q -m services tests
+	$(PYTHON) -m venv $(VENV)/chime  # what chime-frb-api requires and what we require exclude each other
+	$(VENV)/chime/bin/python -m pip install -q 'chime-frb-api==4.10.0' pytest
+	CHIME_FRB_API_PYTHON=$(abspath $(VENV))/chime/bin/python $(BIN)/python -m pytest -q -m services tests
 
 FUZZ_SECONDS ?= 60
 ATTACK_SECONDS ?= 1800
-fuzz: $(VENV)/test-installed  ## damaged files through every reader, for FUZZ_SECONDS; guided by coverage with atheris, if installed
+fuzz: $(VENV)/test-installed  ## damaged files through every reader, for FUZZ_SECONDS of processors; guided by coverage with atheris, if installed
 	if $(BIN)/python -c 'import atheris' 2>/dev/null; \
 	  then $(BIN)/python tests/fuzz/fuzz_coverage.py --seconds $(FUZZ_SECONDS); \
 	  else $(BIN)/python tests/fuzz/fuzz_readers.py --seconds $(FUZZ_SECONDS); fi

@@ -29,6 +29,7 @@ PYBIND11_MODULE(_core, m) {
   register_rfi(m);
   register_block(m);
   register_channels(m);
+  register_chunks(m);
   register_detect(m);
   register_quality(m);
   register_incoherent(m);

@@ -9,6 +9,7 @@ void register_raw(pybind11::module_& m);
 void register_rfi(pybind11::module_& m);
 void register_block(pybind11::module_& m);
 void register_channels(pybind11::module_& m);
+void register_chunks(pybind11::module_& m);
 void register_detect(pybind11::module_& m);
 void register_uvfits(pybind11::module_& m);
 void register_period(pybind11::module_& m);

@@ -131,6 +131,30 @@ def channel_sums(
 
     data and weights (n_chan, n_samp), about (n_chan,), which floats are summed less, sums (n_chan, 3)."""
 
+def check_bitshuffle(packed: npt.NDArray[np.uint8], n_bytes: int) -> None:
+    """Refuse bytes whose blocks go beyond their end."""
+
+def chunk_waterfall(
+    chunks: Sequence[
+        tuple[
+            npt.NDArray[np.uint8],
+            bool,
+            npt.NDArray[np.float32],
+            npt.NDArray[np.float32],
+            npt.NDArray[np.uint8] | None,
+            int,
+            int,
+            int,
+        ]
+    ],
+    shift: npt.NDArray[np.int32],
+    scaled: bool,
+    out: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float32],
+    threads: int = 0,
+) -> None:
+    """Sub-bands of the dedispersed channels of chunks of CHIME/FRB."""
+
 @overload
 def cleaned_bytes(
     *,
@@ -413,6 +437,48 @@ def incoherent_mwax(
 ) -> None:
     """Sums over baselines of the changes between integrations, from MWAX files."""
 
+@overload
+def longest_runs(
+    data: npt.NDArray[np.uint8],
+    live: npt.NDArray[np.uint8],
+    value: float,
+    longest: npt.NDArray[np.uint8],
+    threads: int = 0,
+) -> None:
+    """At each time the longest run of neighbouring channels that hold a value, up to 255."""
+
+@overload
+def longest_runs(
+    data: npt.NDArray[np.float32],
+    live: npt.NDArray[np.uint8],
+    value: float,
+    longest: npt.NDArray[np.uint8],
+    threads: int = 0,
+) -> None:
+    """At each time the longest run of neighbouring channels that hold a value, up to 255."""
+
+@overload
+def mark_runs(
+    data: npt.NDArray[np.uint8],
+    live: npt.NDArray[np.uint8],
+    value: float,
+    run: int,
+    used: npt.NDArray[np.uint8],
+    threads: int = 0,
+) -> None:
+    """Set `used` to 0 in runs of neighbouring channels that hold a value."""
+
+@overload
+def mark_runs(
+    data: npt.NDArray[np.float32],
+    live: npt.NDArray[np.uint8],
+    value: float,
+    run: int,
+    used: npt.NDArray[np.uint8],
+    threads: int = 0,
+) -> None:
+    """Set `used` to 0 in runs of neighbouring channels that hold a value."""
+
 def mask_counts(
     *,
     bits: npt.NDArray[np.uint8],
@@ -653,6 +719,9 @@ def unpack(
     threads: int = 0,
 ) -> None:
     """Unpack and transpose spectra of 1 to 8 bits."""
+
+def unpack_bitshuffle(packed: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8], threads: int = 0) -> None:
+    """Bytes that bitshuffle packed with LZ4."""
 
 @overload
 def unpack_numbers(

@@ -75,6 +75,7 @@ class Kind(Enum):
 
     UVFITS = ("a uvfits file", _holds(b"SIMPLE  =", b"GROUPS  =                    T"))
     MEASUREMENT_SET = ("a measurement set", None)
+    UVH5 = ("a uvh5 file", _holds(b"\x89HDF\r\n\x1a\n", b"Header"))
     FLAGS = ("a flag file", _holds(b"SIMPLE  =", b"GPUBOXNO="))
     SIMULATED = ("a file of a simulation", _holds(b"SIMPLE  =", b"simulated by mwaconvert"))
     JSON = ("a report of mwaconvert", _holds(b"{", b'"format": "mwaconvert'))
@@ -114,6 +115,7 @@ class Kind(Enum):
 _BY_SUFFIX = {
     ".uvfits": Kind.UVFITS,
     ".ms": Kind.MEASUREMENT_SET,
+    ".uvh5": Kind.UVH5,
     ".mwaf": Kind.FLAGS,
     ".png": Kind.PNG,
     ".pdf": Kind.PDF,

@@ -165,3 +165,53 @@ def test_slurm_that_is_not_there(place: Path, monkeypatch: pytest.MonkeyPatch) -
     done = call(*words, "--sbatch", "--partition=work")
     assert done.exit_code == 2
     assert "add --on slurm" in done.output
+
+
+def test_a_disk_that_is_full_while_jobs_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command ends with a sentence instead of waiting for ever, and goes on where it was, given again."""
+    import sqlalchemy as sa
+
+    from mwaconvert.jobs.control.store import Store
+    from mwaconvert.jobs.control.worker import Worker
+
+    begin, whole = Worker.start, Store._try
+
+    def start(worker: Worker) -> None:
+        begin(worker)
+        worker.store.patience_s = 0.2
+        monkeypatch.setattr(Store, "_try", full)
+
+    def full(store: Store, work: object, write: bool, is_lazy: bool) -> object:
+        if write:
+            raise sa.exc.OperationalError("", None, Exception("database or disk is full"))
+        return whole(store, work, write, is_lazy)
+
+    monkeypatch.setattr(Worker, "start", start)
+    stopped = call("run", "jobs.csv", "--root", "raw")
+    assert stopped.exit_code == 2
+    assert "database of jobs did not answer for 0 s (database or disk is full)" in stopped.stderr
+    assert len(stopped.stderr.splitlines()) == 1
+
+    monkeypatch.setattr(Worker, "start", begin)
+    monkeypatch.setattr(Store, "_try", whole)
+    store = Store(place / ".mwaconvert-jobs" / "jobs.db")
+    for record in store.workers():
+        store.stop_worker(record.id)  # another process would see that this one has ended
+    store.close()
+    again = call("run", "jobs.csv", "--root", "raw")
+    assert again.exit_code == 0, again.output
+    assert len(list(place.glob("*.tar"))) == 2
+
+
+def test_no_room_for_a_store(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlalchemy as sa
+
+    from mwaconvert.jobs.control import upkeep
+
+    def migrate(engine: object) -> None:
+        raise sa.exc.OperationalError("", None, Exception("database or disk is full"))
+
+    monkeypatch.setattr(upkeep, "migrate", migrate)
+    done = call("run", "jobs.csv", "--root", "raw")
+    assert done.exit_code == 2
+    assert "cannot be made or brought up to date (database or disk is full)" in done.stderr

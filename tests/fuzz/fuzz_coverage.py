@@ -18,6 +18,7 @@ import atheris
 
 with atheris.instrument_imports(include=["mwaconvert"]):
     import fuzz_readers
+    from sound import Sound
 
     # which the reader imports when it needs them
 
@@ -35,7 +36,7 @@ def main() -> int:
     options = parser.parse_args(ours)
     sound = fuzz_readers.seeds()
     if options.inside is not None:
-        _fuzz(options.only, options.inside)
+        _fuzz(sound[options.only], options.inside)
     names = [options.only] if options.only else sorted(sound)
     each = max(1, round(options.seconds / len(names)))
     failed = []
@@ -43,12 +44,18 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
             corpus = Path(folder) / "corpus"
             corpus.mkdir()
-            (corpus / "sound").write_bytes(sound[name])
+            (corpus / "sound").write_bytes(sound[name].raw)
             options.keep.mkdir(exist_ok=True)
             words = [sys.executable, __file__, "--only", name, "--inside", folder]
             limits = [f"-max_total_time={each}", "-timeout=120", "-rss_limit_mb=4096", "-max_len=300000"]
             run = subprocess.run(
-                [*words, "--", *limits, f"-artifact_prefix={options.keep}/{name}-", str(corpus)],
+                [
+                    *words,
+                    "--",
+                    *limits,
+                    f"-artifact_prefix={options.keep}/{name.replace(' ', '-')}-",
+                    str(corpus),
+                ],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -62,13 +69,13 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _fuzz(name: str, folder: Path) -> None:
+def _fuzz(sound: Sound, folder: Path) -> None:
     """Does not return: libFuzzer ends the process."""
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_DATA, (fuzz_readers.MEMORY_BYTES, fuzz_readers.MEMORY_BYTES))
 
     def read(raw: bytes) -> None:
-        fuzz_readers.one(folder, name, raw)
+        fuzz_readers.one(folder, sound, raw)
 
     atheris.Setup([sys.argv[0], *sys.argv[sys.argv.index("--") + 1 :]], read)
     atheris.Fuzz()

@@ -9,7 +9,7 @@ import mwaconvert
 
 
 def test_damaged_files_are_refused_or_read(tmp_path):
-    words = [sys.executable, Path(__file__).with_name("fuzz_readers.py"), "--seconds", "3", "--seed", "7"]
+    words = [sys.executable, Path(__file__).with_name("fuzz_readers.py"), "--seconds", "4", "--seed", "7"]
     package = str(Path(mwaconvert.__file__).resolve().parents[1])
     done = subprocess.run(
         [*words, "--keep", tmp_path],
@@ -20,3 +20,4 @@ def test_damaged_files_are_refused_or_read(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert ", 0 findings" in done.stdout
+    assert done.stdout.count("\n| ") > 25  # readers

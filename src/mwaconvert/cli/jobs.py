@@ -18,6 +18,7 @@ from mwaconvert.errors import InputError
 if TYPE_CHECKING:
     from mwaconvert.jobs.control.store import Store
     from mwaconvert.jobs.control.work import Event, Job
+    from mwaconvert.jobs.control.worker import Worker
     from mwaconvert.vocabulary.job_file import JobRow
 
 #: exit codes of the released mwa_client
@@ -253,7 +254,7 @@ def _run_rows(
     end_batch = None if site.slurm is None else site.slurm.cancel
     worker = Worker(store, workflows(site), folder / HOME / "work", end_batch=end_batch)
     with InlineEngine(worker, threads=at_once):
-        _watch(store, set(wanted), say)
+        _watch(store, set(wanted), say, worker)
     for job_id, row in wanted.items():
         job = store.job(job_id)
         if job.state is State.COMPLETED:
@@ -309,13 +310,15 @@ def _write_errors(path: Path, errors: list[dict[str, Any]]) -> None:
         staged.temporary.write_text(json.dumps(errors, indent=4) if errors else "")
 
 
-def _watch(store: Store, job_ids: set[int], say: Callable[[str], None]) -> None:
-    """Tell what happens to jobs until all have ended or wait for somebody."""
+def _watch(store: Store, job_ids: set[int], say: Callable[[str], None], worker: Worker | None = None) -> None:
+    """Tell what happens to jobs until all have ended or wait for somebody, or the worker cannot go on."""
     from mwaconvert.jobs.control.states import State
 
     after = 0
     left = {job_id for job_id in job_ids if not store.job(job_id).state.is_terminal}
     while left:
+        if worker is not None and worker.trouble is not None:
+            raise worker.trouble
         events = store.events(after)
         for event in events:
             after = event.seq

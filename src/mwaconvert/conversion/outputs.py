@@ -47,9 +47,9 @@ def output_kind(path: Path) -> OutputKind:
     """
     if is_flag_file(path):
         return _KINDS[Kind.FLAGS]
-    if path.suffix.lower() not in (".uvfits", ".ms"):
+    if path.suffix.lower() not in (".uvfits", ".ms", ".uvh5"):
         raise InputError(
-            f"{path}: unknown kind of output; end the name in .uvfits, .ms or .mwaf",
+            f"{path}: unknown kind of output; end the name in .uvfits, .ms, .uvh5 or .mwaf",
             option="outputs",
             path=path,
         )
@@ -190,6 +190,13 @@ def _ms_bytes(plan: Plan, windows: tuple[int, ...]) -> int:
     return n_times * n_rows * (n_chan * 4 * 13 + 200 * len(windows))
 
 
+def _uvh5_bytes(plan: Plan, windows: tuple[int, ...]) -> int:
+    from mwaconvert.formats.visibilities.uvh5 import HEADER_ROW_BYTES
+
+    n_times, n_rows, n_chan = _shape(plan, windows)
+    return n_times * n_rows * (n_chan * 4 * 13 + HEADER_ROW_BYTES)
+
+
 def _flag_shape(plan: Plan, _: tuple[int, ...]) -> tuple[int, int, int]:
     n = plan.metadata.n_antennas
     return len(plan.timesteps), n * (n + 1) // 2, plan.metadata.n_fine
@@ -225,8 +232,16 @@ def _open_ms(plan: Plan, path: Path, windows: tuple[int, ...]) -> Writer:
     return MeasurementSetWriter(path, chosen, overwrite=options.overwrite, threads=options.threads)
 
 
+def _open_uvh5(plan: Plan, path: Path, windows: tuple[int, ...]) -> Writer:
+    from mwaconvert.formats.visibilities.uvh5 import Uvh5Writer
+
+    chosen = tuple(plan.header.spectral_windows[k] for k in windows)
+    return Uvh5Writer(path, replace(plan.header, spectral_windows=chosen), overwrite=plan.options.overwrite)
+
+
 _KINDS = {
     Kind.UVFITS: OutputKind("uvfits", _uvfits_targets, _uvfits_bytes, _shape, _open_uvfits),
     Kind.MEASUREMENT_SET: OutputKind("measurement set", _ms_targets, _ms_bytes, _shape, _open_ms),
+    Kind.UVH5: OutputKind("uvh5", _ms_targets, _uvh5_bytes, _shape, _open_uvh5),
     Kind.FLAGS: OutputKind("flags", _flag_targets, _flag_bytes, _flag_shape, _open_flags),
 }

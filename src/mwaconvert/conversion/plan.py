@@ -377,7 +377,7 @@ class Plan:
 
         Parameters
         ----------
-        outputs : files to write; the suffix decides: .uvfits, .ms or .mwaf
+        outputs : files to write; the suffix decides: .uvfits, .ms, .uvh5 or .mwaf
         qa : quality picture to write, .png or .html
         progress : told input bytes, of all passes over them
 

@@ -143,6 +143,19 @@ class EventFiles:
                 by_beam.setdefault(held.beam, held)
         return dict(sorted(by_beam.items()))
 
+    def baseband(self) -> list[Path]:
+        """Files of the raw baseband, one for each frequency, from the first root that holds any.
+
+        Raises
+        ------
+        InputError : there is none
+        """
+        for held in self.holdings:
+            own = [p for p in held.paths if _BASEBAND.fullmatch(p.name)]
+            if (held.data, held.level) == (Data.BASEBAND, Level.RAW) and own:
+                return own
+        raise InputError(f"event {self.event}: there is no raw baseband of it in the archive")
+
 
 def event_number(text: str | int) -> int:
     """The number of an event.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from starlette.requests import HTTPConnection
 
+from mwaconvert.frb.catalogue.catalogue import Catalogue
 from mwaconvert.jobs.control.limits import Capacity
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import Job, Product
@@ -36,6 +38,11 @@ class Service:
     feed: Feed
     rows: Rows
     secret: bytes
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Events of CHIME/FRB, in the database of the jobs."""
+        return Catalogue(self.store.engine)
 
     def submit(self, row: JobRow, session: Session) -> Job:
         """Take a job of a user in.

@@ -68,7 +68,7 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
         Spec("-m --metafits", "metafits", "The metafits file, if not the first argument.", "FILE",
              peers="BC"),
         Spec("-o --output", "outputs",
-             "File to write: .uvfits, .ms, or flags as x%%.mwaf (%%: gpubox); may be repeated. "
+             "File to write: .uvfits, .ms, .uvh5, or flags as x%%.mwaf (%%: gpubox); may be repeated. "
              "Default: <obsid>.uvfits.", "FILE",
              values.output, listed=True, peers="CHA"),
         Spec("-u --uvfits-out", "outputs", "Same, uvfits.", "FILE", values.uvfits_output, listed=True,

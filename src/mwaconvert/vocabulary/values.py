@@ -264,9 +264,9 @@ def output(text: str) -> Path:
     default name of that kind.
     """
     path = Path(text)
-    if text not in ("uvfits", "ms") and path.suffix.lower() not in (".uvfits", ".ms", ".mwaf"):
+    if text not in ("uvfits", "ms") and path.suffix.lower() not in (".uvfits", ".ms", ".uvh5", ".mwaf"):
         raise ValueError(
-            f"'{text}' has no suffix that says what to write; end the name in .uvfits, .ms or .mwaf"
+            f"'{text}' has no suffix that says what to write; end the name in .uvfits, .ms, .uvh5 or .mwaf"
         )
     return path
 

@@ -430,7 +430,6 @@ def test_all_inputs_flagged(array, tmp_path):
         ("h5py", "hdf5"),
         ("hdf5plugin", "hdf5"),
         ("msgpack", "chime"),
-        ("bitshuffle", "chime"),
         ("baseband.vdif", "vdif"),
     ],
 )

@@ -99,6 +99,22 @@ class Members(Database):
         found = connection.execute(sql.select(walk.c.status_uid).order_by(walk.c.depth))
         return tuple(StatusUid(Uid.parse(row[0])) for row in found)
 
+    def project_of(self, uid: StatusUid) -> str:
+        """The code of the project of a unit set; `InputError` for one the catalogue does not know."""
+        with self._reading() as connection:
+            found = self._rows(connection, "obs_unit_set", status_uid=str(uid))
+        if not found:
+            raise InputError(f"{uid} is not in the catalogue")
+        return str(found[0]["project"])
+
+    def projects(self) -> tuple[str, ...]:
+        """Codes of all projects."""
+        column = self._t["obs_unit_set"].c.project
+        with self._reading() as connection:
+            return tuple(
+                row[0] for row in connection.execute(self._sql.select(column).distinct().order_by(column))
+            )
+
     def tree(self, project: str) -> tuple[tuple[StatusUid, StatusUid | None, str, int], ...]:
         """Unit sets of a project from the top: uid, parent, state, number of execution blocks."""
         sql, units, blocks = self._sql, self._t["obs_unit_set"], self._t["exec_block"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Any
 
 from mwaconvert.archive.catalog import rows
 from mwaconvert.archive.catalog.database import Database
@@ -65,14 +66,41 @@ class Runs(Database):
         except self._sql.exc.IntegrityError:
             raise MetadataError(f"{run.target} has an attempt {run.attempt} of {run.kind} already") from None
 
+    def next_attempt(self, target: str, kind: str) -> int:
+        """The number of the next run of a kind over a target, from 1."""
+        runs = self._t["pipeline_run"]
+        query = self._sql.select(self._sql.func.max(runs.c.attempt))
+        with self._reading() as connection:
+            last = connection.execute(query.where(runs.c.target == target, runs.c.kind == kind)).scalar()
+        return int(last or 0) + 1
+
+    def runs(self, target: str | None = None, limit: int = 200) -> tuple[Run, ...]:
+        """Runs of a target, or of all, the last changed first."""
+        runs = self._t["pipeline_run"]
+        query = self._sql.select(runs).order_by(runs.c.changed_at.desc(), runs.c.run_id).limit(limit)
+        if target is not None:
+            query = query.where(runs.c.target == target)
+        with self._reading() as connection:
+            return tuple(_run(row) for row in connection.execute(query).mappings())
+
+    def put_inputs(self, run_id: str, inputs: Sequence[RunInput]) -> None:
+        """What a run uses, or uses now: a step that is repeated writes the same."""
+        with self._writing() as connection:
+            for item in inputs:
+                self._put(connection, "run_input", rows.of_input(run_id, item))
+
+    def inputs(self, run_id: str) -> dict[str, str]:
+        """SHA-256 of what a run used, by name."""
+        with self._reading() as connection:
+            return {row["name"]: row["sha256"] for row in self._rows(connection, "run_input", run_id=run_id)}
+
     def run(self, run_id: str) -> Run:
         """A run; `InputError` for one the catalogue does not know."""
         with self._reading() as connection:
             found = self._rows(connection, "pipeline_run", run_id=run_id)
         if not found:
             raise InputError(f"there is no run {run_id}")
-        values = {name: found[0][name] for name in Run.__slots__}
-        return Run(**{**values, "state": RunState(values["state"])})
+        return _run(found[0])
 
     def qa_queue(self, analyst: str | None = None) -> tuple[Run, ...]:
         """Runs that wait for a decision, the longest waiting first; of one analyst, or all."""
@@ -82,10 +110,7 @@ class Runs(Database):
             query = query.where(runs.c.assigned_to == analyst)
         with self._reading() as connection:
             found = connection.execute(query.order_by(runs.c.changed_at, runs.c.run_id)).mappings().all()
-        return tuple(
-            Run(**{n: row[n] for n in Run.__slots__ if n != "state"}, state=RunState(row["state"]))
-            for row in found
-        )
+        return tuple(_run(row) for row in found)
 
     def decisions(self, run_id: str) -> QaRecords:
         """Decisions on a run, oldest first."""
@@ -123,3 +148,8 @@ class Runs(Database):
             found = self._rows(connection, "ingest_item", order="attempt", run_id=run_id)
         last = found[-1]["attempt"] if found else 0
         return tuple(rows.to_item(row) for row in found if row["attempt"] == last)
+
+
+def _run(row: Any) -> Run:
+    values = {name: row[name] for name in Run.__slots__}
+    return Run(**{**values, "state": RunState(values["state"])})

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mwaconvert.arrays import FloatArray, IntArray
 from mwaconvert.constants import JD_OF_MJD_ZERO, SECONDS_PER_DAY, SPEED_OF_LIGHT_M_S
-from mwaconvert.errors import FormatError
+from mwaconvert.errors import Error, FormatError
 from mwaconvert.formats.visibilities.existing import (
     BLOCK_BYTES,
     FITS_LINEAR,
@@ -86,6 +86,15 @@ def open_uvfits(path: Path) -> VisibilityFile:
     ------
     FormatError : it is damaged, or holds what cannot be shown
     """
+    try:
+        return _open(path)
+    except Error:
+        raise
+    except Exception as error:  # a damaged header can make astropy raise anything
+        raise FormatError(f"{path}: is not a whole uvfits file: {' '.join(str(error).split())}") from None
+
+
+def _open(path: Path) -> VisibilityFile:
     header, start, names, numbers = _read_head(path)
     n_stokes, n_chan = _shape(path, header)
     n_parameters, n_groups = int(header["PCOUNT"]), int(header["GCOUNT"])
@@ -127,19 +136,16 @@ def _read_head(path: Path) -> tuple[Any, int, list[str], IntArray]:
     """The header, where the data begin, and the names and numbers of the antennas."""
     from astropy.io import fits
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is wrong with the file is said below
-            with fits.open(path, memmap=True) as hdus:
-                header = hdus[0].header
-                start = int(hdus[0].fileinfo()["datLoc"])
-                table = next((hdu for hdu in hdus[1:] if hdu.name == "AIPS AN"), None)
-                if table is None:
-                    raise FormatError(f"{path}: expected a uvfits file, but it has no table AIPS AN")
-                names = [describe_text(name) for name in table.data["ANNAME"]]
-                numbers = np.asarray(table.data["NOSTA"], np.int64)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise FormatError(f"{path}: is not a whole FITS file: {error}") from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is wrong with the file is said below
+        with fits.open(path, memmap=True) as hdus:
+            header = hdus[0].header
+            start = int(hdus[0].fileinfo()["datLoc"])
+            table = next((hdu for hdu in hdus[1:] if hdu.name == "AIPS AN"), None)
+            if table is None:
+                raise FormatError(f"{path}: expected a uvfits file, but it has no table AIPS AN")
+            names = [describe_text(name) for name in table.data["ANNAME"]]
+            numbers = np.asarray(table.data["NOSTA"], np.int64)
     if not header.get("GROUPS") or header["NAXIS"] < 4 or header["BITPIX"] != -32:
         raise FormatError(f"{path}: expected random groups of 32-bit floats, as uvfits files have")
     return header, start, names, numbers

@@ -120,6 +120,8 @@ class Worker:
         self._watcher = threading.Thread(target=self._watch, name=f"watch-{self.id}", daemon=True)
         self._seen: dict[str, tuple[int, float]] = {}
         self._told: dict[int, float] = {}
+        #: what the store said when it last failed, until it answers again
+        self.trouble: ResourceError | None = None
 
     # -- life
 
@@ -152,6 +154,8 @@ class Worker:
             self._watcher.join()
         while self._held:
             time.sleep(0.01)
+        if self.trouble is not None:
+            return  # the next worker of this id takes back what this one held
         for job in self._to_return:
             self.store.take_back(job)
         self.store.stop_worker(self.id)
@@ -193,6 +197,10 @@ class Worker:
                     self._beat()
                     self._reap_others()
                     self._end_stray_batches()
+                    self.trouble = None
+            except ResourceError as error:
+                self.trouble = error
+                _log.warning("worker %s: %s", self.id, error)
             except Exception:
                 # a worker that does not watch cannot be cancelled: whatever it is, look again
                 _log.exception("worker %s could not look after its jobs", self.id)
@@ -290,8 +298,11 @@ class Worker:
             hold.ending.set()
         try:
             self._carry_out(job, hold)
-        except Exception:
+        except ResourceError as error:
             # the store did not answer, most likely: the job is queued again when it does
+            _log.warning("job %d could not be carried on: %s", job.id, error)
+            self._to_return.append(job)
+        except Exception:
             _log.exception("job %d could not be carried on", job.id)
             self._to_return.append(job)
         finally:

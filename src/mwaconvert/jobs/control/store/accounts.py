@@ -51,6 +51,7 @@ class Accounts(Journal):
         }
 
         def work(c: sa.Connection) -> str:
+            self._alone(c)
             c.execute(users.delete().where(users.c.name == name))
             c.execute(users.insert().values(row))
             self._event(c, Happening.USER_CHANGED, None, user=name, role=role.value)

@@ -1,12 +1,15 @@
 """The database of a store: SQLite (WAL) in a file by default, PostgreSQL by URL, and its transactions.
 
-One writer at a time on both (BEGIN IMMEDIATE, an advisory lock): what a transaction has read stays true until
-it commits, so that the check for duplicates, the quotas and the order of events need no further care. Each write
-is repeatable: it names the state that it starts from, so a transaction whose answer was lost may be run again.
+Each write is repeatable: it names the state that it starts from, so a transaction whose answer was lost may be run
+again. SQLite has one writer at a time (BEGIN IMMEDIATE). On PostgreSQL, a transaction locks the rows of the jobs
+that it changes when it reads them, and takes the lock of all writers, an advisory one, at its end, when it writes
+its events: so the order of events is that of commits, and a follower misses none. Where more than rows must stay as
+they were read (duplicates, quotas), it takes that lock earlier (`_alone`); rows are locked before it, never after it.
 """
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +26,17 @@ T = TypeVar("T")
 _WRITER_LOCK = 0x6D7761  # a number of our own among PostgreSQL's advisory locks
 _BUSY_S = 10
 _LOCK = sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK))
-_LOCK_LAZILY = _LOCK.add_columns(sa.func.set_config("synchronous_commit", "off", True))
+_NEW_EVENTS = schema.events.insert()
+# the lock is taken before the events get their numbers
+_IN_TURN = (
+    "WITH turn AS MATERIALIZED (SELECT {turn})"
+    " INSERT INTO events (at, happening, job_id, owner, state, step, data)"
+    " SELECT told.* FROM turn, json_to_recordset(:rows) AS told(at double precision, happening text,"
+    " job_id integer, owner text, state text, step text, data json)"
+)
+_TURN = f"pg_advisory_xact_lock({_WRITER_LOCK})"
+_EVENTS_IN_TURN = sa.text(_IN_TURN.format(turn=_TURN))
+_EVENTS_LAZILY = sa.text(_IN_TURN.format(turn=f"{_TURN}, set_config('synchronous_commit', 'off', true)"))
 
 
 def engine_of(url: str) -> sa.Engine:
@@ -95,7 +108,13 @@ class Database:
         if self._read(_version_of) != schema.VERSION:
             from mwaconvert.jobs.control.store.migrate import migrate
 
-            migrate(self.engine)
+            try:
+                migrate(self.engine)
+            except sa.exc.OperationalError as error:
+                raise ResourceError(
+                    f"{self.engine.url}: the store of jobs cannot be made or brought up to date ({error.orig}); see "
+                    "whether its disk is full, and whether you may write there"
+                ) from error
 
     @contextmanager
     def _patient(self) -> Iterator[Callable[[sa.exc.DBAPIError], None]]:
@@ -119,7 +138,7 @@ class Database:
             while True:
                 try:
                     # SQLite lets those who wait for its lock sleep for up to 0.1 s: our own threads queue here
-                    with self._writer if write else nullcontext():
+                    with self._writer if write and self.is_sqlite else nullcontext():
                         result = self._try(work, write, is_lazy)
                     break
                 except sa.exc.OperationalError as error:
@@ -132,9 +151,23 @@ class Database:
 
     def _try(self, work: Callable[[sa.Connection], T], write: bool, is_lazy: bool) -> T:
         with self.engine.connect().execution_options(write=write) as connection, connection.begin():
-            if write and not self.is_sqlite:
-                connection.execute(_LOCK_LAZILY if is_lazy else _LOCK)
-            return work(connection)
+            connection.info["events"] = []
+            result = work(connection)
+            if write:
+                self._write_events(connection, connection.info["events"], is_lazy)
+            return result
+
+    def _write_events(self, c: sa.Connection, rows: list[dict[str, Any]], is_lazy: bool) -> None:
+        """Write what a transaction tells, at its end: on PostgreSQL one statement that waits for its turn as well."""
+        if rows and self.is_sqlite:
+            c.execute(_NEW_EVENTS, rows)
+        elif rows:
+            c.execute(_EVENTS_LAZILY if is_lazy else _EVENTS_IN_TURN, {"rows": json.dumps(rows)})
+
+    def _alone(self, c: sa.Connection) -> None:
+        """From here to the end of a transaction no other one that calls this writes."""
+        if not self.is_sqlite:
+            c.execute(_LOCK)
 
     def _read(self, work: Callable[[sa.Connection], T]) -> T:
         return self._transaction(work, write=False)

@@ -24,14 +24,13 @@ class Expiry(Journal):
         """The files of a product are gone; a job without any product left is expired."""
 
         def work(c: sa.Connection) -> None:
-            is_left = sa.and_(products.c.id == product_id, products.c.removed.is_(None))
-            if c.execute(products.update().where(is_left).values(removed=self.now())).rowcount == 0:
-                return
             job_id = c.execute(sa.select(products.c.job_id).where(products.c.id == product_id)).scalar()
-            left = sa.select(sa.func.count()).where(products.c.job_id == job_id, products.c.removed.is_(None))
             row = job_row_or_none(c, job_id)
-            if row is None:
+            is_left = sa.and_(products.c.id == product_id, products.c.removed.is_(None))
+            is_new = c.execute(products.update().where(is_left).values(removed=self.now())).rowcount > 0
+            if row is None or not is_new:
                 return
+            left = sa.select(sa.func.count()).where(products.c.job_id == job_id, products.c.removed.is_(None))
             self._event(c, Happening.PRODUCT_REMOVED, row, product=product_id)
             if row["state"] == State.COMPLETED.value and c.execute(left).scalar() == 0:
                 self._event(c, Happening.EXPIRED, change_job(c, row, state=State.EXPIRED))
@@ -42,15 +41,10 @@ class Expiry(Journal):
         """Give the products of a job another end (None: never)."""
 
         def work(c: sa.Connection) -> None:
+            row = change_job(c, job_row(c, job_id), expires=expires)
             of_job = sa.and_(products.c.job_id == job_id, products.c.removed.is_(None))
             c.execute(products.update().where(of_job).values(expires=expires))
-            self._event(
-                c,
-                Happening.PROGRESS,
-                change_job(c, job_row(c, job_id), expires=expires),
-                expires=expires,
-                by=by,
-            )
+            self._event(c, Happening.PROGRESS, row, expires=expires, by=by)
 
         self._write(work)
 

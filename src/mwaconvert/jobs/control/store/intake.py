@@ -10,8 +10,8 @@ from mwaconvert.errors import ResourceError
 from mwaconvert.jobs.control import limits
 from mwaconvert.jobs.control.schema import jobs
 from mwaconvert.jobs.control.states import ACTIVE, Happening, State
-from mwaconvert.jobs.control.store.journal import Journal, job_row
-from mwaconvert.jobs.control.store.rows import first_row, job_of
+from mwaconvert.jobs.control.store.journal import Journal
+from mwaconvert.jobs.control.store.rows import all_rows, first_row, job_of, one_row
 from mwaconvert.jobs.control.store.usage import quotas_of, usage_of
 from mwaconvert.jobs.control.work import (
     NO_QUOTAS,
@@ -25,7 +25,14 @@ from mwaconvert.jobs.control.work import (
 )
 
 _MAX_ID = 999_999_999  # ids of ten digits look like observations
-_NEW_JOB = jobs.insert().returning(jobs.c.id)
+_NEW_JOB = jobs.insert().returning(*jobs.columns)
+_TWIN = (
+    sa.select(jobs.c.id, jobs.c.state)
+    .where(jobs.c.digest == sa.bindparam("of_digest"), ~jobs.c.hidden)
+    .where(jobs.c.state.in_(sa.bindparam("in_the_way", expanding=True)))
+    .order_by(jobs.c.id.desc())
+    .limit(1)
+)
 
 
 class Intake(Journal):
@@ -61,11 +68,16 @@ class Intake(Journal):
         digest = duplicate_key(request.kind, request.owner, request.canonical)
         canonical_json(request.given)
         token = secrets.token_hex(16)
+        is_again = False
 
         def work(c: sa.Connection) -> Job:
-            mine = first_row(c, sa.select(jobs).where(jobs.c.token == token))
+            nonlocal is_again
+            # of a transaction that was committed, and whose answer was lost
+            mine = first_row(c, sa.select(jobs).where(jobs.c.token == token)) if is_again else None
             if mine is not None:
                 return job_of(mine)
+            is_again = True
+            self._alone(c)
             _refuse_duplicates(c, request, digest, allow_resubmit)
             allowed = quotas if quotas is not None else quotas_of(c, request.owner)
             usage = limits.Usage() if allowed == NO_QUOTAS else usage_of(c, request.owner)
@@ -87,10 +99,9 @@ class Intake(Journal):
                 "estimate_output": request.estimate.output,
                 "created": self.now(),
             }
-            job_id = c.execute(_NEW_JOB, row).scalar_one()
-            if job_id > _MAX_ID:
+            new = one_row(c, _NEW_JOB, **row)
+            if new["id"] > _MAX_ID:
                 raise ResourceError(f"the store has used up all {_MAX_ID} ids of jobs; start a new one")
-            new = job_row(c, job_id)
             self._event(c, Happening.SUBMITTED, new, kind=request.kind, name=request.name)
             return job_of(new)
 
@@ -98,13 +109,9 @@ class Intake(Journal):
 
 
 def _refuse_duplicates(c: sa.Connection, request: Request, digest: str, allow_resubmit: bool) -> None:
-    in_the_way = ACTIVE if allow_resubmit else ACTIVE | {State.COMPLETED}
-    twin = first_row(
-        c,
-        sa.select(jobs)
-        .where(jobs.c.digest == digest, ~jobs.c.hidden, jobs.c.state.in_([s.value for s in in_the_way]))
-        .order_by(jobs.c.id.desc()),
-    )
+    states = ACTIVE if allow_resubmit else ACTIVE | {State.COMPLETED}
+    in_the_way = sorted(state.value for state in states)
+    twin = next(iter(all_rows(c, _TWIN, of_digest=digest, in_the_way=in_the_way)), None)
     if twin is not None:
         raise DuplicateError(f"the same job is there already: job {twin['id']}, {twin['state']}", twin["id"])
     if request.name is not None:

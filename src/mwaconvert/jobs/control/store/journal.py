@@ -16,10 +16,10 @@ from mwaconvert.jobs.control.work import Event, Json, UnknownError
 
 # statements of the hot path, built once: to build one takes longer than to run it
 _JOB = sa.select(jobs).where(jobs.c.id == sa.bindparam("job_id"))
+_JOB_TO_CHANGE = _JOB.with_for_update(key_share=True)
 _CHANGE_JOB = jobs.update().where(jobs.c.id == sa.bindparam("job_id"))
-_NEW_EVENT = events.insert()
-_RUNNING_ATTEMPTS = sa.select(attempts).where(
-    attempts.c.job_id == sa.bindparam("job_id"), attempts.c.outcome == Outcome.RUNNING.value
+BEFORE = sa.select(attempts.c.id, attempts.c.step, attempts.c.number, attempts.c.outcome).where(
+    attempts.c.job_id == sa.bindparam("job_id")
 )
 END_ATTEMPT = attempts.update().where(
     attempts.c.id == sa.bindparam("attempt_id"), attempts.c.outcome == Outcome.RUNNING.value
@@ -40,6 +40,7 @@ class Journal(Database):
         step: str | None = None,
         **data: Any,
     ) -> None:
+        """Tell what happens; it is written together with the end of the transaction."""
         row = {
             "at": self.now(),
             "happening": happening.value,
@@ -49,7 +50,7 @@ class Journal(Database):
             "step": step if step is not None or job is None else job["step"],
             "data": data,
         }
-        c.execute(_NEW_EVENT, row)
+        c.info["events"].append(row)
 
     def events(
         self,
@@ -105,20 +106,23 @@ class Journal(Database):
         )
 
     def _take_back(self, c: sa.Connection, row: Row) -> None:
-        self._lose_attempts(c, row)
+        self._lose_attempts(c, row, all_rows(c, BEFORE, job_id=row["id"]))
         if row["cancel_requested"]:
             self._end(c, row, State.CANCELLED)
         else:
             self._event(c, Happening.REQUEUED, self._requeue(c, row))
 
-    def _lose_attempts(self, c: sa.Connection, job: Row) -> None:
-        for row in all_rows(c, _RUNNING_ATTEMPTS, job_id=job["id"]):
+    def _lose_attempts(self, c: sa.Connection, job: Row, before: list[Row]) -> None:
+        for row in before:
+            if row["outcome"] != Outcome.RUNNING.value:
+                continue
             lost = {"outcome": Outcome.LOST.value, "ended": self.now(), "fault": Fault.LOST.value}
             c.execute(END_ATTEMPT, {"attempt_id": row["id"], **lost})
             told = {"outcome": Outcome.LOST.value, "attempt": row["number"]}
             self._event(c, Happening.STEP_ENDED, job, row["step"], **told)
 
     def _enqueue(self, c: sa.Connection, key: str, kind: str, payload: Json, job_id: int | None) -> bool:
+        self._alone(c)
         if c.execute(sa.select(outbox.c.key).where(outbox.c.key == key)).first() is not None:
             return False
         row = {"key": key, "kind": kind, "payload": dict(payload), "job_id": job_id, "created": self.now()}
@@ -127,7 +131,9 @@ class Journal(Database):
 
 
 def job_row_or_none(c: sa.Connection, job_id: int | None) -> Row | None:
-    return next(iter(all_rows(c, _JOB, job_id=job_id)), None)
+    """The row of a job; it stays as it is until the transaction ends, if that writes."""
+    query = _JOB_TO_CHANGE if c.get_execution_options().get("write") else _JOB
+    return next(iter(all_rows(c, query, job_id=job_id)), None)
 
 
 def job_row(c: sa.Connection, job_id: int) -> Row:

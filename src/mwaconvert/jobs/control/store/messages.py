@@ -46,6 +46,7 @@ class Messages(Journal):
         """
 
         def work(c: sa.Connection) -> Message | None:
+            self._alone(c)
             found = first_row(c, sa.select(outbox).where(outbox.c.key == key))
             if found is None or found["state"] != Sending.PENDING.value:
                 return None
@@ -107,6 +108,7 @@ class Messages(Journal):
         """Set a switch, for good or until a time; the event keeps who and why."""
 
         def work(c: sa.Connection) -> None:
+            self._alone(c)
             c.execute(switches.delete().where(switches.c.name == name))
             c.execute(switches.insert().values(name=name, value=value.value, until=until))
             self._event(

@@ -66,6 +66,7 @@ class Orders(Journal):
                 raise InputError(f"job {job_id} is {state}: only a job that has ended can be tried again")
             if state in (State.COMPLETED, State.EXPIRED) and not redo:
                 raise InputError(f"job {job_id} is {state}: name the step from which it shall run again")
+            self._alone(c)
             _refuse_active_twin(c, row)
             again = sa.or_(attempts.c.step.in_(redo), attempts.c.outcome == Outcome.LOST.value)
             c.execute(attempts.update().where(attempts.c.job_id == job_id, again).values(superseded=True))

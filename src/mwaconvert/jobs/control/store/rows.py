@@ -23,7 +23,7 @@ from mwaconvert.jobs.control.work import (
 Row = dict[str, Any]
 
 
-def all_rows(c: sa.Connection, query: sa.Select[Any], **parameters: Any) -> list[Row]:
+def all_rows(c: sa.Connection, query: sa.Executable, **parameters: Any) -> list[Row]:
     result = c.execute(query, parameters)
     keys = tuple(result.keys())
     return [dict(zip(keys, row, strict=True)) for row in result]
@@ -33,7 +33,7 @@ def first_row(c: sa.Connection, query: sa.Select[Any]) -> Row | None:
     return next(iter(all_rows(c, query.limit(1))), None)
 
 
-def one_row(c: sa.Connection, query: sa.Select[Any], **parameters: Any) -> Row:
+def one_row(c: sa.Connection, query: sa.Executable, **parameters: Any) -> Row:
     return all_rows(c, query, **parameters)[0]
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from mwaconvert.jobs.control.schema import attempts, gates, jobs, products, users
 from mwaconvert.jobs.control.states import Fault, Happening, Outcome, State
-from mwaconvert.jobs.control.store.journal import END_ATTEMPT, Journal, change_job, held_row, job_row
+from mwaconvert.jobs.control.store.journal import BEFORE, END_ATTEMPT, Journal, change_job, held_row, job_row
 from mwaconvert.jobs.control.store.rows import all_rows, attempt_of, job_of, product_row
 from mwaconvert.jobs.control.store.usage import quotas_of, running_of
 from mwaconvert.jobs.control.work import Attempt, Gate, Job, Json, Product
@@ -19,9 +19,6 @@ _NEW_ATTEMPT_ROW = {
 }
 _NEW_ATTEMPT = attempts.insert().returning(attempts.c.id)
 _ATTEMPT = sa.select(attempts).where(attempts.c.id == sa.bindparam("attempt_id"))
-_LAST_NUMBER = sa.select(sa.func.max(attempts.c.number)).where(
-    attempts.c.job_id == sa.bindparam("job_id"), attempts.c.step == sa.bindparam("of_step")
-)
 
 
 class Runs(Journal):
@@ -76,8 +73,10 @@ class Runs(Journal):
             if row["state"] != State.QUEUED.value:
                 return None
             quota = quotas_of(c, row["owner"]).running
-            if quota is not None and running_of(c, row["owner"]) >= quota:
-                return None
+            if quota is not None:
+                self._alone(c)
+                if running_of(c, row["owner"]) >= quota:
+                    return None
             started = row["started"] or self.now()
             row = change_job(c, row, state=State.RUNNING, worker=worker, started=started)
             self._event(c, Happening.STARTED, row, worker=worker, run=run)
@@ -92,8 +91,9 @@ class Runs(Journal):
             held = held_row(c, job.id, job.run)
             if held is None:
                 return None
-            self._lose_attempts(c, held)
-            number = (c.execute(_LAST_NUMBER, {"job_id": job.id, "of_step": step}).scalar() or 0) + 1
+            before = all_rows(c, BEFORE, job_id=job.id)
+            self._lose_attempts(c, held, before)
+            number = max((row["number"] for row in before if row["step"] == step), default=0) + 1
             directory = work_dir / str(job.id) / f"{step}.{number}"
             row = {
                 "job_id": job.id,

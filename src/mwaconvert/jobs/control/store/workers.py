@@ -21,6 +21,8 @@ class Workers(Journal):
 
         def work(c: sa.Connection) -> None:
             now = self.now()
+            first_row(c, sa.select(workers).where(workers.c.id == worker).with_for_update())
+            self._alone(c)
             c.execute(workers.delete().where(workers.c.id == worker))
             row = {"id": worker, "host": host, "pid": pid, "pid_started": pid_started, "beats": 0}
             c.execute(workers.insert().values(**row, started=now, seen=now, alive=True))
@@ -59,14 +61,16 @@ class Workers(Journal):
         """
 
         def work(c: sa.Connection) -> list[int] | None:
-            known = first_row(c, sa.select(workers).where(workers.c.id == worker))
+            known = first_row(c, sa.select(workers).where(workers.c.id == worker).with_for_update())
             if known is not None and beats is not None and (known["beats"] != beats or not known["alive"]):
                 return None
             if known is not None and known["alive"]:
                 c.execute(workers.update().where(workers.c.id == worker).values(alive=False))
                 self._event(c, Happening.WORKER_LOST, None, worker=worker)
             theirs = sa.and_(jobs.c.worker == worker, jobs.c.state == State.RUNNING.value)
-            rows = all_rows(c, sa.select(jobs).where(theirs))
+            rows = all_rows(
+                c, sa.select(jobs).where(theirs).order_by(jobs.c.id).with_for_update(key_share=True)
+            )
             for row in rows:
                 self._take_back(c, row)
             return [row["id"] for row in rows]

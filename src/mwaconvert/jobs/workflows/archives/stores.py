@@ -21,7 +21,6 @@ from mwaconvert.jobs.delivery.places import (
     Web,
     copy_file,
     part_beside,
-    place,
     remove,
     sync,
 )
@@ -202,18 +201,3 @@ def keep(store: Store, source: Path, name: str, sha256: str) -> Kept:
         if not problems:
             return kept
     raise FormatError(f"{name}: {'; '.join(problems)}")
-
-
-def open_store(address: str, settings: dict[str, str] | None = None) -> Store:
-    """The store of an address: a path, s3://bucket/prefix, https://host/folder, or ngas://host:port.
-
-    Examples
-    --------
-    >>> open_store("/archive")
-    PlaceStore(Folder('/archive'))
-    """
-    if address.startswith(("ngas://", "ngas+https://")):
-        from mwaconvert.jobs.workflows.archives.ngas import Ngas
-
-        return Ngas(address)
-    return PlaceStore(place(address, settings))
