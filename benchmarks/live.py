@@ -38,8 +38,8 @@ def latency(pulses: int) -> None:
     from live_node import Node, Receiver, Sky, wait_for
 
     from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
-    from mwaconvert.services.live.messages import Switch
     from mwaconvert.services.live.operator import ask
+    from mwaconvert.services.live.wire.messages import Switch
 
     receiver = Receiver()
     with tempfile.TemporaryDirectory() as name:
@@ -127,10 +127,10 @@ def poll_nodes() -> None:
     import asyncio
     import socket
 
-    from mwaconvert.services.live.keys import Peer, new_key
-    from mwaconvert.services.live.link import serve
-    from mwaconvert.services.live.messages import Message, Reply, Role
     from mwaconvert.services.live.operator import poll
+    from mwaconvert.services.live.wire.keys import Peer, new_key
+    from mwaconvert.services.live.wire.link import serve
+    from mwaconvert.services.live.wire.messages import Message, Reply, Role
 
     peer = Peer("status", new_key(), Role.VIEW)
 

@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
 from live_node import Node, Receiver, Sky, wait_for
 
-from mwaconvert.services.live.messages import Switch
 from mwaconvert.services.live.operator import ask
+from mwaconvert.services.live.wire.messages import Switch
 
 SERVICES = ("amber_clustering", "dada_trigger", "lofar_trigger", "voevent_generator", "processor")
 #: of an observation, s

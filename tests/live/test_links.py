@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from live_node import run_async
 
 from mwaconvert.errors import FormatError, InputError, ResourceError
-from mwaconvert.services.live.journal import Journal, file_name
-from mwaconvert.services.live.keys import Peer, new_key, read_peers
-from mwaconvert.services.live.link import call, client_tls, serve, server_tls
-from mwaconvert.services.live.messages import Beat, Command, Message, Reply, Role
-from mwaconvert.services.live.text_port import parse_request, reply_text, serve_text
+from mwaconvert.services.live.processes.journal import Journal, file_name
+from mwaconvert.services.live.wire.keys import Peer, new_key, read_peers
+from mwaconvert.services.live.wire.link import call, client_tls, serve, server_tls
+from mwaconvert.services.live.wire.messages import Beat, Command, Message, Reply, Role
+from mwaconvert.services.live.wire.text_port import parse_request, reply_text, serve_text
 
 KEY = new_key()
 PEERS = {"w": Peer("w", KEY, Role.NODE)}

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from live_node import Node, Receiver, Sky, wait_for
 
 from mwaconvert.cli.darc import darc
-from mwaconvert.services.live.messages import Switch
 from mwaconvert.services.live.operator import ask
+from mwaconvert.services.live.wire.messages import Switch
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from live_node import run_async
 from mwaconvert.errors import ResourceError
 from mwaconvert.live.settings import settings_of
 from mwaconvert.live.triggers import Trigger
-from mwaconvert.services.live.messages import Message, Send, Switch
 from mwaconvert.services.live.node import Site
-from mwaconvert.services.live.senders import DadaSender, LofarSender, VOEventSender
+from mwaconvert.services.live.processes.senders import DadaSender, LofarSender, VOEventSender
+from mwaconvert.services.live.wire.messages import Message, Send, Switch
 
 
 def trigger(**more):
@@ -262,8 +262,8 @@ def test_a_dump_is_tried_again(site, monkeypatch):
             raise ResourceError("refused")
         return b""
 
-    monkeypatch.setattr("mwaconvert.services.live.senders.send_tcp", send_tcp)
-    monkeypatch.setattr("mwaconvert.services.live.senders._TRY_AGAIN_S", 0.01)
+    monkeypatch.setattr("mwaconvert.services.live.processes.senders.send_tcp", send_tcp)
+    monkeypatch.setattr("mwaconvert.services.live.processes.senders._TRY_AGAIN_S", 0.01)
 
     async def job():
         sender = DadaSender(site)

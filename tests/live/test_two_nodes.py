@@ -9,9 +9,9 @@ import pytest
 from live_node import Node, Receiver, Sky, run_async, wait_for
 
 from mwaconvert.errors import ResourceError
-from mwaconvert.services.live.keys import Peer, new_key
-from mwaconvert.services.live.messages import Command, Role, Switch
 from mwaconvert.services.live.operator import ask, ask_node
+from mwaconvert.services.live.wire.keys import Peer, new_key
+from mwaconvert.services.live.wire.messages import Command, Role, Switch
 
 pytestmark = pytest.mark.services  # half a minute, as it waits for processes
 

@@ -16,9 +16,9 @@ import yaml
 
 from mwaconvert.errors import ResourceError
 from mwaconvert.live.observation import PACKETS_PER_S, encode_parset
-from mwaconvert.services.live.messages import Command
 from mwaconvert.services.live.node import read_site
 from mwaconvert.services.live.operator import ask
+from mwaconvert.services.live.wire.messages import Command
 
 HEADER = "# beam_id batch_id sample_id integration_step time DM_id DM SNR\n"
 ACK = (

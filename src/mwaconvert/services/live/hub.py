@@ -22,9 +22,10 @@ from mwaconvert.errors import Error, InputError, ResourceError
 from mwaconvert.jobs.control.supervise import Service, Status, Supervisor
 from mwaconvert.live.files import write_whole
 from mwaconvert.live.settings import expanded, host_port
-from mwaconvert.services.live.keys import Peer, new_key, read_peers
-from mwaconvert.services.live.link import Link, call, client_tls, serve, server_tls
-from mwaconvert.services.live.messages import (
+from mwaconvert.services.live.node import Name, Site, process_of, read_site, services_of
+from mwaconvert.services.live.wire.keys import Peer, new_key, read_peers
+from mwaconvert.services.live.wire.link import Link, call, client_tls, serve, server_tls
+from mwaconvert.services.live.wire.messages import (
     MASTER,
     Beat,
     Body,
@@ -35,7 +36,6 @@ from mwaconvert.services.live.messages import (
     Role,
     Switch,
 )
-from mwaconvert.services.live.node import Name, Site, process_of, read_site, services_of
 
 _log = logging.getLogger(__name__)
 KEY_VARIABLE = "MWACONVERT_LIVE_KEY"
@@ -164,7 +164,7 @@ class Hub:
     # -- services
 
     def _supervisor(self, name: Name) -> Supervisor:
-        argv = [sys.executable, "-m", "mwaconvert.services.live.run", name.value]
+        argv = [sys.executable, "-m", "mwaconvert.services.live.processes.run", name.value]
         if self.site.config is not None:
             argv += ["--config", str(self.site.config.absolute())]
         service = Service(

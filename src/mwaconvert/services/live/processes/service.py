@@ -11,8 +11,9 @@ from collections import deque
 from typing import Any, ClassVar
 
 from mwaconvert.errors import Error, ResourceError
-from mwaconvert.services.live.link import Link, call
-from mwaconvert.services.live.messages import (
+from mwaconvert.services.live.node import Name, Site, read_site
+from mwaconvert.services.live.wire.link import Link, call
+from mwaconvert.services.live.wire.messages import (
     Beat,
     Body,
     Done,
@@ -24,7 +25,6 @@ from mwaconvert.services.live.messages import (
     StopObservation,
     Switch,
 )
-from mwaconvert.services.live.node import Name, Site, read_site
 
 _log = logging.getLogger(__name__)
 _BEAT_S = 1.0

@@ -28,10 +28,10 @@ from mwaconvert.live.triggers import (
     send_udp,
 )
 from mwaconvert.live.voevent import burst_event, send_voevent
-from mwaconvert.services.live.journal import Journal, file_name
-from mwaconvert.services.live.messages import Done, Message, Reply, Send, StartObservation, Switch
 from mwaconvert.services.live.node import Name, Site
-from mwaconvert.services.live.service import Service
+from mwaconvert.services.live.processes.journal import Journal, file_name
+from mwaconvert.services.live.processes.service import Service
+from mwaconvert.services.live.wire.messages import Done, Message, Reply, Send, StartObservation, Switch
 
 _log = logging.getLogger(__name__)
 _CLOCK_S = 1.0

@@ -18,8 +18,8 @@ from contextlib import suppress
 from typing import Any
 
 from mwaconvert.errors import Error, FormatError, ResourceError
-from mwaconvert.services.live.keys import Peer, new_key, proof
-from mwaconvert.services.live.messages import LARGEST, Message
+from mwaconvert.services.live.wire.keys import Peer, new_key, proof
+from mwaconvert.services.live.wire.messages import LARGEST, Message
 
 _PROTOCOL = "mwaconvert-live 1"
 _PROOF = 64  # digits
@@ -166,7 +166,7 @@ async def call(
         if writer is not None:
             await _hang_up(writer)
         raise
-    from mwaconvert.services.live.messages import Role
+    from mwaconvert.services.live.wire.messages import Role
 
     called = Peer(str(answer.get("name", f"{host}:{port}")), key, Role.NODE)
     return Link(called, reader, writer, _session(key, theirs, mine), caller=True)

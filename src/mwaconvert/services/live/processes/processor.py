@@ -25,10 +25,10 @@ from mwaconvert.live.processing.merge import merge, result_folder, write_merged
 from mwaconvert.live.processing.pages import thumbnail
 from mwaconvert.live.processing.products import Score
 from mwaconvert.live.settings import expanded
-from mwaconvert.services.live.journal import Journal, file_name, follow_entries
-from mwaconvert.services.live.messages import StartObservation
 from mwaconvert.services.live.node import Name, Site
-from mwaconvert.services.live.service import Service
+from mwaconvert.services.live.processes.journal import Journal, file_name, follow_entries
+from mwaconvert.services.live.processes.service import Service
+from mwaconvert.services.live.wire.messages import StartObservation
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.5
