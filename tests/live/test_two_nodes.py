@@ -2,13 +2,17 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from live_node import Node, Receiver, Sky, run_async, wait_for
 
 from mwaconvert.errors import ResourceError
+from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
 from mwaconvert.services.live.operator import ask, ask_node
 from mwaconvert.services.live.wire.keys import Peer, new_key
 from mwaconvert.services.live.wire.messages import Command, Role, Switch
@@ -147,3 +151,46 @@ def test_services_end_with_their_master(tmp_path, receiver):
     wait_for(gone)
     with node:
         assert node.status()["services"]["lofar_trigger"]["health"] == "running"
+
+
+def test_without_amber_from_spectra_to_products(tmp_path, receiver):
+    """Bursts in a filterbank, found by our search, decided on by the chain, cut out and listed."""
+    bursts = [(100.0, 1.0), (350.0, 2.04), (420.0, 4.09), (200.0, 5.5)]
+    n_chan, dt_s = 128, 327.68e-6
+    freq_mhz = 1219.7 + 300 / n_chan * (np.arange(n_chan) + 0.5)
+    data = np.random.default_rng(4).normal(120, 10, (n_chan, round(7.0 / dt_s)))
+    for dm, at_s in bursts:
+        delay_s = 4148.808 * dm * (freq_mhz**-2 - freq_mhz[-1] ** -2)
+        for k in range(4):
+            data[np.arange(n_chan), np.rint((at_s + delay_s) / dt_s).astype(int) + k] += 15
+    banks = tmp_path / "obs" / "out" / "filterbank"
+    banks.mkdir(parents=True)
+    path = banks / "CB00_00.fil"
+    with FilterbankWriter(path, freq_mhz, dt_s, 8) as writer:
+        writer.write(data.clip(0, 255))
+    with Node(tmp_path, receiver) as node:
+        sky = Sky(tmp_path / "obs", start_s=time.time(), duration_s=60)
+        node.ask("start_observation", payload=sky.path)
+        words = [
+            "-o",
+            str(sky.file),
+            "--dm-range",
+            "0",
+            "500",
+            "--snr",
+            "10",
+            "--width-min",
+            "4",
+            "--idle",
+            "0.5",
+        ]
+        subprocess.run(
+            [sys.executable, "-m", "mwaconvert", "live", "search", str(path), *words], check=True, timeout=120
+        )
+        folder = tmp_path / "obs" / "out" / "triggers_realtime" / "data"
+        wait_for(lambda: len(list(folder.glob("*.hdf5"))) == len(bursts), timeout_s=120)
+        node.ask("stop_observation", payload=sky.path)
+        lists = wait_for(lambda: list((tmp_path / "results").glob("*/*/CB00_summary.yaml")), timeout_s=120)
+        lines = lists[0].with_name("CB00_triggers.txt").read_text().splitlines()[1:]
+        dms = sorted(float(line.split()[2]) for line in lines)
+        np.testing.assert_allclose(dms, sorted(dm for dm, _ in bursts), atol=10)
