@@ -299,6 +299,13 @@ def precomputed_flags(text: str) -> str:
     return text
 
 
+def compression(text: str) -> str:
+    """none or dysco."""
+    if text.lower() not in ("none", "dysco"):
+        raise ValueError(f"'{text}' is not a compression; choose from none, dysco")
+    return text.lower()
+
+
 def output_kind(text: str) -> Path:
     """The ASVO keys conversion and output: uvfits or ms."""
     if text.lower() not in ("uvfits", "ms"):
