@@ -233,7 +233,8 @@ class Campaign:
         """Where room was missing: it worked, or one sentence and exit code 2 (4: a job failed)."""
         self.end = f"exit {code}"
         lines = folder.with_suffix(".errors").read_text(errors="replace").splitlines()
-        if code not in ((0, 2, 4) if case.goes_on else (0, 2)) or (code == 2 and len(lines) != 1):
+        told = len(lines) == 1 or case.goes_on  # a worker warns before
+        if code not in ((0, 2, 4) if case.goes_on else (0, 2)) or (code == 2 and not told):
             self._blame(case, f"{what} ended in {code}", folder)
 
     def _judge(

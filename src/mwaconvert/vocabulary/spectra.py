@@ -256,7 +256,7 @@ _RUNNING = (
     Spec("--dry-run", "dry_run", "Print what would be done and how much memory it takes."),
     Spec("--overwrite", "overwrite", "Replace outputs that exist."),
     Spec("-q --quiet", "quiet", "Print nothing but errors."),
-    Spec("-v --verbose", "verbose", "Tracebacks of unexpected errors."),
+    Spec("-v --verbose", "verbose", "Log lines, and tracebacks of unexpected errors."),
 )
 _SCALE = Spec("--scale", "scale", "Bring each channel to mean 0 and standard deviation 1 first.")
 _TSCRUNCH = Spec("--tscrunch --downsamp", "tscrunch", "Average this many samples in time.", "N", WHOLE, peers="PC")
