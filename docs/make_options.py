@@ -6,7 +6,9 @@ import click
 
 from mwaconvert.cli.dedisperse import dedisperse
 from mwaconvert.cli.fil_info import fil_info
+from mwaconvert.cli.fold import fold
 from mwaconvert.cli.inject import inject
+from mwaconvert.cli.period import period
 from mwaconvert.cli.search import search
 from mwaconvert.cli.waterfall import waterfall
 from mwaconvert.vocabulary.options import GROUPS, PEERS, REFUSED, Spec
@@ -48,7 +50,7 @@ def options_page() -> str:
     parts.append(
         "\n# Options of the verbs for filterbanks\n\nFormats and examples: [transients.md](transients.md).\n"
     )
-    parts += [_verb(command) for command in (dedisperse, search, waterfall, inject, fil_info)]
+    parts += [_verb(command) for command in (dedisperse, search, waterfall, inject, period, fold, fil_info)]
     return "".join(parts)
 
 

@@ -29,12 +29,15 @@ PYBIND11_MODULE(_core, m) {
   register_rfi(m);
   register_block(m);
   register_channels(m);
+  register_chunks(m);
   register_detect(m);
   register_quality(m);
   register_incoherent(m);
+  register_live(m);
   register_ms(m);
   register_uvfits(m);
   register_van_vleck(m);
   register_transients(m);
   register_clean(m);
+  register_period(m);
 }

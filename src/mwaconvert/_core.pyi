@@ -131,6 +131,30 @@ def channel_sums(
 
     data and weights (n_chan, n_samp), about (n_chan,), which floats are summed less, sums (n_chan, 3)."""
 
+def check_bitshuffle(packed: npt.NDArray[np.uint8], n_bytes: int) -> None:
+    """Refuse bytes whose blocks go beyond their end."""
+
+def chunk_waterfall(
+    chunks: Sequence[
+        tuple[
+            npt.NDArray[np.uint8],
+            bool,
+            npt.NDArray[np.float32],
+            npt.NDArray[np.float32],
+            npt.NDArray[np.uint8] | None,
+            int,
+            int,
+            int,
+        ]
+    ],
+    shift: npt.NDArray[np.int32],
+    scaled: bool,
+    out: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float32],
+    threads: int = 0,
+) -> None:
+    """Sub-bands of the dedispersed channels of chunks of CHIME/FRB."""
+
 @overload
 def cleaned_bytes(
     *,
@@ -325,11 +349,74 @@ def detect_nibbles(
 ) -> None:
     """Power of 4-bit voltages summed over inputs."""
 
+def ffa_search(
+    *,
+    series: npt.NDArray[np.float32],
+    first_bin: int,
+    last_bin: int,
+    widths: npt.NDArray[np.int32],
+    threshold: float,
+    threads: int = 0,
+) -> npt.NDArray[np.void]:
+    """Folds above the threshold: the table (trial, n_bin, drift, width, snr)."""
+
+def ffa_transform(rows: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
+    """The fast folding algorithm."""
+
 def flag_bytes(n_chan: int) -> int:
     """Bytes that the flags of a row take in a measurement set."""
 
+@overload
+def fold(
+    *,
+    data: npt.NDArray[np.uint8],
+    weights: npt.NDArray[np.float32],
+    phase: float,
+    step: float,
+    shift: npt.NDArray[np.float64],
+    edges: npt.NDArray[np.int32],
+    sums: npt.NDArray[np.float64],
+    counts: npt.NDArray[np.float64],
+    threads: int = 0,
+) -> None:
+    """Add samples to the bins of their phase."""
+
+@overload
+def fold(
+    *,
+    data: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float32],
+    phase: float,
+    step: float,
+    shift: npt.NDArray[np.float64],
+    edges: npt.NDArray[np.int32],
+    sums: npt.NDArray[np.float64],
+    counts: npt.NDArray[np.float64],
+    threads: int = 0,
+) -> None:
+    """Add samples to the bins of their phase."""
+
+def friends_of_friends(
+    *,
+    middle_s: npt.NDArray[np.float64],
+    dm: npt.NDArray[np.float64],
+    snr: npt.NDArray[np.float64],
+    kind: npt.NDArray[np.int64],
+    beam: npt.NDArray[np.int64],
+    reach: npt.NDArray[np.float64],
+    beams: int,
+    label: npt.NDArray[np.int64],
+    keep: npt.NDArray[np.uint8],
+) -> int:
+    """Clusters of candidates: how many, and which candidates a later batch needs."""
+
 def group_bytes(n_parameter: int, n_channel: int) -> int:
     """Bytes of one random group."""
+
+def harmonic_search(
+    *, power: npt.NDArray[np.float32], first: int, thresholds: npt.NDArray[np.float32], threads: int = 0
+) -> npt.NDArray[np.void]:
+    """Sums of harmonics above the thresholds: the table (trial, level, bin, power)."""
 
 def incoherent_legacy(
     chunks: npt.NDArray[np.void],
@@ -349,6 +436,48 @@ def incoherent_mwax(
     threads: int = 0,
 ) -> None:
     """Sums over baselines of the changes between integrations, from MWAX files."""
+
+@overload
+def longest_runs(
+    data: npt.NDArray[np.uint8],
+    live: npt.NDArray[np.uint8],
+    value: float,
+    longest: npt.NDArray[np.uint8],
+    threads: int = 0,
+) -> None:
+    """At each time the longest run of neighbouring channels that hold a value, up to 255."""
+
+@overload
+def longest_runs(
+    data: npt.NDArray[np.float32],
+    live: npt.NDArray[np.uint8],
+    value: float,
+    longest: npt.NDArray[np.uint8],
+    threads: int = 0,
+) -> None:
+    """At each time the longest run of neighbouring channels that hold a value, up to 255."""
+
+@overload
+def mark_runs(
+    data: npt.NDArray[np.uint8],
+    live: npt.NDArray[np.uint8],
+    value: float,
+    run: int,
+    used: npt.NDArray[np.uint8],
+    threads: int = 0,
+) -> None:
+    """Set `used` to 0 in runs of neighbouring channels that hold a value."""
+
+@overload
+def mark_runs(
+    data: npt.NDArray[np.float32],
+    live: npt.NDArray[np.uint8],
+    value: float,
+    run: int,
+    used: npt.NDArray[np.uint8],
+    threads: int = 0,
+) -> None:
+    """Set `used` to 0 in runs of neighbouring channels that hold a value."""
 
 def mask_counts(
     *,
@@ -385,6 +514,17 @@ def noise(
     threads: int = 0,
 ) -> None:
     """Mean and standard deviation of the noise."""
+
+def parse_candidates(
+    *,
+    text: npt.NDArray[np.uint8],
+    n_word: int,
+    place: tuple[int, int, int, int, int],
+    downsampling: int,
+    instance: int,
+    rows: npt.NDArray[np.uint8],
+) -> tuple[int, npt.NDArray[np.void]]:
+    """Candidates of lines: how many, and the table (begin, end) of lines that are none."""
 
 def quality_sums(
     *,
@@ -552,6 +692,21 @@ def search_series(
 ) -> npt.NDArray[np.void]:
     """Noise and best boxcars of each series: the table (trial, snr, start, width) of those above the threshold."""
 
+def summarise_clusters(
+    *,
+    label: npt.NDArray[np.int64],
+    first_new: int,
+    time_s: npt.NDArray[np.float64],
+    dm: npt.NDArray[np.float64],
+    snr: npt.NDArray[np.float64],
+    beam: npt.NDArray[np.int64],
+    best: npt.NDArray[np.int64],
+    count: npt.NDArray[np.int64],
+    n_beams: npt.NDArray[np.int64],
+    box: npt.NDArray[np.float64],
+) -> None:
+    """What the members of each cluster make together."""
+
 def unpack(
     *,
     spectra: npt.NDArray[np.uint8],
@@ -564,6 +719,9 @@ def unpack(
     threads: int = 0,
 ) -> None:
     """Unpack and transpose spectra of 1 to 8 bits."""
+
+def unpack_bitshuffle(packed: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8], threads: int = 0) -> None:
+    """Bytes that bitshuffle packed with LZ4."""
 
 @overload
 def unpack_numbers(

@@ -140,3 +140,19 @@ def out_of_memory_kills() -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)
+
+
+def control_group() -> Path | None:
+    """The folder of the control group (version 2) of this process; None where there is none."""
+    try:
+        mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        groups = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    own = next((line.removeprefix("0::") for line in groups if line.startswith("0::")), None)
+    mount = next((fields for fields in mounts if "cgroup2" in fields[fields.index("-") :][1:2]), None)
+    if own is None or mount is None:
+        return None
+    root, point = mount[3], Path(mount[4])
+    folder = point / (own.removeprefix(root) if root != "/" else own).lstrip("/")
+    return folder if folder.is_dir() else None

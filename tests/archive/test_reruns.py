@@ -136,7 +136,7 @@ def test_names_of_templates_follow_the_pipeline() -> None:
 
 def test_a_rerun_needs_a_run(tmp_path: Path) -> None:
     layout = run_layout(tmp_path, "run1")
-    with pytest.raises(InputError, match="has 0 processing requests"):
+    with pytest.raises(InputError, match="is not there; a rerun needs the run before it"):
         prepare_rerun(layout, Edits())
     with pytest.raises(InputError, match="a rerun needs the run before it"):
         set_aside(layout.working)

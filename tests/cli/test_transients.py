@@ -16,7 +16,9 @@ from click.testing import CliRunner, Result
 from mwaconvert import transients
 from mwaconvert.cli.main import main
 from mwaconvert.formats.spectra.presto import read_series
+from mwaconvert.formats.spectra.reader import open_stream
 from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
+from mwaconvert.spectra.recording import NOT_RECORDED
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "frb" / "frb_dm475_28.fil"
 FREQS = 1200 + np.arange(32.0) * 10
@@ -140,13 +142,22 @@ def test_search_of_a_file_with_interference(run):
 def test_pulses_are_injected_and_found(run):
     spectra = transients.open("a.fil")
     noise = np.random.default_rng(5).normal(100, 12, (FREQS.size, 6000))
-    with FilterbankWriter(Path("n.fil"), spectra.freq_mhz, DT, 8) as writer:
+    facts = {
+        "telescope_id": 4,
+        "src_raj": 161538.22,
+        "src_dej": -1214.5,
+        "ibeam": 3,
+        "nbeams": 13,
+        "barycentric": 1,
+    }
+    with FilterbankWriter(Path("n.fil"), spectra.freq_mhz, DT, 8, start_mjd=58000.0, header=facts) as writer:
         writer.write(noise)
     words = ["--dm-range", 100, 400, "--pulses", 4, "--snr", 15, 20, "--width", 4, "8ms"]
     out = done(run("inject", "n.fil", *words))
     assert out == "n_injected.fil\nn_injected.csv\n"
     truth = list(csv.DictReader(x for x in Path("n_injected.csv").read_text().splitlines() if x[0] != "#"))
     assert len(truth) == 4
+    assert open_stream("n_injected.fil").recording == open_stream("n.fil").recording != NOT_RECORDED
     done(run("search", "n_injected.fil", "--dm-range", 0, 600, "-o", "n.csv"))
     rows = list(csv.DictReader(x for x in Path("n.csv").read_text().splitlines() if x[0] != "#"))
     assert len(rows) == 4
@@ -513,3 +524,109 @@ def test_memory_stays_below_what_a_dry_run_states(long_files, monkeypatch, words
     limit = float(stated.split()[2]) * 1e6
     used = int(in_a_process(*words.split())[-1])
     assert limit / 4 < used < limit
+
+
+def test_the_band_of_vdif_is_asked_for_in_words(run):
+    baseband = pytest.importorskip("baseband")
+    path = Path(baseband.__file__).parent / "data" / "sample.vdif"
+    assert "give the edges of the band, see --band" in refused(run("search", path, "--dm-range", 0, 10))
+
+
+@pytest.mark.parametrize("suffix", [".fil", ".sf"])
+def test_cleaned_filterbanks(run, suffix):
+    """Bytes in units of the noise, without a carrier, at any reference, with what the header says of the recording."""
+    spectra = transients.open("a.fil")
+    data = spectra.data.astype(float) * 0.5
+    data[7] = 40 + 30 * (np.arange(4000) // 300 % 2)
+    facts = {"telescope_id": 4, "src_raj": 53400.0, "src_dej": 220100.0}
+    with FilterbankWriter(Path("b.fil"), FREQS, DT, 8, start_mjd=58000.0, header=facts) as writer:
+        writer.write(data)
+    words = ["dedisperse", "b.fil", "--clean", "--dm"]
+    done(run(*words, 0, "-o", "c" + suffix))
+    result = run(*words, DM, "-o", "d" + suffix, "--reference", "infinity")
+    assert "10 levels are the standard deviation" in done(result) + result.stderr
+    done(run(*words, DM, "-o", "e" + suffix, "--reference", "infinity", "--gulp", 333, "-j", 1))
+    assert Path("d" + suffix).read_bytes() == Path("e" + suffix).read_bytes()
+    cleaned, aligned = transients.open("c" + suffix), transients.open("d" + suffix)
+    assert cleaned.data.shape == (32, 4000)
+    assert cleaned.data[7].std() < 3
+    assert np.delete(cleaned.data, 7, 0).std() == pytest.approx(10, rel=0.15)
+    assert cleaned.recording.telescope == "Parkes"
+    assert aligned.recording.ra_deg == cleaned.recording.ra_deg == pytest.approx(83.5)
+    assert aligned.dm == DM
+    series = aligned.data.sum(0, dtype=float)
+    when = (aligned.start_mjd - 58000.0) * 86400 + (int(series.argmax()) + 0.5) * DT
+    at_infinity = WHEN - DM / 2.41e-4 / FREQS[-1] ** 2
+    assert when == pytest.approx(at_infinity, abs=3 * DT)
+
+
+def test_steps_of_the_cleaning_need_it(run):
+    words = ["dedisperse", "a.fil", "--dm", 0, "-o", "c.fil"]
+    assert "--no-impulses is a step of the cleaning: give --clean too" in refused(
+        run(*words, "--no-impulses")
+    )
+    assert "--scale is not needed" in refused(run(*words, "--clean", "--scale"))
+    done(run(*words, "--clean", "--no-impulses", "--no-baseline", "--no-bad-channels"))
+
+
+def halves(names: dict[str, tuple[float, str]]) -> None:
+    """Files of 2 s of a.fil each, at these seconds and of these sources."""
+    spectra = transients.open("a.fil")
+    for name, (start_s, source) in names.items():
+        part = slice(2000, 4000) if name.startswith("late") else slice(0, 2000)
+        mjd = 58000.0 + start_s / 86400
+        with FilterbankWriter(Path(name), FREQS, DT, 8, start_mjd=mjd, source=source) as writer:
+            writer.write(spectra.data[:, part])
+
+
+def test_files_that_follow_each_other_are_one_observation(run):
+    halves(
+        {
+            "late.fil": (2.0, "burst"),
+            "early.fil": (0.0, "burst"),
+            "other.fil": (500.0, "burst"),
+            "next.fil": (2.0, "x"),
+        }
+    )
+    words = ["search", "late.fil", "other.fil", "early.fil", "--dm-range", 0, 600, "--raw"]
+    result = run(*words)
+    assert done(result).startswith("early.fil and 1 more:\n1 candidate above")
+    assert "\nother.fil:\n1 candidate above" in result.output
+    assert "these are 2 observations, each for itself; see --one-observation" in result.stderr
+    assert done(run(*words, "--each")).count("candidate") == 3
+    one = run("search", "late.fil", "early.fil", "--dm-range", 0, 600, "--raw")
+    assert done(one).startswith("1 candidate above")
+    assert "2 files were joined" in one.stderr
+    assert (
+        "2 observations" in run("search", "early.fil", "next.fil", "--dm-range", 0, 600, "--dry-run").stderr
+    )
+    late = run("search", "early.fil", "other.fil", "--dm-range", 0, 600, "--one-observation")
+    assert "begins 498 s after the end of early.fil" in refused(late)
+
+
+def test_outputs_of_several_observations_have_names_of_their_own(run):
+    halves({"b.fil": (0.0, "burst"), "c.fil": (500.0, "burst")})
+    words = ["search", "b.fil", "c.fil", "--dm-range", 0, 600, "--raw", "-o"]
+    assert "put {name} into it" in refused(run(*words, "all.csv"))
+    assert not Path("all.csv").exists()
+    done(run(*words, "{name}.csv", "--report", "{name}.json"))
+    assert Path("b.csv").is_file()
+    assert json.loads(Path("c.json").read_text())["request"]["path"] == "c.fil"
+    assert "2 observations" in run("period", "b.fil", "c.fil", "--dm", 0, 10, "--dry-run").stderr
+    from mwaconvert.errors import InputError
+    from mwaconvert.transients import products
+
+    request = products.SearchRequest(path=Path("b.fil"), continued=(Path("c.fil"),), dm_min=0, dm_max=600)
+    with pytest.raises(InputError, match="the files are 2 observations: ask for each of them"):
+        products.plan(request)
+
+
+def test_files_without_times_are_observations_of_their_own(run):
+    for name in ("b.npz", "c.npz"):
+        done(run("dedisperse", "a.fil", "--dm", 0, "-o", name))
+        with np.load(name) as held:
+            facts = {key: held[key] for key in held if key != "start_mjd"}
+        np.savez(name, **facts)
+    words = ["search", "b.npz", "c.npz", "--dm-range", 0, 600, "--raw"]
+    assert "2 observations" in run(*words).stderr
+    assert "2 files were joined" in run(*words, "--one-observation").stderr

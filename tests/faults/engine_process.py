@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mwaconvert.jobs.control.states import State
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import (
     Context,
+    DecidedError,
     Gate,
     Product,
     Request,
@@ -163,7 +165,8 @@ def run_engine(
         if not waiting:
             break
         for job in waiting:
-            store.decide(job.id, "qa", "pass", "dora")
+            with suppress(DecidedError):  # the other process was quicker
+                store.decide(job.id, "qa", "pass", "dora")
     engine.stop()
     store.close()
     (folder / "count").write_text(str(places.last))

@@ -5,6 +5,8 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mwaconvert.errors import FormatError
 from mwaconvert.live.amber import ROW, AmberFiles, AmberTail, LineParser, Position, read_whole
@@ -194,3 +196,33 @@ def test_speed():
     start = time.process_time()
     assert LineParser().parse(text).rows.size == 100_000
     assert time.process_time() - start < 1
+
+
+_SIGN = st.sampled_from(["", "+", "-"])
+_DIGITS = st.text("0123456789", max_size=25)
+_WORD = st.one_of(
+    st.floats(0, 4e5).map(repr),
+    st.builds("{}{}.{}".format, _SIGN, _DIGITS, _DIGITS),
+    st.builds("{}{}e{}{}".format, _SIGN, _DIGITS, _SIGN, st.text("0123456789", max_size=3)),
+    st.text("0123456789+-.eE", min_size=1, max_size=8),
+)
+
+
+@given(_WORD)
+@settings(max_examples=500)
+def test_numbers_are_those_of_python(word):
+    """To the last bit, and what is no number there is none here."""
+    batch = LineParser().parse(HEADER + f"3 0 11 50 {word} 283 56.5 12\n".encode())
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if 0 <= value < 5e5:
+        assert batch.rows["time_s"].tolist() == [value]
+    else:
+        assert (batch.rows.size, batch.bad.count) == (0, 1)
+
+
+def test_blanks_of_any_number_and_kind():
+    batch = LineParser().parse(HEADER + b"  3 0\t11  50 0.9 283 56.5 12 \r\n\n \n" + line(4))
+    assert (batch.rows["dm"].tolist(), batch.bad.count) == ([56.5, 24.0], 0)

@@ -195,3 +195,37 @@ def test_one_description_of_all_faces(service):
     assert {"/api/get_jobs", "/api/v2/get_jobs", "/files/{product_id}/{name}", "/health"} <= set(
         description["paths"]
     )
+
+
+def test_each_filter_finds_what_it_says(service, client, request):
+    """All that the body of a listing can ask for, held against the jobs themselves."""
+    store = service.store
+    ids = [submit(client, f"12000000{k:02d}") for k in range(5)]
+    service.start(ids[0], "stage")
+    store.end_run(service.start(ids[1], "package"), State.FAILED, Fault.INPUT)
+    store.cancel(ids[2], "ann")
+    store.product_removed(service.complete(ids[3], b"y").id)
+    body = {"obs_id": 1200000000, "output": "uvfits", "avg_time_res": 0, "avg_freq_res": 0}
+    ids.append(client.post("/conversion_job", json=body).raise_for_status().json()["job_id"])
+
+    def listed(**wanted) -> list[int]:
+        found = client.post("/get_jobs", json=wanted).raise_for_status().json()
+        assert found["total_count"] >= len(found["jobs"])
+        return [job["id"] for job in found["jobs"]]
+
+    assert listed() == ids[::-1]
+    assert listed(limit=2, offset=1) == ids[4:2:-1]
+    assert listed(job_state="queued") == [ids[5], ids[4]]
+    assert listed(job_state="downloading") == [ids[0]]
+    assert listed(job_state="staging") == listed(job_state="imaging") == listed(job_state="expired") == []
+    assert listed(job_state="error") == [ids[3], ids[1]]
+    assert listed(job_state="cancelled") == [ids[2]]
+    assert listed(job_type=0) == [ids[5]]
+    assert listed(job_type=2) == ids[4::-1]
+    assert listed(job_type=1) == listed(job_type=5) == []
+    assert listed(job_type=2, job_state="queued") == [ids[4]]
+    assert listed(date_from="2020-01-01T00:00:00") == ids[::-1]
+    assert listed(date_to="2020-01-01T00:00:00") == []
+    running = store.start_run(ids[4], 1, "tests")
+    assert running is not None
+    assert listed(job_state="staging") == [ids[4]]

@@ -28,9 +28,11 @@ def test_the_example_is_valid_and_names_every_setting():
         config.workers,
         config.quotas,
         config.upkeep,
+        config.chime,
+        *config.chime.images.values(),
     ):
         for name in type(part).model_fields:
-            assert f"{name} =" in text or f"[{name}]" in text or f"[[{name}]]" in text, name
+            assert f"{name} =" in text or f"[{name}]" in text or f".{name}." in text, name
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,10 @@ def test_the_example_is_valid_and_names_every_setting():
         ({"delivery": {"packages": "p", "groups": ["../x"]}}, "delivery.groups.0: String should match pattern"),
         ({"delivery": {"packages": {"place": "s3://b", "settings": {"allow": 1}}}}, "delivery.packages.settings.allow"),
         ({"conversion": {"max_memory": "much"}}, "conversion.max_memory: "),
+        ({"chime": {"executor": "magic"}}, "chime.executor: Input should be 'process'"),
+        ({"chime": {"roots": ["site=/"]}}, "chime.roots.0: site=/: this would serve all files of the machine"),
+        ({"chime": {"roots": ["site=/no/such"]}}, "chime.roots: there is no folder /no/such"),
+        ({"chime": {"archive": "/no/such"}}, "chime.archive: there is no folder /no/such"),
     ],
 )  # fmt: skip
 def test_what_is_refused(tmp_path, changes, text):

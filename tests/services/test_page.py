@@ -16,9 +16,8 @@ import pytest
 pytest.importorskip("fastapi")
 import httpx
 
-from mwaconvert.jobs.control import store as store_module
 from mwaconvert.jobs.control.states import Fault, Outcome, Role, State
-from mwaconvert.jobs.control.store import Store
+from mwaconvert.jobs.control.store import Store, accounts
 from mwaconvert.jobs.control.work import Attempt, Gate, Job, Product, Request
 from mwaconvert.services.app import make_app
 from mwaconvert.services.config import check_config
@@ -77,7 +76,7 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     # the true one is slow on purpose, and has its own tests
-    monkeypatch.setattr(store_module, "_hash", lambda key, salt: sha256((salt + key).encode()).hexdigest())
+    monkeypatch.setattr(accounts, "_hash", lambda key, salt: sha256((salt + key).encode()).hexdigest())
     for name in ("raw", "products", "work"):
         (tmp_path / name).mkdir()
     facts = {

@@ -13,6 +13,10 @@ from mwaconvert.errors import InputError
 from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.transients import Spectra
 from mwaconvert.transients.clean.cleaning import ORIGIN, STRETCH, UNIT, Cleaning, clean
+from mwaconvert.transients.clean.impulses import find_impulses
+from mwaconvert.transients.clean.levels import level_steps
+from mwaconvert.transients.clean.losses import without_lost
+from mwaconvert.transients.clean.scales import Pieces, block_moments
 from mwaconvert.transients.search import search
 from mwaconvert.transients.survey import plan_survey
 
@@ -168,6 +172,27 @@ def test_nothing_is_left_at_dm_0():
     assert any(first <= 3000 < end for first, end in impulses.spans)
 
 
+def test_impulses_that_overlap_are_taken_away_once():
+    rng = np.random.default_rng(9)
+    n_sub, n = 8, 6000
+    sums = rng.normal(0, 4, (n_sub, n)).astype(np.float32)
+    for _ in range(25):  # strokes, on a level that is too high by what they add to it
+        at, length = int(rng.integers(2000, 2700)), int(rng.integers(1, 12))
+        sums[:, at : at + length] += 16 * rng.exponential(2.0)
+    sums[:, 2000:2700] -= 10
+    n_used = np.full((n_sub, n), 16, np.float32)
+    before = sums.copy()
+    squares = (before**2 / 16).sum(0) + 15 * n_sub
+    impulses = find_impulses(sums, squares, n_used, np.linspace(1, 0, n_sub), n_width=9, sweep=1000)
+    common, times = np.zeros((n_sub, n), np.float32), np.zeros(n, int)
+    impulses.subtract_from(common)
+    for first, end in impulses.spans:
+        times[first:end] += 1
+    assert times.max() > 1
+    left = (before - n_used * common).sum(0)
+    assert abs(left[times > 0]).max() < 0.05
+
+
 def test_a_pulse_within_a_wide_disturbance():
     data = burst(100, snr=11.0, t0=1.0).astype(int)
     data[:, 3000:6500] += 4
@@ -301,3 +326,84 @@ def test_a_gap_in_the_sweep():
     there = ((delays < 0.05) | (delays > 0.15)).mean()
     assert best.dm == pytest.approx(300, abs=5)
     assert best.snr == pytest.approx(30 * there**0.5 * 0.94, rel=0.12)
+
+
+# --- losses and steps of the gain ---
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n_chan=st.integers(1, 20),
+    n_times=st.integers(1, 40),
+    run=st.integers(1, 8),
+    dtype=st.sampled_from([np.uint8, np.float32]),
+    seed=st.integers(0, 99),
+)
+def test_runs_over_channels(n_chan, n_times, run, dtype, seed):
+    data = np.random.default_rng(seed).integers(0, 2, (n_chan, n_times)).astype(dtype)
+    longest, used = np.empty(n_times, np.uint8), np.ones((n_chan, n_times), np.uint8)
+    live = np.random.default_rng(seed + 1).integers(0, 4, n_chan, np.uint8) > 0
+    _core.longest_runs(data, live.view(np.uint8), 0.0, longest, 2)
+    _core.mark_runs(data, live.view(np.uint8), 0.0, run, used, 2)
+    for t in range(n_times):
+        runs = [0]
+        want = np.ones(n_chan, np.uint8)
+        for c in range(n_chan):
+            runs.append(runs[-1] + 1 if live[c] and data[c, t] == 0 else 0)
+            if runs[-1] >= run:
+                want[c - runs[-1] + 1 : c + 1] = 0
+        assert longest[t] == max(runs)
+        np.testing.assert_array_equal(used[:, t], want)
+
+
+@pytest.mark.parametrize("bits", [8, 2])
+def test_lost_packets_are_masked_and_nothing_else(bits):
+    rng = np.random.default_rng(3)
+    x = rng.normal(0, 1, (128, N))
+    data = (np.rint(100 + 12 * x) if bits == 8 else np.rint(1.5 + x).clip(0, 3)).astype(np.uint8)
+    lost = np.zeros(data.shape, bool)
+    lost[:, 5000:5005] = True
+    lost[32:64, 7000:7700] = True
+    data[lost] = 0
+    lost[100:128] = False  # dead channels are no loss of packets
+    data[100:128] = 0
+    used = without_lost(data, np.empty((0, 0), np.uint8))
+    assert (used[lost] == 0).all()
+    chance = 0.2 * 700 * 2 if bits == 2 else 0  # zeros of the neighbours
+    assert (used[~lost] == 0).sum() <= 1.3 * chance
+    cleaned = clean(Spectra(data, FREQS, DT))
+    assert cleaned.kept[40, 7000 // STRETCH] == 7000 % STRETCH
+    assert cleaned.kept[40, 7500 // STRETCH] == 0
+    assert cleaned.kept[90, 7000 // STRETCH] == STRETCH
+
+
+def test_channels_that_are_always_zero_are_no_loss():
+    data = burst(150)
+    data[100:128] = 0
+    assert without_lost(data, np.empty((0, 0), np.uint8)).size == 0
+
+
+@pytest.mark.parametrize("step", [0.03, 0.15, -0.15])
+def test_a_step_of_the_gain(step):
+    """It bends no baseline, and a pulse beside it stays."""
+    data = burst(60, snr=14.0, t0=1.0).astype(float)
+    at = round(1.02 / DT)
+    data[:, at:] *= 1 + step
+    data = np.rint(data).clip(0, 255).astype(np.uint8)
+    steps = level_steps(
+        data, *block_moments(data, np.empty((0, 0), np.uint8), Pieces((0, N), 256), 0), 256, 64
+    )
+    assert [abs(s - at) <= 64 for s in steps] == [True]
+    best = found(data)
+    assert best[0].dm == pytest.approx(60, abs=4)
+    assert best[0].time_s == pytest.approx(1.0, abs=3e-3)
+    assert best[0].snr > 0.85 * found(burst(60, snr=14.0, t0=1.0))[0].snr
+    assert len(best) == 1
+
+
+def test_drifts_and_impulses_are_no_steps():
+    data = burst(0, snr=0.0).astype(float) + 20 * np.sin(2 * np.pi * np.arange(N) / N)
+    data[:, 4000:4600] += 30
+    data = np.rint(data).clip(0, 255).astype(np.uint8)
+    moments = block_moments(data, np.empty((0, 0), np.uint8), Pieces((0, N), 256), 0)
+    assert level_steps(data, *moments, 256, 64) == ()

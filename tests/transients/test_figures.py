@@ -63,7 +63,7 @@ def test_colours_saturate_at_the_pulse():
     shown = np.where(spectra.weights[:, None] > 0, spectra.data, np.nan)
     low, high = limits(shown, 175, 226, (2.5, 97.5))
     assert low == pytest.approx(np.nanpercentile(shown[:, 175:226], 2.5))
-    assert high == pytest.approx(np.nanpercentile(shown[:, 135:176], 97.5))
+    assert high == pytest.approx(np.nanpercentile(shown[:, 134:175], 97.5))
     assert high < shown[0, 200]
 
 

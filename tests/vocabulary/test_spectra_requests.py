@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from mwaconvert.cli import spectra as cli
 from mwaconvert.cli.dedisperse import dedisperse
+from mwaconvert.cli.fold import fold
 from mwaconvert.cli.inject import inject
+from mwaconvert.cli.period import period
 from mwaconvert.cli.search import search
 from mwaconvert.cli.waterfall import waterfall
 from mwaconvert.errors import InputError
@@ -24,6 +26,7 @@ from mwaconvert.vocabulary.spectra import (
     DM,
     FILE_NAMES,
     GIBIBYTES,
+    HOW,
     MILLISECOND_PAIR,
     MILLISECONDS,
     NUMBER,
@@ -32,6 +35,7 @@ from mwaconvert.vocabulary.spectra import (
     RANGES,
     REFERENCE,
     REFUSED,
+    SECONDS,
     TABLES,
     TEXT,
     THREADS,
@@ -50,6 +54,8 @@ COMMANDS: dict[Verb, click.Command] = {
     Verb.DEDISPERSE: dedisperse,
     Verb.WATERFALL: waterfall,
     Verb.INJECT: inject,
+    Verb.PERIOD: period,
+    Verb.FOLD: fold,
 }
 ALL = [(verb, spec) for verb in Verb for spec in TABLES[verb]]
 
@@ -67,6 +73,8 @@ WORDS: dict[Kind, st.SearchStrategy[tuple[str, ...]]] = {
     GIBIBYTES: st.tuples(st.one_of(st.floats(1e-3, 1e6).map(repr), st.integers(1, 9999).map("{}MiB".format))),
     REFERENCE: st.tuples(st.sampled_from(["top", "centre", "bottom", "infinity", "1400.5"])),
     DM: st.tuples(st.one_of(FLOATS, st.just("auto"))),
+    SECONDS: st.tuples(st.one_of(FLOATS, FLOATS.map("{}ms".format), FLOATS.map("{}s".format))),
+    HOW: st.tuples(st.sampled_from(["fft", "FFA", "both"])),
     PAIR: st.tuples(FLOATS, FLOATS),
     TEXT: st.tuples(NAMES),
     PATH: st.tuples(NAMES),

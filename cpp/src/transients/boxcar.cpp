@@ -112,7 +112,8 @@ constexpr int64_t kLeastGroup = 16;
 class CoverRow {
  public:
   CoverRow(const Cover& cover, int64_t trial, int64_t n_samp)
-      : share_(cover.share.shape[0] == 0 ? nullptr : &cover.share(cover.row(trial), 0)),
+      : share_(cover.share.data == nullptr || cover.share.shape[0] == 0 ? nullptr
+                                                                        : &cover.share(cover.row(trial), 0)),
         n_((n_samp + kCoverStep - 1) / kCoverStep) {}
 
   // Least and largest of samples [first, end).

@@ -87,6 +87,7 @@ MWACONVERT_INLINE void add_rows(const From* const* rows, int n_rows, To* out, in
   }
 }
 
+// NOLINTBEGIN(bugprone-macro-parentheses): the arguments are types
 #define MWACONVERT_ADD_ROWS(FROM, TO)                                                            \
   MWACONVERT_CLONES void add_rows_any(const FROM* const* rows, int n_rows, TO* out, int64_t n) { \
     add_rows<32>(rows, n_rows, out, n);                                                          \
@@ -98,6 +99,7 @@ MWACONVERT_INLINE void add_rows(const From* const* rows, int n_rows, To* out, in
     static const bool wide = wide_registers();                                                   \
     wide ? add_rows_wide(rows, n_rows, out, n) : add_rows_any(rows, n_rows, out, n);             \
   }
+// NOLINTEND(bugprone-macro-parentheses)
 MWACONVERT_ADD_ROWS(uint8_t, uint16_t)
 MWACONVERT_ADD_ROWS(uint16_t, uint16_t)
 MWACONVERT_ADD_ROWS(uint16_t, float)

@@ -125,7 +125,7 @@ class MwaxConverter {
     const int64_t most = std::max<int64_t>(1, kReadBytes / (in.n_fine * 32));
     for (int64_t begin = 0, end; begin < n_rows; begin = end) {
       for (end = begin + 1; end < n_rows && file_row(end) - file_row(begin) < most;) ++end;
-      row_ranges_.push_back({begin, end});
+      row_ranges_.emplace_back(begin, end);
     }
   }
 

@@ -262,7 +262,7 @@ void strong_correlations(const StrongInput* const first[2], const StrongInput* c
     low = miss > 0 ? low : now;
     high = miss > 0 ? now : high;
     d8 next = now - miss / (sum + 2 * square * slope);
-    next = (next >= low) & (next <= high) ? next : (low + high) / 2;
+    next = ((next >= low) & (next <= high)) ? next : (low + high) / 2;
     const d8 change = absolute(next - now);
     now = next;
     if (!any(change > 3e-5)) break;  // the next one would be its square

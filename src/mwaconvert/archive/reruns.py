@@ -174,21 +174,31 @@ class RunInput:
     from_analyst: bool
 
 
-def set_aside(working: Path) -> Path:
-    """Move a working folder to the first free ``old_working_n`` beside it, and give its new name.
+def set_aside(folder: Path, number: int = 0) -> Path:
+    """Move a working or products folder to ``old_<name>_<number>`` beside it, and give its new name.
+
+    Parameters
+    ----------
+    number : by default the first that is free; with a number of its own a rerun may be repeated: what was moved before
+        stays where it is
 
     Raises
     ------
     InputError
-        There is no working folder: nothing ran here.
+        There is no such folder: nothing ran here.
     """
-    if not working.is_dir():
-        raise InputError(f"{working}: is not there; a rerun needs the run before it")
-    number = 1
-    while (aside := working.with_name(f"old_working_{number}")).exists():
-        number += 1
-    working.rename(aside)
-    return aside
+
+    def named(n: int) -> Path:
+        return folder.with_name(f"old_{folder.name}_{n}")
+
+    if number and named(number).is_dir():
+        return named(number)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is not there; a rerun needs the run before it")
+    chosen = number or 1
+    while named(chosen).exists():
+        chosen += 1
+    return folder.rename(named(chosen))
 
 
 def prepare_rerun(
@@ -196,13 +206,15 @@ def prepare_rerun(
     edits: Edits,
     *,
     new: Layout | None = None,
+    number: int = 0,
     pipeline: str = "",
     table: ProductTable | None = None,
 ) -> tuple[RunInput, ...]:
     """Make the working folder of a rerun and put in it what is to be used; give the inputs by hash.
 
-    In place, the old working folder is moved aside first; with `new`, its raw data are linked. Files of the run
-    before are taken over where an analyst gave none: a second rerun keeps the edits of the first.
+    In place, the old working and products folders are moved aside first, under `number`; with `new`, raw data are
+    linked. Files of the run before are taken over where an analyst gave none: a second rerun keeps the edits of the
+    first. With a number it may be repeated after any interruption.
 
     Raises
     ------
@@ -211,7 +223,31 @@ def prepare_rerun(
     """
     edits.check()
     table = table or read_product_table()
-    request = read_request(_the_request(old, edits, table)).request
+    aside = old.working.with_name(f"old_{old.working.name}_{number}")
+    source = aside if new is None and number and aside.is_dir() else old.working
+    chosen = _chosen(source, edits, pipeline, table)
+    if new is None:
+        moved = set_aside(old.working, number)
+        chosen = {
+            name: (moved / path.name if path.parent == source else path, kind, own)
+            for name, (path, kind, own) in chosen.items()
+        }
+        if old.products.is_dir() and any(old.products.iterdir()):
+            set_aside(old.products, number)
+    target = old if new is None else new
+    target.make()
+    if new is not None:
+        _link_raw(old, new)
+    return tuple(_place(path, target.working / name, kind, own) for name, (path, kind, own) in chosen.items())
+
+
+def _chosen(
+    source: Path, edits: Edits, pipeline: str, table: ProductTable
+) -> dict[str, tuple[Path, Kind, bool]]:
+    """What a rerun uses, by the name it gets: edits first, then files of the run before."""
+    if not source.is_dir():
+        raise InputError(f"{source}: is not there; a rerun needs the run before it")
+    request = read_request(_the_request(source, edits, table)).request
     executions = [execution_name(execution.disk_name) for execution in request.executions]
     chosen = {
         _template_name(path, executions, pipeline): (path, Kind.FLAG_TEMPLATE, True)
@@ -225,29 +261,24 @@ def prepare_rerun(
         if path is not None:
             standard = {Kind.FLUXES: "flux.csv", Kind.CONTINUUM: "cont.dat"}
             chosen[standard.get(kind, path.name)] = (path, kind, True)
-    source = set_aside(old.working) if new is None else old.working
     for path in sorted(source.iterdir()):
         kind = table.kind(path.name)
         taken = kind is Kind.REQUEST and edits.request is not None
         if path.is_file() and kind in _TAKEN_OVER and not taken:
             chosen.setdefault(path.name, (path, kind, False))
-    target = old if new is None else new
-    target.make()
-    if new is not None:
-        _link_raw(old, new)
-    return tuple(_place(path, target.working / name, kind, own) for name, (path, kind, own) in chosen.items())
+    return chosen
 
 
 _TAKEN_OVER = (Kind.REQUEST, Kind.FLAG_TEMPLATE, Kind.FLUXES, Kind.CONTINUUM, Kind.POSITIONS)
 
 
-def _the_request(old: Layout, edits: Edits, table: ProductTable) -> Path:
+def _the_request(working: Path, edits: Edits, table: ProductTable) -> Path:
     if edits.request is not None:
         return edits.request
-    found = [p for p in sorted(old.working.glob("*.xml")) if table.kind(p.name) is Kind.REQUEST]
+    found = [p for p in sorted(working.glob("*.xml")) if table.kind(p.name) is Kind.REQUEST]
     if len(found) != 1:
         raise InputError(
-            f"{old.working}: has {len(found)} processing requests; expected one, or give an edited one"
+            f"{working}: has {len(found)} processing requests; expected one, or give an edited one"
         )
     return found[0]
 

@@ -44,6 +44,8 @@ Examples:
       raw files of a known sky
   mwaconvert search burst.fil --dm-range 0 1000 -o cands.csv --plots plots/
       dispersed pulses in a filterbank; see also dedisperse, waterfall, inject and fil-info
+  mwaconvert period pulsar.fil --dm-range 0 100 --plots folds/
+      pulsars in a filterbank; see also fold
   mwaconvert archive compare restored.ms delivered.ms
       two measurement sets column by column; also ppr show, diff, check and package check
   mwaconvert live decide CB00_step1.trigger --parset CB00.parset
@@ -60,14 +62,19 @@ _VERBS = {
     "convert": "Raw files to uvfits and measurement sets (the default verb).",
     "dedisperse": "Dedisperse a filterbank at one DM.",
     "fil-info": "What a filterbank holds.",
+    "fold": "Fold a filterbank at a period.",
+    "frb": "Events of CHIME/FRB: catalogue, archive, data, figures, jobs.",
     "info": "What was observed, which files are there, what would be done.",
     "inject": "Add pulses to a filterbank, to see what a search finds.",
     "jobs": "Run the jobs of a file, and look after jobs.",
-    "live": "Transients at ARTS: triggers of AMBER candidates.",
+    "live": "Transients at ARTS: services, triggers of AMBER candidates.",
+    "period": "Search a filterbank for periods.",
     "qa": "Draw an existing uvfits file or measurement set.",
+    "restore": "Restore a member set of ALMA, or a delivered package.",
     "search": "Search a filterbank for dispersed pulses.",
     "serve": "Serve jobs to the ASVO's clients and a web page.",
     "simulate": "Raw files of a known sky.",
+    "srdp": "Science-ready products: runs, quality assurance, ingest.",
     "sweep": "Remove what killed runs have left in a folder.",
     "users": "Who may use a service.",
     "waterfall": "Draw waterfalls of pulses.",

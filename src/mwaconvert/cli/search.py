@@ -52,20 +52,22 @@ def search(**params: Any) -> None:
 
     assert isinstance(asked.request, SearchRequest)
     with common.spoken(Verb.SEARCH):
-        plan = plan_search(asked.request)
-        if asked.dry_run:
-            common.print_lines(plan.lines())
-            return
-        with Progress(enabled=not asked.quiet) as stages:
-            report = plan.run(stages)
-    if not asked.quiet:
-        _print(asked.request, report)
+        for request in common.each_observation(Verb.SEARCH, asked.request, asked.quiet):
+            plan = plan_search(request)
+            if asked.dry_run:
+                common.print_lines(plan.lines())
+                continue
+            with Progress(enabled=not asked.quiet) as stages:
+                report = plan.run(stages)
+            if not asked.quiet:
+                _print(request, report)
 
 
 def _print(request: SearchRequest, report: ProductReport) -> None:
+    from mwaconvert.spectra.candidate import Candidate
     from mwaconvert.text import plural
 
-    found, numbers = report.candidates, report.numbers
+    found, numbers = [c for c in report.candidates if isinstance(c, Candidate)], report.numbers
     click.echo(
         f"{plural(len(found), 'candidate')} above S/N {request.threshold:g}; {plural(numbers['n_dms'], 'DM')} from "
         f"{numbers['dm_min']:g} to {numbers['dm_max']:g}; loss against exact delays at most "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,7 +12,9 @@ from mwaconvert.errors import Error, InputError
 from mwaconvert.vocabulary.spectra import TABLES, Asked, Spec, Verb, build, in_words, prepare
 
 if TYPE_CHECKING:
-    pass
+    from mwaconvert.transients.products.requests import SeveralRequest
+
+Several = TypeVar("Several", bound="SeveralRequest")
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -86,6 +88,20 @@ def spoken(verb: Verb) -> Iterator[None]:
     except Error as error:
         error.args = (in_words(verb, str(error)),)
         raise
+
+
+def each_observation(verb: Verb, request: Several, quiet: bool) -> Iterator[Several]:
+    """A request for each observation among several files, named if there are several."""
+    from mwaconvert.transients.products.observations import observations
+
+    asked = observations(request)
+    if len(asked) > 1 and not quiet:
+        print_notes(verb, [f"these are {len(asked)} observations, each for itself; see `grouping`"])
+    for one in asked:
+        if len(asked) > 1 and not quiet:
+            more = f" and {len(one.continued)} more" if one.continued else ""
+            click.echo(f"{one.path}{more}:")
+        yield one
 
 
 def print_lines(lines: dict[str, str]) -> None:

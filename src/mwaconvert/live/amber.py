@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert import _core
 from mwaconvert.errors import FormatError, InputError
 
 #: one candidate; width in samples of the input
@@ -39,7 +40,6 @@ _LONGEST_LINE = 4096
 #: seconds of an observation and DMs beyond which a line is no candidate; beams of a compound beam
 _LIMIT, _MOST_BEAMS = 5e5, 2048
 _EXAMPLES = 5
-_PIECE = 1 << 16
 #: bytes before a position that say whether the file is still the one that was read
 _MARK = 48
 
@@ -113,20 +113,23 @@ class LineParser:
         )
 
     def _parse_block(self, block: bytes) -> tuple[Rows, BadLines]:
-        """All lines at once if they are sound, else one by one."""
-        n_columns = len(self.columns) or len(block.split(b"\n", 1)[0].split())
-        names = self.columns or GENERATIONS.get(n_columns)
-        if names and _is_regular(block, n_columns):
-            words = block.split()
-            try:
-                values = [[float(word) for word in words[k::n_columns]] for k in _places(names)]
-            except ValueError:
-                pass  # something as 1-2 among them
-            else:
-                rows = self._rows(np.array(values))
-                if _are_sound(rows).all():
-                    return rows, BadLines()
-        return self._parse_singly(block)
+        """By the kernel; what is wrong with a line is said here."""
+        names = self.columns or GENERATIONS.get(len(block.split(b"\n", 1)[0].split()), ())
+        if not names:
+            return self._parse_singly(block)
+        found = np.empty(block.count(b"\n") + 1, ROW)
+        n, bad = _core.parse_candidates(
+            text=np.frombuffer(block, np.uint8),
+            n_word=len(names),
+            place=_places(names),
+            downsampling=self.downsampling,
+            instance=self.instance,
+            rows=found.view(np.uint8).reshape(-1, ROW.itemsize),
+        )
+        if bad.size and not self.columns:
+            return self._parse_singly(block)  # generations may be mixed
+        examples = b"\n".join(block[line["begin"] : line["end"]] for line in bad[:_EXAMPLES])
+        return found[:n], BadLines(bad.size, self._parse_singly(examples)[1].examples)
 
     def _parse_singly(self, block: bytes) -> tuple[Rows, BadLines]:
         good, bad = [], BadLines()
@@ -165,33 +168,20 @@ class LineParser:
 
 
 def _blocks(lines: bytes) -> Iterator[tuple[bool, bytes]]:
-    """(is a header, lines) in order; headers stand alone, other lines in pieces that suit a cache."""
+    """(is a header, lines) in order; headers stand alone."""
     start = 0
     while start < len(lines):
         is_header = lines.startswith(b"#", start)
-        end = lines.find(b"\n", start if is_header else start + _PIECE) + 1 or len(lines)
-        if not is_header:
-            end = lines.find(b"\n#", start, end) + 1 or end
+        end = lines.find(b"\n" if is_header else b"\n#", start) + 1 or len(lines)
         yield is_header, lines[start:end].rstrip(b"\r\n") if is_header else lines[start:end]
         start = end
 
 
-def _is_regular(block: bytes, n_columns: int) -> bool:
-    """Whether each line holds numbers alone, as many as there are columns, a blank between them."""
-    if block.translate(None, _IN_NUMBERS):
-        return False
-    text = np.frombuffer(block, np.uint8)
-    gaps = np.flatnonzero(text <= ord(" "))
-    if not gaps.size or gaps.size % n_columns or gaps[0] == 0 or (np.diff(gaps) == 1).any():
-        return False
-    ends = text[gaps].reshape(-1, n_columns)
-    return bool(
-        (ends[:, :-1] == ord(" ")).all() and (ends[:, -1] == ord("\n")).all() and gaps[-1] == text.size - 1
+def _places(names: tuple[str, ...]) -> tuple[int, int, int, int, int]:
+    beam, width, time, dm, snr = (
+        next(names.index(name) for name in either if name in names) for either in _NEEDED
     )
-
-
-def _places(names: tuple[str, ...]) -> list[int]:
-    return [next(names.index(name) for name in either if name in names) for either in _NEEDED]
+    return beam, width, time, dm, snr
 
 
 def _are_sound(rows: Rows) -> npt.NDArray[np.bool_]:

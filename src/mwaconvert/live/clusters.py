@@ -10,13 +10,15 @@ in the middle of the band and in the middle of the boxcar, where this error is s
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert import _core
 from mwaconvert.live.amber import ROW, Rows
 
+_CLASSES = 12
+_EDGES = (5 ** np.arange(1, _CLASSES)).astype(np.int32)
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -75,22 +77,9 @@ class Cluster:
     grown_by: int
 
 
-class _Nodes(NamedTuple):
-    """Candidates of one class of widths and one cell of half a link: friends without more ado."""
-
-    member: Ints  # (n) node of each candidate
-    kind: Ints  # class of widths
-    beam: Ints
-    first_s: Floats  # box around the members
-    last_s: Floats
-    dm_low: Floats
-    dm_high: Floats
-
-
 def width_class(width: npt.NDArray[np.int32]) -> Ints:
     """0 for 1 to 4 samples, 1 for 5 to 24, 2 for 25 to 124 and so on."""
-    edges = 5 ** np.arange(1, 12)
-    return np.searchsorted(edges, width, "right").astype(np.int64)
+    return np.searchsorted(_EDGES, width, "right").astype(np.int64)
 
 
 def friends_of_friends(rows: Rows, links: Links | None = None) -> Ints:
@@ -115,109 +104,35 @@ def friends_of_friends(rows: Rows, links: Links | None = None) -> Ints:
     >>> friends_of_friends(rows)
     array([0, 0, 1])
     """
-    if not rows.size:
-        return np.empty(0, np.int64)
-    links = links or Links()
-    nodes = _nodes(rows, links)
-    return _labels(nodes, links)[nodes.member]
+    return _linked(rows, links or Links())[0]
 
 
-def _labels(nodes: _Nodes, links: Links) -> Ints:
-    """Number of the cluster of each node, in the order of the first members."""
-    label = np.arange(nodes.kind.size)
-    for kind in np.unique(nodes.kind):
-        _join_class(label, nodes, kind, links)
-    _, first, of_member = np.unique(label[nodes.member], return_index=True, return_inverse=True)
-    rank = np.empty(first.size, np.int64)
-    rank[np.argsort(first)] = np.arange(first.size)
-    of_node = np.empty(nodes.kind.size, np.int64)
-    of_node[nodes.member] = rank[of_member]
-    return of_node
+def _linked(rows: Rows, links: Links) -> tuple[Ints, int, npt.NDArray[np.bool_]]:
+    """Cluster of each candidate, how many clusters, and which candidates a later batch may still reach."""
+    label, keep = np.empty(rows.size, np.int64), np.empty(rows.size, np.uint8)
+    beam = rows["beam"].astype(np.int64) if links.beams is not None else np.zeros(rows.size, np.int64)
+    n = _core.friends_of_friends(
+        middle_s=_middles_s(rows, links),
+        dm=np.ascontiguousarray(rows["dm"]),
+        snr=np.ascontiguousarray(rows["snr"]),
+        kind=width_class(rows["width"]),
+        beam=beam,
+        reach=_reach(links),
+        beams=links.beams or 0,
+        label=label,
+        keep=keep,
+    )
+    return label, n, keep.view(np.bool_)
 
 
-def _reach(kind: Ints | int, links: Links) -> Floats:
-    """(..., 2) how far apart in time and DM friends of a class may be."""
-    longest_s = (5.0 ** (np.asarray(kind) + 1) - 1) * links.dt_s
+def _reach(links: Links) -> Floats:
+    """(12, 2) how far apart in time and DM friends of a class may be."""
+    longest_s = (5.0 ** np.arange(1, _CLASSES + 1) - 1) * links.dt_s
     return np.stack([links.time_s + longest_s / 2, links.dm + links.dm_per_s * longest_s], axis=-1)
 
 
 def _middles_s(rows: Rows, links: Links) -> Floats:
     return np.asarray(rows["time_s"] + 0.5 * links.dt_s * rows["width"] + links.delay_s_per_dm * rows["dm"])
-
-
-def _nodes(rows: Rows, links: Links) -> _Nodes:
-    kinds = width_class(rows["width"])
-    middle_s, dm = _middles_s(rows, links), np.ascontiguousarray(rows["dm"])
-    half = _reach(np.arange(12), links)[kinds] / 2
-    beam = rows["beam"].astype(np.int64) if links.beams is not None else np.zeros(rows.size, np.int64)
-    key = (beam * 16 + kinds << 48) + _cell(middle_s, dm, half)
-    order = np.argsort(key, kind="stable")
-    sorted_key = key[order]
-    first = np.flatnonzero(np.concatenate([[True], sorted_key[1:] != sorted_key[:-1]]))
-    member = np.empty(rows.size, np.int64)
-    member[order] = np.repeat(np.arange(first.size), np.diff(np.append(first, rows.size)))
-    middle_s, dm = middle_s[order], dm[order]
-    boxes = [step.reduceat(values, first) for values in (middle_s, dm) for step in (np.minimum, np.maximum)]
-    return _Nodes(member, kinds[order][first], beam[order][first], *boxes)
-
-
-def _cell(middle_s: Floats, dm: Floats, size: Floats) -> Ints:
-    """One number for a cell of time and DM; neighbours in DM have neighbouring numbers."""
-    return ((middle_s / size[..., 0]).astype(np.int64) << 20) + (dm / size[..., 1]).astype(np.int64)
-
-
-def _join_class(label: Ints, nodes: _Nodes, kind: int, links: Links) -> None:
-    """Join friends among the nodes of a class, and of them with the class below."""
-    reach = _reach(kind, links)
-    span = links.beams or 0
-    sides = []
-    for of in (np.flatnonzero(nodes.kind == k) for k in (kind, kind - 1)):
-        key = (nodes.beam[of] << 48) + _cell(nodes.first_s[of], nodes.dm_low[of], reach / 2)
-        order = np.argsort(key, kind="stable")  # sorted needles are found faster, too
-        sides += [of[order], key[order]]
-    own, own_key, below, below_key = sides
-    # members are in the cell of their lower corner, those of the class below perhaps in the next one, too
-    searches = [(own, own_key, beam, range(-2 if beam else 0, 3), 2) for beam in range(span + 1)]
-    searches += [(below, below_key, beam, range(-2, 4), 3) for beam in range(-span, span + 1)]
-    for side, side_key, beam, steps, last in searches:
-        from_, key = side, side_key
-        for step in sorted(
-            steps, key=abs
-        ):  # near cells first: where many are friends, little is left to look for
-            if own.size and (label[own] == label[own[0]]).all():
-                left = label[from_] != label[own[0]]
-                from_, key = from_[left], key[left]
-            if not from_.size:
-                break
-            low = key + (beam << 48) + (step << 20)
-            start = np.searchsorted(own_key, low - 2)
-            count = np.searchsorted(own_key, low + last, "right") - start
-            for k in range(count.max()):
-                inside = count > k
-                a, b = from_[inside], own[start[inside] + k]
-                apart = label[a] != label[b]
-                _join(label, *_within(nodes, a[apart], b[apart], reach))
-
-
-def _within(nodes: _Nodes, a: Ints, b: Ints, reach: Floats) -> tuple[Ints, Ints]:
-    """The pairs whose boxes are within reach."""
-    near = np.maximum(nodes.first_s[a] - nodes.last_s[b], nodes.first_s[b] - nodes.last_s[a]) <= reach[0]
-    a, b = a[near], b[near]
-    near = np.maximum(nodes.dm_low[a] - nodes.dm_high[b], nodes.dm_low[b] - nodes.dm_high[a]) <= reach[1]
-    return a[near], b[near]
-
-
-def _join(label: Ints, a: Ints, b: Ints) -> None:
-    """Give what is connected the smallest of its labels (hooking and jumping)."""
-    while a.size:
-        x, y = label[a], label[b]
-        apart = x != y
-        if not apart.any():
-            return
-        a, b, x, y = a[apart], b[apart], x[apart], y[apart]
-        np.minimum.at(label, np.maximum(x, y), np.minimum(x, y))
-        while ((jumped := label[label]) != label).any():
-            label[:] = jumped
 
 
 @dataclass(frozen=True)
@@ -277,20 +192,17 @@ class StreamClusters:
         if not rows.size:
             return Changes((), {})
         together = np.concatenate([self._rows, rows])
-        is_new = np.arange(together.size) >= self._rows.size
-        nodes = _nodes(together, self.links)
-        label = _labels(nodes, self.links)[nodes.member]
-        ids, merged = self._identify(label, is_new)
-        changed = self._update(together, label, ids, is_new, merged)
+        label, n, keep = _linked(together, self.links)
+        ids, merged = self._identify(label, n)
+        changed = self._update(together, label, ids, merged)
         changes = Changes(tuple(self._clusters[i] for i in sorted(changed)), merged, left_out)
-        self._keep(together, ids[label], nodes)
+        self._keep(together, ids[label], keep)
         return changes
 
-    def _identify(self, label: Ints, is_new: npt.NDArray[np.bool_]) -> tuple[Ints, dict[int, int]]:
+    def _identify(self, label: Ints, n: int) -> tuple[Ints, dict[int, int]]:
         """Id of each label: the oldest of its members, or a new one."""
-        n = int(label.max()) + 1
         ids = np.full(n, np.iinfo(np.int64).max)
-        old = label[~is_new]
+        old = label[: self._ids.size]
         np.minimum.at(ids, old, self._ids)
         fresh = np.flatnonzero(ids == np.iinfo(np.int64).max)
         ids[fresh] = self._next_id + np.arange(fresh.size)
@@ -298,34 +210,42 @@ class StreamClusters:
         swallowed = self._ids != ids[old]
         return ids, dict(zip(self._ids[swallowed].tolist(), ids[old][swallowed].tolist(), strict=True))
 
-    def _update(
-        self, rows: Rows, label: Ints, ids: Ints, is_new: npt.NDArray[np.bool_], merged: dict[int, int]
-    ) -> set[int]:
+    def _update(self, rows: Rows, label: Ints, ids: Ints, merged: dict[int, int]) -> set[int]:
         """Bring the clusters up to date; the ids of those that are new or have grown."""
-        new = np.flatnonzero(is_new)
-        of = label[new]
-        by_snr = new[np.lexsort((new, -rows["snr"][new], of))]
-        touched, first, counts = np.unique(label[by_snr], return_index=True, return_counts=True)
-        beams = np.unique((label << 11) + rows["beam"])
-        n_beams = np.bincount(beams >> 11, minlength=ids.size)
-        ordered = rows[by_snr]
-        low, high = (
-            {name: step.reduceat(ordered[name], first) for name in ("time_s", "dm")}
-            for step in (np.minimum, np.maximum)
+        best, count, n_beams = (np.empty(ids.size, np.int64) for _ in range(3))
+        box = np.empty((ids.size, 4))
+        _core.summarise_clusters(
+            label=label,
+            first_new=self._ids.size,
+            time_s=np.ascontiguousarray(rows["time_s"]),
+            dm=np.ascontiguousarray(rows["dm"]),
+            snr=np.ascontiguousarray(rows["snr"]),
+            beam=rows["beam"].astype(np.int64),
+            best=best,
+            count=count,
+            n_beams=n_beams,
+            box=box,
         )
         changed = set()
-        for i, (number, count) in enumerate(zip(ids[touched].tolist(), counts.tolist(), strict=True)):
-            best = ordered[first[i]]
+        touched = np.flatnonzero(best >= 0)
+        columns = (ids[touched], rows[best[touched]], count[touched], n_beams[touched], box[touched])
+        for number, row, members, beams, edges in zip(*(column.tolist() for column in columns), strict=True):
+            time_s, dm, snr, width, beam, instance = row
             cluster = Cluster(
                 id=number,
-                **{name: best[name].item() for name in ("time_s", "dm", "snr", "width", "beam", "instance")},
-                n_members=count,
-                n_beams=int(n_beams[touched[i]]),
-                first_s=float(low["time_s"][i]),
-                last_s=float(high["time_s"][i]),
-                dm_low=float(low["dm"][i]),
-                dm_high=float(high["dm"][i]),
-                grown_by=count,
+                time_s=time_s,
+                dm=dm,
+                snr=snr,
+                width=width,
+                beam=beam,
+                instance=instance,
+                n_members=members,
+                n_beams=beams,
+                first_s=edges[0],
+                last_s=edges[1],
+                dm_low=edges[2],
+                dm_high=edges[3],
+                grown_by=members,
             )
             before = self._clusters.get(number)
             self._clusters[number] = cluster if before is None else _joined(before, cluster)
@@ -334,21 +254,9 @@ class StreamClusters:
             self._clusters[into] = _joined(self._clusters[into], replace(self._clusters.pop(old), grown_by=0))
         return changed
 
-    def _keep(self, rows: Rows, ids: Ints, nodes: _Nodes) -> None:
-        """Keep what a later batch may still reach: of each cell the brightest, and the corners of its box."""
+    def _keep(self, rows: Rows, ids: Ints, keep: npt.NDArray[np.bool_]) -> None:
+        """Keep what a later batch may still reach, as far back as one reaches."""
         self._newest_s = max(self._newest_s, float(rows["time_s"].max()))
-        values = (_middles_s(rows, self.links), rows["dm"])
-        boxes = ((nodes.first_s, nodes.last_s), (nodes.dm_low, nodes.dm_high))
-        keep = np.zeros(rows.size, np.bool_)
-        one = np.empty(nodes.kind.size, np.int64)
-        by_snr = np.argsort(rows["snr"], kind="stable")
-        one[nodes.member[by_snr]] = by_snr  # the last to be written stays
-        keep[one] = True
-        for value, edges in zip(values, boxes, strict=True):
-            for edge in edges:
-                at_edge = np.flatnonzero(value == edge[nodes.member])
-                one[nodes.member[at_edge]] = at_edge
-                keep[one] = True
         kept = np.flatnonzero(keep & (rows["time_s"] >= self._newest_s - self.keep_s))
         if kept.size > self.most:
             kept = np.sort(kept[np.argsort(-rows["time_s"][kept], kind="stable")[: self.most]])

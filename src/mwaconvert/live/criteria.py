@@ -164,6 +164,7 @@ class Judge:
     observation, settings, sources : as read
     galactic_dm : of the whole Galaxy along the pointing, pc/cm^3; None if it is not known
     coincidence : shared by the judges of all beams; None: this beam alone is known
+    last_iquv_s : when the last dump was asked for, seconds since 1970, kept from an earlier run
     """
 
     def __init__(
@@ -173,6 +174,7 @@ class Judge:
         sources: Sources,
         galactic_dm: float | None,
         coincidence: Coincidence | None = None,
+        last_iquv_s: float = -math.inf,
     ) -> None:
         self.observation, self.settings, self.galactic_dm = observation, settings, galactic_dm
         self.beam = observation.beam or 0
@@ -181,7 +183,7 @@ class Judge:
         wanted = (sources.find(name) for name in settings.amber_clustering.lofar_trigger_sources)
         self._is_override = self.source is not None and self.source in wanted
         self._sent: dict[Way, set[int]] = {way: set() for way in Way}
-        self._last_iquv_s = -math.inf
+        self.last_iquv_s = last_iquv_s
 
     def judge(self, changes: Changes, now_s: float) -> Judgement:
         """Decide on what a batch changed.
@@ -312,12 +314,12 @@ class Judge:
         """The brightest of a batch share one event text; after it, none goes until the interval is over."""
         passed = [i for i, of in enumerate(verdicts) if of[Way.IQUV].reason is Reason.TRIGGER]
         interval_s = self.settings.amber_clustering.thresh_iquv.interval
-        since_s = now_s - self._last_iquv_s
+        since_s = now_s - self.last_iquv_s
         if 0 <= since_s < interval_s:
             for i in passed:
                 verdicts[i][Way.IQUV] = Verdict(Reason.LOCKED_OUT, since_s, interval_s)
         elif passed:
-            self._last_iquv_s = now_s
+            self.last_iquv_s = now_s
             ranked = sorted(passed, key=lambda i: -clusters[i].snr)
             most = self.settings.amber_clustering.most_events
             for i in ranked[most:]:

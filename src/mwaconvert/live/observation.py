@@ -250,6 +250,18 @@ def read_observation(path: Path, parset: Mapping[str, str] | None = None) -> Obs
     ------
     FormatError, MetadataError, InputError
     """
+    config, found = read_config(path)
+    return observation_of(config, found if parset is None else parset, str(path))
+
+
+def read_config(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """What such a file holds: keys and values of the node, and the parset of the whole observation, perhaps empty.
+
+    Raises
+    ------
+    FormatError, MetadataError, InputError
+    """
+    parset: dict[str, str] | None = None
     if path.suffix == ".yaml":
         from mwaconvert.live.settings import read_yaml
 
@@ -273,7 +285,7 @@ def read_observation(path: Path, parset: Mapping[str, str] | None = None) -> Obs
         if central.is_file():
             other = parse_node_config(_text(central), str(central))
             parset = decode_parset(str(other.get("parset", "")), str(central))
-    return observation_of(config, parset or {}, str(path))
+    return config, parset or {}
 
 
 def _config_of(parset: Mapping[str, str], name: str) -> dict[str, Any]:

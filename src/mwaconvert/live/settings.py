@@ -7,13 +7,14 @@ an error; keys that have no meaning here are named in `Settings.ignored`. In fil
 from __future__ import annotations
 
 import math
+import socket
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from mwaconvert.errors import FormatError
+from mwaconvert.errors import FormatError, InputError
 from mwaconvert.extras import need
 
 _LARGEST = 1 << 20  # bytes
@@ -48,7 +49,7 @@ class StatusWebsite:
 class Listener:
     """Following the files of AMBER: seconds between two looks."""
 
-    interval: float = 0.1
+    interval: float = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,8 @@ class Clustering:
     """Clusters and criteria; DMs in pc/cm^3, times in seconds.
 
     Over `most_clusters` of a batch make a storm of interference, and so do over `most_beams` compound beams with the
-    same pulse. `most_events` go to the ring buffer at once.
+    same pulse. `most_events` go to the ring buffer at once. `galactic_dm`: program and arguments, {ra} and {dec} in
+    degrees among them, that prints the DM of the whole Galaxy there; without it nothing is a new source.
     """
 
     source_file: str = "{home}/darc/source_list.yaml"
@@ -105,6 +107,7 @@ class Clustering:
     most_clusters: int = 300
     most_beams: int = 7
     most_events: int = 50
+    galactic_dm: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +156,104 @@ class Dada:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which clusters are cut out; width in samples."""
+
+    dm_min: float = 20
+    dm_max: float = math.inf
+    snr_min: float = 10
+    width_max: float = math.inf
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extractor:
+    """Cutting out of filterbanks; DMs in pc/cm^3, `delay` in seconds until data are on disk.
+
+    `rfi_mask`: channels to leave out, counted from the lowest; FREQ in it is the frequency in MHz. `rfi_clean_type`: any
+    but none also masks channels that are unlike their neighbours.
+    """
+
+    dm_halfrange: float = 10
+    ndm: int = 64
+    ntime: int = 64
+    nfreq: int = 64
+    delay: float = 5
+    rfi_mask: str = "{home}/.controller/amber_conf/zapped_channels_FREQ.conf"
+    rfi_apply_mask: bool = True
+    rfi_clean_type: str = "perchannel"
+    snr_min_local: float = 5
+    snr_dm0_filter: bool = True
+    snr_dm0_diff_threshold: float = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classify:
+    """Models in ONNX; without one, candidates are ranked by their S/N.
+
+    `scaling`: whether the model of frequency and time expects each channel in units of its noise, or all at once.
+    """
+
+    model_freqtime: str = ""
+    model_dmtime: str = ""
+    scaling: Literal["global", "channel"] = "global"
+    thresh_freqtime: float = 0.5
+    thresh_dmtime: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """Pages of figures."""
+
+    nplot_per_side: int = 5
+    figsize: float = 15
+    colour_extragal: str = "red"
+    colour_gal: str = "orange"
+    cmap_freqtime: str = "viridis"
+    cmap_dmtime: str = "viridis"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processing:
+    """What is done with candidates beside triggers; times in seconds."""
+
+    num_extractor: int = 2
+    interval: float = 1.1
+    output_subdir: str = "triggers_realtime"
+    result_dir: str = "{home}/darc/results"
+    stop_delay: float = 2
+    processing_time_limit: float = 10800
+    clustering: Selection = Selection()
+    extractor: Extractor = Extractor()
+    classifier: Classify = Classify()
+    visualizer: Draw = Draw()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merging:
+    """Results of all beams; times in seconds, after the end of the observation."""
+
+    check_interval: float = 5
+    max_wait_time: float = 600
+    ntrig_email_max: int = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offline:
+    """Programs and arguments that are run on a node when an observation has ended.
+
+    {output_dir}, {source}, {beam} and {datetimesource} stand for those of the observation. `fold` is for the sources
+    listed, in their beam; `calibrate` for drift scans of the calibrators. No shell sees them.
+    """
+
+    delay: float = 10
+    max_proc_time: float = 18000
+    fold: tuple[str, ...] = ()
+    test_pulsars: tuple[str, ...] = ("B0329+54", "B1933+16", "B0531+21", "B0950+08")
+    calibrate: tuple[str, ...] = ()
+    calibrators: tuple[str, ...] = ("CasA", "TauA", "3C48", "3C196", "3C286", "3C138", "3C147")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Beams:
     """Tables of synthesised beams by science case."""
 
@@ -165,6 +266,41 @@ class Beams:
     )
     numtab: Mapping[str, int] = field(default_factory=lambda: {"sc3": 9, "sc4": 12})
     numsb: Mapping[str, int] = field(default_factory=lambda: {"sc3": 114, "sc4": 71})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Where a node listens, and whom it knows.
+
+    Parameters
+    ----------
+    node : its name; {hostname} stands for that of the machine
+    role : what it does: a laptop does both
+    host, port : of typed messages of services, nodes and operators
+    master : HOST:PORT of the master node, for workers
+    workers : HOST:PORT of each worker by name, for the status page
+    text_host, text_role : of the text protocol of old clients, which says nobody's name: what any of them may do
+    keys : file of peers with keys and roles; only its owner may read it
+    tls_cert, tls_key, tls_ca : own certificate; authority of the other nodes. None: messages carry proofs in the clear
+    state_dir : journals and states
+    page_host, page_port : of the status page
+    """
+
+    node: str = "{hostname}"
+    role: Literal["both", "master", "worker"] = "both"
+    host: str = "127.0.0.1"
+    port: int = 51001
+    master: str = ""
+    workers: Mapping[str, str] = field(default_factory=dict)
+    text_host: str = "127.0.0.1"
+    text_role: Literal["view", "operate", "arm"] = "operate"
+    keys: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
+    state_dir: str = "{home}/darc/state"
+    page_host: str = "127.0.0.1"
+    page_port: int = 51002
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,14 +321,42 @@ class Settings:
     lofar_trigger: Lofar = Lofar()
     dada_trigger: Dada = Dada()
     sb_generator: Beams = field(default_factory=Beams)
+    processor: Processing = Processing()
+    processor_master: Merging = Merging()
+    offline_processing: Offline = Offline()
+    network: Network = field(default_factory=Network)
     ignored: tuple[str, ...] = ()
 
 
-#: sections of what is not built, and keys without a meaning here: lists of services, shared passwords, pickled queues
+#: keys without a meaning here: lists of services, shared passwords, pickled queues, programs of others, colours
 _WITHOUT_MEANING = {
-    "processor",
-    "processor_master",
-    "offline_processing",
+    *("scavenger_interval", "status_generator_interval", "processing_status_generator_interval"),
+    *("processing_status_path", "reprocessing_delay", "snr_min_clustering", "sb_filter_period_min"),
+    *("output_file", "sb_filter", "sb_filter_period_max", "clustering_window", "gpu", "model_dir"),
+    *("rfi_threshold_time", "rfi_n_iter_time", "rfi_threshold_freq", "rfi_n_iter_freq", "rfi_bin_size"),
+    *("colour_1dtime", "plot_types", "webdir", "node_timeout", "email", "mailto", "full_processing_enabled"),
+    *("process_sb", "numthread", "timeout", "pthresh_freqtime", "pthresh_dmtime", "cmap", "ntime_plot"),
+    *(
+        "nfreq_plot",
+        "snrmin_processing",
+        "snrmin_processing_local",
+        "dmmin",
+        "dmmax",
+        "dmgal_frac",
+        "clean_type",
+    ),
+    *("ml_gpus", "key_ntriggers_skipped", "keys_data", "model_1dtime", "calibration_dir", "emailer"),
+    *(
+        "triggering",
+        "classifier",
+        "calibration_tools",
+        "fetch_after_obs",
+        "nfreq",
+        "ntime",
+        "ndm",
+        "interval",
+    ),
+    *("result_dir", "model_dmtime", "model_freqtime", "plot_script"),
     "log_file",
     "editor",
     "master_commands",
@@ -210,6 +374,25 @@ _WITHOUT_MEANING = {
     "waterfall_sb",
     "email_settings",
 }
+
+
+def expanded(text: str) -> str:
+    """A setting with the home folder and the name of the machine in it.
+
+    Examples
+    --------
+    >>> expanded("{home}/a") == str(Path.home() / "a")
+    True
+    """
+    return text.replace("{home}", str(Path.home())).replace("{hostname}", socket.gethostname())
+
+
+def host_port(where: str) -> tuple[str, int]:
+    """Of HOST:PORT. Raises InputError."""
+    host, _, port = where.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise InputError(f"{where}: expected HOST:PORT, as localhost:8098")
+    return host.strip("[]"), int(port)
 
 
 def read_settings(path: Path) -> Settings:

@@ -54,14 +54,7 @@ def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
             raise FormatError(f"{path}: not a FITS file")
     context, notes = _open_context(path, correlator)
     kind: Correlator = correlator or _correlator(context)
-    antennas = sorted(context.antennas, key=lambda antenna: antenna.ant)
-    if [antenna.ant for antenna in antennas] != list(range(len(antennas))):
-        raise MetadataError(f"{path}: the column Antenna does not number the tiles from 0 without gaps")
-    if not antennas:  # what mwalib makes of other letters in the column Pol
-        raise MetadataError(
-            f"{path}: found no tile in TILEDATA that has a row of polarisation X and one of Y (column Pol)"
-        )
-    _check_positions(path, antennas)
+    antennas = _checked_antennas(path, context)
     fine_width_hz = float(context.corr_fine_chan_width_hz)
     if context.corr_int_time_ms <= 0:
         raise MetadataError(f"{path}: INTTIME must be positive")
@@ -103,6 +96,19 @@ def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
         attenuation_db=context.global_analogue_attenuation_db,
         notes=tuple(notes),
     )
+
+
+def _checked_antennas(path: Path, context: mwalib.MetafitsContext) -> list[mwalib.Antenna]:
+    """The antennas by number."""
+    antennas = sorted(context.antennas, key=lambda antenna: antenna.ant)
+    if [antenna.ant for antenna in antennas] != list(range(len(antennas))):
+        raise MetadataError(f"{path}: the column Antenna does not number the tiles from 0 without gaps")
+    if not antennas:  # what mwalib makes of other letters in the column Pol
+        raise MetadataError(
+            f"{path}: found no tile in TILEDATA that has a row of polarisation X and one of Y (column Pol)"
+        )
+    _check_positions(path, antennas)
+    return antennas
 
 
 def find_metafits(path: Path) -> Path:

@@ -16,11 +16,16 @@ from mwaconvert.visibilities.model import SpectralWindow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import XAxis, YAxis
+    from matplotlib.figure import Figure
 
 GREY = "#c8c8c8"
 INK = "#222222"
 ACCENT = "#b2182b"
 BLUE = "#2b6ca3"
+
+# inches: a line of text, the label of an axis with its pads, numbers along an axis
+_LINE, _ROOM_OF_LABEL, _ROOM_OF_NUMBERS = 0.16, 0.36, 0.48
 
 
 @dataclass(frozen=True)
@@ -173,3 +178,33 @@ def empty(ax: Axes, why: str) -> None:
     ax.set_yticks([])
     ax.set_facecolor("#f2f2f2")
     ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", va="center", color="#555555")
+
+
+def make_room(figure: Figure, ax: Axes) -> None:
+    """Margins for what stands around the only axes of a figure.
+
+    By the lengths of the texts: to draw them in order to measure them would double the time.
+    """
+    width, height = figure.get_size_inches()
+    has_bar = len(figure.axes) > 1
+    figure.subplots_adjust(
+        left=(_ROOM_OF_LABEL + _longest(ax.yaxis)) / width,
+        right=1 - (_ROOM_OF_LABEL + _ROOM_OF_NUMBERS if has_bar else 0.12) / width,
+        bottom=(_ROOM_OF_LABEL + _longest(ax.xaxis)) / height,
+        top=1 - 0.36 / height,
+    )
+
+
+def _longest(axis: XAxis | YAxis) -> float:
+    """Inches that tick labels take away from their axis."""
+    from matplotlib.ticker import FixedLocator
+
+    is_x = axis.axis_name == "x"
+    if not isinstance(axis.get_major_locator(), FixedLocator):
+        return _LINE if is_x else _ROOM_OF_NUMBERS
+    found = _LINE
+    for label in axis.get_majorticklabels():
+        length = 0.6 * len(label.get_text()) * label.get_fontsize() / 72
+        angle = np.radians(label.get_rotation())
+        found = max(found, length * abs(np.sin(angle) if is_x else np.cos(angle)) + 0.1)
+    return float(found)

@@ -21,6 +21,7 @@ from mwaconvert.qa.drawing import (
     colour_bar,
     empty,
     limits,
+    make_room,
     tile_ticks,
     time_edges,
     title,
@@ -48,6 +49,7 @@ STYLE: dict[str, Any] = {
     "axes.edgecolor": "#666666",
     "axes.labelcolor": INK,
     "axes.linewidth": 0.7,
+    "axes.titley": 1.0,  # to look for what a title might hide takes as long as to draw it
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
@@ -90,6 +92,8 @@ def write_png(data: QaCollector, report: Report | FileReport, path: Path) -> Non
 def panels(data: QaCollector, report: Report | FileReport) -> list[tuple[str, bytes]]:
     """Each panel as a PNG of its own, with a name for it."""
     import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     drawings: tuple[tuple[str, float, float, Callable[[Axes], None]], ...] = (
         ("amplitude", 10.0, 4.6, lambda ax: draw_amplitude(ax, data)),
@@ -106,11 +110,14 @@ def panels(data: QaCollector, report: Report | FileReport) -> list[tuple[str, by
     found = []
     with mpl.rc_context(STYLE):
         for name, width, height, draw in drawings:
-            figure = _new_figure(width, height)
-            draw(figure.add_subplot())
+            figure = Figure(figsize=(width, height), dpi=DPI)
+            canvas = FigureCanvasAgg(figure)
+            ax = figure.add_subplot()
+            draw(ax)
+            make_room(figure, ax)
             # still inside the context: ticks are made when they are drawn
             buffer = io.BytesIO()
-            figure.savefig(buffer, format="png", dpi=DPI)
+            canvas.print_png(buffer, pil_kwargs={"compress_level": 3})  # twice as fast, some percent larger
             found.append((name, buffer.getvalue()))
     return found
 

@@ -28,6 +28,7 @@ from mwaconvert.jobs.control.work import UnknownError
 from mwaconvert.services import asvo, asvo_v2, files
 from mwaconvert.services.auth import Sessions
 from mwaconvert.services.config import Config
+from mwaconvert.services.rows import Rows
 from mwaconvert.services.service import Service, service_of
 from mwaconvert.services.signing import Links
 from mwaconvert.services.sockets import Feed
@@ -58,6 +59,7 @@ def make_app(config: Config, store: Store, secret: bytes) -> FastAPI:
         sessions=Sessions(store, secret, config.server.session_hours * 3600),
         links=Links(secret),
         feed=Feed(store),
+        rows=Rows(store),
         secret=secret,
     )
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Depends, Query, Request, WebSocket
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.states import State
+from mwaconvert.jobs.control.store import Selection
 from mwaconvert.jobs.control.work import DuplicateError, Job, Product, UnknownError
 from mwaconvert.services import asvo_words as words
 from mwaconvert.services.auth import (
@@ -24,6 +26,7 @@ from mwaconvert.services.auth import (
     is_cross_site,
     set_cookie,
 )
+from mwaconvert.services.rows import Row
 from mwaconvert.services.service import Service, service_of
 from mwaconvert.services.sockets import Change, until_closed
 from mwaconvert.vocabulary.job_file import read_job
@@ -37,6 +40,7 @@ DUPLICATE_V1 = "Job already queued, processing or complete"
 _MOST_FIELDS = 100
 _REFUSED = 0
 _DUPLICATE = 2
+_DAY_S = 86400
 
 ServiceOf = Annotated[Service, Depends(service_of)]
 
@@ -57,9 +61,9 @@ async def api_login(request: Request, service: ServiceOf) -> PlainTextResponse:
 
 
 @router.get("/get_jobs")
-def get_jobs(request: Request, session: Viewer, service: ServiceOf) -> JSONResponse:
+def get_jobs(request: Request, session: Viewer, service: ServiceOf) -> Response:
     """All jobs of the user whose products are there or to come."""
-    return JSONResponse([item for _, item in items(service, request, session)])
+    return Response(_rows(service, request, session)[1], media_type="application/json")
 
 
 def _form() -> dict[str, Any]:
@@ -178,20 +182,21 @@ def _take_in(service: Service, session: Session, kind: JobKind, given: dict[str,
     return JSONResponse({"job_id": job.id})
 
 
-def items(service: Service, connection: HTTPConnection, session: Session) -> list[tuple[Job, dict[str, Any]]]:
-    """All jobs of a user, the oldest first, as API v1 lists them."""
-    jobs = [
-        job
-        for job in service.store.jobs(owner=session.name, limit=None)
-        if job.kind in words.KINDS and job.state is not State.EXPIRED
-    ]
-    products = service.store.products_of(job.id for job in jobs if job.state is State.COMPLETED)
-    found = []
-    for job in reversed(jobs):
-        item = item_of(service, connection, session, job, products.get(job.id, ()))
-        if item is not None:
-            found.append((job, item))
-    return found
+def _rows(service: Service, connection: HTTPConnection, session: Session) -> tuple[list[Row], bytes]:
+    """All jobs of a user, the oldest first, as API v1 lists them, and as the JSON of all of them."""
+
+    def make(jobs: Iterable[Job]) -> Iterator[Row]:
+        listed = [job for job in jobs if job.state is not State.EXPIRED]
+        products = service.store.products_of(job.id for job in listed if job.state is State.COMPLETED)
+        for job in listed:
+            item = item_of(service, connection, session, job, products.get(job.id, ()))
+            if item is not None:
+                text = json.dumps(item, ensure_ascii=False, separators=(",", ":"))
+                yield Row(job.id, _place_of(job, item), text)
+
+    today = int(service.store.now()) // _DAY_S  # links to what is kept for ever end in a week
+    form = service.base_url(connection), words.needs_numbers(session.client), today
+    return service.rows.of(Selection(owner=session.name, kinds=words.KINDS), form, make)
 
 
 def item_of(
@@ -223,11 +228,11 @@ def file_address(service: Service, connection: HTTPConnection, product: Product)
 
 
 async def _send_rows(socket: WebSocket, service: Service, session: Session) -> None:
-    sent: dict[int, tuple[int, bool, object]] = {}
+    sent: dict[int, tuple[Any, ...]] = {}
     with service.feed.listen(session.name) as listener:
-        for job, item in await run_in_threadpool(items, service, socket, session):
-            sent[job.id] = _place_of(job, item)
-            await socket.send_json(item)
+        for row in (await run_in_threadpool(_rows, service, socket, session))[0]:
+            sent[row.job_id] = row.place
+            await socket.send_text(row.text)
         while (change := await listener.next()) is not None:
             frame = _frame(socket, service, session, change, sent)
             if frame is not None:
@@ -235,7 +240,7 @@ async def _send_rows(socket: WebSocket, service: Service, session: Session) -> N
     await socket.close(1012)
 
 
-def _place_of(job: Job, item: dict[str, Any]) -> tuple[int, bool, object]:
+def _place_of(job: Job, item: dict[str, Any]) -> tuple[Any, ...]:
     """How far a job is, as its client was told."""
     return job.run, job.state.is_terminal, item["row"]["job_state"]
 
@@ -245,7 +250,7 @@ def _frame(
     service: Service,
     session: Session,
     change: Change,
-    sent: dict[int, tuple[int, bool, object]],
+    sent: dict[int, tuple[Any, ...]],
 ) -> dict[str, Any] | None:
     """What to tell of a change: nothing twice, since of two rows of a completed job a client makes two downloads."""
     job = change.job

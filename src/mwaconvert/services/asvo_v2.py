@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -17,6 +18,7 @@ from starlette.requests import HTTPConnection
 from mwaconvert import __version__
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.states import Role, State
+from mwaconvert.jobs.control.store import Selection
 from mwaconvert.jobs.control.work import DuplicateError, Job, Product, UnknownError, User
 from mwaconvert.services import asvo_words as words
 from mwaconvert.services.asvo import DUPLICATE, file_address, own_job
@@ -301,36 +303,39 @@ def health() -> JSONResponse:
 @router.post("/get_jobs")
 def get_jobs(request: Request, body: Listing, session: Viewer, service: ServiceOf) -> JSONResponse:
     """Jobs of the user, the newest first."""
-    chosen = _chosen(service, session, body)
-    page = chosen[body.offset : body.offset + body.limit]
+    wanted = _selection(service, session, body)
+    if wanted is None:
+        return JSONResponse({"jobs": [], "total_count": 0})
+    page = service.store.selected(wanted, offset=body.offset, limit=body.limit)
     products = service.store.products_of(job.id for job in page if job.state is State.COMPLETED)
     details = [_detail(service, request, job, products.get(job.id, ())) for job in page]
-    return JSONResponse({"jobs": details, "total_count": len(chosen)})
+    return JSONResponse({"jobs": details, "total_count": service.store.count(wanted)})
 
 
-def _chosen(service: Service, session: Session, body: Listing) -> list[Job]:
-    since = service.store.now() - body.days * _DAY_S
-    states = None
+def _selection(service: Service, session: Session, body: Listing) -> Selection | None:
+    """What a body asks for; None if no job can be that."""
+    wanted = Selection(
+        owner=session.name,
+        kinds=words.KINDS,
+        active_or_from=service.store.now() - body.days * _DAY_S,
+        created_from=None if body.date_from is None else _seconds(body.date_from),
+        created_to=None if body.date_to is None else _seconds(body.date_to),
+    )
     if body.job_state is not None:
         meaning = words.meaning_of(body.job_state)
-        states = [] if meaning is None else [meaning[0]]
-        if body.job_state is words.Word.ERROR:  # what has expired is shown as an error
-            states = [State.FAILED, State.EXPIRED]
-    wanted: list[Callable[[Job], bool]] = [
-        lambda job: job.kind in words.KINDS and (job.created >= since or not job.state.is_terminal)
-    ]
-    if body.job_state is not None:
-        wanted.append(lambda job: _word(job) is body.job_state)
+        if meaning is None or body.job_state is words.Word.EXPIRED:
+            return None
+        state, steps = meaning
+        # what has expired is shown as an error
+        states = (State.FAILED, State.EXPIRED) if body.job_state is words.Word.ERROR else (state,)
+        wanted = replace(wanted, states=states, steps=tuple(steps) or None)
     if body.job_type is not None:
-        wanted.append(lambda job: words.type_of(job).number == body.job_type)
-    if body.date_from is not None:
-        first = _seconds(body.date_from)
-        wanted.append(lambda job: job.created >= first)
-    if body.date_to is not None:
-        last = _seconds(body.date_to)
-        wanted.append(lambda job: job.created <= last)
-    found = service.store.jobs(owner=session.name, states=states, limit=_MOST_JOBS)
-    return [job for job in found if all(is_wanted(job) for is_wanted in wanted)]
+        types = list(words.JobType)
+        if body.job_type >= len(types):
+            return None
+        kind, canonical = words.kind_of(types[body.job_type])
+        wanted = replace(wanted, kinds=(kind,), canonical=canonical)
+    return wanted
 
 
 def _seconds(when: datetime) -> float:

@@ -96,6 +96,15 @@ def type_of(job: Job) -> JobType:
     return JobType.CONVERSION if job.kind == conversion.KIND else _DOWNLOADS[job.canonical["download_type"]]
 
 
+def kind_of(job_type: JobType) -> tuple[str, dict[str, str]]:
+    """Kind of the jobs of a type, and what sets them apart from others of the kind."""
+    if job_type is JobType.CONVERSION:
+        return conversion.KIND, {}
+    return download.KIND, {
+        "download_type": next(name for name, known in _DOWNLOADS.items() if known is job_type)
+    }
+
+
 def needs_numbers(client: str) -> bool:
     """Whether a program, by the name it logged in with, understands numbers of states alone."""
     found = re.match(r"mantaray-clientv(\d+)\.", client)

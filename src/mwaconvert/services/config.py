@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import tomllib
 from pathlib import Path
@@ -22,6 +23,10 @@ from pydantic import (
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.work import Limits, Quotas
 from mwaconvert.jobs.delivery.places import Bucket, Folder, Web, place
+from mwaconvert.jobs.executors import process
+from mwaconvert.jobs.executors.containers import ContainerExecutor
+from mwaconvert.jobs.executors.executor import Cluster, Executor, Way
+from mwaconvert.jobs.executors.reservations import Reservations
 from mwaconvert.jobs.workflows.site import LIFE_DAYS, Site
 from mwaconvert.vocabulary import values
 
@@ -39,6 +44,15 @@ def _from_its_folder(path: Path, info: ValidationInfo) -> Path:
 
 def _address(text: str, info: ValidationInfo) -> str:
     return text if "://" in text else str(_from_its_folder(Path(text), info))
+
+
+def _root(word: str, info: ValidationInfo) -> str:
+    """NAME=FOLDER with the whole path of the folder, which must not be that of all files there are."""
+    name, equals, folder = word.rpartition("=")
+    path = _from_its_folder(Path(folder), info)
+    if path == Path(path.anchor):
+        raise ValueError(f"{word}: this would serve all files of the machine; name the folder of an archive")
+    return f"{name}{equals}{path}"
 
 
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
@@ -197,6 +211,63 @@ class NewUsers(_Part):
     disk: Bytes | None = None
 
 
+class Image(_Part):
+    """What an image stands for on a machine without containers.
+
+    Attributes
+    ----------
+    launcher : words before the command; {archive} is the folder of the archive
+    entrypoint : the program of a job without a command
+    environment : variables
+    """
+
+    launcher: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    environment: dict[str, str] = Field(default_factory=dict)
+
+
+class Chime(_Part):
+    """The face of CHIME/FRB: jobs of containers, and the catalogue of bursts.
+
+    Attributes
+    ----------
+    executor : what carries out jobs
+    images : by name; of the executor process
+    socket, network : of docker and podman
+    archive : the folder that jobs see, to read
+    roots : folders of the archive, NAME=FOLDER, whose files are served; see `frb.archive`
+    cpus : that jobs of one worker may reserve together; default: all of the machine
+    hold_s : so long a job is pending at least
+    anonymous : the user whose rights requests without a token have; none: they have none
+    token_days : how long a refresh token lives
+    """
+
+    executor: Way = Way.PROCESS
+    images: dict[str, Image] = Field(default_factory=dict)
+    socket: str | None = Field(default=None, pattern=r"^(unix|tcp|ssh|http|https)://\S+$")
+    network: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    archive: ConfigPath | None = None
+    roots: tuple[Annotated[str, AfterValidator(_root)], ...] = ()
+    cpus: float | None = Field(default=None, gt=0)
+    hold_s: float = Field(default=2.0, ge=0, le=60)
+    anonymous: str | None = None
+    token_days: float = Field(default=30.0, gt=0, le=400)
+
+    def cluster(self) -> Cluster:
+        """What carries out jobs."""
+        cpus = self.cpus if self.cpus is not None else float(len(os.sched_getaffinity(0)))
+        return Cluster(self._executor(), Reservations(cpus), self.hold_s)
+
+    def _executor(self) -> Executor:
+        if self.executor is Way.PROCESS:
+            table = {
+                name: process.Image(image.launcher, image.entrypoint, image.environment)
+                for name, image in self.images.items()
+            }
+            return process.ProcessExecutor(table, self.archive, process.own_cgroup())
+        return ContainerExecutor(self.executor, self.socket, self.archive, self.network)
+
+
 class Upkeep(_Part):
     """Jobs that ended so many days ago and have no product left are forgotten; 0: never."""
 
@@ -222,6 +293,7 @@ class Config(_Part):
     workers: Workers = Workers()
     quotas: NewUsers = NewUsers()
     upkeep: Upkeep = Upkeep()
+    chime: Chime | None = None
 
     def site(self) -> Site:
         """The site that jobs see."""
@@ -235,6 +307,7 @@ class Config(_Part):
             solutions=self.conversion.solutions,
             life_days=self.delivery.life_days or None,
             limits=Limits(memory=self.conversion.max_memory, wall_s=None if hours is None else hours * 3600),
+            cluster=None if self.chime is None else self.chime.cluster(),
         )
 
     def quotas_of_new_users(self) -> Quotas:
@@ -284,6 +357,10 @@ def _missing(config: Config) -> list[tuple[str, str]]:
     folders += [(f"delivery.{name}", root) for name, root in config.delivery.shared.items()]
     if config.conversion.solutions is not None:
         folders.append(("conversion.solutions", config.conversion.solutions))
+    if config.chime is not None:
+        named = [("archive", config.chime.archive)] if config.chime.archive is not None else []
+        named += [("roots", Path(word.rpartition("=")[2])) for word in config.chime.roots]
+        folders += [(f"chime.{name}", folder) for name, folder in named]
     if "://" not in config.database:
         folders.append(("database", Path(config.database).parent))
     found = [(name, f"there is no folder {folder}") for name, folder in folders if not folder.is_dir()]

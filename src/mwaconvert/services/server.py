@@ -103,12 +103,14 @@ def working(config: Config, store: Store) -> Iterator[None]:
     from mwaconvert.jobs.control.durable import DurableEngine
 
     settings = config.workers
+    site = config.site()
     worker = Worker(
         store,
-        workflows(config.site()),
+        workflows(site),
         config.work / "jobs",
         worker_id=settings.id,
         room=Room(settings.memory),
+        end_batch=site.end_batch,
     )
     with DurableEngine(worker, threads=settings.here):
         yield

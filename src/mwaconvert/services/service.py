@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from starlette.requests import HTTPConnection
 
+from mwaconvert.frb.catalogue.catalogue import Catalogue
 from mwaconvert.jobs.control.limits import Capacity
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import Job, Product
@@ -16,6 +18,7 @@ from mwaconvert.jobs.workflows import submission
 from mwaconvert.jobs.workflows.site import Site
 from mwaconvert.services.auth import Session, Sessions
 from mwaconvert.services.config import Config
+from mwaconvert.services.rows import Rows
 from mwaconvert.services.signing import Links
 from mwaconvert.services.sockets import Feed
 from mwaconvert.vocabulary.job_file import JobRow
@@ -33,7 +36,13 @@ class Service:
     sessions: Sessions
     links: Links
     feed: Feed
+    rows: Rows
     secret: bytes
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Events of CHIME/FRB, in the database of the jobs."""
+        return Catalogue(self.store.engine)
 
     def submit(self, row: JobRow, session: Session) -> Job:
         """Take a job of a user in.

@@ -30,10 +30,21 @@ host = "127.0.0.1"
 port = 0
 
 [workers]
-here = 2
+here = 4
 id = "trial"
+
+# Jobs of CHIME/FRB: programs of this machine in place of containers. Who has the password may run any.
+[chime]
+archive = "archive"
+
+[chime.images.alpine]
+
+[chime.images."chimefrb/hello-world"]
+entrypoint = ["echo", "hello, world"]
 """
 USER = "trial"
+#: of the client of CHIME/FRB; its own tests log in so
+CHIME_USER = CHIME_PASSWORD = "debug"
 _DURATION_S = 16
 _SUBFILE_S = 8
 _SUBFILE_BYTES = 1 << 20
@@ -52,7 +63,7 @@ class Trial:
 def set_up(folder: Path) -> Trial:
     """Make what is not there yet; a folder that was used before goes on with its jobs, under a new key."""
     folder = folder.resolve()
-    for name in ("raw", "products", "scratch", "work"):
+    for name in ("raw", "products", "scratch", "work", "archive"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     path = folder / "mwaconvert.toml"
     if not path.exists():
@@ -61,6 +72,8 @@ def set_up(folder: Path) -> Trial:
     obsid = observation(folder / "raw")
     store = Store(config.database)
     key = store.add_user(USER, Role.APPROVE, details={"group": "trial"})
+    if store.user(CHIME_USER) is None:
+        store.add_user(CHIME_USER, Role.OPERATE, details={"group": "trial"}, secret=CHIME_PASSWORD)
     store.close()
     ca, tls = _certificates(folder)
     plain, secure = listen("127.0.0.1", 0), listen("127.0.0.1", 0, tls)
@@ -71,6 +84,9 @@ def set_up(folder: Path) -> Trial:
         "key": key,
         "obsid": obsid,
         "page_url": f"{plain.url}/",
+        "chime_url": f"{plain.url}/frb-master",
+        "chime_user": CHIME_USER,
+        "chime_password": CHIME_PASSWORD,
     }
     return Trial(config, (plain, secure), facts)
 

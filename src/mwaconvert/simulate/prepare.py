@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,6 +49,36 @@ def prepare_metafits(
     phase_centre: tuple[float, float] | None,
 ) -> tuple[Any, int]:
     """The metafits and the number of integrations."""
+    base = _base(like, obsid, coarse_channels, n_tiles)
+    if not 10**9 <= base.obsid < 10**10:
+        raise InputError(f"obsid {base.obsid}: must be a GPS second of ten digits")
+    if phase_centre is not None and not (abs(phase_centre[0]) <= 360 and abs(phase_centre[1]) <= 90):
+        raise InputError(f"phase_centre {phase_centre}: RA must be within +-360, Dec within +-90 degrees")
+    defaults = base.defaults
+    int_time_s = float(defaults["INTTIME"] if int_time_s is None else int_time_s)
+    fine_khz = float(defaults["FINECHAN"] if fine_khz is None else fine_khz)
+    geodel = int(defaults.get("GEODEL", 0) if geodel is None else geodel)
+    cabledel = int(defaults.get("CABLEDEL", 0) if cabledel is None else cabledel)
+    quack_s = float(defaults.get("QUACKTIM", 0) if quack_s is None else quack_s)
+    _check_correlation(duration_s, int_time_s, fine_khz, geodel, cabledel, quack_s)
+    n_times = max(1, int(np.ceil(duration_s / int_time_s - 1e-9)))
+    mf.set_correlation(base.hdus, int_time_s, n_times, fine_khz, quack_s, geodel, cabledel)
+    mf.set_times(base.hdus, base.obsid, phase_centre, base.keep_pointing)
+    return base.hdus, n_times
+
+
+class _Base(NamedTuple):
+    """A metafits whose times and correlation are still those of its model."""
+
+    hdus: Any
+    obsid: int
+    keep_pointing: bool  # the model's own, as the time is its own
+    defaults: dict[str, Any]  # cards of the model
+
+
+def _base(
+    like: str | Path, obsid: int | None, coarse_channels: int | Sequence[int] | None, n_tiles: int | None
+) -> _Base:
     array = BUILT_IN.get(str(like))
     if array is not None:
         channels = _channel_list(coarse_channels)
@@ -57,36 +87,27 @@ def prepare_metafits(
         n_tiles = array.n_tiles if n_tiles is None else n_tiles
         if not 1 <= n_tiles <= 1024:
             raise InputError(f"n_tiles {n_tiles}: must be between 1 and 1024")
-        new_obsid = array.obsid if obsid is None else obsid
-        hdus = mf.built_in(array.correlator, n_tiles, array.radius_m, channels, new_obsid)
-        keep_pointing = False
-        defaults = {"INTTIME": array.int_time_s, "FINECHAN": array.fine_khz}
-    elif Path(like).exists():
-        hdus = mf.open_like(Path(like))
-        header = hdus[0].header
-        new_obsid = header["GPSTIME"] if obsid is None else obsid
-        keep_pointing = new_obsid == header["GPSTIME"]
-        defaults = {
-            key: header[key]
-            for key in ("INTTIME", "FINECHAN", "QUACKTIM", "GEODEL", "CABLEDEL")
-            if key in header
-        }
-        if n_tiles is not None:
-            if mf.read_correlator(header) == "legacy" and n_tiles != 128:
-                raise InputError(f"n_tiles {n_tiles}: the legacy correlator always has 128 tiles")
-            mf.keep_tiles(hdus, n_tiles)
-    else:
+        obsid = array.obsid if obsid is None else obsid
+        hdus = mf.built_in(array.correlator, n_tiles, array.radius_m, channels, obsid)
+        return _Base(hdus, obsid, False, {"INTTIME": array.int_time_s, "FINECHAN": array.fine_khz})
+    if not Path(like).exists():
         raise InputError(f"like {like}: expected {', '.join(BUILT_IN)} or an existing metafits")
-    if not 10**9 <= new_obsid < 10**10:
-        raise InputError(f"obsid {new_obsid}: must be a GPS second of ten digits")
-    if phase_centre is not None and not (abs(phase_centre[0]) <= 360 and abs(phase_centre[1]) <= 90):
-        raise InputError(f"phase_centre {phase_centre}: RA must be within +-360, Dec within +-90 degrees")
+    hdus = mf.open_like(Path(like))
+    header = hdus[0].header
+    obsid = header["GPSTIME"] if obsid is None else obsid
+    if n_tiles is not None:
+        if mf.read_correlator(header) == "legacy" and n_tiles != 128:
+            raise InputError(f"n_tiles {n_tiles}: the legacy correlator always has 128 tiles")
+        mf.keep_tiles(hdus, n_tiles)
+    kept = {
+        key: header[key] for key in ("INTTIME", "FINECHAN", "QUACKTIM", "GEODEL", "CABLEDEL") if key in header
+    }
+    return _Base(hdus, obsid, obsid == header["GPSTIME"], kept)
 
-    int_time_s = float(defaults["INTTIME"] if int_time_s is None else int_time_s)
-    fine_khz = float(defaults["FINECHAN"] if fine_khz is None else fine_khz)
-    geodel = int(defaults.get("GEODEL", 0) if geodel is None else geodel)
-    cabledel = int(defaults.get("CABLEDEL", 0) if cabledel is None else cabledel)
-    quack_s = float(defaults.get("QUACKTIM", 0) if quack_s is None else quack_s)
+
+def _check_correlation(
+    duration_s: float, int_time_s: float, fine_khz: float, geodel: int, cabledel: int, quack_s: float
+) -> None:
     if not (int_time_s > 0 and float(int_time_s * 1000).is_integer()):
         raise InputError(f"int_time_s {int_time_s}: must be a positive number of milliseconds")
     if not fine_khz > 0 or abs(1280 / fine_khz - round(1280 / fine_khz)) > 1e-9:
@@ -97,10 +118,6 @@ def prepare_metafits(
         raise InputError(f"geodel {geodel}, cabledel {cabledel}: expected 0..3 and 0..2")
     if quack_s < 0:
         raise InputError(f"quack_s {quack_s}: must not be negative")
-    n_times = max(1, int(np.ceil(duration_s / int_time_s - 1e-9)))
-    mf.set_correlation(hdus, int_time_s, n_times, fine_khz, quack_s, geodel, cabledel)
-    mf.set_times(hdus, new_obsid, phase_centre, keep_pointing)
-    return hdus, n_times
 
 
 def _channel_list(coarse_channels: int | Sequence[int] | None) -> list[int]:

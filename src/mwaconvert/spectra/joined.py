@@ -80,6 +80,42 @@ class JoinedStream(Stream):
             part.close()
 
 
+def follows(before: Stream, part: Stream) -> bool:
+    """Whether a file begins where another one ends, with the same channels, source and direction.
+
+    Parameters
+    ----------
+    before, part : with start times; what begins up to a tenth of `before` late follows it
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from mwaconvert.spectra.spectra import Spectra
+    >>> from mwaconvert.spectra.stream import ArrayStream
+    >>> one, other, late = (
+    ...     ArrayStream(Spectra(np.ones((4, 10)), 400 + np.arange(4), 1.0, start_mjd=58000 + s / 86400), Path("a"), "")
+    ...     for s in (0, 10, 12)
+    ... )
+    >>> follows(one, other), follows(one, late), follows(other, one)
+    (True, False, False)
+    """
+    if before.start_mjd is None or part.start_mjd is None:
+        return False
+    try:
+        _check_alike(before, part)
+    except InputError:
+        return False
+    late_s = (part.start_mjd - before.start_mjd) * 86400 - before.n_times * before.dt_s
+    if not -2 * before.dt_s - 2e-6 <= late_s <= max(0.1 * before.n_times * before.dt_s, 2 * before.dt_s):
+        return False
+    where, there = part.recording, before.recording
+    return part.source == before.source and (where.ra_deg, where.dec_deg, where.beam) == (
+        there.ra_deg,
+        there.dec_deg,
+        there.beam,
+    )
+
+
 def _check_alike(first: Stream, part: Stream) -> None:
     step = first.df_mhz or 1.0
     if part.n_chan != first.n_chan or np.abs(part.freq_mhz - first.freq_mhz).max() > _NEAR * step:

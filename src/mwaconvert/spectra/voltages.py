@@ -94,6 +94,16 @@ class Voltages:
         early = [self.k_dm * dm * (f**-2 - (f + half) ** -2) for f in self.freq_mhz]
         return max(0.0, *early, *(-x for x in late)), max(0.0, *late, *(-x for x in early))
 
+    def margins(self, dm: float) -> tuple[int, int]:
+        """Samples that `dedisperse` drops before and after what it returns.
+
+        Parameters
+        ----------
+        dm : pc/cm^3, the sum of what is removed then
+        """
+        before_s, after_s = self._delays_s(dm - self.dm)
+        return int(np.ceil(before_s * self.rate_hz)) + _MARGIN, int(np.ceil(after_s * self.rate_hz)) + _MARGIN
+
     @old_keywords("nthreads")
     def dedisperse(self, dm: float, threads: int = 0) -> Voltages:
         """Remove the dispersion within each channel; what a channel centre receives stays where it is in time.
@@ -116,8 +126,7 @@ class Voltages:
         change = dm - self.dm
         if change == 0:
             return self
-        before_s, after_s = self._delays_s(change)
-        before, after = (int(np.ceil(x * self.rate_hz)) + _MARGIN for x in (before_s, after_s))
+        before, after = self.margins(dm)
         n_out = self.n_times - before - after
         if n_out < 1:
             raise InputError(

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 SUFFIXES = (".pdf", ".png", ".svg")
 _FONT = 9
 _LINE = "tab:blue"
-_OFF = 40  # samples before the window, from which the upper limit of the colours is taken
+_OFF = 41  # samples before the window, from which the upper limit of the colours is taken
 _WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 _LONGEST_BOXCAR = 256  # samples, as of a search
 _BINS = 96  # of the time axis of a candidate's figure, about
 _RIGHT_IN, _BOTTOM_IN = 0.1, 0.43  # margins for labels of 9 points
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "font.size": _FONT,
     "axes.linewidth": 0.6,
     "pdf.fonttype": 42,
@@ -70,6 +70,9 @@ class Look:
     cmap: str = "viridis"
     label: str = ""  #: above all, such as (a)
     columns: int | None = None  #: panels side by side; default up to 4
+    tutorial_edge: bool = (
+        False  #: the last edge as CHIME/FRB's scripts have it: a sample in s after one in ms
+    )
 
 
 def waterfall_figure(panels: Sequence[Panel], look: Look | None = None) -> Figure:
@@ -99,7 +102,7 @@ def waterfall_figure(panels: Sequence[Panel], look: Look | None = None) -> Figur
     left_in = _left_in(panels)
     panel_in = (width - left_in - _RIGHT_IN) / columns
     gap_in = 0.08 * panel_in if one_band else left_in - 0.12
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(width, height + label_in * (rows > 1)))
         height = float(figure.get_figheight())
         row_in = (height - label_in) / rows
@@ -159,6 +162,8 @@ def draw_panel(top: Axes, main: Axes, panel: Panel, look: Look) -> None:
     low, high = limits(shown, first, last, look.percentiles)
     # edges of the samples about the middle of the brightest
     edges = (np.arange(first, last + 1) - peak - 0.5) * spectra.dt_s * 1e3
+    if look.tutorial_edge:
+        edges[-1] = edges[-2] + spectra.dt_s
     top.stairs(profile[first:last], edges, baseline=None, lw=1, color=_LINE)
     main.imshow(
         image,
@@ -170,11 +175,10 @@ def draw_panel(top: Axes, main: Axes, panel: Panel, look: Look) -> None:
         vmax=high,
         cmap=look.cmap,
     )
-    reach = (
-        (half - 0.5) * spectra.dt_s * 1e3
-    )  # the same for all panels, though one may be near the end of its data
+    # the same for all panels, though one may be near the end of its data
+    reach = (half - 0.5) * spectra.dt_s * 1e3
     for ax in (top, main):
-        ax.set_xlim(-reach, reach)
+        ax.set_xlim(-reach, edges[-1] if look.tutorial_edge else reach)
     tick = _round_down(0.8 * look.window_s * 1e3)
     main.set_xticks([-tick, 0, tick], [f"\u2212{tick:g}", "0", f"{tick:g}"])
     top.set_xticks([])
@@ -259,7 +263,7 @@ def limits(
             f"percentiles {percentiles[0]:g} and {percentiles[1]:g}: expected two of 0 to 100, ascending"
         )
     inside = shown[:, first:last]
-    off = [shown[:, max(0, first - _OFF) : first + 1], shown[:, last - 1 : last + _OFF], inside]
+    off = [shown[:, max(0, first - _OFF) : first], shown[:, last : last + _OFF], inside]
     source = next((part for part in off if part.shape[1] > 4 and np.isfinite(part).any()), inside)
     if not np.isfinite(inside).any():
         inside = source
@@ -281,7 +285,7 @@ def masked_figure(masked: Masked, freq_mhz: npt.NDArray[np.float64]) -> Figure:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.0, 3.2))
         main = figure.add_axes((0.09, 0.135, 0.8, 0.77))
         image = main.pcolormesh(
@@ -313,7 +317,7 @@ def completeness_figure(result: Completeness) -> Figure:
         ("Width (ms)", lambda p: 1e3 * p.width_s, True),
         ("DM (pc/cm$^3$)", lambda p: p.dm, False),
     )
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.0, 2.6))
         grid = figure.add_gridspec(1, 3, left=0.075, right=0.985, top=0.96, bottom=0.2, wspace=0.12)
         for k, (name, of, is_log) in enumerate(axes_of):
@@ -365,7 +369,7 @@ def candidate_figure(stream: Stream, row: Candidate, prepare: Preparation | None
     near = _surroundings(stream, row, prepare)
     begin_ms, end_ms = near.edges_ms
     panel = Panel(near.falls, peak_s=-begin_ms / 1e3)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.0, 3.8))
         left = _left_in([panel]) / 7
         sides = {"hspace": 0, "left": left, "right": 0.475, "top": 0.865, "bottom": 0.115}
@@ -504,7 +508,7 @@ def save_figure(figure: Figure, path: Path, *, overwrite: bool = False, dpi: int
     if kind not in SUFFIXES:
         raise InputError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
     timeless = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {"Software": None}}[kind]
-    with StagedPath(path, overwrite) as staged, rc_context(_STYLE):
+    with StagedPath(path, overwrite) as staged, rc_context(STYLE):
         figure.savefig(staged.temporary, format=kind[1:], dpi=dpi, metadata=timeless)
 
 

@@ -1,8 +1,8 @@
 """Requests for spectra in three forms: words of a command line, canonical JSON, and `transients.products` requests.
 
-Every option of `mwaconvert search`, `dedisperse`, `waterfall` and `inject` stands in one table, with the names that
-PRESTO, heimdall, `your` and the tutorial of CHIME/FRB give it. Names are compared without dashes and underscores, and
-one dash does for two: -detect_thresh is --detect-thresh.
+Every option of `mwaconvert search`, `period`, `fold`, `dedisperse`, `waterfall` and `inject` stands in one table, with
+the names that PRESTO, heimdall, `your`, riptide, dspsr and the tutorial of CHIME/FRB give it. Names are compared
+without dashes and underscores, and one dash does for two: -detect_thresh is --detect-thresh.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class Verb(StrEnum):
     DEDISPERSE = "dedisperse"
     WATERFALL = "waterfall"
     INJECT = "inject"
+    PERIOD = "period"
+    FOLD = "fold"
 
     @property
     def request(self) -> type[SpectraRequest]:
@@ -43,6 +45,8 @@ class Verb(StrEnum):
             Verb.DEDISPERSE: products.DedisperseRequest,
             Verb.WATERFALL: products.WaterfallRequest,
             Verb.INJECT: products.InjectRequest,
+            Verb.PERIOD: products.PeriodRequest,
+            Verb.FOLD: products.FoldRequest,
         }[self]
 
     @property
@@ -52,7 +56,14 @@ class Verb(StrEnum):
 
 
 #: who has an option under one of its names: the letters of `Spec.peers`
-PEERS = {"P": "PRESTO", "H": "heimdall", "Y": "your", "C": "CHIME/FRB's tutorial"}
+PEERS = {
+    "P": "PRESTO",
+    "H": "heimdall",
+    "Y": "your",
+    "C": "CHIME/FRB's tutorial",
+    "R": "riptide",
+    "D": "dspsr",
+}
 
 #: settings of the run, which are no fields of a request
 RUN_SETTINGS = ("dry_run", "quiet", "verbose")
@@ -100,6 +111,23 @@ def _milliseconds(text: str) -> float:
     if lower.endswith("ms"):
         return _number(lower[:-2]) / 1e3
     return _number(lower[:-1]) if lower.endswith("s") else _number(lower) / 1e3
+
+
+def _seconds(text: str) -> float:
+    """0.0337, 0.0337s, 33.7ms -> seconds."""
+    lower = text.strip().lower()
+    if lower.endswith("ms"):
+        return _number(lower[:-2]) / 1e3
+    return _number(lower.removesuffix("s"))
+
+
+def _how(text: str) -> Any:
+    """fft, ffa or both."""
+    from mwaconvert.transients.products.period_requests import How
+
+    if text.strip().lower() not in list(How):
+        raise ValueError(f"'{text}' is none of {', '.join(How)}")
+    return How(text.strip().lower())
 
 
 def _boxcars(text: str) -> int:
@@ -159,6 +187,8 @@ REFERENCE = Kind(
     lambda value: (value,) if isinstance(value, str) else _as_number(value),
 )
 ANY_NUMBER = Kind(_any_number, _as_number)  # the request refuses what is not finite in better words
+SECONDS = Kind(_seconds, _as_number)
+HOW = Kind(_how, lambda value: (str(value),))
 WHOLE = Kind(_whole, _as_whole)
 THREADS = Kind(values.threads, _as_whole)
 MILLISECONDS = Kind(_milliseconds, _as_milliseconds, lambda text: f"{1e3 * float(text):g}")
@@ -258,8 +288,32 @@ _RUNNING = (
     Spec("-q --quiet", "quiet", "Print nothing but errors."),
     Spec("-v --verbose", "verbose", "Log lines, and tracebacks of unexpected errors."),
 )
+_RUNNING_IN_PIECES = tuple(spec for spec in _RUNNING if spec.sets != "gulp")  # of a size that the data decide
 _SCALE = Spec("--scale", "scale", "Bring each channel to mean 0 and standard deviation 1 first.")
 _TSCRUNCH = Spec("--tscrunch --downsamp", "tscrunch", "Average this many samples in time.", "N", WHOLE, peers="PC")
+
+_GROUPING = (
+    Spec("--one-observation", "grouping", "Several files: all of them are one observation.", value="one"),
+    Spec("--each", "grouping",
+         "Several files: each is an observation. Default: those are one that begin where another one ends.",
+         value="each"),
+)
+_MASK_FILE = Spec(
+    "--mask-file", "mask_files",
+    "Leave out what a mask says: .mask of PRESTO's rfifind, .txt of channels; may be repeated.", "FILE", PATH,
+    listed=True)
+_STEPS = (
+    Spec("--no-baseline", "baseline", "Do not subtract running medians.", value=False),
+    Spec("--no-bad-channels", "bad_channels", "Do not mask channels, and times of channels, unlike the others.",
+         value=False),
+)
+_CLEANING = (
+    _MASK_FILE,
+    Spec("--raw", "raw", "Take the data as they are: by default they are cleaned."),
+    *_STEPS,
+    Spec("--impulses", "impulses",
+         "Take away what arrives at all frequencies at once, bright pulses of low DM too."),
+)
 
 TABLES: dict[Verb, tuple[Spec, ...]] = {
     Verb.SEARCH: (
@@ -290,21 +344,17 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
         Spec("--cutouts", "cutouts", "Write a .h5 of each of these for classifiers, as `your` does.", "DIR", PATH),
         Spec("--completeness", "completeness",
              "Inject N pulses into the data, 20 at a time, search again, and tell how many are found.", "N", WHOLE),
-        Spec("--mask-file", "mask_files",
-             "Leave out what a mask says: .mask of PRESTO's rfifind, .txt of channels; may be repeated.", "FILE", PATH,
-             listed=True),
+        _MASK_FILE,
         Spec("--write-mask", "write_mask", "Write what cleaning masked, as rfifind does (.mask).", "FILE", PATH),
         Spec("--raw", "raw", "Search the data as they are: by default they are cleaned."),
-        Spec("--no-baseline", "baseline", "Do not subtract running medians.", value=False),
-        Spec("--no-bad-channels", "bad_channels", "Do not mask channels, and times of channels, unlike the others.",
-             value=False),
+        *_STEPS,
         Spec("--no-impulses", "impulses", "Do not take away what arrives at all frequencies at once.", value=False),
         Spec("--zero-dm", "zero_dm", "Subtract what arrives at all frequencies at once.", peers="P"),
         Spec("--iqrm", "iqrm",
              "Mask channels, for about a thousand samples each time, that vary more than their neighbours (IQRM)."),
         Spec("--mask-outliers", "mask_outliers",
              "Mask channels whose mean or variation in a segment is unlike that of their neighbours."),
-        _SCALE, *_PREPARING, *VOLTAGES, *_RUNNING,
+        *_GROUPING, _SCALE, *_PREPARING, *VOLTAGES, *_RUNNING,
     ),
     Verb.DEDISPERSE: (
         Spec("--dm", "dm", "pc/cm^3; 0 only converts and averages.", "DM", ANY_NUMBER, required=True, peers="PC"),
@@ -320,6 +370,10 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
              "Default: FILE with _dm<DM>.npz. .npz: waterfall; .fil, .sf (PSRFITS), .h5 (blimpy): filterbank; "
              ".tim, .dat: time series.",
              "OUT", PATH, peers="P"),
+        Spec("--clean", "clean",
+             "Clean the data first, as search does: bytes in units of the noise, without interference."),
+        _MASK_FILE, *_STEPS,
+        Spec("--no-impulses", "impulses", "Do not take away what arrives at all frequencies at once.", value=False),
         _SCALE, *_PREPARING, *VOLTAGES, *_RUNNING,
     ),
     Verb.INJECT: (
@@ -336,6 +390,47 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
         Spec("--seed", "seed", "Of the random numbers. Default: 0.", "N", WHOLE),
         Spec("-o --output", "output", "A .fil; a .csv beside it has the truth. Default: FILE_injected.", "OUT", PATH),
         *_PREPARING, *VOLTAGES, *_RUNNING,
+    ),
+    Verb.PERIOD: (
+        Spec("--dm-range --dm", "dm_min dm_max", "DMs to search, pc/cm^3. Default: that of data that are dedispersed.",
+             "LO HI", ANY_NUMBER, nargs=2),
+        Spec("--dm-min --lodm", "dm_min", "The lowest DM, pc/cm^3.", "DM", ANY_NUMBER, peers="P"),
+        Spec("--dm-max --hidm", "dm_max", "The highest DM, pc/cm^3.", "DM", ANY_NUMBER, peers="P"),
+        Spec("--period-min --Pmin", "period_min_s", "The shortest period. Default: 1ms, or 4 samples.", "S", SECONDS,
+             peers="R"),
+        Spec("--period-max --Pmax", "period_max_s", "The longest period. Default: 10, or a quarter of the data.", "S",
+             SECONDS, peers="R"),
+        Spec("--method", "how", "Spectra with sums of harmonics, the fast folding algorithm, or both. Default: both.",
+             "fft|ffa|both", HOW),
+        Spec("--ffa-min", "ffa_min_s",
+             "The shortest period of the fast folding algorithm, which takes longer the shorter it is. Default: 0.5.",
+             "S", SECONDS),
+        Spec("--snr --threshold --sigma --smin", "threshold",
+             "S/N of a trial, of spectra that of a Gaussian as unlikely. Default: 8.", "X", ANY_NUMBER, peers="PR"),
+        Spec("--width-min", "width_min_s",
+             "Narrowest pulse, by which the steps of DM are chosen. Default: a quarter of the shortest period.", "MS",
+             MILLISECONDS),
+        _TSCRUNCH,
+        Spec("-o --output --outfile", "output", "Write all candidates: .csv, .ecsv (astropy) or .json.", "OUT", PATH,
+             peers="P"),
+        Spec("--plots", "plots", "Fold and draw each candidate.", "DIR", PATH),
+        Spec("--max-plots", "max_plots", "Of the best ones. Default: 10.", "N", WHOLE),
+        *_GROUPING, *_CLEANING, *_PREPARING, *VOLTAGES, *_RUNNING_IN_PIECES,
+    ),
+    Verb.FOLD: (
+        Spec("-p --period", "period_s", "At the start of the data: 0.0337, 33.7ms.", "S", SECONDS, peers="P"),
+        Spec("--pdot --pd", "pdot", "Its change, s/s. Default: 0.", "X", NUMBER, peers="P"),
+        Spec("--dm", "dm", "pc/cm^3. Default: that of the data.", "DM", ANY_NUMBER, peers="PD"),
+        Spec("--barycentric", "barycentric", "The period is that at the barycentre of the solar system."),
+        Spec("--bins --nbins", "n_bin", "Of a period. Default: 64, or as many as it has samples.", "N", WHOLE,
+             peers="D"),
+        Spec("--npart", "n_part", "Parts of the time. Default: 64, or as many as there are periods.", "N", WHOLE,
+             peers="P"),
+        Spec("--nsub", "n_band", "Parts of the band. Default: 32, or all channels.", "N", WHOLE, peers="P"),
+        Spec("-o --output --outfile", "output", "Figure: .png, .pdf or .svg. Default: FILE_fold.png.", "OUT", PATH,
+             peers="P"),
+        Spec("--archive", "archive", "Write the parts as .npz.", "FILE", PATH),
+        *_CLEANING, *_PREPARING, *VOLTAGES, *_RUNNING_IN_PIECES,
     ),
     Verb.WATERFALL: (
         Spec("--dm", "dms",
@@ -561,7 +656,7 @@ def prepare(verb: Verb, words: Sequence[str]) -> list[str]:
 
 def _is_short(name: str) -> bool:
     """Whether a word of one dash is for click: options of one letter, perhaps with a value, or a negative number."""
-    return name[1] in "ojqvh.0123456789"
+    return name[1] in "ojqvhp.0123456789"
 
 
 def in_words(verb: Verb, message: str) -> str:
@@ -626,7 +721,8 @@ def _spec_of(verb: Verb, key: str, value: Any) -> Spec:
     InputError : no option can say this
     """
     for spec in TABLES[verb]:
-        if spec.fields == (key,) and (not spec.is_flag or spec.value is value):
+        said = spec.value is value or (isinstance(value, str) and spec.value == value)
+        if spec.fields == (key,) and (not spec.is_flag or said):
             return spec
     raise InputError(
         f"{key} is {value!r}, which cannot be asked for; leave it out for the default", option=key

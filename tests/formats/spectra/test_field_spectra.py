@@ -34,20 +34,33 @@ def field(filterbanks: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("name", "snr", "time_s", "note"),
-    [
-        ("kw_npuls.fil", 48.55, 1.501, "skipped: npuls"),
-        ("your_empty_source.fil", 48.55, 1.501, ""),
-        ("freqtab_unordered.fil", 48.55, 1.501, "sorted by frequency"),
-        ("nbits16_signed.fil", 49.9, 1.501, ""),
-        ("f32_1e20.fil", 48.57, 1.501, ""),
-        ("bary.fil", 48.55, 1.501, ""),
-        ("pf_npol2_XXYY.sf", 35.2, 1.501, ""),
-        ("pf_wts_nan.sf", 48.55, 1.501, "1 of 1024 channels of rows"),
-        ("pf_dropped_first.sf", 47.9, 0.989, ""),
-    ],
-)
+#: files of the README that other tests here read
+ELSEWHERE = {"agc_step_only.fil", "blk_b.fil", "zerodm_iqrm_noise.fil", "chime_wfall.npz"}
+PULSES = [
+    ("kw_npuls.fil", 48.55, 1.501, "skipped: npuls"),
+    ("your_empty_source.fil", 48.55, 1.501, ""),
+    ("freqtab_unordered.fil", 48.55, 1.501, "sorted by frequency"),
+    ("nbits16_signed.fil", 49.9, 1.501, ""),
+    ("f32_1e20.fil", 48.57, 1.501, ""),
+    ("bary.fil", 48.55, 1.501, ""),
+    ("pf_npol2_XXYY.sf", 35.2, 1.501, ""),
+    ("pf_wts_nan.sf", 48.55, 1.501, "1 of 1024 channels of rows"),
+    ("pf_dropped_first.sf", 47.9, 0.989, ""),
+]
+
+
+def test_every_file_is_read_and_has_a_test(field):
+    """A file that is added needs its right answer here; those of the README are all there."""
+    names = {path.name for path in field.iterdir() if path.suffix != ".md"}
+    assert names == ELSEWHERE | {name for name, *_ in PULSES}
+    table = (field / "README.md").read_text()
+    for name in names:
+        assert f"| {name} |" in table
+        spectra = transients.open(field / name)
+        assert spectra.n_chan == 64
+
+
+@pytest.mark.parametrize(("name", "snr", "time_s", "note"), PULSES)
 def test_the_pulse_of_every_file_is_found(field, name, snr, time_s, note):
     report = products.run(SearchRequest(path=field / name, dm_min=50, dm_max=150, scale=True, raw=True))
     best = report.candidates[0]

@@ -1,7 +1,8 @@
 // Interference in spectra: what finds it, and what takes it away. Channels are rows; time is cut into blocks
 // of `block` samples, n_block = ceil(n_samp / block), the last one may be shorter.
 //
-// `used` (n_chan, n_samp) is 1 for samples that count and 0 for others; an array of no rows: all count.
+// `used` (n_chan, n_samp) is 1 for samples that count and 0 for others; an array of no rows: all count. Data,
+// used, sums, common and out may be parts of longer rows.
 #pragma once
 
 #include "mwaconvert/base/view.hpp"
@@ -14,6 +15,18 @@ namespace mwaconvert {
 template <typename T>
 void block_moments(View<const T, 2> data, View<const uint8_t, 2> used, int64_t block, View<float, 2> count,
                    View<float, 2> mean, View<float, 2> std, int threads);
+
+// Packets that were lost leave one value in neighbouring channels. Runs end at channels that are not live.
+// data (n_chan, n_samp); live (n_chan); longest (n_samp):
+// at each time the length of the longest run of channels that hold `value`, 255 if it is longer
+template <typename T>
+void longest_runs(View<const T, 2> data, View<const uint8_t, 1> live, T value, View<uint8_t, 1> longest,
+                  int threads);
+
+// used (n_chan, n_samp) becomes 0 in all runs of at least `run` channels, and is left as it is elsewhere.
+template <typename T>
+void mark_runs(View<const T, 2> data, View<const uint8_t, 1> live, T value, int64_t run,
+               View<uint8_t, 2> used, int threads);
 
 // Median of each value and its neighbours along a row, of those that are there and finite: `half` on either
 // side; near the ends as many on either side as there are on both, but at least `least`, so that a slope is

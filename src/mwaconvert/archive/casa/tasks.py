@@ -25,6 +25,15 @@ from mwaconvert.errors import FormatError, InputError
 #: the name under which a pipeline saves its last flags
 FINAL_FLAGS = "Pipeline_Final"
 
+#: without it the tasks look for newer data on the network when they are loaded, and stop where there is none
+_OFFLINE = """\
+import casadata
+measurespath = casadata.datapath
+datapath = [casadata.datapath]
+measures_auto_update = data_auto_update = False
+nologger = True
+"""
+
 Call = Mapping[str, object]
 
 
@@ -138,7 +147,8 @@ def tasks_run(restores: Sequence[TaskRestore], layout: Layout, python: Path, hom
 
     It stops at the first error and leaves an ``errorexit-*.txt``, as a pipeline does.
     """
-    home.mkdir(parents=True, exist_ok=True)
+    (home / ".casa").mkdir(parents=True, exist_ok=True)
+    (home / ".casa" / "config.py").write_text(_OFFLINE)
     layout.measurement_sets.mkdir(parents=True, exist_ok=True)
     layout.working.mkdir(parents=True, exist_ok=True)
     steps = [

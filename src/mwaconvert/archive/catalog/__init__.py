@@ -1,6 +1,8 @@
 """The catalogue: member sets, deliveries, runs, decisions and ingests in one database."""
 
-from mwaconvert.archive.catalog.catalog import Catalog, Run, RunState
+from mwaconvert.archive.catalog.catalog import Catalog
+from mwaconvert.archive.catalog.reviews import Action, AuditEntry
 from mwaconvert.archive.catalog.rows import Look
+from mwaconvert.archive.catalog.runs import Run, RunState
 
-__all__ = ["Catalog", "Look", "Run", "RunState"]
+__all__ = ["Action", "AuditEntry", "Catalog", "Look", "Run", "RunState"]

@@ -37,7 +37,7 @@ Row = Mapping[str, Any]
 
 def iso(time: datetime) -> str:
     """A time as the catalogue keeps it: UTC, always with microseconds, so that text sorts as time does."""
-    return utc(time).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return utc(time).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
 def _iso(time: datetime | None) -> str | None:
@@ -62,19 +62,15 @@ class Look:
     calibration: CalibrationState
 
     @property
-    def columns(self) -> dict[str, Any]:
-        """The columns of its row."""
-        return {
-            "state": self.state,
-            "qa2": self.qa2,
-            "release_date": _iso(self.release_date),
-            "calibrated": self.calibration.by.value,
-            "official": self.calibration.official,
-            "complete": self.calibration.complete,
-            "separate": self.calibration.separate,
-        }
+    def values(self) -> tuple[Any, ...]:
+        """The values of the columns `SHORT` of its row."""
+        state = self.calibration
+        date = _iso(self.release_date)
+        return (self.state, self.qa2, date, state.by.value, state.official, state.complete, state.separate)
 
 
+#: columns of a short look
+SHORT = ("state", "qa2", "release_date", "calibrated", "official", "complete", "separate")
 _WORDS = {
     "qa2": "QA2",
     "release_date": "release date",
@@ -84,12 +80,12 @@ _WORDS = {
 }
 
 
-def differences(old: Row, look: Look) -> tuple[str, ...]:
-    """What a look tells that a row does not, in words."""
+def differences(old: Sequence[Any], new: Sequence[Any]) -> tuple[str, ...]:
+    """What changed between the values of two short looks, in words."""
     return tuple(
-        f"{_WORDS.get(name, name)}: {_word(old[name])} -> {_word(value)}"
-        for name, value in look.columns.items()
-        if old[name] != value
+        f"{_WORDS.get(name, name)}: {_word(before)} -> {_word(after)}"
+        for name, before, after in zip(SHORT, old, new, strict=True)
+        if before != after
     )
 
 
@@ -124,7 +120,7 @@ def of_unit(project: str, unit: UnitSet, level: Level, at: datetime) -> dict[str
 def of_member(project: str, look: MemberSnapshot, at: datetime) -> dict[str, Any]:
     """The row of a member set."""
     short = Look(look.unit.state, look.qa2, look.release_date, look.calibration)
-    return of_unit(project, look.unit, Level.MEMBER, at) | short.columns
+    return of_unit(project, look.unit, Level.MEMBER, at) | dict(zip(SHORT, short.values, strict=True))
 
 
 def of_contents(look: MemberSnapshot) -> dict[str, list[dict[str, Any]]]:

@@ -19,6 +19,7 @@ def metadata() -> Any:
     found = sql.MetaData()
     _observation(sql, found)
     _processing(sql, found)
+    _reviews(sql, found)
     return found
 
 
@@ -187,4 +188,42 @@ def _processing(sql: Any, found: Any) -> None:
         column("archive_id", text),
         column("archive_version", number, nullable=True),
         column("verified_at", text, nullable=True),
+    )
+
+
+def _reviews(sql: Any, found: Any) -> None:
+    """The audit trail, which only grows; notes before a decision; the two states of a target."""
+    text = sql.String
+
+    def column(name: str, kind: Any, *more: Any, **words: Any) -> Any:
+        return sql.Column(name, kind, *more, **{"nullable": False, **words})
+
+    sql.Table(
+        "audit",
+        found,
+        column("seq", sql.Integer, primary_key=True, autoincrement=True),
+        column("key", text, nullable=True, unique=True),
+        column("at", text),
+        column("actor", text),
+        column("action", text),
+        column("subject", text, index=True),
+        column("reason", text),
+        column("detail", text),
+    )
+    sql.Table(
+        "qa_draft",
+        found,
+        column("run_id", text, sql.ForeignKey("pipeline_run.run_id"), primary_key=True),
+        column("analyst", text, primary_key=True),
+        column("text", text),
+        column("at", text),
+    )
+    sql.Table(
+        "qa_state",
+        found,
+        column("target", text, primary_key=True),
+        column("calibration", text),
+        column("srdp", text),
+        column("run_id", text),
+        column("changed_at", text),
     )

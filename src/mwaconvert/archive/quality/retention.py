@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -76,8 +76,14 @@ def last_change(run: Path) -> datetime:
     return datetime.fromtimestamp(latest, UTC)
 
 
-def aged(retention: Retention, areas: Mapping[str, Path], now: datetime) -> tuple[Aged, ...]:
+def aged(
+    retention: Retention, areas: Mapping[str, Path], now: datetime, busy: Collection[str] = ()
+) -> tuple[Aged, ...]:
     """Runs that a pass would remove at the time `now`, oldest first; a clock that runs back removes nothing.
+
+    Parameters
+    ----------
+    busy : names of runs that somebody works on; they have no age
 
     Raises
     ------
@@ -94,7 +100,7 @@ def aged(retention: Retention, areas: Mapping[str, Path], now: datetime) -> tupl
             continue
         limit = timedelta(days=max(days, retention.minimum_days))
         for run in sorted(folder.iterdir()):
-            if run.is_symlink() or not run.is_dir() or run.name.startswith("."):
+            if run.is_symlink() or not run.is_dir() or run.name.startswith(".") or run.name in busy:
                 continue
             changed = last_change(run)
             if now - changed > limit:
@@ -103,14 +109,19 @@ def aged(retention: Retention, areas: Mapping[str, Path], now: datetime) -> tupl
 
 
 def expire(
-    path: Path, areas: Mapping[str, Path], now: datetime, *, dry_run: bool = False
+    path: Path,
+    areas: Mapping[str, Path],
+    now: datetime,
+    *,
+    dry_run: bool = False,
+    busy: Collection[str] = (),
 ) -> tuple[Aged, ...]:
     """One pass: read the retention file again, remove what is older; give what was, or in a dry run would be, removed.
 
     A faulty file removes nothing. A run that changed since its age was taken stays. What an interrupted pass left out
     of sight is removed first.
     """
-    found = aged(read_retention(path), areas, now)
+    found = aged(read_retention(path), areas, now, busy)
     if dry_run:
         return found
     for area in areas.values():

@@ -174,6 +174,24 @@ class MetadataDatabase:
     def _columns(self, table: str) -> set[str]:
         return {column.name.upper() for column in self._tables[table].columns}
 
+    def project_of(self, mous: StatusUid) -> str:
+        """The code of the project of a set, from the name of its delivery.
+
+        Raises
+        ------
+        InputError
+            The set was not delivered, so nothing may be handed out.
+        """
+        names = self._tables["ASA_DELIVERY_STATUS"]
+        column = next(column for column in names.columns if column.name.upper() == "DELIVERY_NAME")
+        ending = f"_{mous.file_form}"
+        query = self._sql.select(column).where(column.endswith(ending, autoescape=True))
+        with self._engine.connect() as connection:
+            found = {row[0].removesuffix(ending) for row in connection.execute(query)}
+        if len(found) != 1:
+            raise InputError(f"{mous} has {len(found)} deliveries in the metadata database; expected one")
+        return str(found.pop())
+
     def release_date(self, project: str, mous: StatusUid) -> datetime | None:
         """The release date: the only word on whether data are public. None for sets that were not delivered.
 

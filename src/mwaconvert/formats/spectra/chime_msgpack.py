@@ -4,50 +4,63 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert import _core
 from mwaconvert.constants import SECONDS_PER_DAY, UNIX_EPOCH_MJD
-from mwaconvert.errors import FormatError
+from mwaconvert.errors import FormatError, InputError, ResourceError
 from mwaconvert.extras import need
+from mwaconvert.machine import free_bytes
+from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.spectra.recording import Recording
+from mwaconvert.spectra.spectra import Spectra, indivisible
 from mwaconvert.spectra.stream import Data, Stream, Weights
+from mwaconvert.text import size_text
 
 _COARSE = 1024
 _FRAME_S = 2.56e-6
 _TOP_EDGE_MHZ = 800.1953125
 _BAND_MHZ = 400.0
-_BLOCK = 8192  # bytes that bitshuffle compresses at a time, for elements of one byte
 _MOST_VALUES = 1 << 26  # of a chunk; the largest of CHIME/FRB has a quarter of that
+_MOST_TABLE = 4 * _COARSE * 4096  # bytes of scales, of offsets or of the mask
+_VALUES = 16  # the item that holds them
 SUFFIXES = (".msgpack", ".msg")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Chunk:
     path: Path
     beam: int
-    first: int  # sample
+    fpga0: int  # frame of the first sample
     n_times: int
     n_freq: int
-    fpga_per_sample: int
+    fpga_per_sample: int  # binning counted
     frame0_nano: int
     scales: npt.NDArray[np.float32]  # (1024, blocks of time)
     offsets: npt.NDArray[np.float32]
-    packed: bytes
+    packed: npt.NDArray[np.uint8]  # of the file, where it lies
     compressed: bool
     mask: npt.NDArray[np.uint8] | None  # (frequencies, bytes of 8 samples), bits from the low one, 1: good
+
+    @property
+    def end(self) -> int:
+        """Frame after the last sample."""
+        return self.fpga0 + self.n_times * self.fpga_per_sample
 
 
 class ChunkStream(Stream):
     """Chunks of one beam in the order of their time.
 
     intensity = offset + scale * byte, an offset and a scale for 16 channels and 16 samples; bytes of 0 and 255, and
-    samples that the mask excludes, have weight 0, and so have chunks that are missing.
+    samples that the mask excludes, have weight 0, and so have chunks that are missing. Where chunks have samples of
+    several lengths, as those of older data have that were averaged more, all are brought to the shortest: a longer one
+    fills several.
 
     Parameters
     ----------
@@ -60,31 +73,38 @@ class ChunkStream(Stream):
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        chunks = sorted((_emptied(_read_chunk(path)) for path in paths), key=lambda chunk: chunk.first)
+        chunks = sorted((_read_chunk(path) for path in paths), key=lambda chunk: chunk.fpga0)
         one = chunks[0]
         for chunk in chunks[1:]:
-            if (chunk.beam, chunk.n_freq, chunk.fpga_per_sample) != (
-                one.beam,
-                one.n_freq,
-                one.fpga_per_sample,
-            ):
+            if (chunk.beam, chunk.n_freq) != (one.beam, one.n_freq):
                 raise FormatError(
-                    f"{chunk.path}: beam {chunk.beam}, {chunk.n_freq} channels, {chunk.fpga_per_sample} frames a "
-                    f"sample: {one.path.name} has {one.beam}, {one.n_freq} and {one.fpga_per_sample}"
+                    f"{chunk.path}: beam {chunk.beam}, {chunk.n_freq} channels: {one.path.name} has {one.beam} and "
+                    f"{one.n_freq}"
                 )
         for before, after in pairwise(chunks):
-            if after.first < before.first + before.n_times:
+            if after.fpga0 < before.end:
                 raise FormatError(f"{after.path}: overlaps with {before.path.name}: the same samples twice")
-        self._chunks = chunks
-        n_times = chunks[-1].first + chunks[-1].n_times - one.first
-        held = sum(chunk.n_times for chunk in chunks)
+        self._chunks, self._step = chunks, min(chunk.fpga_per_sample for chunk in chunks)
+        for chunk in chunks:
+            if chunk.fpga_per_sample % self._step or (chunk.fpga0 - one.fpga0) % self._step:
+                raise FormatError(
+                    f"{chunk.path}: samples of {chunk.fpga_per_sample} frames from {chunk.fpga0} on are between those "
+                    f"of {self._step} frames from {one.fpga0} on"
+                )
+        n_times = (chunks[-1].end - one.fpga0) // self._step
+        held = sum(chunk.end - chunk.fpga0 for chunk in chunks) // self._step
         missing = n_times - held
         if missing > 100 * held:
             raise FormatError(f"{chunks[-1].path}: {missing} samples are missing before it: another event?")
-        dt_s = one.fpga_per_sample * _FRAME_S
+        longer = {chunk.fpga_per_sample // self._step for chunk in chunks} - {1}
+        notes = [f"{missing} samples are missing and have weight 0"] if missing else []
+        if longer:
+            words = ", ".join(str(n) for n in sorted(longer))
+            notes.append(f"some chunks have samples that are {words} times as long: each fills as many")
+        dt_s = self._step * _FRAME_S
         start = None
         if one.frame0_nano > 0:
-            start = UNIX_EPOCH_MJD + (one.frame0_nano * 1e-9 + one.first * dt_s) / SECONDS_PER_DAY
+            start = UNIX_EPOCH_MJD + (one.frame0_nano * 1e-9 + one.fpga0 * _FRAME_S) / SECONDS_PER_DAY
         df_mhz = _BAND_MHZ / one.n_freq
         super().__init__(
             path=one.path,
@@ -95,24 +115,92 @@ class ChunkStream(Stream):
             dtype=np.float32,
             weighted=True,
             start_mjd=start,
-            notes=(f"{missing} samples are missing and have weight 0",) if missing else (),
+            notes=tuple(notes),
             recording=Recording(telescope="CHIME", beam=one.beam),
-            fields={"beam": one.beam, "files": len(chunks), "fpga_counts_per_sample": one.fpga_per_sample},
+            fields={"beam": one.beam, "files": len(chunks), "fpga_counts_per_sample": self._step},
         )
         self._unpacked: tuple[int, Data, npt.NDArray[np.float32]] | None = None
 
-    def read(self, first: int, count: int, threads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
+    def read(self, first: int, count: int, threads: int = 0) -> tuple[Data, Weights]:
         data, weights = (np.zeros((self.n_chan, count), np.float32) for _ in range(2))
         for k, chunk in enumerate(self._chunks):
-            start = chunk.first - self._chunks[0].first
-            low, high = max(first, start), min(first + count, start + chunk.n_times)
+            start, end = self._place(chunk)
+            low, high = max(first, start), min(first + count, end)
             if low >= high:
                 continue
             if self._unpacked is None or self._unpacked[0] != k:
-                self._unpacked = (k, *_unpack(_read_chunk(chunk.path)))
-            place, part = slice(low - first, high - first), slice(low - start, high - start)
+                self._unpacked = (k, *_unpack(chunk, threads))
+            place = slice(low - first, high - first)
+            part = (np.arange(low, high) - start) // (chunk.fpga_per_sample // self._step)
             data[:, place], weights[:, place] = self._unpacked[1][:, part], self._unpacked[2][:, part]
         return data, weights
+
+    def waterfall(self, dm: float, n_sub: int, *, scaled: bool = True, threads: int = 0) -> Spectra:
+        """Dedispersed sub-bands of all chunks, made in one pass over their bytes.
+
+        The same as `spectra().scale().dedisperse(dm).subband(n_sub)`, to the rounding of float32, and without the
+        values of all channels in memory.
+
+        Parameters
+        ----------
+        dm : pc/cm^3
+        n_sub : number of sub-bands, divides the number of channels
+        scaled : each channel to mean 0 and standard deviation 1 first, by its samples of weight above 0
+        threads : 0 for all cores; the result does not depend on it
+
+        Raises
+        ------
+        InputError : numbers that make no sense
+        FormatError : a file is damaged
+        ResourceError : there is no memory for it
+        """
+        if n_sub < 1 or self.n_chan % n_sub:
+            raise InputError(f"{self.path}: {indivisible(n_sub, self.n_chan)}", option="n_sub")
+        if not np.isfinite(dm):
+            raise InputError(f"a DM of {dm}: expected a finite number, pc/cm^3", option="dm")
+        shifts = delay_samples(dm, delay_per_dm(self.freq_mhz, "top", self.k_dm) / self.dt_s)[0]
+        needed, free = 8 * n_sub * self.n_times, free_bytes()
+        if needed > free:
+            raise ResourceError(
+                f"{self.path}: {n_sub} sub-bands of {self.n_times} samples take {size_text(needed)} of memory, this "
+                f"machine has {size_text(free)} free: take fewer with `n_sub`",
+                option="n_sub",
+            )
+        data, weights = (np.empty((n_sub, self.n_times), np.float32) for _ in range(2))
+        chunks = [
+            (
+                chunk.packed,
+                chunk.compressed,
+                chunk.scales,
+                chunk.offsets,
+                chunk.mask,
+                chunk.n_times,
+                self._place(chunk)[0],
+                chunk.fpga_per_sample // self._step,
+            )
+            for chunk in self._chunks
+        ]
+        try:
+            _core.chunk_waterfall(chunks, shifts, scaled, data, weights, threads)
+        except FormatError as error:
+            raise FormatError(f"{self.path}: {error}", path=self.path) from error
+        return Spectra(
+            data,
+            self.freq_mhz.reshape(n_sub, -1).mean(1),
+            self.dt_s,
+            weights=weights,
+            dm=dm,
+            start_mjd=self.start_mjd,
+            source=self.source,
+            k_dm=self.k_dm,
+            notes=self.notes,
+            recording=self.recording,
+        )
+
+    def _place(self, chunk: _Chunk) -> tuple[int, int]:
+        """First and last sample of a chunk."""
+        first = self._chunks[0].fpga0
+        return (chunk.fpga0 - first) // self._step, (chunk.end - first) // self._step
 
 
 def chunk_files(folder: Path) -> list[Path]:
@@ -124,27 +212,51 @@ def chunk_files(folder: Path) -> list[Path]:
     return sorted((p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES), key=numbers)
 
 
-def _emptied(chunk: _Chunk) -> _Chunk:
-    """A chunk without its values, which are read again when they are asked for."""
-    return replace(chunk, scales=chunk.scales[:0], offsets=chunk.offsets[:0], packed=b"", mask=None)
-
-
 def _read_chunk(path: Path) -> _Chunk:
+    """A chunk; its values stay in the file until they are asked for."""
     msgpack = need("msgpack", "chime", f"reading {path.name}")
-    if path.stat().st_size > 8 * _MOST_VALUES:
-        raise FormatError(f"{path}: {path.stat().st_size} bytes are too many for a chunk of CHIME/FRB")
-    raw = path.read_bytes()
+    size = path.stat().st_size
+    if not 0 < size <= 8 * _MOST_VALUES:
+        raise FormatError(f"{path}: {size} bytes are no chunk of CHIME/FRB")
     try:
-        items = msgpack.unpackb(raw, raw=True, max_array_len=32, max_map_len=32)
+        held = np.memmap(path, np.uint8, "r")
+        with path.open("rb") as file:
+            items = _items(msgpack, file, held)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
     except Exception as error:  # its own tree, and ValueError of nested sizes
         raise FormatError(f"{path}: not a sound msgpack file: {' '.join(str(error).split())}") from error
-    if not isinstance(items, list) or len(items) not in (17, 21):
-        n = len(items) if isinstance(items, list) else 0
-        raise FormatError(f"{path}: expected an array of 17 or 21 items, found {n}: not a chunk of CHIME/FRB")
     try:
         return _checked(path, items)
     except (TypeError, ValueError, OverflowError) as error:
         raise FormatError(f"{path}: a damaged chunk: {error}") from error
+
+
+def _items(msgpack: Any, file: BinaryIO, held: npt.NDArray[np.uint8]) -> list[Any]:
+    """Items of a chunk; the values, which are most of it, as they lie in the file."""
+    limits = {"max_array_len": 32, "max_map_len": 0, "max_str_len": 1 << 20, "max_bin_len": _MOST_TABLE}
+    head = msgpack.Unpacker(file, raw=True, read_size=1 << 20, max_buffer_size=4 * _MOST_TABLE, **limits)
+    try:
+        n = head.read_array_header()
+    except (ValueError, msgpack.UnpackException):
+        n = 0
+    if n not in (17, 21):
+        raise FormatError(
+            f"expected an array of 17 or 21 items, found {n or 'none'}: not a chunk of CHIME/FRB"
+        )
+    items = [head.unpack() for _ in range(_VALUES)]
+    at = head.tell()
+    wide = {0xC4: 1, 0xC5: 2, 0xC6: 4}.get(int(held[at])) if at < held.size else None  # bin 8, 16 and 32
+    if wide is None:
+        raise FormatError("a damaged chunk: its values are no bytes")
+    begin = at + 1 + wide
+    end = begin + int.from_bytes(held[at + 1 : begin].tobytes(), "big")
+    if end > held.size:
+        raise FormatError("not a sound msgpack file: it is cut")
+    items.append(held[begin:end])
+    file.seek(end)
+    rest = msgpack.Unpacker(file, raw=True, max_buffer_size=4 * _MOST_TABLE, **limits)
+    return [*items, *(rest.unpack() for _ in range(n - _VALUES - 1))]
 
 
 def _checked(path: Path, items: list[Any]) -> _Chunk:
@@ -182,16 +294,19 @@ def _checked(path: Path, items: list[Any]) -> _Chunk:
         if n_mask < 1 or n_freq % n_mask or len(items[20]) != n_mask * (n_times // 8) or n_times % 8:
             raise FormatError(f"{path}: a mask of {n_mask} channels in {len(items[20])} bytes")
         mask = np.frombuffer(items[20], np.uint8).reshape(n_mask, -1)
-    packed = bytes(items[16])
+    packed = items[_VALUES]
     if compression:
-        _check_blocks(path, packed, n_data)
+        try:
+            _core.check_bitshuffle(packed, n_data)
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}") from error
     elif len(packed) != n_data:
         raise FormatError(f"{path}: {len(packed)} values, expected {n_data}: it is cut")
     frame0 = int(items[17]) if version == 2 else 0
     return _Chunk(
         path=path,
         beam=beam,
-        first=first // per_sample,
+        fpga0=first,
         n_times=n_times,
         n_freq=n_freq,
         fpga_per_sample=per_sample,
@@ -204,32 +319,17 @@ def _checked(path: Path, items: list[Any]) -> _Chunk:
     )
 
 
-def _check_blocks(path: Path, packed: bytes, n_data: int) -> None:
-    """That the lengths of the blocks stay within the file: the library takes them on trust."""
-    at = 0
-    blocks, rest = divmod(n_data, _BLOCK)
-    for _ in range(blocks + (rest >= 8)):
-        length = int.from_bytes(packed[at : at + 4], "big")
-        at += 4 + length
-        if at > len(packed) or length < 1:
-            raise FormatError(f"{path}: the compressed values end too early: it is cut or damaged")
-    if at + rest % 8 != len(packed):
-        raise FormatError(
-            f"{path}: {len(packed)} bytes of compressed values, their blocks take {at + rest % 8}"
-        )
-
-
-def _unpack(chunk: _Chunk) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _unpack(chunk: _Chunk, threads: int = 0) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Values and weights, (n_freq, n_times) from the lowest channel."""
     shape = (chunk.n_freq, chunk.n_times)
+    raw = chunk.packed
     if chunk.compressed:
-        bitshuffle = need("bitshuffle", "chime", f"reading {chunk.path.name}")
+        raw = np.empty(chunk.n_freq * chunk.n_times, np.uint8)
         try:
-            raw = bitshuffle.decompress_lz4(np.frombuffer(chunk.packed, np.uint8), shape, np.dtype(np.uint8))
-        except Exception as error:
-            raise FormatError(f"{chunk.path}: its values cannot be decompressed: {error}") from error
-    else:
-        raw = np.frombuffer(chunk.packed, np.uint8).reshape(shape)
+            _core.unpack_bitshuffle(chunk.packed, raw, threads)
+        except FormatError as error:
+            raise FormatError(f"{chunk.path}: {error}") from error
+    raw = raw.reshape(shape)
     n_up, per_packet = chunk.n_freq // _COARSE, chunk.n_times // chunk.scales.shape[1]
     blocks = raw.reshape(_COARSE, n_up, -1, per_packet)
     scales, offsets = chunk.scales[:, None, :, None], chunk.offsets[:, None, :, None]

@@ -58,17 +58,7 @@ def read_info(path: Path) -> SeriesInfo:
     except OSError as error:
         raise FormatError(f"{path}: cannot be read: {error.strerror}") from error
     head, _, notes = text.partition("Any additional notes")
-    lines = {}
-    pairs = []
-    for line in head.splitlines():
-        parts = re.split(r"\s=(?:\s|$)", line, maxsplit=1)
-        if len(parts) != 2:
-            continue
-        label, value = parts[0].strip(), parts[1].strip()
-        if label.startswith("On/Off bin pair"):
-            pairs.append(value)
-        else:
-            lines[label.lower()] = value
+    lines, pairs = _split(head)
 
     def find(begin: str, default: str | None = None) -> str:
         for label, value in lines.items():
@@ -91,13 +81,6 @@ def read_info(path: Path) -> SeriesInfo:
         raise FormatError(f"{path}: a bin takes {dt_s} s: expected a positive number")
     if not (1 <= n_times < 2**53 and 1 <= n_chan <= 2**20):
         raise FormatError(f"{path}: {n_times:g} bins of {n_chan:g} channels")
-    on = []
-    for pair in pairs:
-        try:
-            first, last = (int(float(x)) for x in pair.split(","))
-        except (ValueError, OverflowError):
-            raise FormatError(f"{path}: expected an on/off pair of bins, found {pair!r}") from None
-        on.append((first, last))
     ra_deg, dec_deg = _direction(find("J2000 Right Ascension", ""), find("J2000 Declination", ""))
     return SeriesInfo(
         dt_s=dt_s,
@@ -110,11 +93,34 @@ def read_info(path: Path) -> SeriesInfo:
         source=find("Object being observed", ""),
         telescope=find("Telescope used", ""),
         barycentric=find("Barycentered?", "0") == "1",
-        on=tuple(on),
+        on=tuple(_bins(path, pair) for pair in pairs),
         notes=notes.lstrip(" :\n").strip(),
         ra_deg=ra_deg,
         dec_deg=dec_deg,
     )
+
+
+def _split(head: str) -> tuple[dict[str, str], list[str]]:
+    """Values by label in lower case, and the pairs of bins, of which there may be several."""
+    lines, pairs = {}, []
+    for line in head.splitlines():
+        parts = re.split(r"\s=(?:\s|$)", line, maxsplit=1)
+        if len(parts) != 2:
+            continue
+        label, value = parts[0].strip(), parts[1].strip()
+        if label.startswith("On/Off bin pair"):
+            pairs.append(value)
+        else:
+            lines[label.lower()] = value
+    return lines, pairs
+
+
+def _bins(path: Path, pair: str) -> tuple[int, int]:
+    try:
+        first, last = (int(float(x)) for x in pair.split(","))
+    except (ValueError, OverflowError):
+        raise FormatError(f"{path}: expected an on/off pair of bins, found {pair!r}") from None
+    return first, last
 
 
 def _direction(ra: str, dec: str) -> tuple[float | None, float | None]:

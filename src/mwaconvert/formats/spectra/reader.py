@@ -132,6 +132,20 @@ def open_stream(
     return JoinedStream([_READERS[_kind_of_spectra(p)](p, choices) for p in paths])
 
 
+def is_one_of_many(path: Path) -> bool:
+    """Whether a file is one of those that only together are spectra: chunks of CHIME/FRB, MWA voltages.
+
+    Raises
+    ------
+    InputError : there is no such file
+    FormatError : its format is not known
+    """
+    if path.is_dir():
+        return True
+    check_input(path, "file")
+    return _kind(path) in ("msgpack", "vcs")
+
+
 def _kind_of_spectra(path: Path) -> str:
     """Which format a file has that is one of several."""
     kind = _kind(path)

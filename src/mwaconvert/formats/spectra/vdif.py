@@ -67,7 +67,10 @@ class VdifStream(Stream):
         units = need("astropy.units", "vdif", "VDIF")
         if band_mhz is None:
             raise InputError(
-                f"{path}: VDIF does not say at which frequencies it was recorded: give the band (--band LOW HIGH in MHz)"
+                f"{path}: VDIF does not say at which frequencies it was recorded: give the edges of the band, "
+                "see `band_mhz`",
+                option="band_mhz",
+                path=path,
             )
         low, high = band_mhz
         if not (np.isfinite(band_mhz).all() and low > 0 and high > 0 and low != high):

@@ -1,7 +1,9 @@
 """The engine of several workers: queued jobs go through a DBOS queue on the database of the store.
 
 DBOS spreads the jobs over the workers, keeps the limit of each worker and hands over what a dead worker had
-taken from the queue. Which steps are done is said by the store alone: a second record in DBOS would be written in
+taken from the queue. A thread that has done a job takes the next one from the store at once.
+
+Which steps are done is said by the store alone: a second record in DBOS would be written in
 another transaction, and the two could contradict each other. So one run of a job is one DBOS workflow, named
 after job and run, and a workflow whose run is over does nothing.
 """
@@ -49,6 +51,8 @@ class DurableEngine:
         self._stopping = threading.Event()
         self._dispatcher = threading.Thread(target=self._dispatch, name="dispatch", daemon=True)
         self._running = 0
+        self._chosen: set[int] = set()
+        self._choosing = threading.Lock()
         self._quiet = threading.Condition()
 
     def __enter__(self) -> DurableEngine:
@@ -117,18 +121,22 @@ class DurableEngine:
         store = self.worker.store
         while not self._stopping.is_set():
             try:
-                # the first of the queue only: what comes later with a greater priority must find its place
-                first = store.next_queued(max(50, 4 * self.threads))
-                for job in first:
-                    if self._stopping.is_set():
-                        return
-                    self._enqueue(job)
-                wanted = {(job.id, job.run) for job in first}
-                self._enqueued = {run: at for run, at in self._enqueued.items() if run in wanted}
+                # threads that are busy take the next job by themselves; and of the queue its first jobs only,
+                # as what comes later with a greater priority must find its place
+                if self._running < self.threads:
+                    self._fill_queue(store.next_queued(4 * self.threads))
             except Exception:
                 # the database is away, most likely: it has been waited for long, and may come back
                 _log.exception("worker %s could not fill the queue", self.worker.id)
             self._stopping.wait(self.poll_s)
+
+    def _fill_queue(self, first: list[Job]) -> None:
+        for job in first:
+            if self._stopping.is_set():
+                return
+            self._enqueue(job)
+        wanted = {(job.id, job.run) for job in first}
+        self._enqueued = {run: at for run, at in self._enqueued.items() if run in wanted}
 
     def _enqueue(self, job: Job) -> None:
         from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
@@ -163,11 +171,24 @@ class DurableEngine:
         try:
             while not self._stopping.is_set() and not self._try(job_id, run):
                 self._stopping.wait(_AGAIN_S)
+            while not self._stopping.is_set() and self._carry_on():
+                pass
         finally:
-            self.worker.room.give_back(job_id)
             with self._quiet:
                 self._running -= 1
                 self._quiet.notify_all()
+
+    def _carry_on(self) -> bool:
+        """Carry the next queued job out without its workflow, which will find nothing to do: DBOS looks at its
+        queue now and then only. False if there is none to be had.
+        """
+        try:
+            with self._choosing:
+                job = next(iter(self.worker.store.next_queued(1, skip=self._chosen)), None)
+            return job is not None and self._choose(job) and self._carry_out_chosen(job)
+        except ResourceError:
+            _log.exception("worker %s waits for the database", self.worker.id)
+            return False
 
     def _try(self, job_id: int, run: int) -> bool:
         """Carry a run out; False if it can not begin yet."""
@@ -175,14 +196,28 @@ class DurableEngine:
             job = self.worker.store.job(job_id)
             if job.run != run or job.state is not State.QUEUED:
                 return True
-            if not self.worker.room.take(job_id, job.estimate):
-                return False
-            return self.worker.carry_out(job_id, run)
+            return self._choose(job) and self._carry_out_chosen(job)
         except UnknownError:
             return True
         except ResourceError:
             _log.exception("job %d waits for the database", job_id)
             return False
+
+    def _choose(self, job: Job) -> bool:
+        """Set a job and its room aside for this thread; False if another has it, or there is no room."""
+        with self._choosing:
+            if job.id in self._chosen or not self.worker.room.take(job.id, job.estimate):
+                return False
+            self._chosen.add(job.id)
+            return True
+
+    def _carry_out_chosen(self, job: Job) -> bool:
+        try:
+            return self.worker.carry_out(job.id, job.run)
+        finally:
+            self.worker.room.give_back(job.id)
+            with self._choosing:
+                self._chosen.discard(job.id)
 
 
 def _workflow_id(job_id: int, run: int) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mwaconvert import machine
 from mwaconvert.errors import ResourceError
+from mwaconvert.jobs.control.confine import Confinement, confine
 from mwaconvert.jobs.control.states import Fault
 from mwaconvert.jobs.control.work import NO_LIMITS, CancelledError, Ended, Limits, StepError
 
@@ -105,25 +106,46 @@ def last_line(path: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _in_words(name: str, status: int, log_path: Path, limits: Limits, oom_kills: int) -> StepError | None:
+def _in_words(
+    name: str, status: int, log_path: Path, limits: Limits, *, is_over: bool, oom_kills: int
+) -> StepError | None:
+    """How a program ended badly; `is_over`: its control group had no memory left."""
     code = os.waitstatus_to_exitcode(status)
     if code == 0:
         return None
     last = last_line(log_path)
     said = f"; its log ends with: {last}" if last else ""
-    if code > 0:
+    if code > 0 and not is_over:
         return StepError(f"{name} ended with exit code {code}{said}", Fault.EXIT)
     if -code == signal.SIGXCPU and limits.cpu_s is not None:
         return StepError(f"{name} used more than its {limits.cpu_s} s of CPU", Fault.TIMEOUT)
+    if is_over and limits.memory is not None:
+        return StepError(
+            f"{name} used more than the {limits.memory / 1e9:.3g} GB of memory it may", Fault.MEMORY
+        )
     if -code == signal.SIGKILL and machine.out_of_memory_kills() > oom_kills:
         return StepError(f"{name} was killed: the machine ran out of memory", Fault.MEMORY)
     words = signal.strsignal(-code) or "unknown"
     return StepError(f"{name} was ended by signal {-code} ({words.lower()}){said}", Fault.SIGNAL)
 
 
-def launcher(limits: Limits = NO_LIMITS) -> list[str]:
-    """What must stand before a program and its arguments so that it has limits and dies with this process."""
-    wanted = {"parent": os.getpid(), "memory": limits.memory, "cpu_s": limits.cpu_s, "files": limits.files}
+def launcher(limits: Limits = NO_LIMITS, held: Confinement | None = None) -> list[str]:
+    """What must stand before a program and its arguments so that it has limits and dies with this process.
+
+    Parameters
+    ----------
+    held
+        What `confine` has made for it.
+    """
+    wanted = {
+        "parent": os.getpid(),
+        "group": None if held is None or held.group is None else str(held.group),
+        "cpus": [] if held is None else list(held.cpus),
+        # a control group counts better: what is mapped and never touched is no use of memory
+        "memory": None if held is not None and held.has_memory else limits.memory,
+        "cpu_s": limits.cpu_s,
+        "files": limits.files,
+    }
     return [sys.executable, "-I", "-S", str(_LAUNCH), json.dumps(wanted)]
 
 
@@ -163,7 +185,7 @@ def run(
     Returns
     -------
     Ended
-        What it used.
+        What it used, and what held it within its limits.
 
     Raises
     ------
@@ -175,12 +197,38 @@ def run(
     if cancelled is not None and cancelled.is_set():
         raise CancelledError("the job was cancelled")
     command = [str(part) for part in argv]
+    name = Path(command[0]).name
     oom_kills = machine.out_of_memory_kills()
     begun = time.monotonic()
+    with confine(limits) as held:
+        child = _start(launcher(limits, held) + command, name, directory, log_path, env)
+        lines = GrowingLog(log_path, on_line)
+        try:
+            if on_start is not None:
+                on_start(child.pid, machine.process_start(child.pid) or "")
+            status, cpu_s, peak = _wait(child, name, limits, cancelled, lines, begun, grace_s)
+        finally:
+            # also when a callback raised
+            end_group(child.pid, grace_s)
+            if child.returncode is None:
+                child.wait()
+            lines.read()
+            lines.close()
+        is_over = held.out_of_memory()
+        failure = _in_words(name, status, log_path, limits, is_over=is_over, oom_kills=oom_kills)
+        if failure is not None:
+            raise failure
+        held_by = {limit: means.value for limit, means in held.held_by.items()}
+        return Ended(cpu_s, max(peak, held.peak()), time.monotonic() - begun, held_by)
+
+
+def _start(
+    words: list[str], name: str, directory: Path, log_path: Path, env: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
     try:
         with log_path.open("ab") as log:
-            child = subprocess.Popen(
-                launcher(limits) + command,
+            return subprocess.Popen(
+                words,
                 cwd=directory,
                 env=None if env is None else dict(env),
                 stdin=subprocess.DEVNULL,
@@ -189,23 +237,7 @@ def run(
                 start_new_session=True,
             )
     except OSError as error:
-        raise ResourceError(f"{command[0]} could not be started: {error.strerror}") from error
-    lines = GrowingLog(log_path, on_line)
-    try:
-        if on_start is not None:
-            on_start(child.pid, machine.process_start(child.pid) or "")
-        status, cpu_s, peak = _wait(child, Path(command[0]).name, limits, cancelled, lines, begun, grace_s)
-    finally:
-        # also when a callback raised
-        end_group(child.pid, grace_s)
-        if child.returncode is None:
-            child.wait()
-        lines.read()
-        lines.close()
-    failure = _in_words(Path(command[0]).name, status, log_path, limits, oom_kills)
-    if failure is not None:
-        raise failure
-    return Ended(cpu_s, peak, time.monotonic() - begun)
+        raise ResourceError(f"{name} could not be started: {error.strerror}") from error
 
 
 def _wait(

@@ -15,13 +15,19 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """`launch.py LIMITS PROGRAM ARGUMENT...`, LIMITS being JSON: parent, memory, cpu_s, files."""
+    """`launch.py LIMITS PROGRAM ARGUMENT...`, LIMITS being JSON: parent, group, cpus, memory, cpu_s, files."""
     wanted = json.loads(sys.argv[1])
     argv = sys.argv[2:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != wanted["parent"]:
         sys.exit("the worker died before the program began")
+    if wanted["group"]:
+        procs = os.open(f"{wanted['group']}/cgroup.procs", os.O_WRONLY | os.O_CREAT)
+        os.write(procs, b"0")
+        os.close(procs)
+    if wanted["cpus"]:
+        os.sched_setaffinity(0, wanted["cpus"])
     # the worker watches what is resident and names the limit; this stops what grows faster than it looks
     for kind, value in (
         (resource.RLIMIT_DATA, wanted["memory"] and 2 * wanted["memory"]),

@@ -8,7 +8,7 @@ has room.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from mwaconvert.errors import Error
@@ -44,13 +44,20 @@ class Sender:
     oldest_s: float | None = None
 
 
-def send_pending(store: Store, senders: Mapping[str, Sender], sender_id: str) -> list[Message]:
+def send_pending(
+    store: Store,
+    senders: Mapping[str, Sender],
+    sender_id: str,
+    kinds: Collection[str] | None = None,
+) -> list[Message]:
     """Send what waits in the outbox, as far as the switch and the rates allow.
 
     Parameters
     ----------
     sender_id
         The id of the worker; what it was sending when it died becomes `unknown` when the worker is replaced.
+    kinds
+        Only messages of these kinds; others wait for whoever sends them. By default all.
 
     Returns
     -------
@@ -60,7 +67,7 @@ def send_pending(store: Store, senders: Mapping[str, Sender], sender_id: str) ->
     return [
         store.message(message.key)
         for message in store.messages(Sending.PENDING, limit=1000)
-        if _take_up(store, senders, message, sender_id)
+        if (kinds is None or message.kind in kinds) and _take_up(store, senders, message, sender_id)
     ]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = "0001"
-"""The newest migration; `upkeep.migrate` brings an older store to it."""
+VERSION = "0002"
+"""The newest migration; `store.migrate` brings an older store to it."""
 
 metadata = sa.MetaData()
 
@@ -121,6 +121,7 @@ events = sa.Table(
     sa.Column("state", sa.String(16)),
     sa.Column("step", sa.String(128)),
     sa.Column("data", sa.JSON, nullable=False),
+    sa.Index("events_owner", "owner", "seq"),
     sqlite_autoincrement=True,
 )
 

@@ -7,6 +7,7 @@ so a step that starts again after its worker died finds what it had submitted, e
 from __future__ import annotations
 
 import getpass
+import math
 import re
 import shlex
 import shutil
@@ -272,6 +273,8 @@ def _limit_options(limits: Limits) -> list[str]:
     options = []
     if limits.memory is not None:
         options.append(f"--mem={-(-limits.memory // 2**20)}M")
+    if limits.cpus is not None:
+        options.append(f"--cpus-per-task={math.ceil(limits.cpus)}")
     if limits.wall_s is not None:
         options.append(f"--time={max(1, -(-int(limits.wall_s) // 60))}")
     return options

@@ -129,6 +129,8 @@ class Happening(StrEnum):
     CANCELLED = "cancelled"
     EXPIRED = "expired"
     HIDDEN = "hidden"
+    PRODUCT_REMOVED = "product-removed"
+    FORGOTTEN = "forgotten"
     SENT = "sent"
     WORKER_STARTED = "worker-started"
     WORKER_STOPPED = "worker-stopped"

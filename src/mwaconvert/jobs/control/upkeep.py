@@ -1,4 +1,4 @@
-"""Upkeep of a store: migrations, backup and restore while it runs, expiry and retention."""
+"""Upkeep of a store: backup and restore while it runs, expiry and retention."""
 
 from __future__ import annotations
 
@@ -13,28 +13,6 @@ import sqlalchemy as sa
 from mwaconvert.errors import FormatError, InputError, ResourceError
 from mwaconvert.jobs.control.store import Store, url_of
 from mwaconvert.jobs.control.work import Product
-
-_MIGRATION_LOCK = 0x6D7762
-
-
-def migrate(engine: sa.Engine) -> None:
-    """Bring a store to the newest schema, or make it. Several processes may call it at once."""
-    import alembic.command
-    import alembic.util
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.connect().execution_options(write=True) as connection, connection.begin():
-        if engine.dialect.name == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-        config.attributes["connection"] = connection
-        try:
-            alembic.command.upgrade(config, "head")
-        except alembic.util.CommandError as error:
-            raise FormatError(
-                f"{engine.url}: the store of jobs was written by a newer version of this program ({error}); update it"
-            ) from error
 
 
 def backup(store: Store, path: Path) -> None:

@@ -83,12 +83,15 @@ class Limits:
         Seconds from start to end.
     files
         Open files of one process.
+    cpus
+        CPUs that may be busy at once; parts of one as well.
     """
 
     memory: int | None = None
     cpu_s: int | None = None
     wall_s: float | None = None
     files: int | None = None
+    cpus: float | None = None
 
 
 NO_LIMITS = Limits()
@@ -387,11 +390,15 @@ class WorkerRecord:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended: what it used of CPU (s), memory (bytes, the most seen) and time (s)."""
+    """How a program ended: what it used of CPU (s), memory (bytes, the most seen) and time (s).
+
+    `held_by` says of each limit of the step by what it was enforced (`confine.Means`).
+    """
 
     cpu_s: float
     memory: int
     wall_s: float
+    held_by: Mapping[str, str] = field(default_factory=dict)
 
 
 class Keeper(Protocol):

@@ -54,7 +54,7 @@ def convert(context: Context, site: Site) -> Json:
     used: Json = {}
     if site.slurm is None:
         ended = context.run(argv, on_line=partial(_tell, context))
-        used = {"cpu_s": ended.cpu_s, "memory": ended.memory}
+        used = {"cpu_s": ended.cpu_s, "memory": ended.memory, "limits_held_by": dict(ended.held_by)}
     else:
         folder = site.slurm.run(context, argv, on_line=partial(_tell, context))
     return {
@@ -141,6 +141,7 @@ def package(context: Context) -> Json:
         context,
         command=made["command"],
         notes=made["notes"],
+        limits_held_by=made.get("limits_held_by", {}),
         missing=staged["missing"],
         report=report,
     )

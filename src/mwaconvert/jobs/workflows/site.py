@@ -11,6 +11,7 @@ from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.slurm import Slurm
 from mwaconvert.jobs.control.work import NO_LIMITS, Limits
 from mwaconvert.jobs.delivery.places import Folder, Place, Source, scratch
+from mwaconvert.jobs.executors.executor import Cluster
 
 #: days that a product is kept unless a configuration or a job says otherwise
 LIFE_DAYS = 7.0
@@ -40,6 +41,8 @@ class Site:
     slurm
         Runs conversions, as batch jobs; None: they are children of the worker. The folder of attempts must
         lie on a disk that its nodes share.
+    cluster
+        Carries out jobs of containers; None: there are none here.
 
     Examples
     --------
@@ -57,6 +60,14 @@ class Site:
     limits: Limits = NO_LIMITS
     program: tuple[str, ...] = (sys.executable, "-m", "mwaconvert")
     slurm: Slurm | None = None
+    cluster: Cluster | None = None
+
+    def end_batch(self, batch_id: str) -> None:
+        """End what a step had begun before its worker lost sight of it."""
+        if batch_id.isdigit() and self.slurm is not None:
+            self.slurm.cancel(batch_id)
+        elif self.cluster is not None:
+            self.cluster.executor.end(batch_id)
 
     def place(self, delivery: str, group: str | None = None) -> Place:
         """Where a delivery goes.

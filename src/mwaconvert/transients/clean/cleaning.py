@@ -17,12 +17,13 @@ from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.spectra.dispersion import delay_per_dm
 from mwaconvert.transients.clean.impulses import Impulses, find_impulses
+from mwaconvert.transients.clean.levels import level_steps
+from mwaconvert.transients.clean.losses import without_lost
+from mwaconvert.transients.clean.scales import Floats, Pieces, block_moments, judged
 
 if TYPE_CHECKING:
     from mwaconvert.spectra.spectra import Spectra
 
-Floats = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 
 STRETCH = 64  #: samples of which `Cleaned.kept` counts those that are kept
 ORIGIN, UNIT = (
@@ -31,16 +32,7 @@ ORIGIN, UNIT = (
 )  #: byte of the mean; of the noise's standard deviation: from -6 to 19.5 of it fit in
 _BLOCK = 256  # samples whose mean and variation are judged at once
 _WINDOW = 16  # blocks on either side of the running median that is a channel's baseline
-_LEAST = 2  # the same at the ends of the data
 _SUBBANDS = 16  # that tell impulses at DM 0 from pulses of low DM
-_BAD = 5.5  # deviations of a block, in units of their noise
-_ALIKE = 0.5  # part by which channels may differ in what they have in common
-_SUSPECT = 2.5  # the same beside a bad one
-_GROUPS = (1, 4)  # blocks that are judged together
-_MOSTLY = 0.3  # part of the blocks of a channel that makes all of it bad, if they are too loud
-_GONE = 0.9  # the same of all that are bad
-_NOISY = 2.0  # standard deviation over that of neighbours
-_DEAD = 0.02
 _FEW = 8  # channels, of which fewer do not tell interference from pulses
 
 
@@ -70,8 +62,6 @@ class Cleaned:
     kept: npt.NDArray[
         np.uint8
     ]  #: (n_chan, n_stretch) of the samples of each stretch of STRETCH, those not masked
-    bad: Bools  #: (n_chan, n_block) blocks of channels that are masked
-    block: int  #: samples of a block
     impulses: Impulses | None  #: what arrived at all frequencies at once
     stretch: int = STRETCH
 
@@ -124,11 +114,11 @@ def clean(
     steps = _possible(steps or Cleaning(), spectra)
     if spectra.n_times < 2:
         raise InputError("a single sample cannot be searched")
-    used = _used(spectra)
+    used = without_lost(spectra.data, _used(spectra), threads)
     block = int(np.clip(1 << max(0, (spectra.n_times // 16).bit_length() - 1), 32, _BLOCK))
     half = max(_WINDOW, (4 << n_width) // block)
-    moments = _moments(spectra.data, used, block, threads)
-    base, inverse, bad = _judged(*moments, half, steps, threads)
+    pieces, moments = _pieces(spectra, used, block, steps, threads)
+    base, inverse, _ = judged(*moments, half, pieces, steps, threads)
     if not (inverse > 0).any():
         raise InputError("all channels are masked, or hold no number: there is nothing to search")
     edges = _sub_edges(spectra)
@@ -136,8 +126,8 @@ def clean(
     keep = np.ones(spectra.n_times, np.uint8)
     impulses = None
     if steps.baseline or steps.impulses:
-        sums, squares = _band_sums(spectra, used, base, inverse, block, edges, threads)
-        n_used = _channels_used(inverse > 0, edges, block, spectra.n_times)
+        sums, squares = _band_sums(spectra, used, base, inverse, pieces, edges, threads)
+        n_used = _channels_used(inverse > 0, edges, pieces)
         if steps.baseline:
             slow = _slow(sums.sum(0), n_used.sum(0), 4 << n_width, threads)
             sums -= slow * n_used
@@ -155,23 +145,24 @@ def clean(
             keep = impulses.keep
     out = np.empty(spectra.data.shape, np.uint8)
     kept = np.empty((spectra.n_chan, -(-spectra.n_times // STRETCH)), np.uint8)
-    _core.cleaned_bytes(
-        data=spectra.data,
-        used=used,
-        base=base,
-        inverse=inverse,
-        block=block,
-        edges=edges,
-        common=common,
-        keep=keep,
-        origin=ORIGIN,
-        unit=UNIT,
-        stretch=STRETCH,
-        out=out,
-        kept=kept,
-        threads=threads,
-    )
-    return Cleaned(replace(spectra, data=out, weights=None), kept, bad, block, impulses)
+    for samples, blocks in pieces.slices():
+        _core.cleaned_bytes(
+            data=spectra.data[:, samples],
+            used=used[:, samples],
+            base=np.ascontiguousarray(base[:, blocks]),
+            inverse=np.ascontiguousarray(inverse[:, blocks]),
+            block=block,
+            edges=edges,
+            common=common[:, samples],
+            keep=keep[samples],
+            origin=ORIGIN,
+            unit=UNIT,
+            stretch=STRETCH,
+            out=out[:, samples],
+            kept=kept[:, samples.start // STRETCH : -(-samples.stop // STRETCH)],
+            threads=threads,
+        )
+    return Cleaned(replace(spectra, data=out, weights=None), kept, impulses)
 
 
 def _possible(steps: Cleaning, spectra: Spectra) -> Cleaning:
@@ -190,146 +181,17 @@ def _used(spectra: Spectra) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(np.broadcast_to(whole > 0, spectra.data.shape)).view(np.uint8)
 
 
-def _moments(
-    data: npt.NDArray[np.uint8] | Floats, used: npt.NDArray[np.uint8], block: int, threads: int
-) -> tuple[Floats, Floats, Floats]:
-    """(n_chan, n_block) samples that count, their mean and standard deviation."""
-    shape = (data.shape[0], -(-data.shape[1] // block))
-    count, mean, std = (np.empty(shape, np.float32) for _ in range(3))
-    _core.block_moments(data=data, used=used, block=block, count=count, mean=mean, std=std, threads=threads)
-    return count, mean, std
-
-
-def _judged(
-    count: Floats, mean: Floats, std: Floats, half: int, steps: Cleaning, threads: int
-) -> tuple[Floats, Floats, Bools]:
-    """Baseline, inverse of the noise, and what is masked, by channel and block."""
-    bad = count < 2
-    if not steps.baseline:
-        half = mean.shape[1]
-    if steps.channels:
-        bad = bad | (std <= _DEAD * np.median(std, axis=1, keepdims=True))
-        for _ in range(2):  # what is masked no longer bends the baseline
-            base, sigma = _baselines(mean, std, bad, half, half, threads)
-            found = _outliers(count, mean, std, base, sigma, bad, threads)
-            if not found.any():
-                break
-            bad = bad | found
-    least = min(half, _LEAST) if steps.baseline else half
-    base, sigma = _baselines(mean, std, bad, half, least, threads)
-    bad = bad | ~(sigma > 0)
-    inverse = np.divide(np.float32(1), sigma, out=np.zeros_like(sigma), where=~bad)
-    return base, inverse, bad
-
-
-def _baselines(
-    mean: Floats, std: Floats, bad: Bools, half: int, least: int, threads: int
-) -> tuple[Floats, Floats]:
-    """Running medians of the mean and the standard deviation; where none is, those of the channel."""
-    out = []
-    for value in (mean, std):
-        good = np.where(bad, np.float32(np.nan), value)
-        smooth = np.empty_like(good)
-        _core.running_median(good, half, least, smooth, threads)
-        gone = np.isnan(smooth)
-        if gone.any():
-            whole = np.empty_like(good)
-            _core.running_median(good, mean.shape[1], mean.shape[1], whole, threads)
-            smooth[gone] = np.nan_to_num(whole[gone])
-        out.append(smooth)
-    return out[0], out[1]
-
-
-def _outliers(
-    count: Floats, mean: Floats, std: Floats, base: Floats, sigma: Floats, bad: Bools, threads: int
-) -> Bools:
-    """Blocks and channels that are unlike their neighbours in frequency and unlike themselves at other times."""
-    good = ~bad & (sigma > 0)
-    scale = np.where(good, sigma, 1)
-    root = np.sqrt(np.maximum(count, 1))
-    level = np.where(good, (mean - base) / scale * root, 0)
-    noise = np.where(good, (std - scale) / scale * root * np.float32(2**0.5), 0)
-    n_chan = mean.shape[0]
-    near = min(8, max(1, n_chan // 8))
-    found = np.zeros(bad.shape, bool)
-    loud = np.zeros(bad.shape, bool)
-    suspect = np.zeros(bad.shape, bool)
-    excess = np.zeros(n_chan)
-    for group in _GROUPS:
-        if group > 1 and mean.shape[1] < 4 * group:
-            break
-        for value in (level, noise):
-            x = _grouped(value, good if group == 1 else good & ~found, group)
-            # a pulse is in neighbouring channels too; a loss of data may be in many of them, but is no pulse
-            here, there = _across(x, near, threads), np.median(x, axis=0, keepdims=True)
-            above, below = x - here, there - x
-            unit = max(1.0, _spread(above[good] if group == 1 else above))
-            # what all channels have in common they have by and large
-            above, below = above / unit - _ALIKE * abs(here), below / unit - _ALIKE * abs(there)
-            most = np.repeat(np.maximum(above, below), group, 1)[:, : bad.shape[1]]
-            found |= most > _BAD
-            loud |= np.repeat(above > _BAD, group, 1)[:, : bad.shape[1]]
-            suspect |= most > _SUSPECT
-            if group == 1 and value is level:
-                excess = np.where(good & (abs(here) < _BAD), x - here, 0) / unit
-    beside = found.copy()
-    beside[:, 1:] |= found[:, :-1]
-    beside[:, :-1] |= found[:, 1:]
-    found |= beside & suspect
-    return (found | _bad_channels(loud, found | bad, sigma, excess, good)[:, None]) & ~bad
-
-
-def _bad_channels(
-    loud: Bools, bad: Bools, sigma: Floats, excess: npt.NDArray[np.floating], good: Bools
-) -> Bools:
-    """Channels that are mostly loud, or gone; noisier than their neighbours; dead; or that vary slowly."""
-    n_chan = bad.shape[0]
-    typical = np.median(sigma, axis=1)
-    alive = typical > 0
-    if not alive.any():
-        return np.ones(n_chan, bool)
-    log = np.where(alive, np.log(np.where(alive, typical, 1)), np.nan).astype(np.float32)
-    around = _across(log[:, None], min(16, max(2, n_chan // 8)), 1)[:, 0]
-    unlike = log - np.nan_to_num(around)
-    still = good & ~bad
-    n = still.sum(1)
-    variance = np.where(still, np.square(excess), 0).sum(1) / np.maximum(n, 1)
-    typical_variance = max(1.0, float(np.median(variance[n > 0]))) if (n > 0).any() else 1.0
-    restless = variance > typical_variance * (1 + 6 * np.sqrt(2 / np.maximum(n, 1)))
-    mostly = (loud.mean(1) > _MOSTLY) | (bad.mean(1) > _GONE)
-    out: Bools = mostly | ~alive | restless | (unlike > np.log(_NOISY)) | (unlike < np.log(_DEAD))
-    return out
-
-
-def _grouped(x: Floats, good: Bools, group: int) -> Floats:
-    """Sums of neighbouring blocks over the root of their number, so that the noise stays 1."""
-    if group == 1:
-        return x
-    n = -(-x.shape[1] // group) * group
-    padded = np.zeros((x.shape[0], n), np.float32)
-    padded[:, : x.shape[1]] = np.where(good, x, 0)
-    some = np.zeros((x.shape[0], n), np.float32)
-    some[:, : x.shape[1]] = good
-    total = padded.reshape(x.shape[0], -1, group).sum(2)
-    number = some.reshape(x.shape[0], -1, group).sum(2)
-    out: Floats = total / np.sqrt(np.maximum(number, 1))
-    return out
-
-
-def _across(x: Floats, half: int, threads: int) -> Floats:
-    """Running median over channels."""
-    turned = np.ascontiguousarray(x.T)
-    out = np.empty_like(turned)
-    _core.running_median(turned, half, half, out, threads)
-    return np.ascontiguousarray(out.T)
-
-
-def _spread(x: npt.NDArray[np.floating]) -> float:
-    """Standard deviation, from the quartiles."""
-    if not x.size:
-        return 0.0
-    low, high = np.percentile(x, [25, 75])
-    return float(high - low) / 1.349
+def _pieces(
+    spectra: Spectra, used: npt.NDArray[np.uint8], block: int, steps: Cleaning, threads: int
+) -> tuple[Pieces, tuple[Floats, Floats, Floats]]:
+    """Pieces between steps of the gain, and the moments of their blocks."""
+    whole = Pieces((0, spectra.n_times), block)
+    moments = block_moments(spectra.data, used, whole, threads)
+    cuts = level_steps(spectra.data, *moments, block, STRETCH) if steps.baseline else ()
+    if not cuts:
+        return whole, moments
+    pieces = Pieces((0, *cuts, spectra.n_times), block)
+    return pieces, block_moments(spectra.data, used, pieces, threads)
 
 
 def _sub_edges(spectra: Spectra) -> npt.NDArray[np.int32]:
@@ -346,31 +208,35 @@ def _band_sums(
     used: npt.NDArray[np.uint8],
     base: Floats,
     inverse: Floats,
-    block: int,
+    pieces: Pieces,
     edges: npt.NDArray[np.int32],
     threads: int,
 ) -> tuple[Floats, Floats]:
     """Sums over sub-bands, and the sum of squares over all channels."""
     sums = np.empty((edges.size - 1, spectra.n_times), np.float32)
     squares = np.empty(spectra.n_times, np.float32)
-    _core.band_sums(
-        data=spectra.data,
-        used=used,
-        base=base,
-        inverse=inverse,
-        block=block,
-        edges=edges,
-        sums=sums,
-        squares=squares,
-        threads=threads,
-    )
+    for samples, blocks in pieces.slices():
+        _core.band_sums(
+            data=spectra.data[:, samples],
+            used=used[:, samples],
+            base=np.ascontiguousarray(base[:, blocks]),
+            inverse=np.ascontiguousarray(inverse[:, blocks]),
+            block=pieces.block,
+            edges=edges,
+            sums=sums[:, samples],
+            squares=squares[samples],
+            threads=threads,
+        )
     return sums, squares
 
 
-def _channels_used(good: Bools, edges: npt.NDArray[np.int32], block: int, n_times: int) -> Floats:
+def _channels_used(good: npt.NDArray[np.bool_], edges: npt.NDArray[np.int32], pieces: Pieces) -> Floats:
     """(n_sub, n_times) channels that are not masked."""
     number = np.add.reduceat(good, edges[:-1], axis=0, dtype=np.float32)
-    out: Floats = np.repeat(number, block, axis=1)[:, :n_times]
+    out = np.empty((number.shape[0], pieces.edges[-1]), np.float32)
+    for samples, blocks in pieces.slices():
+        length = samples.stop - samples.start
+        out[:, samples] = np.repeat(number[:, blocks], pieces.block, axis=1)[:, :length]
     return out
 
 

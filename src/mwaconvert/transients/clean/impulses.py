@@ -56,7 +56,8 @@ def find_impulses(
 
     Parameters
     ----------
-    sums : (n_sub, n_times) sums over the channels of sub-bands, in units of the noise of a channel
+    sums : (n_sub, n_times) sums over the channels of sub-bands, in units of the noise of a channel; impulses are
+        taken away from them
     squares : (n_times) sum over all channels of squares
     n_used : (n_sub, n_times) channels in these sums
     delays : (n_sub) of the sub-bands, 0 at the top of the band and 1 at its bottom
@@ -86,11 +87,14 @@ def find_impulses(
     for first, end in found:
         inside[first:end] = True
     keep[_uneven(sums, squares, n_used, inside)] = 0
+    # short ones first, each with a spectrum of its own; what is taken away once is gone for those that overlap
+    found = found[np.argsort(found[:, 1] - found[:, 0], kind="stable")]
     models = []
     for first, end in found:
         part, number = sums[:, first:end], n_used[:, first:end]
         models.append(_model(part, number))
-        rest = ((part - number * models[-1]) ** 2 / np.maximum(number, 1)).sum(0)
+        part -= number * models[-1]
+        rest = (part**2 / np.maximum(number, 1)).sum(0)
         freedom = max(1, sums.shape[0] - 1)
         keep[first:end][rest > freedom + _UNEVEN * np.sqrt(2 * freedom)] = 0
     return Impulses(keep, found, models, int((~guilty).sum()), storm)

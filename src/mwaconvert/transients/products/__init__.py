@@ -1,16 +1,18 @@
 """Transient work as work: a request becomes files and a report.
 
-A request is a frozen set of options (`SearchRequest`, `DedisperseRequest`, `WaterfallRequest`,
-`InjectRequest`). `plan` decides what is
+A request is a frozen set of options (`SearchRequest`, `PeriodRequest`, `FoldRequest`,
+`DedisperseRequest`, `WaterfallRequest`, `InjectRequest`). `plan` decides what is
 done and refuses what cannot be, without writing anything; `run` does it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from mwaconvert.transients.products.period_requests import FoldRequest, PeriodRequest
 from mwaconvert.transients.products.requests import (
     DedisperseRequest,
+    Grouping,
     InjectRequest,
     SearchRequest,
     SpectraRequest,
@@ -20,14 +22,19 @@ from mwaconvert.transients.products.requests import (
 if TYPE_CHECKING:
     from mwaconvert.progress import Progress
     from mwaconvert.transients.products.dedisperse import DedispersePlan
+    from mwaconvert.transients.products.fold import FoldPlan
     from mwaconvert.transients.products.inject import InjectPlan
+    from mwaconvert.transients.products.periods import PeriodPlan
     from mwaconvert.transients.products.report import ProductReport
     from mwaconvert.transients.products.search import SearchPlan
     from mwaconvert.transients.products.waterfall import WaterfallPlan
 
 __all__ = [
     "DedisperseRequest",
+    "FoldRequest",
+    "Grouping",
     "InjectRequest",
+    "PeriodRequest",
     "SearchRequest",
     "SpectraRequest",
     "WaterfallRequest",
@@ -36,7 +43,10 @@ __all__ = [
 ]
 
 
-def plan(request: SpectraRequest) -> SearchPlan | DedispersePlan | WaterfallPlan | InjectPlan:
+Plan: TypeAlias = "SearchPlan | DedispersePlan | WaterfallPlan | InjectPlan | PeriodPlan | FoldPlan"
+
+
+def plan(request: SpectraRequest) -> Plan:
     """Decide how a request is carried out: its dry run.
 
     Parameters
@@ -45,7 +55,7 @@ def plan(request: SpectraRequest) -> SearchPlan | DedispersePlan | WaterfallPlan
 
     Returns
     -------
-    SearchPlan, DedispersePlan, WaterfallPlan or InjectPlan
+    SearchPlan, DedispersePlan, WaterfallPlan, InjectPlan, PeriodPlan or FoldPlan
         `lines` say what would be done, `memory_bytes` what it takes, `run` does it
 
     Raises
@@ -66,6 +76,14 @@ def plan(request: SpectraRequest) -> SearchPlan | DedispersePlan | WaterfallPlan
             from mwaconvert.transients.products.inject import plan_inject
 
             return plan_inject(request)
+        case PeriodRequest():
+            from mwaconvert.transients.products.periods import plan_period
+
+            return plan_period(request)
+        case FoldRequest():
+            from mwaconvert.transients.products.fold import plan_fold
+
+            return plan_fold(request)
         case WaterfallRequest():
             from mwaconvert.transients.products.waterfall import plan_waterfall
 

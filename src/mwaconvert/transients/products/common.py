@@ -21,9 +21,10 @@ from mwaconvert.spectra.candidate import Candidate
 from mwaconvert.spectra.stream import Stream, StreamPart
 from mwaconvert.staging import Kind, check_targets, kind_of, write_json
 from mwaconvert.text import size_text
+from mwaconvert.transients.periodicity.candidate import PeriodCandidate
 from mwaconvert.transients.prepare import Preparation, channel_statistics, select_channels
 from mwaconvert.transients.products.report import InputFile, ProductFile, ProductReport
-from mwaconvert.transients.products.requests import SearchRequest, SpectraRequest
+from mwaconvert.transients.products.requests import SearchRequest, SeveralRequest, SpectraRequest
 
 _log = logging.getLogger(__name__)
 
@@ -45,13 +46,13 @@ def open_file(path: Path, request: SpectraRequest) -> Stream:
     if request.k_dm is not None:
         stream.k_dm = request.k_dm
     if isinstance(request, SearchRequest) and request.barycentric:
-        _check_barycentric(stream)
+        check_barycentric(stream)
     if request.start_s is None and request.end_s is None:
         return stream
     return _part(stream, request.start_s or 0.0, request.end_s)
 
 
-def _check_barycentric(stream: Stream) -> None:
+def check_barycentric(stream: Stream) -> None:
     """Refuse before the work what barycentric times cannot be made of.
 
     Raises
@@ -85,6 +86,24 @@ def _part(stream: Stream, start_s: float, end_s: float | None) -> Stream:
             f"times are counted from {first * stream.dt_s:.6f} s of the file, see `start_s`",
         )
     return part
+
+
+def check_one(request: SeveralRequest) -> None:
+    """Refuse files of several observations, each of which has a request of its own.
+
+    Raises
+    ------
+    InputError
+    """
+    from mwaconvert.transients.products.observations import observations
+
+    if request.continued and len(found := observations(request)) > 1:
+        raise InputError(
+            f"{request.path}: the files are {len(found)} observations: ask for each of them, or say with `grouping` "
+            "that they are one",
+            option="grouping",
+            path=request.path,
+        )
 
 
 def check_suffix(path: Path, suffixes: Iterable[str]) -> None:
@@ -152,8 +171,14 @@ def found_scales(
     return replace(prepare, mean=mean, std=std, threads=threads)
 
 
-def check_memory(path: Path, needed: int, request: SpectraRequest) -> None:
+def check_memory(
+    path: Path, needed: int, request: SpectraRequest, advice: str = "take lower DMs or a smaller `gulp`"
+) -> None:
     """Refuse what does not fit.
+
+    Parameters
+    ----------
+    advice : what to do about it
 
     Raises
     ------
@@ -165,8 +190,7 @@ def check_memory(path: Path, needed: int, request: SpectraRequest) -> None:
         allowed, what = free_bytes(), "this machine has free"
     if needed > allowed:
         raise ResourceError(
-            f"{path}: this takes {size_text(needed)} of memory, {what} {size_text(allowed)}: take lower DMs or a "
-            "smaller `gulp`",
+            f"{path}: this takes {size_text(needed)} of memory, {what} {size_text(allowed)}: {advice}",
             option="gulp",
             path=path,
         )
@@ -179,7 +203,7 @@ def finish(
     outputs: tuple[ProductFile, ...],
     started: float,
     *,
-    candidates: tuple[Candidate, ...] = (),
+    candidates: tuple[Candidate, ...] | tuple[PeriodCandidate, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> ProductReport:
     """The report of what was done, written where it was asked for.
@@ -189,7 +213,8 @@ def finish(
     started : `time.perf_counter` at the beginning
     """
     if isinstance(request, SearchRequest):
-        numbers = dict(numbers) | _measures(request, streams[0], candidates)
+        pulses = [c for c in candidates if isinstance(c, Candidate)]
+        numbers = dict(numbers) | _measures(request, streams[0], pulses)
     own = tuple(note for stream in streams for note in stream.notes)
     report = ProductReport(
         request,

@@ -12,14 +12,18 @@ import numpy.typing as npt
 
 from mwaconvert import __version__
 from mwaconvert.errors import InputError
+from mwaconvert.formats.spectra.masks import read_mask
 from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
 from mwaconvert.machine import own_memory_bytes
 from mwaconvert.progress import Progress
-from mwaconvert.spectra.dispersion import Reference, reference_mhz
+from mwaconvert.spectra.dispersion import Reference, delay_per_dm, reference_mhz
 from mwaconvert.spectra.recording import Frame
 from mwaconvert.spectra.stream import Stream
 from mwaconvert.text import size_text
+from mwaconvert.transients.clean.cleaning import Cleaning
+from mwaconvert.transients.cleaned import CleanedStream
 from mwaconvert.transients.dedispersion import Dedispersion, plan_dedispersion
+from mwaconvert.transients.prepare import Preparation
 from mwaconvert.transients.products import common
 from mwaconvert.transients.products.report import FileKind, ProductFile, ProductReport
 from mwaconvert.transients.products.requests import DedisperseRequest
@@ -126,6 +130,10 @@ def plan_dedisperse(request: DedisperseRequest) -> DedispersePlan:
             f"`n_sub` does not go with {suffix}, which holds the sum over all channels", option="n_sub"
         )
     stream = common.open_file(request.path, request)
+    prepare = common.masked_channels(stream, request)
+    if request.clean:
+        stream = _cleaned(stream, request, prepare)
+        prepare = Preparation()
     work = plan_dedispersion(
         stream,
         dm,
@@ -136,8 +144,7 @@ def plan_dedisperse(request: DedisperseRequest) -> DedispersePlan:
         threads=request.threads,
     )
     outputs = [target, target.with_suffix(".inf")] if suffix == ".dat" else [target]
-    common.check_outputs(request, [request.path], outputs)
-    prepare = common.masked_channels(stream, request)
+    common.check_outputs(request, [request.path, *request.mask_files], outputs)
     if request.scale:
         prepare = common.planned_scales(prepare, stream)
     work = replace(work, prepare=prepare)
@@ -146,7 +153,23 @@ def plan_dedisperse(request: DedisperseRequest) -> DedispersePlan:
     else:
         needed = work.series_memory_bytes if series else work.memory_bytes
         work.need_complete()
+    if isinstance(stream, CleanedStream):
+        needed += stream.memory_bytes
     return DedispersePlan(request, work, needed + own_memory_bytes())
+
+
+def _cleaned(stream: Stream, request: DedisperseRequest, prepare: Preparation) -> CleanedStream:
+    """The file as it is after cleaning."""
+    across_s = float(delay_per_dm(stream.freq_mhz, "top", stream.k_dm).max())
+    masks = tuple(read_mask(path, stream) for path in request.mask_files)
+    return CleanedStream(
+        stream,
+        Cleaning(baseline=request.baseline, channels=request.bad_channels, impulses=request.impulses),
+        prepare,
+        masks,
+        sweep=min(stream.n_times, int(max(0.0, request.known_dm - stream.dm) * across_s / stream.dt_s)),
+        threads=request.threads,
+    )
 
 
 def _write(work: Dedispersion, request: DedisperseRequest, progress: Progress | None) -> int:

@@ -85,6 +85,7 @@ class InjectPlan:
             start_mjd=stream.start_mjd,
             source=stream.source,
             dm=stream.dm,
+            header=stream.recording.to_sigproc(),
             rawdatafile=f"{stream.path.name} with {len(pulses)} pulses by mwaconvert {__version__}",
             overwrite=request.overwrite,
         ) as writer:

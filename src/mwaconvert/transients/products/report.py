@@ -13,12 +13,16 @@ from mwaconvert.spectra.candidate import Candidate, to_table
 from mwaconvert.spectra.recording import Frame
 from mwaconvert.spectra.stream import Stream
 from mwaconvert.text import plain
+from mwaconvert.transients.periodicity.candidate import PeriodCandidate
+from mwaconvert.transients.periodicity.candidate import to_table as periods_to_table
+from mwaconvert.transients.products.period_requests import PeriodRequest
 from mwaconvert.transients.products.requests import SpectraRequest
 
 if TYPE_CHECKING:
     from astropy.table import QTable
 
 
+_SEARCHES = ("search", "period")
 #: numbers of which there is one for each candidate
 MEASURES = ("mjd_barycentric", "flux_density_jy", "fluence_jy_ms")
 
@@ -33,6 +37,7 @@ class FileKind(Enum):
     SERIES = "time series"
     MASK = "mask"
     CUTOUT = "cut-out"
+    FOLD = "fold"
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class ProductReport:
     inputs : files that were read
     numbers : what was decided and found, by name
     outputs : files that were written
-    candidates : of a search, best first
+    candidates : of a search for pulses or periods, best first
     notes : what the user should know
     wall_s : from start to end
     peak_memory_bytes : largest resident size of the process
@@ -113,14 +118,14 @@ class ProductReport:
     inputs: tuple[InputFile, ...]
     numbers: Mapping[str, Any]
     outputs: tuple[ProductFile, ...]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[Candidate, ...] | tuple[PeriodCandidate, ...]
     notes: tuple[str, ...]
     wall_s: float
     peak_memory_bytes: int
 
     @property
     def verb(self) -> str:
-        """search, dedisperse or waterfall."""
+        """search, dedisperse, waterfall, inject, period or fold."""
         return type(self.request).__name__.removesuffix("Request").lower()
 
     def to_dict(self) -> dict[str, Any]:
@@ -137,7 +142,7 @@ class ProductReport:
                 "performance": {"wall_s": self.wall_s, "peak_memory_bytes": self.peak_memory_bytes},
             }
         )
-        if self.verb == "search":
+        if self.verb in _SEARCHES:
             facts["candidates"] = plain([_by_name(candidate) for candidate in self.candidates])
         return facts
 
@@ -146,14 +151,16 @@ class ProductReport:
 
         Barycentric times, flux densities and fluences are columns too, where they were asked for.
         """
-        table = to_table(self.candidates)
+        if isinstance(self.request, PeriodRequest):
+            return periods_to_table([c for c in self.candidates if isinstance(c, PeriodCandidate)])
+        table = to_table([c for c in self.candidates if isinstance(c, Candidate)])
         for name in MEASURES:
             if name in self.numbers:
                 table[name] = self.numbers[name]
         return table
 
     def __repr__(self) -> str:
-        found = f", {len(self.candidates)} candidates" if self.verb == "search" else ""
+        found = f", {len(self.candidates)} candidates" if self.verb in _SEARCHES else ""
         names = ", ".join(file.path.name for file in self.outputs) or "no file"
         return f"<ProductReport: {self.verb}{found}, wrote {names} in {self.wall_s:.3g} s>"
 

@@ -70,33 +70,59 @@ class SpectraRequest:
         InputError : with the field that is to blame
         """
         if self.k_dm is not None and not 0 < self.k_dm < _LARGEST_K_DM:
-            raise _refused("k_dm", self.k_dm, "a number near 4149, MHz^2 s cm^3 / pc")
+            raise refused("k_dm", self.k_dm, "a number near 4149, MHz^2 s cm^3 / pc")
         for name in ("channels", "gulp"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise _refused(name, value, "a whole number of at least 1")
+                raise refused(name, value, "a whole number of at least 1")
         if self.average < 1:
-            raise _refused("average", self.average, "a whole number of at least 1")
+            raise refused("average", self.average, "a whole number of at least 1")
         if self.pol is not None and self.pol < 0:
-            raise _refused("pol", self.pol, "a whole number of at least 0")
+            raise refused("pol", self.pol, "a whole number of at least 0")
         start_s = self.start_s or 0.0
         if not start_s >= 0:
-            raise _refused("start_s", start_s, "seconds from the start of the file")
+            raise refused("start_s", start_s, "seconds from the start of the file")
         if self.end_s is not None and not self.end_s > start_s:
-            raise _refused("end_s", self.end_s, f"seconds from the start of the file, above {start_s:g}")
+            raise refused("end_s", self.end_s, f"seconds from the start of the file, above {start_s:g}")
         if self.threads < 0:
-            raise _refused("threads", self.threads, "a whole number of at least 0")
+            raise refused("threads", self.threads, "a whole number of at least 0")
         if self.max_memory_gib is not None and not self.max_memory_gib > 0:
-            raise _refused("max_memory_gib", self.max_memory_gib, "a positive number of GiB")
+            raise refused("max_memory_gib", self.max_memory_gib, "a positive number of GiB")
+
+
+class Grouping(StrEnum):
+    """Whether several files are one observation."""
+
+    AUTO = "auto"
+    ONE = "one"
+    EACH = "each"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchRequest(SpectraRequest):
+class SeveralRequest(SpectraRequest):
+    """What may be asked for of several observations at once, see `products.observations`.
+
+    Parameters
+    ----------
+    path : the file; those that are `continued` are other observations, unless they follow it
+    grouping : auto: files that begin where another one ends are one observation; one: all are one; each: none
+    """
+
+    path: Path = Path()
+    grouping: str = Grouping.AUTO
+
+    def check(self) -> None:
+        super().check()
+        if self.grouping not in list(Grouping):
+            raise InputError(f"`grouping={self.grouping}`: expected {', '.join(Grouping)}", option="grouping")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRequest(SeveralRequest):
     """Pulses within a range of DMs.
 
     Parameters
     ----------
-    path : the file
     dm_min, dm_max : pc/cm^3
     threshold : S/N of detections
     loss : S/N that faster, approximate delays may cost, as a fraction; 0 for exact delays
@@ -123,7 +149,6 @@ class SearchRequest(SpectraRequest):
     6.75
     """
 
-    path: Path = Path()
     dm_min: float | None = None
     dm_max: float | None = None
     threshold: float = 6.75
@@ -158,41 +183,41 @@ class SearchRequest(SpectraRequest):
         ------
         InputError : they were not given
         """
-        return _dm_range(self.dm_min, self.dm_max, "to search")
+        return dm_pair(self.dm_min, self.dm_max, "to search")
 
     def check(self) -> None:
         super().check()
         self.dm_range  # noqa: B018  refuses what is missing
         if not self.threshold > 0:
-            raise _refused("threshold", self.threshold, "a positive number")
+            raise refused("threshold", self.threshold, "a positive number")
         if not 0 <= self.loss < 1:
-            raise _refused("loss", self.loss, "a fraction from 0 to below 1")
+            raise refused("loss", self.loss, "a fraction from 0 to below 1")
         if self.downsample and self.loss == 0:
             raise InputError(
                 "`downsample` averages samples, which costs S/N: give a `loss` above 0, such as 0.01",
                 option="downsample",
             )
         if self.width_min_s is not None and not self.width_min_s > 0:
-            raise _refused("width_min_s", self.width_min_s, "a positive time")
+            raise refused("width_min_s", self.width_min_s, "a positive time")
         for name, other in (("gain_k_jy", "tsys_k"), ("tsys_k", "gain_k_jy")):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
-                raise _refused(name, value, "a positive number")
+                raise refused(name, value, "a positive number")
             if value is None and getattr(self, other) is not None:
                 raise InputError(
                     f"`{other}` alone does not make a flux density: give `{name}` too", option=name
                 )
         if not 1 <= self.n_width <= 20:
-            raise _refused("n_width", self.n_width, "a whole number from 1 to 20")
+            raise refused("n_width", self.n_width, "a whole number from 1 to 20")
         if self.max_plots < 1:
-            raise _refused("max_plots", self.max_plots, "a whole number of at least 1")
+            raise refused("max_plots", self.max_plots, "a whole number of at least 1")
         if self.write_mask is not None and (self.raw or self.write_mask.suffix.lower() != ".mask"):
             raise InputError(
                 f"`write_mask={self.write_mask}`: expected a name that ends in .mask, and a search that cleans its data",
                 option="write_mask",
             )
         if self.completeness < 0:
-            raise _refused("completeness", self.completeness, "a whole number of at least 0")
+            raise refused("completeness", self.completeness, "a whole number of at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +261,7 @@ class InjectRequest(SpectraRequest):
         ------
         InputError : they were not given
         """
-        return _dm_range(self.dm_min, self.dm_max, "of the pulses")
+        return dm_pair(self.dm_min, self.dm_max, "of the pulses")
 
     @property
     def target(self) -> Path:
@@ -247,17 +272,17 @@ class InjectRequest(SpectraRequest):
         super().check()
         low, high = self.dm_range
         if not 0 <= low <= high < float("inf"):
-            raise _refused("dm_min", low, "DMs of 0 or more, the lower one first")
+            raise refused("dm_min", low, "DMs of 0 or more, the lower one first")
         if self.n_pulses < 1:
-            raise _refused("n_pulses", self.n_pulses, "a whole number of at least 1")
+            raise refused("n_pulses", self.n_pulses, "a whole number of at least 1")
         if self.widths_s is not None and not 0 < self.widths_s[0] <= self.widths_s[1]:
-            raise _refused("widths_s", self.widths_s, "two positive times, the shorter one first")
+            raise refused("widths_s", self.widths_s, "two positive times, the shorter one first")
         if not 0 < self.snrs[0] <= self.snrs[1]:
-            raise _refused("snrs", self.snrs, "two positive numbers, the smaller one first")
+            raise refused("snrs", self.snrs, "two positive numbers, the smaller one first")
         if not self.scattering_s >= 0:
-            raise _refused("scattering_s", self.scattering_s, "a time of 0 or more")
+            raise refused("scattering_s", self.scattering_s, "a time of 0 or more")
         if self.seed < 0:
-            raise _refused("seed", self.seed, "a whole number of at least 0")
+            raise refused("seed", self.seed, "a whole number of at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,6 +298,9 @@ class DedisperseRequest(SpectraRequest):
     n_bits : of .fil, .sf: 1, 2, 4, 8, 16 or 32; None: 8 if the values stay whole numbers of 8 bits, else 32
     reference : the frequency at which times stay as they are: top, centre, bottom, infinity, or MHz
     scale : bring each channel to mean 0 and standard deviation 1 first
+    clean : clean the data first, see `transients.clean.cleaning`; what comes out are bytes in units of the noise
+    baseline, bad_channels, impulses : steps of the cleaning
+    mask_files : with `clean`, masks of channels and times: .mask of PRESTO's rfifind, .txt of channels
     output : .npz for a waterfall; .fil, .sf, .h5 for a filterbank; .tim, .dat for a time series; None: the name of
         the file with _dm<DM>.npz
 
@@ -289,6 +317,11 @@ class DedisperseRequest(SpectraRequest):
     n_bits: int | None = None
     reference: str | float = "top"
     scale: bool = False
+    clean: bool = False
+    baseline: bool = True
+    bad_channels: bool = True
+    impulses: bool = True
+    mask_files: tuple[Path, ...] = ()
     output: Path | None = None
 
     @property
@@ -316,7 +349,13 @@ class DedisperseRequest(SpectraRequest):
         self.known_dm  # noqa: B018  refuses what is none
         _check_averages(self.n_sub, self.tscrunch)
         if self.n_bits is not None and self.n_bits not in (1, 2, 4, 8, 16, 32):
-            raise _refused("n_bits", self.n_bits, "1, 2, 4, 8, 16 or 32")
+            raise refused("n_bits", self.n_bits, "1, 2, 4, 8, 16 or 32")
+        if self.clean and self.scale:
+            raise InputError("`scale` is not needed: `clean` scales the channels", option="scale")
+        steps = {name: getattr(self, name) for name in ("baseline", "bad_channels", "impulses")}
+        given = [name for name, step in steps.items() if not step] + ["mask_files"] * bool(self.mask_files)
+        if given and not self.clean:
+            raise InputError(f"`{given[0]}` is a step of the cleaning: give `clean` too", option=given[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -378,16 +417,16 @@ class WaterfallRequest(SpectraRequest):
             raise InputError("`paths` is missing: give one file or more", option="paths")
         _check_averages(self.n_sub, self.tscrunch)
         if self.window_s is not None and not self.window_s > 0:
-            raise _refused("window_s", self.window_s, "a positive time")
+            raise refused("window_s", self.window_s, "a positive time")
         if not min(self.size_in) > _SMALLEST_IN:
-            raise _refused("size_in", self.size_in, f"inches above {_SMALLEST_IN:g}")
+            raise refused("size_in", self.size_in, f"inches above {_SMALLEST_IN:g}")
         for dm in self.dms:
             if not isinstance(dm, Auto):
                 check_dm(dm, "dms")
         if self.columns is not None and self.columns < 1:
-            raise _refused("columns", self.columns, "a whole number of at least 1")
+            raise refused("columns", self.columns, "a whole number of at least 1")
         if not 30 <= self.dpi <= 2400:
-            raise _refused("dpi", self.dpi, "a whole number from 30 to 2400")
+            raise refused("dpi", self.dpi, "a whole number from 30 to 2400")
         for name in ("dms", "times_s"):
             n = len(getattr(self, name))
             if n not in (0, 1, len(self.paths)):
@@ -410,10 +449,16 @@ def check_dm(dm: float, option: str = "dm") -> None:
     InputError : it is negative, or not a number
     """
     if not 0 <= dm < float("inf"):
-        raise _refused(option, dm, "a number of pc/cm^3, 0 or more")
+        raise refused(option, dm, "a number of pc/cm^3, 0 or more")
 
 
-def _dm_range(dm_min: float | None, dm_max: float | None, what: str) -> tuple[float, float]:
+def dm_pair(dm_min: float | None, dm_max: float | None, what: str) -> tuple[float, float]:
+    """Both ends of a range of DMs.
+
+    Raises
+    ------
+    InputError : one was not given
+    """
     if dm_min is None or dm_max is None:
         name = "dm_min" if dm_min is None else "dm_max"
         raise InputError(
@@ -425,11 +470,12 @@ def _dm_range(dm_min: float | None, dm_max: float | None, what: str) -> tuple[fl
 
 def _check_averages(n_sub: int | None, tscrunch: int | None) -> None:
     if n_sub is not None and n_sub < 1:
-        raise _refused("n_sub", n_sub, "a whole number of at least 1")
+        raise refused("n_sub", n_sub, "a whole number of at least 1")
     if tscrunch is not None and tscrunch < 1:
-        raise _refused("tscrunch", tscrunch, "a whole number of at least 1")
+        raise refused("tscrunch", tscrunch, "a whole number of at least 1")
 
 
-def _refused(option: str, value: object, expected: str) -> InputError:
+def refused(option: str, value: object, expected: str) -> InputError:
+    """The error of a value that makes no sense."""
     text = " ".join(f"{v:g}" for v in value) if isinstance(value, tuple) else f"{value:g}"
     return InputError(f"`{option}={text}`: expected {expected}", option=option)

@@ -174,6 +174,7 @@ def plan_search(request: SearchRequest) -> SearchPlan:
     FormatError : the file is damaged
     """
     request.check()
+    common.check_one(request)
     if request.output is not None:
         common.check_suffix(request.output, SUFFIXES)
     if request.cutouts is not None:

@@ -1,1 +1,1 @@
-"""Alembic migrations of the store; `upkeep.migrate` runs them."""
+"""Alembic migrations of the store; `store.migrate` runs them."""

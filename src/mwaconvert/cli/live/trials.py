@@ -1,4 +1,4 @@
-"""The verb live: what candidates of ARTS would trigger, and a test of each way out."""
+"""live decide and test-trigger: what candidates of ARTS would trigger, and a test of each way out."""
 
 from __future__ import annotations
 
@@ -8,32 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mwaconvert.cli.live.common import SETTINGS, verbose
 from mwaconvert.errors import InputError, ResourceError
 
 if TYPE_CHECKING:
     from mwaconvert.live.criteria import Decision
     from mwaconvert.live.replay import Replay
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 #: exit code beside those of all verbs
 NO_ANSWER = 1
 
-_verbose = click.option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    expose_value=False,  # seen by main
-    help="Tracebacks of unexpected errors.",
-)
 
-
-@click.group(short_help="Transients at ARTS: triggers of AMBER candidates.", context_settings=_SETTINGS)
-def live() -> None:
-    """Judge candidates of AMBER as the services at ARTS do, and try the ways out."""
-
-
-@live.command(context_settings=_SETTINGS)
+@click.command(context_settings=SETTINGS)
 @click.argument("files", nargs=-1, required=True, type=_FILE)
 @click.option(
     "--parset", required=True, type=_FILE, metavar="FILE", help="Configuration of a node or the master."
@@ -48,7 +35,7 @@ def live() -> None:
 )
 @click.option("--like", type=click.Choice(["darc"]), help="Cluster as DARC does, in boxes of time and DM.")
 @click.option("--json", "as_json", is_flag=True, help="Print records as JSON, not a table.")
-@_verbose
+@verbose
 def decide(
     files: tuple[Path, ...],
     parset: Path,
@@ -113,12 +100,12 @@ def _row(decision: Decision) -> str:
     ).rstrip()
 
 
-@live.command("test-trigger", context_settings=_SETTINGS)
+@click.command("test-trigger", context_settings=SETTINGS)
 @click.option("--voevent", metavar="HOST:PORT", help="A broker of VOEvents: its port for authors.")
 @click.option("--lofar", metavar="HOST:PORT", help="The host that freezes LOFAR's buffers (UDP).")
 @click.option("--dada", metavar="HOST:PORT", help="dada_dbevent; it dumps what it is sent, a test or not.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0.1, 60), default=5.0, show_default=True)
-@_verbose
+@verbose
 @click.pass_context
 def test_trigger(
     context: click.Context, voevent: str | None, lofar: str | None, dada: str | None, timeout_s: float
@@ -127,6 +114,7 @@ def test_trigger(
     import time
 
     from mwaconvert.live.drill import Target, drill
+    from mwaconvert.live.settings import host_port
 
     given = [
         (target, where)
@@ -137,7 +125,7 @@ def test_trigger(
         raise InputError("expected --voevent, --lofar or --dada with HOST:PORT")
     answered = True
     for target, where in given:
-        host, port = _host_port(where)
+        host, port = host_port(where)
         try:
             done = drill(target, host, port, now_s=time.time(), timeout_s=timeout_s)
         except ResourceError as error:
@@ -151,8 +139,51 @@ def test_trigger(
     context.exit(0 if answered else NO_ANSWER)
 
 
-def _host_port(where: str) -> tuple[str, int]:
-    host, _, port = where.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise InputError(f"{where}: expected HOST:PORT, as localhost:8098")
-    return host.strip("[]"), int(port)
+@click.command(context_settings=SETTINGS)
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+@click.option("--parset", required=True, type=_FILE, metavar="FILE", help="Configuration of the node.")
+@click.option(
+    "--filterbanks",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="Folder of CB00_00.fil and so on.",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder of lists, counts and figures.",
+)
+@click.option("--config", type=_FILE, metavar="FILE", help="Settings (YAML) that differ from the defaults.")
+@click.option(
+    "--galactic-dm", type=click.FloatRange(min=0), metavar="DM", help="Figures show what is beyond it."
+)
+@verbose
+def reprocess(
+    files: tuple[Path, ...],
+    parset: Path,
+    filterbanks: Path,
+    output: Path,
+    config: Path | None,
+    galactic_dm: float | None,
+) -> None:
+    """Cluster files of candidates of one beam, cut all out of filterbanks, judge and draw them, after the fact."""
+    from dataclasses import replace
+
+    from mwaconvert.live.observation import read_observation
+    from mwaconvert.live.processing.cutter import reprocess as again
+    from mwaconvert.live.settings import Settings, read_settings
+
+    observation = replace(read_observation(parset), output_dir=output)
+    settings = read_settings(config) if config else Settings()
+    done = again(files, observation, settings, filterbanks, output, galactic_dm)
+    click.echo(f"{'p':>5}{'S/N':>8}{'DM':>10}{'time_s':>12}{'width':>7}{'SB':>4}")
+    for f in done.found:
+        click.echo(f"{f.p:>5.2f}{f.snr:>8.2f}{f.dm:>10.2f}{f.time_s:>12.4f}{f.width:>7}{f.synthesised:>4}")
+    for why, n in done.refused.items():
+        click.echo(f"{n} left out: {why}")
+    for note in done.notes:
+        click.echo(note, err=True)

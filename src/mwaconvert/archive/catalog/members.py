@@ -1,0 +1,186 @@
+"""Unit sets and member sets of the catalogue, and passes over all of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from mwaconvert.archive.catalog import rows
+from mwaconvert.archive.catalog.database import Database
+from mwaconvert.archive.identifiers import StatusUid, Uid
+from mwaconvert.archive.sources.snapshot import Change, MemberSnapshot, changes_since
+from mwaconvert.archive.units import Deliveries, Delivery, Level, UnitSet, check_sessions
+from mwaconvert.errors import InputError, MetadataError
+
+_FLAGS = ("official", "complete", "separate")
+
+
+class Members(Database):
+    """What an archive has observed."""
+
+    def put_units(self, project: str, units: Iterable[tuple[UnitSet, Level]], at: datetime) -> None:
+        """Put unit sets above members, each after the one that contains it; known ones get their new state."""
+        with self._writing() as connection:
+            for unit, level in units:
+                self._put(connection, "obs_unit_set", rows.of_unit(project, unit, level, at))
+
+    def put_member(self, project: str, look: MemberSnapshot, at: datetime) -> tuple[Change, ...]:
+        """Put a member set as it is seen now; what changed since the last look, nothing for a new one.
+
+        Raises
+        ------
+        MetadataError
+            A parent that is not in the catalogue, an execution block in two of its sessions.
+        """
+        return self.put_members(project, [look], at)[look.unit.status_uid]
+
+    def put_members(
+        self, project: str, looks: Iterable[MemberSnapshot], at: datetime
+    ) -> dict[StatusUid, tuple[Change, ...]]:
+        """Put many member sets in one transaction: all or none of them; errors as in `put_member`."""
+        with self._writing() as connection:
+            return {look.unit.status_uid: self._put_member(connection, project, look, at) for look in looks}
+
+    def _put_member(
+        self, connection: Any, project: str, look: MemberSnapshot, at: datetime
+    ) -> tuple[Change, ...]:
+        mous = str(look.unit.status_uid)
+        check_sessions(look.unit.sessions)
+        old = self._member(connection, mous)
+        parent = None if look.unit.parent is None else str(look.unit.parent)
+        if parent is not None and not self._rows(connection, "obs_unit_set", status_uid=parent):
+            raise MetadataError(f"{mous} has the parent {parent}, which is not in the catalogue")
+        self._put(connection, "obs_unit_set", rows.of_member(project, look, at))
+        if old is not None:
+            for table in ("session_eb", "obs_session", "exec_block", "sched_block"):
+                self._delete(connection, table, mous=mous)
+            self._delete(connection, "product_file", owner=mous)
+        for table, found in rows.of_contents(look).items():
+            if found:
+                connection.execute(self._t[table].insert(), found)
+        if old is None or old.release_date != look.release_date:
+            cause = "" if old is None else "changed"
+            self._put(connection, "delivery", rows.of_delivery(mous, Delivery(at, look.release_date, cause)))
+        return () if old is None else changes_since(old, look, at)
+
+    def member(self, mous: StatusUid) -> MemberSnapshot:
+        """A member set as it was last seen; `InputError` for one the catalogue does not know."""
+        with self._reading() as connection:
+            found = self._member(connection, str(mous))
+        if found is None:
+            raise InputError(f"{mous} is not in the catalogue")
+        return found
+
+    def _member(self, connection: Any, mous: str) -> MemberSnapshot | None:
+        unit = self._rows(connection, "obs_unit_set", status_uid=mous)
+        if not unit:
+            return None
+        contents = {
+            table: self._rows(connection, table, order=order, mous=mous)
+            for table, order in (("sched_block", "uid"), ("obs_session", "ordinal"), ("exec_block", "start"))
+        }
+        contents["session_eb"] = self._rows(connection, "session_eb", order="position", mous=mous)
+        contents["product_file"] = self._rows(connection, "product_file", order="name", owner=mous)
+        return rows.to_member(unit[0], self._chain(connection, mous)[1:], contents)
+
+    def chain(self, uid: StatusUid) -> tuple[StatusUid, ...]:
+        """A unit set and those that contain it, up to the top; empty if it is not known."""
+        with self._reading() as connection:
+            return self._chain(connection, str(uid))
+
+    def _chain(self, connection: Any, uid: str) -> tuple[StatusUid, ...]:
+        sql, units = self._sql, self._t["obs_unit_set"]
+        start = sql.select(units.c.status_uid, units.c.parent, sql.literal(0).label("depth"))
+        walk = start.where(units.c.status_uid == uid).cte("walk", recursive=True)
+        step = sql.select(units.c.status_uid, units.c.parent, walk.c.depth + 1)
+        walk = walk.union_all(step.where(units.c.status_uid == walk.c.parent, walk.c.depth < 64))
+        found = connection.execute(sql.select(walk.c.status_uid).order_by(walk.c.depth))
+        return tuple(StatusUid(Uid.parse(row[0])) for row in found)
+
+    def project_of(self, uid: StatusUid) -> str:
+        """The code of the project of a unit set; `InputError` for one the catalogue does not know."""
+        with self._reading() as connection:
+            found = self._rows(connection, "obs_unit_set", status_uid=str(uid))
+        if not found:
+            raise InputError(f"{uid} is not in the catalogue")
+        return str(found[0]["project"])
+
+    def projects(self) -> tuple[str, ...]:
+        """Codes of all projects."""
+        column = self._t["obs_unit_set"].c.project
+        with self._reading() as connection:
+            return tuple(
+                row[0] for row in connection.execute(self._sql.select(column).distinct().order_by(column))
+            )
+
+    def tree(self, project: str) -> tuple[tuple[StatusUid, StatusUid | None, str, int], ...]:
+        """Unit sets of a project from the top: uid, parent, state, number of execution blocks."""
+        sql, units, blocks = self._sql, self._t["obs_unit_set"], self._t["exec_block"]
+        count = sql.select(sql.func.count()).where(blocks.c.mous == units.c.status_uid).scalar_subquery()
+        query = sql.select(units.c.status_uid, units.c.parent, units.c.state, count)
+        query = query.where(units.c.project == project).order_by(units.c.status_uid)
+        with self._reading() as connection:
+            return tuple(
+                (StatusUid(Uid.parse(r[0])), None if r[1] is None else StatusUid(Uid.parse(r[1])), r[2], r[3])
+                for r in connection.execute(query)
+            )
+
+    def update(self, looks: Mapping[StatusUid, rows.Look], at: datetime) -> dict[StatusUid, tuple[str, ...]]:
+        """One pass over short looks at many member sets: write what changed, tell it in words.
+
+        Sets that the catalogue does not know are told as new and not written: they are put whole.
+        """
+        units = self._t["obs_unit_set"]
+        told: dict[StatusUid, tuple[str, ...]] = {}
+        changed: list[tuple[Any, ...]] = []
+        moved: list[tuple[Any, ...]] = []
+        date = rows.SHORT.index("release_date")
+        with self._writing() as connection:
+            columns = [units.c.status_uid, *(units.c[name] for name in rows.SHORT)]
+            query = self._sql.select(*columns).where(units.c.level == Level.MEMBER.value)
+            known = {row[0]: tuple(row[1:]) for row in connection.execute(query)}
+            for uid, look in looks.items():
+                name, new = str(uid), look.values
+                old = known.get(name)
+                if old == new:
+                    continue
+                told[uid] = ("new",) if old is None else rows.differences(old, new)
+                if old is not None:
+                    changed.append((name, *new, rows.iso(at)))
+                    if old[date] != new[date]:
+                        moved.append((name, rows.iso(at), new[date], "changed"))
+            self._write_looks(connection, changed)
+            self._write_moves(connection, moved)
+        return told
+
+    def _write_looks(self, connection: Any, changed: list[tuple[Any, ...]]) -> None:
+        """All rows in one statement and one parameter: a statement for each row takes most of a pass."""
+        names = (*rows.SHORT, "seen_at")
+        given = self._table_of(("uid", *names), changed)
+        sets = ", ".join(f"{name} = given.{name}" for name in names)
+        sql = f"UPDATE obs_unit_set SET {sets} FROM {given[0]} WHERE status_uid = given.uid"
+        connection.execute(self._sql.text(sql), {"given": given[1]})
+
+    def _write_moves(self, connection: Any, moved: list[tuple[Any, ...]]) -> None:
+        names = ("mous", "observed_at", "release_date", "cause")
+        given = self._table_of(names, moved)
+        columns = ", ".join(names)
+        sql = f"INSERT INTO delivery ({columns}) SELECT {columns} FROM {given[0]}"
+        connection.execute(self._sql.text(sql), {"given": given[1]})
+
+    def _table_of(self, names: tuple[str, ...], values: list[tuple[Any, ...]]) -> tuple[str, str]:
+        """Rows as the table `given` of a statement, and the text of its parameter."""
+        if self._is_sqlite:
+            columns = ", ".join(f"json_extract(value, '$[{n}]') AS {name}" for n, name in enumerate(names))
+            return f"(SELECT {columns} FROM json_each(:given)) AS given", json.dumps(values)
+        columns = ", ".join(f"{name} {'boolean' if name in _FLAGS else 'text'}" for name in names)
+        rows_ = [dict(zip(names, row, strict=True)) for row in values]
+        return f"json_to_recordset(CAST(:given AS json)) AS given({columns})", json.dumps(rows_)
+
+    def deliveries(self, mous: StatusUid) -> Deliveries:
+        """Release dates of a member set as they were seen."""
+        with self._reading() as connection:
+            found = self._rows(connection, "delivery", order="observed_at", mous=str(mous))
+        return Deliveries(tuple(rows.to_delivery(row) for row in found))

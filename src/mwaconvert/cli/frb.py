@@ -1,0 +1,20 @@
+"""The verb frb: events of CHIME/FRB, their data and figures."""
+
+from __future__ import annotations
+
+import click
+
+from mwaconvert.cli import frb_catalogue, frb_data, frb_jobs
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(
+    short_help="Events of CHIME/FRB: catalogue, archive, data, figures, jobs.", context_settings=_SETTINGS
+)
+def frb() -> None:
+    """Events of CHIME/FRB: the catalogue, what the archive holds, data and figures, jobs of the cluster."""
+
+
+for _name, _command in {**frb_data.COMMANDS, **frb_catalogue.COMMANDS, **frb_jobs.COMMANDS}.items():
+    frb.add_command(_command, _name)

@@ -1,0 +1,169 @@
+"""live master, start, stop, status and the rest: the services of a node and what is asked of them."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mwaconvert.cli.live.common import SETTINGS, config, config_path, verbose
+from mwaconvert.errors import InputError, ResourceError
+
+if TYPE_CHECKING:
+    from mwaconvert.services.live.messages import Reply
+
+_service = click.argument("service", default="all")
+#: exit code where a node says no
+NOT_DONE = 1
+
+
+@click.command(context_settings=SETTINGS)
+@config
+@click.option("--no-start", is_flag=True, help="Begin without services; start them with live start.")
+@verbose
+def master(config: Path | None, no_start: bool) -> None:
+    """Keep the services of this node up, until SIGTERM, Ctrl-C or the command stop_master."""
+    import asyncio
+    import logging
+
+    from mwaconvert.services.live.master import Master, run_master
+    from mwaconvert.services.live.node import read_site
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    site = read_site(config_path(config))
+
+    def ready(running: Master) -> None:
+        network = site.settings.network
+        click.echo(
+            f"{site.node}: messages {network.host}:{running.hub.port}, text {network.text_host}:{running.text_port}"
+        )
+
+    try:
+        asyncio.run(run_master(site, ready, start=not no_start))
+    except OSError as error:
+        raise ResourceError(f"{site.node}: {error.strerror or error}; does a master run already?") from None
+
+
+def _ask(config: Path | None, command: str, service: str | None = None, payload: str | None = None) -> Any:
+    from mwaconvert.services.live.messages import Command
+    from mwaconvert.services.live.node import read_site
+    from mwaconvert.services.live.operator import ask
+
+    return ask(read_site(config_path(config)), Command(command=command, service=service, payload=payload))
+
+
+def _say(reply: Reply) -> None:
+    message = reply.message
+    if isinstance(message, dict):
+        for name, value in message.items():
+            click.echo(f"{name:<20}{value}")
+    else:
+        click.echo(message)
+    if reply.status == "Error":
+        click.get_current_context().exit(NOT_DONE)
+
+
+@click.command(context_settings=SETTINGS)
+@_service
+@config
+@verbose
+def start(service: str, config: Path | None) -> None:
+    """Start a service, or all; one that runs goes on."""
+    _say(_ask(config, "start", service))
+
+
+@click.command(context_settings=SETTINGS)
+@_service
+@config
+@verbose
+def stop(service: str, config: Path | None) -> None:
+    """Stop a service, or all, or with the word master the node itself."""
+    _say(_ask(config, "stop_master") if service == "master" else _ask(config, "stop", service))
+
+
+@click.command(context_settings=SETTINGS)
+@_service
+@config
+@verbose
+def restart(service: str, config: Path | None) -> None:
+    """Stop and start a service, or all."""
+    _say(_ask(config, "restart", service))
+
+
+@click.command(context_settings=SETTINGS)
+@config
+@verbose
+def reload(config: Path | None) -> None:
+    """Read the settings again; services go on."""
+    _say(_ask(config, "reload"))
+
+
+@click.command(context_settings=SETTINGS)
+@config
+@click.option("--json", "as_json", is_flag=True, help="Print all that is known as JSON.")
+@verbose
+def status(config: Path | None, as_json: bool) -> None:
+    """Print how services, observations and ways out are; exit code 1 if a service is not well."""
+    from mwaconvert.text import json_text, plain, utc_text
+
+    facts = _ask(config, "node_status").message
+    if as_json:
+        click.echo(json_text(plain(facts)))
+    else:
+        click.echo(f"node {facts['node']}")
+        for name, of in facts["services"].items():
+            reason = f"  {of['reason']}" if of["reason"] else ""
+            click.echo(f"  {name:<20}{of['health']:<10}{of['numbers'].get('state', ''):<9}{reason}".rstrip())
+        for task_id, of in facts["observations"].items():
+            click.echo(
+                f"observation {task_id}: {of['source']}, {utc_text(of['start_s'])} to {utc_text(of['end_s'])}"
+            )
+    if any(of["health"] != "running" for of in facts["services"].values()):
+        click.get_current_context().exit(NOT_DONE)
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("payload", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE")
+@click.option("--stop", "end", flag_value="stop_observation", help="It ends now.")
+@click.option(
+    "--abort", "end", flag_value="abort_observation", help="It ends, and what is left to do is left undone."
+)
+@config
+@verbose
+def observe(payload: Path, end: str | None, config: Path | None) -> None:
+    """Start the observation of a configuration (.parset or .yaml), in time; or end it."""
+    _say(_ask(config, end or "start_observation", payload=str(payload.absolute())))
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("way", type=click.Choice(["lofar", "voevent"]))
+@click.option("--hours", type=click.FloatRange(0, 24, min_open=True), help="Real triggers for so long.")
+@click.option("--test", is_flag=True, help="Triggers marked as tests, until switched off.")
+@config
+@verbose
+def arm(way: str, hours: float | None, test: bool, config: Path | None) -> None:
+    """Let a way out send: real triggers for some hours, or tests; who asked for it is kept."""
+    if (hours is None) == (not test):
+        raise InputError("expected --hours N for real triggers, or --test")
+    _switch(config, way, "test" if test else "observe", time.time() + (hours or 0) * 3600)
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("way", type=click.Choice(["lofar", "voevent"]))
+@config
+@verbose
+def disarm(way: str, config: Path | None) -> None:
+    """Switch a way out off."""
+    _switch(config, way, "off", 0.0)
+
+
+def _switch(config: Path | None, way: Any, wanted: Any, until_s: float) -> None:
+    from mwaconvert.services.live.messages import Switch
+    from mwaconvert.services.live.node import read_site
+    from mwaconvert.services.live.operator import ask
+
+    switch = Switch(way=way, wanted=wanted, who=getpass.getuser(), until_s=until_s)
+    _say(ask(read_site(config_path(config)), switch))

@@ -1,0 +1,134 @@
+"""Raw intensity of an event from a service of CHIME/FRB: its beam, and its chunks into an archive of one event."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from mwaconvert.errors import FormatError, InputError, ResourceError
+from mwaconvert.extras import need
+from mwaconvert.text import some
+
+_CHUNK = re.compile(
+    r"(?:^|.*/)data/(?P<telescope>[a-z][a-z0-9_-]{0,31})/intensity/raw/(?P<day>\d{4}/\d\d/\d\d)/"
+    r"astro_(?P<event>\d{1,19})/(?P<beam>\d{4})/(?P<name>[A-Za-z0-9_.-]{1,200}\.msgpack)"
+)
+_TIMEOUT_S = (5, 60)  # to connect, between bytes
+_MOST_BYTES = 1 << 29  # of a chunk; those of CHIME/FRB have 17 MB
+_TOKENS = ("CHIME_FRB_ACCESS_TOKEN", "FRB_MASTER_ACCESS_TOKEN")
+
+
+def fetch_event(base_url: str, event: int, folder: Path, *, beam: int | None = None) -> int:
+    """Bring the chunks of one beam of an event into a folder, laid out as the archive is.
+
+    Parameters
+    ----------
+    base_url : of the service, http://host:port/frb-master for example
+    event : its number
+    folder : becomes the root of an archive
+    beam : its number; None: the one of the realtime pipeline's measurement, or the only one
+
+    Returns
+    -------
+    int
+        the number of the beam
+
+    Raises
+    ------
+    InputError : there is no such event or beam
+    ResourceError : the service does not answer
+    FormatError : what it answers makes no sense
+    """
+    requests = need("requests", "client", "asking a service")
+    with requests.Session() as session:
+        token = next((os.environ[name] for name in _TOKENS if os.environ.get(name)), None)
+        if token:
+            session.headers["authorization"] = token
+        try:
+            return _fetch(session, base_url.rstrip("/"), event, folder, beam)
+        except requests.HTTPError as error:
+            status = error.response.status_code
+            if status == 404:
+                raise InputError(f"event {event}: {base_url} does not know it") from error
+            raise ResourceError(
+                f"{base_url}: refused with status {status} ({error.response.reason})"
+            ) from error
+        except requests.RequestException as error:
+            raise ResourceError(
+                f"{base_url}: no answer ({type(error).__name__}); is the service up?"
+            ) from error
+
+
+def _fetch(session: Any, base_url: str, event: int, folder: Path, beam: int | None) -> int:
+    names = _json(session, f"{base_url}/v1/events/filenames/{event}")
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise FormatError(f"{base_url}: expected a list of names of files")
+    chunks: dict[int, list[tuple[str, re.Match[str]]]] = {}
+    for name in names:
+        found = _CHUNK.fullmatch(name)
+        if found and int(found["event"]) == event:
+            chunks.setdefault(int(found["beam"]), []).append((name, found))
+    if not chunks:
+        raise InputError(f"event {event}: {base_url} has no raw intensity of it")
+    if beam is None:
+        beam = _brightest(_json(session, f"{base_url}/v1/events/{event}"), set(chunks))
+    if beam not in chunks:
+        there = some([f"{number:04d}" for number in sorted(chunks)])
+        what = "the brightest beam is not known" if beam is None else f"no raw intensity of beam {beam:04d}"
+        raise InputError(f"event {event}: {what}: give one with `beam`, of {there}", option="beam")
+    for name, found in chunks[beam]:
+        below = (
+            "data",
+            found["telescope"],
+            "intensity",
+            "raw",
+            found["day"],
+            f"astro_{event}",
+            found["beam"],
+        )
+        target = folder.joinpath(*below)
+        target.mkdir(parents=True, exist_ok=True)
+        _download(session, base_url, name, target / found["name"])
+    return beam
+
+
+def _json(session: Any, url: str) -> Any:
+    answer = session.get(quote(url, safe=":/"), timeout=_TIMEOUT_S)
+    answer.raise_for_status()
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise FormatError(f"{url}: the answer is not JSON") from error
+
+
+def _brightest(event: Any, beams: set[int]) -> int | None:
+    """The beam that the realtime pipeline measured, or the only one."""
+    measured = event.get("measured_parameters") if isinstance(event, Mapping) else None
+    for one in measured if isinstance(measured, Sequence) else ():
+        pipeline = one.get("pipeline") if isinstance(one, Mapping) else None
+        if (
+            isinstance(pipeline, Mapping)
+            and pipeline.get("name") == "realtime"
+            and one.get("beam_number") in beams
+        ):
+            return int(one["beam_number"])
+    return next(iter(beams)) if len(beams) == 1 else None
+
+
+def _download(session: Any, base_url: str, name: str, target: Path) -> None:
+    url = f"{base_url}/v1/events/filename"
+    with session.post(url, json={"filename": name}, stream=True, timeout=_TIMEOUT_S) as answer:
+        answer.raise_for_status()
+        held = 0
+        with target.open("wb") as file:
+            for piece in answer.iter_content(1 << 20):
+                held += len(piece)
+                if held > _MOST_BYTES:
+                    raise FormatError(
+                        f"{base_url}: {name} has more than {_MOST_BYTES} bytes: no chunk of an event"
+                    )
+                file.write(piece)

@@ -1,0 +1,1 @@
+"""Restores and science-ready products as jobs: stores of archives, sites, steps, mail."""

@@ -1,0 +1,301 @@
+"""After the gate of quality assurance: notes, weblog, ingest with its proof, states, and where the run goes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mwaconvert.archive.catalog import Action, Catalog, RunState
+from mwaconvert.archive.layouts import Layout, run_layout
+from mwaconvert.archive.products import Kind, ProductTable, describe_file, product_files, write_sums
+from mwaconvert.archive.quality.areas import move_run, remove_run
+from mwaconvert.archive.quality.ingest import NOT_IN_ARCHIVE, IngestItem, check_cleanup, pack_calibration
+from mwaconvert.archive.quality.notes import (
+    NOTES,
+    publish_notes,
+    safe_html,
+    write_notes,
+)
+from mwaconvert.errors import Error, InputError, ResourceError
+from mwaconvert.jobs.control.work import CancelledError, Context, Json
+from mwaconvert.jobs.workflows.archives.asking import QA, Answer, Asked, Purpose, check_decision, supplied
+from mwaconvert.jobs.workflows.archives.mail import tell
+from mwaconvert.jobs.workflows.archives.site import ArchiveSite, now
+from mwaconvert.jobs.workflows.archives.staging import own_text
+from mwaconvert.jobs.workflows.archives.stores import Kept, keep
+
+#: names that every archive keeps whole
+_LONGEST_NAME = 64
+
+
+def record_decision(context: Context, site: ArchiveSite) -> Json:
+    """Write the decision down, once: who, when, why, and the notes."""
+    asked, answer, by, at = _decision(context)
+    reason = context.answers[QA].why or ""
+    with site.catalog() as catalog:
+        run = catalog.run(asked.run_id)
+        if answer is Answer.RERUN:
+            catalog.put_run(replace(run, state=RunState.COMPLETED), (), now())
+        else:
+            notes = check_decision(asked, answer, catalog.draft(asked.run_id, by), by)
+            rows = catalog.decisions(asked.run_id).rows
+            if not any(row.decided_by == by and row.at == at for row in rows):
+                catalog.decide(asked.run_id, notes, by, at, seen=len(rows))
+            catalog.put_run(replace(run, state=RunState.RUNNING), (), now())
+        catalog.note(
+            Action.DECIDED,
+            asked.run_id,
+            by,
+            at,
+            reason=reason,
+            detail=answer.value,
+            key=f"{asked.run_id}/decided/{at.isoformat()}",
+        )
+    return {"answer": answer.value}
+
+
+def publish(context: Context, site: ArchiveSite) -> Json:
+    """Of a run that passed: notes into the weblog, which is packed again; templates and notes to the products."""
+    asked, answer, by, _ = _decision(context)
+    if answer is not Answer.PASS:
+        return {}
+    layout = run_layout(site.areas["qa"], asked.folder)
+    with site.catalog() as catalog:
+        text = catalog.draft(asked.run_id, by)
+        notes = catalog.decisions(asked.run_id).rows[-1].notes
+    text = text if text.strip() else write_notes(notes)
+    weblog = _weblog(layout)
+    for template in sorted(supplied(site, asked.run_id, by).glob("*")):
+        shutil.copyfile(template, layout.products / template.name)
+    own_text(layout.products / NOTES, safe_html(text).encode())
+    if weblog is not None:
+        publish_notes(weblog, _weblog_archive(layout, weblog, site.table()), text)
+    return {"weblog": "" if weblog is None else str(weblog.relative_to(layout.root))}
+
+
+def ingest(context: Context, site: ArchiveSite) -> Json:
+    """Put images and one tar of the rest into the archive, each read back; a failure is a result that says why."""
+    asked, answer, _, _ = _decision(context)
+    if answer is not Answer.PASS:
+        return {}
+    layout = run_layout(site.areas["qa"], asked.folder)
+    table = site.table()
+    try:
+        if site.ingest is None:
+            raise InputError("the site has no store to ingest into; name it as stores.ingest")
+        pack_calibration(layout.products, layout.products / f"{asked.run_id}.calibration.tar", table)
+        write_sums(layout.products)
+        paths = _to_ingest(layout.products, table)
+        items = [IngestItem(describe_file(path, table)) for path in paths]
+        with site.catalog() as catalog:
+            catalog.put_ingest(asked.run_id, context.attempt.number, items)
+            for number, (path, item) in enumerate(zip(paths, items, strict=True)):
+                context.progress(number / len(items), path.name)
+                verified = _keep(site, path, item)
+                catalog.put_ingest(asked.run_id, context.attempt.number, [verified])
+    except CancelledError:
+        raise
+    except (Error, OSError) as error:
+        return {"reasons": [f"the ingest failed: {error}"]}
+    return {"items": [item.file.name for item in items]}
+
+
+def tell_of_ingest(context: Context, site: ArchiveSite) -> Json:
+    """Make a failure of the ingest known."""
+    asked = Asked.of(context.job)
+    reasons = context.results["ingest"].get("reasons", ())
+    if not reasons and not context.results["ingest"].get("items"):
+        return {}
+    words = "; ".join(reasons) or f"{len(context.results['ingest']['items'])} files"
+    with site.catalog() as catalog:
+        action = Action.INGEST_FAILED if reasons else Action.INGESTED
+        key = f"{asked.run_id}/ingest/{context.attempt.number}"
+        catalog.note(action, asked.run_id, context.job.owner, now(), detail=words, key=key)
+        if reasons:
+            catalog.put_run(replace(catalog.run(asked.run_id), state=RunState.FAILED), (), now())
+    if reasons:
+        text = f"Run {asked.run_id} of {asked.target}:\n{words}\nIt stays in the QA area; ask for the ingest again."
+        tell(
+            context, site.everybody, f"{asked.run_id}: ingest failed", text, f"ingest{context.attempt.number}"
+        )
+    return {}
+
+
+def mark(context: Context, site: ArchiveSite) -> Json:
+    """Set the two states of the target: Calibrated only now that all is in the archive."""
+    asked, answer, by, _ = _decision(context)
+    if answer is Answer.RERUN:
+        return {}
+    with site.catalog() as catalog:
+        notes = catalog.decisions(asked.run_id).rows[-1].notes
+        before = catalog.state(asked.target)
+        if asked.purpose is Purpose.IMAGE:  # says nothing of the calibration that it started from
+            state = replace(before, srdp=notes.status)
+        elif answer is Answer.FAIL:
+            state = before.failed(notes.status)
+        else:
+            items = catalog.ingested(asked.run_id)
+            whole = bool(items) and all(item.verified_at is not None for item in items)
+            state = before.passed(notes, ingested=whole)
+        catalog.put_state(asked.target, state, asked.run_id, now())
+        words = f"calibration {state.calibration.value or 'unset'}, SRDP {state.srdp.value or 'Null'}"
+        catalog.note(
+            Action.MARKED,
+            asked.target,
+            by,
+            now(),
+            reason=context.answers[QA].why or "",
+            detail=f"{words}, by {asked.run_id}",
+            key=f"{asked.run_id}/marked",
+        )
+    return {"calibration": state.calibration.value, "srdp": state.srdp.value}
+
+
+def move_away(context: Context, site: ArchiveSite) -> Json:
+    """Passed: back to processing, where it ages, its measurement sets into the cache. Failed: removed."""
+    asked, answer, by, _ = _decision(context)
+    if answer is Answer.RERUN:
+        return {}
+    qa, processing = site.areas["qa"], site.areas["processing"]
+    with site.catalog() as catalog:
+        run = catalog.run(asked.run_id)
+        if answer is Answer.FAIL:
+            remove_run(qa / asked.folder, [qa])
+            catalog.put_run(replace(run, state=RunState.FAILED), (), now())
+            action, detail = Action.CLEANED, "failed quality assurance"
+        else:
+            moved = move_run(qa / asked.folder, processing)
+            _into_cache(moved, site.areas["cache"] / asked.folder)
+            catalog.put_run(replace(run, state=RunState.COMPLETED), (), now())
+            action, detail = Action.MOVED, "back to processing, measurement sets to the cache"
+        catalog.note(action, asked.run_id, by, now(), detail=detail, key=f"{asked.run_id}/moved")
+    words = {Answer.PASS: "passed and is in the archive", Answer.FAIL: "failed and was removed"}[answer]
+    text = f"Run {asked.run_id} of {asked.target}: {words}, decided by {by}."
+    tell(context, site.analysts, f"{asked.run_id} {words}", text, "ended")
+    return {}
+
+
+# ------------------------------------------------------------------------------------------------ cleanup
+
+
+def prove(site: ArchiveSite, catalog: Catalog, run_id: str, by: str, reason: str = "") -> None:
+    """Refuse to clean up a run unless each product is read back from each copy of the archive now.
+
+    Raises
+    ------
+    InputError
+        With the documented sentence; the audit trail says what is missing.
+    """
+    run = catalog.run(run_id)
+    items = catalog.ingested(run_id)
+    problems: list[str] = []
+    for area in ("qa", "processing"):
+        products = run_layout(site.areas[area], run.folder).products
+        if products.is_dir():
+            try:
+                check_cleanup(products, items)
+            except InputError:
+                problems.append(f"products in {area} that are not proven to be ingested")
+    if not items:
+        problems.append("nothing was ingested")
+    for item in items:
+        problems += _problems_of(site, item)
+    if problems:
+        told = "; ".join(problems)
+        catalog.note(Action.NOT_CLEANED, run_id, by, now(), reason=reason, detail=told)
+        raise InputError(NOT_IN_ARCHIVE)
+
+
+def clean_up(site: ArchiveSite, catalog: Catalog, run_id: str, by: str, reason: str = "") -> bool:
+    """Remove the folder of a run for which `prove` found all in the archive; whether there was one.
+
+    It is looked for in all areas, and one that is gone already is no error.
+    """
+    folder = catalog.run(run_id).folder
+    removed = [
+        remove_run(site.areas[name] / folder, [site.areas[name]]) for name in ("processing", "qa", "cache")
+    ]
+    catalog.note(
+        Action.CLEANED, run_id, by, now(), reason=reason, detail="removed" if any(removed) else "gone already"
+    )
+    return any(removed)
+
+
+def _problems_of(site: ArchiveSite, item: IngestItem) -> Sequence[str]:
+    if item.verified_at is None or item.file.sha256 is None or site.ingest is None:
+        return (f"{item.file.name} was not verified",)
+    try:
+        return site.ingest.check(Kept(item.archive_id, item.archive_version), item.file.sha256)
+    except ResourceError as error:
+        return (f"{item.file.name}: {error}",)
+
+
+# ------------------------------------------------------------------------------------------------- parts
+
+
+def _decision(context: Context) -> tuple[Asked, Answer, str, datetime]:
+    decision = context.answers[QA]
+    at = datetime.fromtimestamp(decision.decided or 0.0, UTC)
+    return Asked.of(context.job), Answer(decision.answer), decision.decided_by or "", at
+
+
+def _weblog(layout: Layout) -> Path | None:
+    """The unpacked weblog of a run, the newest if there are several."""
+    for folder in (layout.products, layout.working):
+        found = sorted(path.parent for path in folder.glob("pipeline-*/html") if path.is_dir())
+        if found:
+            return found[-1]
+    return None
+
+
+def _weblog_archive(layout: Layout, weblog: Path, table: ProductTable) -> Path:
+    found = [path for path in sorted(layout.products.iterdir()) if table.kind(path.name) is Kind.WEBLOG]
+    return found[0] if found else layout.products / f"{weblog.name}.weblog.tgz"
+
+
+def _to_ingest(products: Path, table: ProductTable) -> list[Path]:
+    """Images, the weblog and the tar of all the rest."""
+    chosen = [
+        path
+        for path in product_files(products)
+        if table.kind(path.name) in (Kind.IMAGE, Kind.WEBLOG) or path.name.endswith(".calibration.tar")
+    ]
+    names = [path.name for path in chosen]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{products}: has two files named {twice[0]}; an archive takes one")
+    return chosen
+
+
+def _keep(site: ArchiveSite, path: Path, item: IngestItem) -> IngestItem:
+    assert site.ingest is not None
+    assert item.file.sha256 is not None
+    kept = keep(site.ingest, path, archive_name(path.name, item.file.sha256), item.file.sha256)
+    return item.verified(kept.file_id, kept.version, item.file.sha256, now())
+
+
+def archive_name(name: str, sha256: str) -> str:
+    """A name that every archive keeps whole: the middle of a long one gives way to a part of its hash.
+
+    Examples
+    --------
+    >>> len(archive_name("x" * 80 + ".calibration.tar", "0123456789abcdef" * 4))
+    64
+    """
+    if len(name) <= _LONGEST_NAME:
+        return name
+    end = name[-24:]
+    return f"{name[: _LONGEST_NAME - 14 - len(end)]}.{sha256[:12]}.{end}"
+
+
+def _into_cache(run: Path, cache: Path) -> None:
+    """Move calibrated measurement sets to the cache; those that are there were moved before."""
+    for path in sorted(path.parent for path in (run / "working").glob("*.ms/table.dat")):
+        cache.mkdir(parents=True, exist_ok=True)
+        target = cache / path.name
+        if target.exists():
+            shutil.rmtree(target)
+        shutil.move(path, target)

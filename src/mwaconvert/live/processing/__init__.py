@@ -1,0 +1,1 @@
+"""What becomes of candidates beside triggers: data cut out, judged, drawn, summed up; functions of files."""

@@ -1,0 +1,1 @@
+"""Candidates without AMBER: filterbank data searched while they come."""

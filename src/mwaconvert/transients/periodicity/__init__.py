@@ -1,0 +1,1 @@
+"""What repeats: periodicity searches of dedispersed series, and folding."""

@@ -1,0 +1,210 @@
+"""Restores as jobs: by a recorded stand-in for CASA here, by CASA itself where it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import request_samples as samples
+from archive_samples import CALL, CASA, casa_python, restorable, with_sets
+from package_samples import ONE, TWO, package
+
+from mwaconvert.archive.catalog import Action, Look
+from mwaconvert.archive.layouts import LayoutKind
+from mwaconvert.archive.units import ProductFile
+from mwaconvert.errors import InputError
+from mwaconvert.jobs.control.states import State
+from mwaconvert.jobs.control.store import Store
+from mwaconvert.jobs.control.work import Job
+from mwaconvert.jobs.workflows.archives import restore
+from mwaconvert.jobs.workflows.archives.restore import REPORT, restore_request
+from mwaconvert.jobs.workflows.archives.running import carry_on, submit_or_resume
+from mwaconvert.jobs.workflows.archives.site import ArchiveSite, local_site
+
+WHAT = samples.MOUS.file_form
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> ArchiveSite:
+    return restorable(tmp_path)
+
+
+@pytest.fixture
+def store(site: ArchiveSite) -> Iterator[Store]:
+    opened = Store(site.database)
+    yield opened
+    opened.close()
+
+
+def restored(site: ArchiveSite, store: Store, **options: object) -> Job:
+    job = submit_or_resume(store, restore_request(WHAT, "ann", **options))
+    carry_on(site, store)
+    return store.job(job.id)
+
+
+def change(site: ArchiveSite, **changes: object) -> None:
+    """The archive tells something new of the set."""
+    with site.catalog() as catalog:
+        found = catalog.member(samples.MOUS)
+        catalog.put_member("2017.1.00886.L", replace(found, **changes), datetime.now(UTC))
+
+
+@pytest.mark.parametrize("kind", list(LayoutKind), ids=lambda kind: kind.name)
+def test_a_set_is_restored_into_each_layout(
+    site: ArchiveSite, store: Store, tmp_path: Path, kind: LayoutKind
+) -> None:
+    job = restored(site, store, layout=kind)
+    assert (job.state, job.error_text) == (State.COMPLETED, None)
+    (product,) = store.products(job.id)
+    root = Path(product.path)
+    assert root.is_relative_to(site.areas["delivered"])
+    report = json.loads((root / REPORT).read_text())
+    assert report["casa"] == str(CASA)
+    assert sorted(Path(name).name for name in report["sets"]) == [f"{ONE}.ms", f"{TWO}.ms"]
+    for name in report["sets"]:
+        assert (root / name / "calibrated").read_text() == '"x.gcal"'
+    calls = [json.loads(line) for line in (tmp_path / "casa" / "calls.txt").read_text().splitlines()]
+    assert [name for name, _ in calls] == ["flagmanager", "applycal"] * 2
+    assert calls[1][1]["interp"] == CALL["interp"]
+    assert not list(site.areas["processing"].iterdir())
+    with site.catalog() as catalog:
+        assert [e.action for e in catalog.trail(f"restore.{job.id}")] == [
+            Action.HANDED_OUT,
+            Action.RESTORED,
+            Action.BEGAN,
+        ]
+        assert len(catalog.inputs(f"restore.{job.id}")) == len(report["inputs"])
+        assert len(report["inputs"]) == (11 if kind is LayoutKind.DELIVERY else 10)
+
+
+def test_what_is_not_public_is_not_even_fetched(site: ArchiveSite, store: Store) -> None:
+    change(site, release_date=datetime.now(UTC) + timedelta(days=2))
+    job = restored(site, store)
+    assert job.state is State.FAILED
+    assert job.error_text is not None
+    assert "is proprietary until" in job.error_text
+    assert not site.areas["processing"].exists()
+
+
+def test_a_release_date_that_moves_during_the_restore_keeps_it_back(
+    site: ArchiveSite, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare = restore.compare
+
+    def and_claw_back(context):
+        change(site, release_date=datetime.now(UTC) + timedelta(days=300))
+        return compare(context)
+
+    monkeypatch.setattr(restore, "compare", and_claw_back)
+    job = restored(site, store)
+    assert (job.state, job.step) == (State.FAILED, "hand out")
+    assert job.error_text is not None
+    assert "is proprietary until" in job.error_text
+    assert store.products(job.id) == []
+    assert not list(site.areas["delivered"].glob("restore*"))
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (lambda files: [f for f in files if f.file_class != "science"], "may be work in progress"),
+        (lambda files: [f for f in files if f.file_class != "calibration"], "no calibration files"),
+        (lambda files: [f for f in files if "caltables" not in f.name], "not stored apart"),
+        (lambda files: [*files, ProductFile("x.fits.gz", "calibration", sha256="0" * 64)], "no store"),
+        (
+            lambda files: [
+                replace(f, size=None, sha256="0" * 64) if "flagversions" in f.name else f for f in files
+            ],
+            "its bytes are not those that the archive was given",
+        ),
+        (
+            lambda files: [replace(f, size=9, sha256=None) if "flagversions" in f.name else f for f in files],
+            "longer than the 9 bytes expected",
+        ),
+    ],
+)
+def test_what_the_archive_has_not_right(site: ArchiveSite, store: Store, files, words: str) -> None:
+    with site.catalog() as catalog:
+        found = catalog.member(samples.MOUS)
+    change(site, files=tuple(files(found.files)))
+    job = restored(site, store)
+    assert job.state is State.FAILED
+    assert job.error_text is not None
+    assert words in job.error_text
+
+
+def test_versions_of_casa(site: ArchiveSite, store: Store) -> None:
+    """A hand calibration needs the very version; one of the pipeline tolerates a later one, with a warning."""
+    with site.catalog() as catalog:
+        pipeline = catalog.member(samples.MOUS).files
+    change(site, files=(*pipeline, ProductFile("uid.scriptForCalibration.py", "script")))
+    job = restored(site, store, calibrated_with="6.1.1-15")
+    assert job.state is State.FAILED
+    assert job.error_text is not None
+    assert "a hand calibration needs CASA 6.1.1-15, exactly; installed are 6.5.4-9" in job.error_text
+    change(site, files=pipeline)
+    job = restored(site, store, calibrated_with="6.1.1-15", mpi_servers=2)
+    assert job.state is State.COMPLETED
+    report = json.loads((Path(store.products(job.id)[0].path) / REPORT).read_text())
+    assert "CASA 6.5.4-9 is a later version" in report["warnings"][0]
+
+
+def test_a_casa_that_breaks_fails_the_job_and_a_retry_begins_anew(
+    site: ArchiveSite, store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "casa" / "break-casa").touch()
+    job = restored(site, store)
+    assert job.state is State.FAILED
+    assert job.error_text is not None
+    assert "the pipeline stopped with an error" in job.error_text
+    assert f"no measurement set of {TWO}" in job.error_text
+    (tmp_path / "casa" / "break-casa").unlink()
+    store.retry(job.id, "ann")
+    carry_on(site, store)
+    assert store.job(job.id).state is State.COMPLETED
+    steps = [attempt.step for attempt in store.attempts(job.id)]
+    assert steps == ["resolve", "stage", "check", "casa", "casa", "compare", "hand out"]
+
+
+def test_a_package_is_restored_where_it_is(tmp_path: Path) -> None:
+    layout = with_sets(package(tmp_path / "packages"))
+    site = local_site(tmp_path / "out", (), {CASA: casa_python(tmp_path / "casa")})
+    site.work.parent.mkdir(parents=True)
+    store = Store(site.database)
+    job = submit_or_resume(store, restore_request(str(layout.root), "ann"))
+    carry_on(site, store)
+    assert store.job(job.id).state is State.COMPLETED, store.job(job.id).error_text
+    assert (layout.root / "calibrated" / f"{ONE}.ms" / "calibrated").is_file()
+    again = submit_or_resume(store, restore_request(str(layout.root), "ann"))
+    assert again.id == job.id
+    other = store.submit(restore_request(str(layout.root), "bob"))
+    carry_on(site, store)
+    assert "scriptForPI refuses to start" in (store.job(other.id).error_text or "")
+    store.close()
+
+
+def test_a_set_that_is_not_equal_to_the_reference_is_kept_back(
+    site: ArchiveSite, store: Store, tmp_path: Path
+) -> None:
+    job = restored(site, store, reference=tmp_path)
+    assert job.state is State.FAILED
+    assert "has 0 measurement sets" in (job.error_text or "")
+    assert store.products(job.id) == []
+
+
+def test_what_is_neither_package_nor_uid() -> None:
+    with pytest.raises(InputError, match="is no folder and no uid"):
+        restore_request("uid://A001/X12", "ann")
+
+
+def test_the_audit_trail_tells_a_change_of_release(site: ArchiveSite) -> None:
+    with site.catalog() as catalog:
+        look = catalog.member(samples.MOUS)
+        short = Look(look.unit.state, "Fail", look.release_date, look.calibration)
+        assert catalog.update({samples.MOUS: short}, datetime.now(UTC)) == {
+            samples.MOUS: ("QA2: Pass -> Fail",)
+        }

@@ -1,0 +1,315 @@
+"""Candidates cut out of data with known bursts; lists, figures, classifiers, and beams put together."""
+
+import json
+import math
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mwaconvert.errors import FormatError, InputError
+from mwaconvert.formats.spectra.reader import open_stream
+from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
+from mwaconvert.live.observation import Observation, read_beam_table, synthesise
+from mwaconvert.live.processing.beams import SynthesisedStream, open_beam
+from mwaconvert.live.processing.classifier import Classifier, scaled
+from mwaconvert.live.processing.cutter import Cutter, reprocess
+from mwaconvert.live.processing.extract import Refusal, Wanted, extract
+from mwaconvert.live.processing.merge import merge, result_folder, write_merged
+from mwaconvert.live.processing.products import Counts, Found, Score, read_lists, write_candidate, write_lists
+from mwaconvert.live.settings import Classify, Extractor, Settings
+from mwaconvert.spectra.spectra import Spectra
+from mwaconvert.spectra.stream import ArrayStream
+
+#: DM, time, width in samples, S/N by DARC without cleaning
+BURSTS = [(50.0, 0.12, 5, 60.35), (20.0, 0.24, 1, 38.4)]
+NO_CLEANING = Extractor(rfi_clean_type="none")
+
+
+def wanted(dm=50.0, time_s=0.12, width=5, snr=20.0, beam=0):
+    return Wanted(time_s=time_s, dm=dm, snr=snr, width=width, beam=beam)
+
+
+@pytest.fixture
+def synthetic(darc):
+    stream = open_stream(darc / "synthetic" / "synthetic_CB00_00.fil")
+    yield stream
+    stream.close()
+
+
+def noise_stream(n_chan=64, n_times=4096, seed=1, pulse=None):
+    data = np.random.default_rng(seed).normal(100, 10, (n_chan, n_times))
+    freq_mhz = 1219.7 + 300 / n_chan * (np.arange(n_chan) + 0.5)
+    if pulse is not None:
+        dm, at, height = pulse
+        delays = np.rint(4148.808 * dm * (freq_mhz**-2 - freq_mhz[-1] ** -2) / 1e-3).astype(int)
+        data[np.arange(n_chan), at + delays] += height
+    return ArrayStream(Spectra(data.clip(0, 255).astype(np.uint8), freq_mhz, 1e-3), Path("noise"), "memory")
+
+
+@pytest.mark.parametrize(("dm", "time_s", "width", "snr"), BURSTS)
+def test_snr_as_darc_finds_it(synthetic, dm, time_s, width, snr):
+    found = extract(synthetic, wanted(dm, time_s, width), NO_CLEANING)
+    assert found.snr == pytest.approx(snr, rel=0.02)
+    assert found.dms.size == 64
+    assert found.dms[32] == pytest.approx(dm)
+
+
+@pytest.mark.parametrize("off", [-10, -3, 0, 1, 10])
+@pytest.mark.parametrize(("dm", "time_s", "width", "snr"), BURSTS)
+def test_arrival_and_dm(synthetic, dm, time_s, width, snr, off):
+    """The arrival moves to the pulse, wherever it was looked for; no plane is empty."""
+    dt_s = width * synthetic.dt_s
+    found = extract(synthetic, wanted(dm, time_s + off * dt_s, width))
+    assert abs(found.time_s - time_s) < dt_s
+    row, column = np.unravel_index(found.dm_time.argmax(), found.dm_time.shape)
+    assert abs(row - 32) <= 1
+    assert column == 32
+    assert found.dm_time.std() > 0
+    assert found.freq_time.sum(0).argmax() == 32
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 7, 8])
+def test_the_plane_is_never_empty(synthetic, width):
+    """Whatever the number of samples is divided by."""
+    assert extract(synthetic, wanted(width=width), NO_CLEANING).dm_time.std() > 0
+
+
+@pytest.mark.parametrize(("dm", "time_s", "width", "snr"), BURSTS)
+def test_cleaning_spares_bright_bursts(synthetic, dm, time_s, width, snr):
+    found = extract(synthetic, wanted(dm, time_s, width))
+    assert found.snr > 0.96 * snr
+
+
+def test_cleaning_finds_bad_channels():
+    stream = noise_stream(pulse=(100.0, 1000, 40))
+    clean = extract(stream, wanted(100.0, 1.0, 1), NO_CLEANING).snr
+    stream._data[20] = np.random.default_rng(2).integers(0, 255, stream.n_times)
+    dirty = extract(stream, wanted(100.0, 1.0, 1), NO_CLEANING).snr
+    assert extract(stream, wanted(100.0, 1.0, 1)).snr > max(0.8 * clean, 0.9 * dirty)
+    assert extract(stream, wanted(100.0, 1.0, 1), NO_CLEANING, masked=[20]).snr > 0.8 * clean
+
+
+@pytest.mark.parametrize("time_s", [0.0, 0.004, 0.35, 0.3599, 0.36, 5.0, -3.0])
+def test_at_the_ends_of_the_data(synthetic, time_s):
+    """Windows that begin before the data or end after them are no error."""
+    found = extract(synthetic, wanted(time_s=time_s))
+    assert isinstance(found, Refusal) or np.isfinite(found.snr)
+
+
+def test_what_is_refused():
+    stream = noise_stream()
+    assert extract(stream, wanted(100.0, 1.0, 4)) is Refusal.FAINT
+    assert (
+        extract(stream, wanted(100.0, 1.0, 1500), Extractor(snr_min_local=0.0)) is not None
+    )  # not an empty range
+    assert extract(stream, wanted(100.0, 99.0, 4)) is Refusal.NO_DATA
+    zero = noise_stream(pulse=(0.0, 1000, 60))
+    assert extract(zero, wanted(3.0, 1.0, 1), Extractor(snr_min_local=0.0)) is Refusal.ZERO_DM
+
+
+@given(
+    st.floats(0, 3000),
+    st.floats(-1, 6),
+    st.integers(1, 3000),
+    st.sampled_from(["none", "perchannel", "frequency"]),
+)
+@settings(max_examples=25, deadline=None)
+def test_no_candidate_ends_anything(dm, time_s, width, cleaning):
+    found = extract(
+        noise_stream(n_chan=64, n_times=1500), wanted(dm, time_s, width), Extractor(rfi_clean_type=cleaning)
+    )
+    assert isinstance(found, Refusal) or found.dms[0] >= 0
+
+
+def make_tabs(folder, n_tab=12, n_chan=96, n_times=400):
+    folder.mkdir()
+    freq_mhz = 1219.7 + 300 / n_chan * (np.arange(n_chan) + 0.5)
+    data = np.random.default_rng(5).integers(0, 255, (n_tab, n_chan, n_times)).astype(np.uint8)
+    for tab in range(n_tab):
+        with FilterbankWriter(folder / f"CB00_{tab:02d}.fil", freq_mhz, 81.92e-6, 8) as writer:
+            writer.write(data[tab])
+    return data
+
+
+def test_synthesised_beams(darc, tmp_path):
+    data = make_tabs(tmp_path / "tabs")
+    table = read_beam_table(darc / "tables" / "sbtable-sc4-12tabs-71sbs.txt")
+    paths = {tab: tmp_path / "tabs" / f"CB00_{tab:02d}.fil" for tab in range(12)}
+    for sb in (0, 10, 35, 70):
+        stream = open_beam(tmp_path / "tabs", 0, sb, table)
+        expected = synthesise(data, table[sb], lowest_first=True)
+        np.testing.assert_array_equal(stream.spectra().data, expected)
+        np.testing.assert_array_equal(stream.spectra(50, 20).data, expected[:, 50:70])
+        stream.close()
+    del paths[int(table[0, 0])]
+    with pytest.raises(InputError, match="no file of the tied-array beams"):
+        SynthesisedStream(paths, table[0])
+
+
+def test_memory_is_that_of_the_beams_needed(darc, tmp_path):
+    """At most twice the bytes of the beams that a synthesised one is made of."""
+    make_tabs(tmp_path / "tabs", n_chan=1536, n_times=3000)
+    table = read_beam_table(darc / "tables" / "sbtable-sc4-12tabs-71sbs.txt")
+    stream = open_beam(tmp_path / "tabs", 0, 0, table)
+    needed = np.unique(table[0]).size * 1536 * 3000
+    tracemalloc.start()
+    stream.read(0, 3000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    stream.close()
+    assert peak <= 2 * needed
+
+
+def test_hdf5(synthetic, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    found = extract(synthetic, wanted())
+    first = write_candidate(tmp_path, found, Score(freq_time=0.9))
+    second = write_candidate(tmp_path, found)
+    assert (first.name, second.name) == (
+        "TOA0.1200_DM50.00_DS5_SNR20.hdf5",
+        "TOA0.1200_DM50.00_DS5_SNR20_2.hdf5",
+    )
+    with h5py.File(first) as file:
+        assert file["data_freq_time"].shape == file["data_dm_time"].shape == (64, 64)
+        names = "nfreq ntime ndm tsamp sb dms dm snr toa downsamp dm_amber snr_amber toa_amber downsamp_amber"
+        assert set(names.split()) <= set(file.attrs)
+        assert file.attrs["prob_freqtime"] == 0.9
+
+
+def model_file(path, shape, weight=1.0):
+    """A model whose probability grows with the brightest value."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["top"], keepdims=0, axes=[1, 2, 3]),
+        helper.make_node("Mul", ["top", "w"], ["y"]),
+        helper.make_node("Sigmoid", ["y"], ["p"]),
+        helper.make_node("Sub", ["one", "p"], ["q"]),
+        helper.make_node("Unsqueeze", ["p", "axis"], ["p2"]),
+        helper.make_node("Unsqueeze", ["q", "axis"], ["q2"]),
+        helper.make_node("Concat", ["q2", "p2"], ["out"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "peak",
+        [helper.make_tensor_value_info("x", kind, ["batch", *shape, 1])],
+        [helper.make_tensor_value_info("out", kind, ["batch", 2])],
+        [
+            helper.make_tensor("w", kind, [1], [weight]),
+            helper.make_tensor("one", kind, [1], [1.0]),
+            helper.make_tensor("axis", onnx.TensorProto.INT64, [1], [1]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def test_a_classifier(synthetic, tmp_path):
+    path = model_file(tmp_path / "peak.onnx", (32, 64))
+    found = extract(synthetic, wanted())
+    classifier = Classifier(Classify(model_freqtime=str(path), thresh_freqtime=0.5))
+    score = classifier.score(found)
+    assert 0.9 < score.freq_time <= 1
+    assert math.isnan(score.dm_time)
+    assert score.model.startswith("peak.onnx sha256:")
+    assert classifier.accepts(score)
+    assert not classifier.accepts(replace(score, freq_time=0.4))
+    flat = replace(found, freq_time=np.zeros((64, 64), np.float32))
+    assert classifier.score(flat).freq_time == pytest.approx(0.5)  # no noise to divide by: zeros, not NaN
+    with pytest.raises(FormatError, match="takes"):
+        Classifier(Classify(model_dmtime=str(path)))
+    (tmp_path / "bad.onnx").write_bytes(b"nonsense")
+    with pytest.raises(FormatError, match="no model in ONNX"):
+        Classifier(Classify(model_freqtime=str(tmp_path / "bad.onnx")))
+
+
+def test_without_a_classifier_all_are_ranked_by_snr(synthetic):
+    classifier = Classifier(Classify(model_freqtime="20190416freq_time.hdf5"))
+    score = classifier.score(extract(synthetic, wanted()))
+    assert math.isnan(score.freq_time)
+    assert classifier.accepts(score)
+    assert classifier.words == "S/N; there is no classifier"
+
+
+def test_scaling():
+    picture = np.random.default_rng(1).normal(5, 3, (8, 64)).astype(np.float32)
+    whole, rows = scaled(picture, by_channel=False), scaled(picture, by_channel=True)
+    assert np.median(whole) == pytest.approx(0, abs=1e-6)
+    np.testing.assert_allclose(np.median(rows, axis=1), 0, atol=1e-6)
+    np.testing.assert_allclose(rows.std(1), 1, rtol=1e-5)
+
+
+def observation(tmp_path, beam=0, **more):
+    facts = {
+        "task_id": "1",
+        "beam": beam,
+        "start_s": 1.56e9,
+        "duration_s": 300.0,
+        "source": "<b>R1</b>",
+        "source_beam": None,
+        "datetimesource": "2019-05-18-23:51:13.R1",
+        "amber_dir": tmp_path,
+        "output_dir": tmp_path / "out",
+        "pointings_deg": {0: (83.6, 22.0), 1: (84.0, 22.0)},
+    }
+    return Observation(**{**facts, **more})
+
+
+def test_beams_put_together(tmp_path):
+    """Beams that are missing, empty or damaged are named, and cost the others nothing."""
+    folder = result_folder(tmp_path, observation(tmp_path))
+    assert folder == tmp_path / "20190518" / "2019-05-18-23:51:13.R1"
+    found = [Found(beam=0, snr=12, dm=50, time_s=1, width=5, synthesised=3, p=0.7)]
+    write_lists(folder, 0, found, Counts(raw=9, clustered=3, thresholds=1, classified=1))
+    write_lists(folder, 1, [], Counts())
+    (folder / "CB02_summary.yaml").write_text("")
+    (folder / "CB03_summary.yaml").write_text("a: [1, 2")
+    write_lists(folder, 4, found, Counts())
+    (folder / "CB04_triggers.txt").write_text("04 x\n")
+    assert read_lists(folder, 0)[1] == found
+    merged = merge(folder, range(6))
+    assert sorted(merged.counts) == [0, 1]
+    assert sorted(merged.missing) == [2, 3, 4, 5]
+    page = write_merged(
+        folder, observation(tmp_path), merged, {"task.taskID": "1"}, galactic_dm=188.0, ranked_by="S/N"
+    ).read_text()
+    assert "&lt;b&gt;R1" in page
+    assert "<b>" not in page
+    assert "CB05 is missing" in page
+    facts = json.loads((folder / "info.yaml").read_text())
+    assert (facts["ymw16"], facts["task.taskID"]) == (188.0, "1")
+    assert len((folder / "coordinates.txt").read_text().splitlines()) == 3
+
+
+def test_reprocessing(darc, tmp_path):
+    pytest.importorskip("h5py")
+    pytest.importorskip("matplotlib")
+    banks = tmp_path / "banks"
+    banks.mkdir()
+    (banks / "CB00_00.fil").symlink_to(darc / "synthetic" / "synthetic_CB00_00.fil")
+    lines = ["# beam_id batch_id sample_id integration_step time DM_id DM SNR"]
+    lines += [f"0 1 1 {w} {t} 1 {dm} 20" for dm, t, w, _ in BURSTS] + ["0 1 1 10 0.3 1 400 11", "nonsense"]
+    path = tmp_path / "CB00_step1.trigger"
+    path.write_text("\n".join(lines) + "\n")
+    done = reprocess([path], observation(tmp_path), Settings(), banks, tmp_path / "results")
+    assert [f.dm for f in done.found] == [50.0, 20.0]
+    assert sum(done.refused.values()) == 1
+    assert "1 lines are no candidates" in done.notes[0]
+    counts, found = read_lists(tmp_path / "results", 0)
+    assert counts == Counts(raw=3, clustered=3, thresholds=2, classified=2)
+    assert len(found) == 2
+    assert (tmp_path / "results" / "CB00.pdf").read_bytes().startswith(b"%PDF")
+    assert len(list((tmp_path / "out" / "triggers_realtime" / "data").glob("*.hdf5"))) == 2
+
+
+def test_a_beam_without_data(tmp_path):
+    cutter = Cutter(observation(tmp_path), Settings(), Classifier(Classify()))
+    assert not cutter.has(wanted())
+    assert cutter.cut(wanted()) is Refusal.NO_DATA
