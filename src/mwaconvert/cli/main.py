@@ -83,7 +83,7 @@ _VERBS = {
 
 
 #: work long: what they do can be kept in log files; convert has these options in its table
-_LOGGED = {"dedisperse", "inject", "qa", "search", "simulate", "waterfall"}
+_LOGGED = {"dedisperse", "fold", "inject", "period", "qa", "search", "simulate", "waterfall"}
 
 
 class _Verbs(click.Group):
