@@ -254,6 +254,11 @@ def preset(text: str) -> str:
 
 def centre(text: str) -> str:
     """The ASVO key centre."""
+    if text.lower() in ("beam", "tile", "tile-beam", "tracking"):
+        raise ValueError(
+            "the tile beam is not followed: it stands still in azimuth and elevation, and an output has one phase "
+            "centre; pointing takes its direction at one moment"
+        )
     if text.lower() not in CENTRES:
         raise ValueError(f"'{text}' is not a centre; choose from phase, pointing, custom")
     return text.lower()
