@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mwaconvert.cli.logs import keep_logs
 from mwaconvert.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _store_options(command: _Command) -> _Command:
             envvar="MWACONVERT_DATABASE",
             help="A store elsewhere: a file or postgresql://",
         ),
-        click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors."),
+        click.option("-v", "--verbose", is_flag=True, help="Log lines, and tracebacks of unexpected errors."),
     ):
         command = option(command)
     return command
@@ -164,6 +165,7 @@ def run(
     return JOB_ERRORS if errors else 0
 
 
+<<<<<<< HEAD
 def _needs_text(needed: Any) -> str:
     """What a job needs, as far as it is known: about 3 min, 1.2 GB of memory, 300 MB of output."""
     from mwaconvert.text import about_text, size_text
@@ -172,6 +174,9 @@ def _needs_text(needed: Any) -> str:
     parts += [] if needed.memory is None else [f"{size_text(needed.memory)} of memory"]
     parts += [] if needed.output is None else [f"{size_text(needed.output)} of output"]
     return ", ".join(parts)
+=======
+keep_logs(run)
+>>>>>>> faults
 
 
 def _say_needs(rows: Sequence[JobRow], site: Any) -> int:
@@ -549,7 +554,7 @@ def backup(target: Path, folder: Path, database: str | None, verbose: bool) -> N
     "-d", "--dir", "folder", type=_PATH, default=Path(), metavar="DIR", help="Folder of the products."
 )
 @click.option("--database", metavar="URL", envvar="MWACONVERT_DATABASE", help="A store elsewhere.")
-@click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Log lines, and tracebacks of unexpected errors.")
 def restore(source: Path, folder: Path, database: str | None, verbose: bool) -> None:
     """Make a store of a backup; one that is there already is not touched."""
     del verbose
