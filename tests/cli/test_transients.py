@@ -556,6 +556,21 @@ def test_memory_stays_below_what_a_dry_run_states(long_files, monkeypatch, words
     assert limit / 4 < used < limit
 
 
+def test_figures_that_exist_are_refused_before_the_search(run):
+    done(run("search", "a.fil", "--dm-range", 0, 600, "--plots", "p", "--cutouts", "h5"))
+    (one,) = Path("h5").glob("*.h5")
+    result = run("search", "a.fil", "--dm-range", 0, 600, "--plots", "p", "--dry-run")
+    assert "a_0001_t" in refused(result)
+    assert "exists" in refused(run("search", "a.fil", "--dm-range", 0, 600, "--cutouts", "h5", "--dry-run"))
+    for path in Path("p").glob("a_0*"):
+        path.unlink()
+    assert "a_masked.png" in refused(
+        run("search", "a.fil", "--dm-range", 0, 600, "--plots", "p", "--dry-run")
+    )
+    done(run("search", "a.fil", "--dm-range", 0, 600, "--cutouts", "h5", "--overwrite"))
+    assert one.is_file()
+
+
 def test_the_band_of_vdif_is_asked_for_in_words(run):
     baseband = pytest.importorskip("baseband")
     path = Path(baseband.__file__).parent / "data" / "sample.vdif"
