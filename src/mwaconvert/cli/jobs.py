@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mwaconvert.cli.logs import keep_logs
 from mwaconvert.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _store_options(command: _Command) -> _Command:
             envvar="MWACONVERT_DATABASE",
             help="A store elsewhere: a file or postgresql://",
         ),
-        click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors."),
+        click.option("-v", "--verbose", is_flag=True, help="Log lines, and tracebacks of unexpected errors."),
     ):
         command = option(command)
     return command
@@ -162,6 +163,9 @@ def run(
     if error_file is not None:
         _write_errors(error_file, errors)
     return JOB_ERRORS if errors else 0
+
+
+keep_logs(run)
 
 
 def _needs_text(needed: Any) -> str:
@@ -549,7 +553,7 @@ def backup(target: Path, folder: Path, database: str | None, verbose: bool) -> N
     "-d", "--dir", "folder", type=_PATH, default=Path(), metavar="DIR", help="Folder of the products."
 )
 @click.option("--database", metavar="URL", envvar="MWACONVERT_DATABASE", help="A store elsewhere.")
-@click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Log lines, and tracebacks of unexpected errors.")
 def restore(source: Path, folder: Path, database: str | None, verbose: bool) -> None:
     """Make a store of a backup; one that is there already is not touched."""
     del verbose

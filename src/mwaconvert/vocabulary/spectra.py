@@ -286,7 +286,7 @@ _RUNNING = (
     Spec("--dry-run", "dry_run", "Print what would be done and how much memory it takes."),
     Spec("--overwrite", "overwrite", "Replace outputs that exist."),
     Spec("-q --quiet", "quiet", "Print nothing but errors."),
-    Spec("-v --verbose", "verbose", "Tracebacks of unexpected errors."),
+    Spec("-v --verbose", "verbose", "Log lines, and tracebacks of unexpected errors."),
 )
 _RUNNING_IN_PIECES = tuple(spec for spec in _RUNNING if spec.sets != "gulp")  # of a size that the data decide
 _SCALE = Spec("--scale", "scale", "Bring each channel to mean 0 and standard deviation 1 first.")
