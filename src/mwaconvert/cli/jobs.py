@@ -165,7 +165,9 @@ def run(
     return JOB_ERRORS if errors else 0
 
 
-<<<<<<< HEAD
+keep_logs(run)
+
+
 def _needs_text(needed: Any) -> str:
     """What a job needs, as far as it is known: about 3 min, 1.2 GB of memory, 300 MB of output."""
     from mwaconvert.text import about_text, size_text
@@ -174,9 +176,6 @@ def _needs_text(needed: Any) -> str:
     parts += [] if needed.memory is None else [f"{size_text(needed.memory)} of memory"]
     parts += [] if needed.output is None else [f"{size_text(needed.output)} of output"]
     return ", ".join(parts)
-=======
-keep_logs(run)
->>>>>>> faults
 
 
 def _say_needs(rows: Sequence[JobRow], site: Any) -> int:
