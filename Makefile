@@ -8,7 +8,7 @@ PY ?= $(abspath $(BIN))/python
 export SKBUILD_BUILD_DIR = $(abspath $(VENV))/build
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -o -name '*.py' -o -name '*.pyx')
 
-.PHONY: demo test test-external test-services fuzz attack lint docs format stubs tidy wheel bench clean dev
+.PHONY: soak demo test test-external test-services fuzz attack lint docs format stubs tidy wheel bench clean dev
 
 demo: $(VENV)/installed  ## simulate a small observation and convert it
 	rm -rf demo
@@ -40,6 +40,10 @@ fuzz: $(VENV)/test-installed  ## damaged files through every reader, for FUZZ_SE
 
 attack: $(VENV)/test-installed  ## kills, full disks and pairs of runs, for at most ATTACK_SECONDS; Ctrl-C ends it
 	$(BIN)/python tests/faults/attack.py --seconds $(ATTACK_SECONDS)
+
+SOAK_SECONDS ?= 28800
+soak: $(VENV)/test-installed  ## live services with observations, kills and faults for SOAK_SECONDS; Ctrl-C ends it with the account
+	$(BIN)/python tests/faults/live_soak.py --seconds $(SOAK_SECONDS)
 
 lint: $(VENV)/lint-installed
 	$(BIN)/ruff check .
@@ -77,6 +81,7 @@ wheel: $(VENV)/bin/python $(SOURCES)  ## a wheel for this machine in dist/, chec
 bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--scale small" for a quick look
 	$(BIN)/python benchmarks/ratios.py $(ARGS)
 	$(BIN)/python benchmarks/transients.py
+	$(BIN)/python benchmarks/chime_data.py
 	$(BIN)/python benchmarks/jobs.py
 	$(BIN)/python benchmarks/jobs_workloads.py
 

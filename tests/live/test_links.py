@@ -6,16 +6,16 @@ import os
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_node import run_async
 
 from mwaconvert.errors import FormatError, InputError, ResourceError
-from mwaconvert.services.live.journal import Journal, file_name
-from mwaconvert.services.live.keys import Peer, new_key, read_peers
-from mwaconvert.services.live.link import call, serve
-from mwaconvert.services.live.messages import Beat, Command, Message, Reply, Role
-from mwaconvert.services.live.text_port import parse_request, reply_text, serve_text
+from mwaconvert.services.live.processes.journal import Journal, file_name
+from mwaconvert.services.live.wire.keys import Peer, new_key, read_peers
+from mwaconvert.services.live.wire.link import call, client_tls, serve, server_tls
+from mwaconvert.services.live.wire.messages import Beat, Command, Message, Reply, Role
+from mwaconvert.services.live.wire.text_port import parse_request, reply_text, serve_text
 
 KEY = new_key()
 PEERS = {"w": Peer("w", KEY, Role.NODE)}
@@ -243,3 +243,55 @@ def test_a_full_disk_leaves_journals_whole(tmp_path, monkeypatch):
 def test_names_of_files_stay_in_their_folder():
     assert file_name("190518009") == "190518009"
     assert "/" not in file_name("../../etc/passwd")
+
+
+@given(st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=5))
+@settings(max_examples=20, deadline=None)
+def test_noise_at_the_port_harms_nobody(noise):
+    """A peer that is known gets through after any number of strangers."""
+
+    async def job():
+        server, port = await _server()
+        for data in noise:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(data + b"\n")
+            writer.write_eof()
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+        link = await call("127.0.0.1", port, "w", KEY)
+        link.send(HELLO)
+        found = await link.receive()
+        await link.close()
+        server.close()
+        return found
+
+    assert run_async(job()) == HELLO
+
+
+def test_tls(tmp_path):
+    """Beneath the keys; an authority that is not known is refused."""
+    trustme = pytest.importorskip("trustme")
+    authority, other = trustme.CA(), trustme.CA()
+    cert = authority.issue_cert("localhost")
+    cert.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    cert.private_key_pem.write_to_path(tmp_path / "key.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    other.cert_pem.write_to_path(tmp_path / "other.pem")
+
+    async def job(ca):
+        tls = server_tls(str(tmp_path / "cert.pem"), str(tmp_path / "key.pem"))
+        server = await serve("127.0.0.1", 0, "m", PEERS, _echo, tls)
+        try:
+            port = server.sockets[0].getsockname()[1]
+            link = await call("localhost", port, "w", KEY, tls=client_tls(str(tmp_path / ca)))
+            link.send(HELLO)
+            found = await link.receive()
+            await link.close()
+        finally:
+            server.close()
+        return found
+
+    assert run_async(job("ca.pem")) == HELLO
+    with pytest.raises(ResourceError, match="certificate verify failed"):
+        run_async(job("other.pem"))

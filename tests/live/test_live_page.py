@@ -8,11 +8,11 @@ import httpx
 import pytest
 from live_node import Node, Receiver, Sky, run_async, wait_for
 
-from mwaconvert.services.live.keys import Peer, new_key
-from mwaconvert.services.live.link import serve
-from mwaconvert.services.live.messages import Message, Reply, Role
 from mwaconvert.services.live.operator import poll
-from mwaconvert.services.live.page import colour, page_facts
+from mwaconvert.services.live.processes.page import colour, page_facts
+from mwaconvert.services.live.wire.keys import Peer, new_key
+from mwaconvert.services.live.wire.link import serve
+from mwaconvert.services.live.wire.messages import Message, Reply, Role
 
 KEY = new_key()
 VIEW = Peer("status", KEY, Role.VIEW)
@@ -52,7 +52,7 @@ def test_forty_nodes_some_dead_are_asked_in_two_seconds():
 
 
 def test_names_from_files_are_text_on_the_page():
-    from mwaconvert.services.live.page import _TEMPLATES
+    from mwaconvert.services.live.processes.page import _TEMPLATES
 
     nodes = {"<i>": {"error": "<script>x</script>"}}
     text = _TEMPLATES.get_template("status.html").render(page_facts(nodes, 0.1))

@@ -9,10 +9,12 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 from live_node import Node, Receiver, Sky, wait_for
 
-from mwaconvert.services.live.messages import Switch
+from mwaconvert.cli.darc import darc
 from mwaconvert.services.live.operator import ask
+from mwaconvert.services.live.wire.messages import Switch
 
 
 @pytest.fixture
@@ -72,6 +74,7 @@ def test_from_a_line_to_all_ways_out_with_kills(node, receiver, tmp_path):
     assert candidates == 3
 
 
+@pytest.mark.services  # seconds, as it waits for processes
 def test_arming(node, receiver, tmp_path):
     """Off by default; real triggers only while armed, which is kept over a restart, with who."""
     sky = Sky(tmp_path / "obs")
@@ -167,6 +170,10 @@ def test_the_text_protocol(node, tmp_path):
     node.config.write_text("amber_clustering: {no_such_thing: 1}")
     assert say("reload")[0] == "Error"
     assert say("status", "amber_clustering")[1] == {"amber_clustering": "running"}
+    done = CliRunner().invoke(darc, ["--port", str(node.text_port), "--service", "all", "status"])
+    assert (done.exit_code, done.output.splitlines()[0]) == (0, "status: Success")
+    done = CliRunner().invoke(darc, ["--port", str(node.text_port), "--service", "tea", "status"])
+    assert (done.exit_code, done.output) == (1, "status: Error\nmessage: {'error': 'Invalid service: tea'}\n")
     assert ast.literal_eval(node.text("nonsense}"))["message"] == {"error": "Cannot parse message"}
     assert ast.literal_eval(node.text("{'service': 'all'}"))["message"] == {"error": "No command specified"}
     long = "{'service':'all', 'command':'status', 'payload':'" + "x" * 900_000 + "'}"
@@ -179,6 +186,7 @@ def test_the_text_protocol(node, tmp_path):
     assert node.process.wait(30) == 0
 
 
+@pytest.mark.services  # seconds, as it waits for processes
 def test_observations_are_kept_apart(node, receiver, tmp_path):
     """Two observations at once: lines, decisions and ends of one are not of the other."""
     one, two = Sky(tmp_path / "one", task_id="1"), Sky(tmp_path / "two", task_id="2", beam=3)
@@ -194,6 +202,7 @@ def test_observations_are_kept_apart(node, receiver, tmp_path):
     assert [text.splitlines()[2].split()[4] for text in receiver.events] == ["400"]
 
 
+@pytest.mark.services  # seconds, as it waits for processes
 def test_candidates_are_cut_out_and_put_together(node, tmp_path, darc):
     """While the observation runs; the processor is killed on the way, and nothing is done twice."""
     banks = tmp_path / "obs" / "out" / "filterbank"

@@ -16,9 +16,9 @@ import yaml
 
 from mwaconvert.errors import ResourceError
 from mwaconvert.live.observation import PACKETS_PER_S, encode_parset
-from mwaconvert.services.live.messages import Command
 from mwaconvert.services.live.node import read_site
 from mwaconvert.services.live.operator import ask
+from mwaconvert.services.live.wire.messages import Command
 
 HEADER = "# beam_id batch_id sample_id integration_step time DM_id DM SNR\n"
 ACK = (
@@ -161,7 +161,12 @@ class Node:
 
     def __enter__(self):
         self.start()
-        self.wait_running()
+        try:
+            self.wait_running()
+        except BaseException:
+            print((self.folder / "master.log").read_text()[-3000:])
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_):

@@ -22,6 +22,7 @@ from pydantic import (
 
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.slurm import Slurm
+from mwaconvert.jobs.control.store import url_of
 from mwaconvert.jobs.control.work import Limits, Quotas
 from mwaconvert.jobs.delivery.places import Bucket, Folder, Web, place
 from mwaconvert.jobs.executors import process
@@ -29,6 +30,7 @@ from mwaconvert.jobs.executors.apptainer import ApptainerExecutor
 from mwaconvert.jobs.executors.containers import ContainerExecutor
 from mwaconvert.jobs.executors.executor import Cluster, Executor, Way
 from mwaconvert.jobs.executors.reservations import Reservations
+from mwaconvert.jobs.workflows.archives.site import ArchiveSite, read_site
 from mwaconvert.jobs.workflows.site import LIFE_DAYS, Site
 from mwaconvert.vocabulary import values
 
@@ -181,7 +183,7 @@ class Conversion(_Part):
     Attributes
     ----------
     max_memory, max_output : one that needs more, by its plan, is refused at submission
-    max_hours : one that takes longer is ended
+    max_hours : one that takes longer is ended; one that would, by its estimate, is refused
     """
 
     solutions: ConfigPath | None = None
@@ -203,6 +205,19 @@ class Workers(_Part):
     here: int = Field(default=2, ge=0, le=256)
     id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
     memory: Bytes | None = None
+
+
+class Batch(_Part):
+    """Conversions are batch jobs of Slurm, which workers submit; without this part they are programs of the worker.
+
+    Attributes
+    ----------
+    options : of sbatch, such as --partition=work
+    poll_s : how often squeue is asked
+    """
+
+    options: tuple[Annotated[str, Field(pattern=r"^--?[A-Za-z]\S*$")], ...] = ()
+    poll_s: float = Field(default=5.0, ge=1, le=600)
 
 
 class NewUsers(_Part):
@@ -292,6 +307,7 @@ class Config(_Part):
     database : a file, or postgresql://...
     work : folder of the attempts of jobs, which all workers see, and of the secret of the service
     raw : places of raw data, in the order of preference
+    archive : configuration of an archive's site (docs/archive.md), in the same database
     """
 
     database: Address
@@ -301,9 +317,11 @@ class Config(_Part):
     server: Server = Server()
     conversion: Conversion = Conversion()
     workers: Workers = Workers()
+    slurm: Batch | None = None
     quotas: NewUsers = NewUsers()
     upkeep: Upkeep = Upkeep()
     chime: Chime | None = None
+    archive: ConfigPath | None = None
 
     def site(self) -> Site:
         """The site that jobs see."""
@@ -317,8 +335,18 @@ class Config(_Part):
             solutions=self.conversion.solutions,
             life_days=self.delivery.life_days or None,
             limits=Limits(memory=self.conversion.max_memory, wall_s=None if hours is None else hours * 3600),
+            slurm=None if self.slurm is None else Slurm(poll_s=self.slurm.poll_s, options=self.slurm.options),
             cluster=None if self.chime is None else self.chime.cluster(),
+            archive=self._archive(),
         )
+
+    def _archive(self) -> ArchiveSite | None:
+        if self.archive is None:
+            return None
+        found = read_site(self.archive)
+        if url_of(found.database) != url_of(self.database):
+            raise InputError(f"{self.archive}: its database is not that of the service; both must be one")
+        return found
 
     def quotas_of_new_users(self) -> Quotas:
         return Quotas(self.quotas.running, self.quotas.queued, self.quotas.disk)
@@ -375,7 +403,11 @@ def _missing(config: Config) -> list[tuple[str, str]]:
     if "://" not in config.database:
         folders.append(("database", Path(config.database).parent))
     found = [(name, f"there is no folder {folder}") for name, folder in folders if not folder.is_dir()]
-    files = {"server.tls_cert": config.server.tls_cert, "server.tls_key": config.server.tls_key}
+    files = {
+        "server.tls_cert": config.server.tls_cert,
+        "server.tls_key": config.server.tls_key,
+        "archive": config.archive,
+    }
     return found + [
         (name, f"there is no file {path}") for name, path in files.items() if path and not path.is_file()
     ]

@@ -13,7 +13,7 @@ from mwaconvert.cli.live.common import SETTINGS, config, config_path, verbose
 from mwaconvert.errors import InputError, ResourceError
 
 if TYPE_CHECKING:
-    from mwaconvert.services.live.messages import Reply
+    from mwaconvert.services.live.wire.messages import Reply
 
 _service = click.argument("service", default="all")
 #: exit code where a node says no
@@ -48,9 +48,9 @@ def master(config: Path | None, no_start: bool) -> None:
 
 
 def _ask(config: Path | None, command: str, service: str | None = None, payload: str | None = None) -> Any:
-    from mwaconvert.services.live.messages import Command
     from mwaconvert.services.live.node import read_site
     from mwaconvert.services.live.operator import ask
+    from mwaconvert.services.live.wire.messages import Command
 
     return ask(read_site(config_path(config)), Command(command=command, service=service, payload=payload))
 
@@ -161,9 +161,9 @@ def disarm(way: str, config: Path | None) -> None:
 
 
 def _switch(config: Path | None, way: Any, wanted: Any, until_s: float) -> None:
-    from mwaconvert.services.live.messages import Switch
     from mwaconvert.services.live.node import read_site
     from mwaconvert.services.live.operator import ask
+    from mwaconvert.services.live.wire.messages import Switch
 
     switch = Switch(way=way, wanted=wanted, who=getpass.getuser(), until_s=until_s)
     _say(ask(read_site(config_path(config)), switch))

@@ -14,9 +14,9 @@ from mwaconvert.jobs.control.supervise import Health
 from mwaconvert.live.gate import LONGEST_S
 from mwaconvert.live.observation import Observation, read_observation
 from mwaconvert.services.live.hub import Hub
-from mwaconvert.services.live.messages import Command, Reply, Role, Switch
 from mwaconvert.services.live.node import CLASSES, Name, process_of
 from mwaconvert.services.live.observations import Observations
+from mwaconvert.services.live.wire.messages import Command, Reply, Role, Switch
 
 _log = logging.getLogger(__name__)
 _SWITCHES = {

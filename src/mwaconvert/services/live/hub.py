@@ -22,9 +22,10 @@ from mwaconvert.errors import Error, InputError, ResourceError
 from mwaconvert.jobs.control.supervise import Service, Status, Supervisor
 from mwaconvert.live.files import write_whole
 from mwaconvert.live.settings import expanded, host_port
-from mwaconvert.services.live.keys import Peer, new_key, read_peers
-from mwaconvert.services.live.link import Link, call, client_tls, serve, server_tls
-from mwaconvert.services.live.messages import (
+from mwaconvert.services.live.node import Name, Site, process_of, read_site, services_of
+from mwaconvert.services.live.wire.keys import Peer, new_key, read_peers
+from mwaconvert.services.live.wire.link import Link, call, client_tls, serve, server_tls
+from mwaconvert.services.live.wire.messages import (
     MASTER,
     Beat,
     Body,
@@ -35,7 +36,6 @@ from mwaconvert.services.live.messages import (
     Role,
     Switch,
 )
-from mwaconvert.services.live.node import Name, Site, process_of, read_site, services_of
 
 _log = logging.getLogger(__name__)
 KEY_VARIABLE = "MWACONVERT_LIVE_KEY"
@@ -43,6 +43,7 @@ OPERATOR = "operator"
 #: a service that says nothing for so long is degraded, then killed and started anew, s
 _SILENT_S, _HUNG_S = 5.0, 30.0
 _CALL_AGAIN_S = 2.0
+_END_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,13 @@ class Hub:
         """End all services, then all links."""
         self._server.close()
         await asyncio.gather(*(asyncio.to_thread(s.stop) for s in self.supervisors.values()))
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_END_S)
         for link in list(self.links.values()):
             await link.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def in_background(self, job: Awaitable[None]) -> None:
         """Run a coroutine beside all else; an error in it is logged."""
@@ -161,7 +164,7 @@ class Hub:
     # -- services
 
     def _supervisor(self, name: Name) -> Supervisor:
-        argv = [sys.executable, "-m", "mwaconvert.services.live.run", name.value]
+        argv = [sys.executable, "-m", "mwaconvert.services.live.processes.run", name.value]
         if self.site.config is not None:
             argv += ["--config", str(self.site.config.absolute())]
         service = Service(
@@ -318,7 +321,7 @@ class Hub:
                 f"network.keys: has no key of {self.site.node}, by which the master node knows it"
             )
         said = ""
-        while True:
+        while not self.stopping.is_set():
             try:
                 link = await call(host, port, self.site.node, own.key, tls=client_tls(network.tls_ca))
             except ResourceError as error:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from mwaconvert.services.live.commands import Commands
 from mwaconvert.services.live.hub import Hub
-from mwaconvert.services.live.keys import Peer
-from mwaconvert.services.live.messages import Command, Reply, Role, Switch
 from mwaconvert.services.live.node import Site
 from mwaconvert.services.live.observations import Observations
-from mwaconvert.services.live.text_port import serve_text
+from mwaconvert.services.live.wire.keys import Peer
+from mwaconvert.services.live.wire.messages import Command, Reply, Role, Switch
+from mwaconvert.services.live.wire.text_port import serve_text
 
 
 class Master:

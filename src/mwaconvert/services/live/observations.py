@@ -16,8 +16,8 @@ from mwaconvert.live.files import read_facts, write_facts
 from mwaconvert.live.observation import Observation, read_config, read_observation
 from mwaconvert.live.settings import expanded
 from mwaconvert.services.live.hub import Hub
-from mwaconvert.services.live.messages import StartObservation, StopObservation
 from mwaconvert.services.live.node import Name, process_of
+from mwaconvert.services.live.wire.messages import StartObservation, StopObservation
 
 _log = logging.getLogger(__name__)
 #: an observation is forgotten so long after its end: processing may take three hours

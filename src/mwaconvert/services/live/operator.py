@@ -11,10 +11,10 @@ from typing import Any
 from mwaconvert.errors import Error, ResourceError
 from mwaconvert.live.settings import expanded, host_port
 from mwaconvert.services.live.hub import OPERATOR
-from mwaconvert.services.live.keys import Peer, read_peers
-from mwaconvert.services.live.link import call, client_tls
-from mwaconvert.services.live.messages import Command, Message, Reply, Role, Switch
 from mwaconvert.services.live.node import Site
+from mwaconvert.services.live.wire.keys import Peer, read_peers
+from mwaconvert.services.live.wire.link import call, client_tls
+from mwaconvert.services.live.wire.messages import Command, Message, Reply, Role, Switch
 
 
 def own_peer(site: Site) -> Peer:

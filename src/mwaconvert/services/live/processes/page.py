@@ -20,10 +20,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from mwaconvert.errors import Error
 from mwaconvert.live.files import write_whole
 from mwaconvert.live.settings import expanded
-from mwaconvert.services.live.keys import Peer, read_peers
 from mwaconvert.services.live.node import Name, Site
 from mwaconvert.services.live.operator import own_peer, poll
-from mwaconvert.services.live.service import Service
+from mwaconvert.services.live.processes.service import Service
+from mwaconvert.services.live.wire.keys import Peer, read_peers
 from mwaconvert.text import plain, utc_text
 
 _log = logging.getLogger(__name__)
@@ -191,6 +191,7 @@ class Website(Service):
     """The page as a service; the old static page is written beside it."""
 
     name: ClassVar[Name] = Name.WEBSITE
+    niceness: ClassVar[int] = 5
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)

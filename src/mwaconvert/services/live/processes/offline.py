@@ -11,10 +11,10 @@ from mwaconvert.errors import Error
 from mwaconvert.jobs.control.execute import run
 from mwaconvert.jobs.control.work import Limits
 from mwaconvert.live.files import read_facts, write_facts
-from mwaconvert.services.live.journal import file_name
-from mwaconvert.services.live.messages import StartObservation
 from mwaconvert.services.live.node import Name, Site
-from mwaconvert.services.live.service import Service
+from mwaconvert.services.live.processes.journal import file_name
+from mwaconvert.services.live.processes.service import Service
+from mwaconvert.services.live.wire.messages import StartObservation
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ class Offline(Service):
     """Of one node."""
 
     name: ClassVar[Name] = Name.OFFLINE
+    niceness: ClassVar[int] = 10
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)

@@ -11,8 +11,9 @@ from collections import deque
 from typing import Any, ClassVar
 
 from mwaconvert.errors import Error, ResourceError
-from mwaconvert.services.live.link import Link, call
-from mwaconvert.services.live.messages import (
+from mwaconvert.services.live.node import Name, Site, read_site
+from mwaconvert.services.live.wire.link import Link, call
+from mwaconvert.services.live.wire.messages import (
     Beat,
     Body,
     Done,
@@ -24,7 +25,6 @@ from mwaconvert.services.live.messages import (
     StopObservation,
     Switch,
 )
-from mwaconvert.services.live.node import Name, Site, read_site
 
 _log = logging.getLogger(__name__)
 _BEAT_S = 1.0
@@ -42,6 +42,8 @@ class Service:
     """
 
     name: ClassVar[Name]
+    #: what can wait runs with less of the processors, so that triggers do not
+    niceness: ClassVar[int] = 0
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -172,5 +174,6 @@ def run_service(service: Service) -> None:
     """The process of a service; port and key of its master are in the environment."""
     port, key = int(os.environ["MWACONVERT_LIVE_PORT"]), bytes.fromhex(os.environ.pop("MWACONVERT_LIVE_KEY"))
     started = time.monotonic()
+    os.nice(service.niceness)
     asyncio.run(service.run(port, key))
     _log.info("ended after %.0f s", time.monotonic() - started)

@@ -22,10 +22,10 @@ from mwaconvert.live.observation import Observation, delay_s, n_amber
 from mwaconvert.live.settings import Settings, expanded
 from mwaconvert.live.sources import Sources, read_sources
 from mwaconvert.live.triggers import trigger_of
-from mwaconvert.services.live.journal import Journal, file_name
-from mwaconvert.services.live.messages import MASTER, Done, Message, Send, StartObservation
 from mwaconvert.services.live.node import Name, Site
-from mwaconvert.services.live.service import Service
+from mwaconvert.services.live.processes.journal import Journal, file_name
+from mwaconvert.services.live.processes.service import Service
+from mwaconvert.services.live.wire.messages import MASTER, Done, Message, Send, StartObservation
 
 _log = logging.getLogger(__name__)
 _AGAIN_S = 1.0

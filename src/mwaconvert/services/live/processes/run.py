@@ -1,4 +1,4 @@
-"""The program of a service: `python -m mwaconvert.services.live.run NAME [--config FILE]`, started by its master."""
+"""The program of a service: `python -m ...processes.run NAME [--config FILE]`, started by its master."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mwaconvert.errors import Error
 from mwaconvert.services.live.node import Name, read_site
-from mwaconvert.services.live.service import Service, run_service
+from mwaconvert.services.live.processes.service import Service, run_service
 
 #: module and class of each
 _PROGRAMS = {
@@ -33,7 +33,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     module, kind = _PROGRAMS[given.name]
     try:
-        found = getattr(importlib.import_module(f"mwaconvert.services.live.{module}"), kind)
+        found = getattr(importlib.import_module(f"mwaconvert.services.live.processes.{module}"), kind)
         service: Service = found(read_site(given.config))
         run_service(service)
     except Error as error:

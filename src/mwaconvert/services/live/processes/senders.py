@@ -28,15 +28,17 @@ from mwaconvert.live.triggers import (
     send_udp,
 )
 from mwaconvert.live.voevent import burst_event, send_voevent
-from mwaconvert.services.live.journal import Journal, file_name
-from mwaconvert.services.live.messages import Done, Message, Reply, Send, StartObservation, Switch
 from mwaconvert.services.live.node import Name, Site
-from mwaconvert.services.live.service import Service
+from mwaconvert.services.live.processes.journal import Journal, file_name
+from mwaconvert.services.live.processes.service import Service
+from mwaconvert.services.live.wire.messages import Done, Message, Reply, Send, StartObservation, Switch
 
 _log = logging.getLogger(__name__)
 _CLOCK_S = 1.0
 _TRIES, _TRY_AGAIN_S = 4, 0.5
 _DAY_S = 86400.0
+#: of triggers that arrived so near to each other one goes out; others had to wait for a sender, s
+_TOGETHER_S = 2.0
 
 
 class Sender(Service):
@@ -286,10 +288,14 @@ class External(Sender):
         if len(self._gathered) == 1:
             await asyncio.sleep(self._settings().interval)
             gathered, self._gathered = self._gathered, []
-            best = select([t for t, _ in gathered])
-            for _, other in gathered:
-                if not other.done():
-                    other.set_result(best)
+            while gathered:
+                best, _ = select([t for t, _ in gathered])
+                together = [g for g in gathered if abs(g[0].time_s - best.time_s) <= _TOGETHER_S]
+                n_beams = len({t.beam for t, _ in together})
+                for _, other in together:
+                    if not other.done():
+                        other.set_result((best, n_beams))
+                gathered = [g for g in gathered if abs(g[0].time_s - best.time_s) > _TOGETHER_S]
         return await future
 
     async def _left_over(self, id: str, send: Send) -> str | None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from mwaconvert.errors import FormatError
-from mwaconvert.services.live.messages import LARGEST, Command, Reply
+from mwaconvert.services.live.wire.messages import LARGEST, Command, Reply
 
 #: a request must have come by then
 _REQUEST_S = 5.0

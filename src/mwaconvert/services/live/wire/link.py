@@ -18,8 +18,8 @@ from contextlib import suppress
 from typing import Any
 
 from mwaconvert.errors import Error, FormatError, ResourceError
-from mwaconvert.services.live.keys import Peer, new_key, proof
-from mwaconvert.services.live.messages import LARGEST, Message
+from mwaconvert.services.live.wire.keys import Peer, new_key, proof
+from mwaconvert.services.live.wire.messages import LARGEST, Message
 
 _PROTOCOL = "mwaconvert-live 1"
 _PROOF = 64  # digits
@@ -82,8 +82,7 @@ class Link:
 
     async def close(self) -> None:
         self._pump.cancel()
-        with suppress(asyncio.CancelledError, OSError, ConnectionError):
-            await self._pump
+        await asyncio.wait([self._pump])
         await _hang_up(self._writer)
 
     async def flush(self, timeout_s: float = 2.0) -> None:
@@ -167,7 +166,7 @@ async def call(
         if writer is not None:
             await _hang_up(writer)
         raise
-    from mwaconvert.services.live.messages import Role
+    from mwaconvert.services.live.wire.messages import Role
 
     called = Peer(str(answer.get("name", f"{host}:{port}")), key, Role.NODE)
     return Link(called, reader, writer, _session(key, theirs, mine), caller=True)

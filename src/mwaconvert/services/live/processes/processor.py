@@ -20,19 +20,21 @@ from mwaconvert.errors import Error
 from mwaconvert.live.observation import Observation
 from mwaconvert.live.processing.classifier import Classifier
 from mwaconvert.live.processing.cutter import Cutter, is_selected, key_of
-from mwaconvert.live.processing.extract import Extract, Refusal, Wanted
+from mwaconvert.live.processing.extract import Extract, Wanted
 from mwaconvert.live.processing.merge import merge, result_folder, write_merged
 from mwaconvert.live.processing.pages import thumbnail
 from mwaconvert.live.processing.products import Score
 from mwaconvert.live.settings import expanded
-from mwaconvert.services.live.journal import Journal, file_name, follow_entries
-from mwaconvert.services.live.messages import StartObservation
 from mwaconvert.services.live.node import Name, Site
-from mwaconvert.services.live.service import Service
+from mwaconvert.services.live.processes.journal import Journal, file_name, follow_entries
+from mwaconvert.services.live.processes.service import Service
+from mwaconvert.services.live.wire.messages import StartObservation
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.5
 _PICTURES = 6
+#: candidates of which it is looked up whether their data are there
+_AHEAD = 20
 
 
 @dataclass
@@ -62,6 +64,7 @@ class Processor(Service):
     """Of one node; on the master it also waits for the others."""
 
     name: ClassVar[Name] = Name.PROCESSOR
+    niceness: ClassVar[int] = 10
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
@@ -146,12 +149,21 @@ class Processor(Service):
         if time.time() > limit_s and work.queue:
             self.trouble["late"] = f"{len(work.queue)} candidates were left out: the time is over"
             work.queue.clear()
-        while work.queue and work.running < self.settings.num_extractor:
-            _, facts = heapq.heappop(work.queue)
+        while work.running < self.settings.num_extractor and (wanted := self._next(work)) is not None:
             work.running += 1
-            wanted = Wanted(**json.loads(facts))
             future = asyncio.get_running_loop().run_in_executor(self._pool, self._one, work, wanted)
             future.add_done_callback(lambda _: self._ended(work))
+
+    def _next(self, work: Work) -> Wanted | None:
+        """The brightest whose data are on disk, or whose data can come no more."""
+        no_more = time.time() > work.observation.end_s + self.settings.extractor.delay
+        for item in heapq.nsmallest(_AHEAD, work.queue):
+            wanted = Wanted(**json.loads(item[1]))
+            if no_more or work.cutter.has(wanted):
+                work.queue.remove(item)
+                heapq.heapify(work.queue)
+                return wanted
+        return None
 
     def _ended(self, work: Work) -> None:
         work.running -= 1
@@ -160,7 +172,7 @@ class Processor(Service):
         """One candidate, in a thread; an error costs this one alone, and is in the journal."""
         entry: dict[str, Any] = {"key": key_of(wanted), "wanted": vars(wanted)}
         try:
-            found = self._cut_out(work, wanted)
+            found = work.cutter.cut(wanted)
             entry |= work.cutter.keep(found, work.kept)
             if isinstance(found, Extract):
                 self._show(found)
@@ -176,13 +188,6 @@ class Processor(Service):
             work.journal.append(entry, sync=False)
         except OSError as error:
             self.trouble["journal"] = f"{work.journal.path}: {error.strerror}"
-
-    def _cut_out(self, work: Work, wanted: Wanted) -> Extract | Refusal:
-        """As soon as its data are on disk, or as far as they are when no more can come."""
-        until_s = work.observation.end_s + self.settings.extractor.delay
-        while not work.cutter.has(wanted) and time.time() < until_s and not self.stopping.is_set():
-            time.sleep(_LOOK_S)
-        return work.cutter.cut(wanted)
 
     def _show(self, found: Extract) -> None:
         """The last few, small enough for a message."""

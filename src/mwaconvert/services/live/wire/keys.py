@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.live.settings import read_yaml
-from mwaconvert.services.live.messages import Role
+from mwaconvert.services.live.wire.messages import Role
 
 _BYTES = 32
 

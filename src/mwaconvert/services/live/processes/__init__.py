@@ -1,0 +1,1 @@
+"""The services themselves, each a process of a node."""

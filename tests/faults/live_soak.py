@@ -1,0 +1,185 @@
+"""The live services for hours: observations one after the other, pulses, and processes killed at random.
+
+    python tests/faults/live_soak.py --seconds 28800 [--seed 1] [--kill-s 8]
+
+At the end, or on Ctrl-C, the account: each line was read once, each trigger has an end that is in a journal, no packet
+and no VOEvent went out twice, and none that nobody asked for. Exit code 1 if not. All is on loopback and in a
+temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
+
+from live_node import Node, Receiver, Sky, wait_for
+
+from mwaconvert.services.live.operator import ask
+from mwaconvert.services.live.wire.messages import Switch
+
+SERVICES = ("amber_clustering", "dada_trigger", "lofar_trigger", "voevent_generator", "processor")
+#: of an observation, s
+_LONG_S = 40.0
+
+
+class Soak:
+    """What runs, and what was done to it."""
+
+    def __init__(self, folder: Path, seed: int, kill_s: float) -> None:
+        self.chance = random.Random(seed)
+        self.folder, self.kill_s = folder, kill_s
+        self.receiver = Receiver()
+        rates = {"per_hour": 10**6, "per_source_per_day": 10**6}
+        self.node = Node(folder, self.receiver, lofar_trigger=rates, voevent_generator=rates)
+        self.written: dict[str, list[float]] = {}
+        self.faults: Counter[str] = Counter()
+        self.stopping = False
+
+    def run(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        with self.node:
+            for way in ("lofar", "voevent"):
+                ask(self.node.site, Switch(way=way, wanted="test", who="soak"))
+            number = 0
+            while time.monotonic() < end and not self.stopping:
+                number += 1
+                self.observe(number, min(end, time.monotonic() + _LONG_S))
+            wait_for(self.settled, timeout_s=120)
+
+    def observe(self, number: int, end: float) -> None:
+        sky = Sky(self.folder / f"obs{number}", task_id=f"{number:06d}", duration_s=_LONG_S + 60)
+        written = self.written.setdefault(sky.task_id, [])
+        wait_for(lambda: self.node.status() is not None, timeout_s=120)
+        self.node.ask("start_observation", payload=sky.path)
+        next_kill = time.monotonic() + self.chance.expovariate(1 / self.kill_s)
+        while time.monotonic() < end and not self.stopping:
+            dm = round(200 + len(written) % 300 * 7.3, 1)
+            sky.pulse(dm=dm, width=50, age_s=0.2)
+            written.append(dm)
+            if self.chance.random() < 0.2:
+                self.rotate(sky)
+            time.sleep(self.chance.uniform(0.6, 1.6))
+            if time.monotonic() > next_kill:
+                self.kill()
+                next_kill = time.monotonic() + self.chance.expovariate(1 / self.kill_s)
+        wait_for(lambda: self.read(sky.task_id) >= len(written), timeout_s=120)
+        self.node.ask("stop_observation", payload=sky.path)
+
+    def rotate(self, sky: Sky) -> None:
+        """Another file takes the name, once all of it was read."""
+        wait_for(lambda: self.read(sky.task_id) >= len(self.written[sky.task_id]), timeout_s=120)
+        sky.file.rename(sky.file.with_name(f"{sky.file.name}.{int(time.time() * 1e3)}"))
+        self.faults["rotated"] += 1
+
+    def kill(self) -> None:
+        what = self.chance.choice([*SERVICES, "master"])
+        self.faults[what] += 1
+        if what == "master":
+            self.node.stop(signal.SIGKILL)
+            self.node.start()
+            wait_for(lambda: self.node.status() is not None, timeout_s=120)
+        elif (pid := self.node.pid(what)) is not None:
+            import os
+
+            os.kill(pid, signal.SIGKILL)
+
+    # -- the account
+
+    def entries(self, service: str) -> list[dict[str, Any]]:
+        found = []
+        for path in (self.node.site.state / service).glob("*.jsonl"):
+            lines = path.read_bytes().split(b"\n")[:-1]
+            found += [{"file": path.name, **json.loads(line)} for line in lines]
+        return found
+
+    def read(self, task_id: str) -> int:
+        path = self.node.site.state / "chain" / f"{task_id}-CB00.jsonl"
+        if not path.is_file():
+            return 0
+        lines = path.read_bytes().split(b"\n")[:-1]
+        return sum(json.loads(line).get("candidates", 0) for line in lines)
+
+    def settled(self) -> bool:
+        return not self.open_ends()
+
+    def open_ends(self) -> set[str]:
+        entries = self.entries("chain")
+        sends = {id for e in entries for id in e.get("sends", {})}
+        return sends - {e["done"] for e in entries if "done" in e}
+
+    def account(self) -> list[str]:
+        """What is wrong."""
+        wrong = []
+        for task_id, written in self.written.items():
+            if (n := self.read(task_id)) != len(written):
+                wrong.append(f"{task_id}: {n} lines were read of {len(written)}")
+        if left := self.open_ends():
+            wrong.append(f"{len(left)} triggers without an end, as {sorted(left)[0]}")
+        asked = Counter(round(10 * dm) for dms in self.written.values() for dm in dms)
+        sent = Counter(int.from_bytes(packet[8:10], "big") for packet in self.receiver.packets)
+        for dm, n in sent.items():
+            if n > asked[dm]:
+                wrong.append(f"{n} packets of DM {dm / 10}, of {asked[dm]} pulses")
+        if any(not packet.endswith(b"T") for packet in self.receiver.packets):
+            wrong.append("a packet that is not a test")
+        noted = sum("sending" in e for e in self.entries("lofar_trigger"))
+        if len(self.receiver.packets) > noted:
+            wrong.append(f"{len(self.receiver.packets)} packets, {noted} in the journal")
+        return wrong
+
+    def summary(self) -> str:
+        outcomes = Counter(
+            e["outcome"].partition(":")[0] if e["outcome"].startswith(("sent", "failed")) else e["outcome"]
+            for service in ("dada_trigger", "lofar_trigger", "voevent_generator")
+            for e in self.entries(service)
+            if "outcome" in e
+        )
+        n = sum(len(dms) for dms in self.written.values())
+        lines = [
+            f"{len(self.written)} observations, {n} pulses; killed {dict(self.faults)}",
+            f"{len(self.receiver.events)} events, {len(self.receiver.packets)} packets, "
+            f"{len(self.receiver.xml)} VOEvents",
+            *(f"{count:>8}  {outcome}" for outcome, count in outcomes.most_common()),
+        ]
+        return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=28800)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kill-s", type=float, default=8.0, help="between two kills, on average")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        soak = Soak(Path(name), given.seed, given.kill_s)
+
+        def stop(*_: object) -> None:
+            soak.stopping = True
+
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, stop)
+        soak.run(given.seconds)
+        wrong = soak.account()
+        print(soak.summary())
+        print(
+            "\n".join(wrong) if wrong else "nothing lost, nothing sent twice, nothing that nobody asked for"
+        )
+        soak.receiver.close()
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
