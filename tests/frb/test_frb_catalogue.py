@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from click.testing import CliRunner
+from services.postgres import Postgres, is_installed
 
 from mwaconvert.cli.main import main
 from mwaconvert.errors import Error, InputError
@@ -17,7 +19,7 @@ from mwaconvert.frb.catalogue import tables
 from mwaconvert.frb.catalogue.catalogue import Catalogue
 from mwaconvert.frb.catalogue.files import read_holdings
 from mwaconvert.frb.catalogue.model import Vote, classification, standings
-from mwaconvert.jobs.control.store import Store
+from mwaconvert.jobs.control.store import Store, engine_of, url_of
 
 TABLE = """\
 event_id,datetime,beams,dm,snr,source,source_type,classification,user,baseband_data
@@ -27,9 +29,20 @@ event_id,datetime,beams,dm,snr,source,source_type,classification,user,baseband_d
 """
 
 
-@pytest.fixture
-def catalogue(tmp_path) -> Catalogue:
-    return Catalogue(sa.create_engine(f"sqlite:///{tmp_path}/frb.db"))
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.services)])
+def catalogue(request, tmp_path) -> Iterator[Catalogue]:
+    """On a database of its own."""
+    if request.param == "postgres":
+        if not is_installed():
+            pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+        with Postgres() as server:
+            engine = engine_of(url_of(server.new_database()))
+            yield Catalogue(engine)
+            engine.dispose()
+        return
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/frb.db")
+    yield Catalogue(engine)
+    engine.dispose()
 
 
 def shell(*words: object, code: int = 0) -> str:
@@ -155,6 +168,16 @@ def test_the_shell(tmp_path):
     assert "there is no source 'x'" in shell("sources", "x", *where, code=2)
     assert "--type y: choose from FRB" in shell("sources", "--type", "y", *where, code=2)
     assert "name the database" in shell("events", code=2)
+
+
+def test_the_public_catalogue(catalogue, filterbanks: Path):
+    found = read_holdings(filterbanks / "frb" / "CHIME_catalog-2021-1-27.json")
+    for _ in range(2):
+        catalogue.load(found)
+    assert len(catalogue.find_events()) == 535
+    assert len(catalogue.verifications(classification("KNOWN CANDIDATE"), strict=True, skip=11)) == 50
+    assert len(catalogue.find_events(source="FRB20180916B")) == 19
+    assert catalogue.event(9386707)["tns_name"] == "FRB20180725A"
 
 
 def test_the_public_catalogue_from_the_shell(tmp_path, filterbanks: Path):
