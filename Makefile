@@ -81,6 +81,7 @@ wheel: $(VENV)/bin/python $(SOURCES)  ## a wheel for this machine in dist/, chec
 bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--scale small" for a quick look
 	$(BIN)/python benchmarks/ratios.py $(ARGS)
 	$(BIN)/python benchmarks/transients.py
+	$(BIN)/python benchmarks/chime_data.py
 	$(BIN)/python benchmarks/jobs.py
 	$(BIN)/python benchmarks/jobs_workloads.py
 

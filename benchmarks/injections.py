@@ -1,7 +1,7 @@
 """How many pulses a search finds in noise and in skies with interference: injected, searched, compared with the truth.
 
     python benchmarks/injections.py [--files N] [--skies noise real ...] [--bits 8 4 2] [--bands apertif arts lofar]
-                                    [--raw] [--threads N] [--json OUT]
+                                    [--raw] [--without STEP ...] [--threads N] [--json OUT]
 
 Every file holds 20 pulses of random DM, width and strength. The ideal S/N is that of the injected profile, without noise
 and with the samples that interference leaves, in channels scaled to the noise they have, at the exact DM: of the matched
@@ -358,7 +358,7 @@ def search(data: np.ndarray, band: Band, asked: argparse.Namespace) -> list[Cand
         stream,
         0.0,
         band.dm_max,
-        cleaning=None if asked.raw else Cleaning(),
+        cleaning=None if asked.raw else Cleaning(**dict.fromkeys(asked.without, False)),
         threshold=asked.snr,
         threads=asked.threads,
     )
@@ -379,6 +379,13 @@ def main() -> None:
     parser.add_argument("--bits", nargs="+", type=int, default=[8], choices=[8, 4, 2])
     parser.add_argument("--bands", nargs="+", default=["apertif"], choices=list(BANDS))
     parser.add_argument("--raw", action="store_true")
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        choices=["baseline", "channels", "impulses"],
+        help="steps of cleaning",
+    )
     parser.add_argument("--snr", type=float, default=6.75)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--json", type=Path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from mwaconvert.conversion.options import OptionValues, spelled
+from mwaconvert.errors import InputError
 
 if TYPE_CHECKING:
     from mwaconvert.conversion.report.report import Report
@@ -19,7 +20,8 @@ def open(metafits: str | Path, files: Sequence[str | Path] | None = None) -> Obs
     Parameters
     ----------
     metafits : path of the metafits file
-    files : raw files; None takes those of the same obsid beside the metafits
+    files : raw files; None takes those of the same obsid beside the metafits. Archives are refused, as nobody would
+        know when what is unpacked may go: `convert` takes them, `mwaconvert.unpacking.unpack` unpacks them
 
     Returns
     -------
@@ -37,8 +39,17 @@ def open(metafits: str | Path, files: Sequence[str | Path] | None = None) -> Obs
     Observation(1412607288, mwax, 8 tiles, 2 coarse channels, 4 timesteps of 2 s)
     """
     from mwaconvert.observation.observation import open_observation
+    from mwaconvert.observation.unpacked import is_archive
 
-    return open_observation(Path(metafits), None if files is None else [Path(f) for f in files])
+    paths = [Path(metafits), *(Path(f) for f in files or ())]
+    for path in paths:
+        if is_archive(path):
+            raise InputError(
+                f"{path}: an archive: unpack it (mwaconvert.unpacking.unpack) and open its folder; only a conversion "
+                "takes archives",
+                path=path,
+            )
+    return open_observation(paths[0], None if files is None else paths[1:])
 
 
 @spelled
@@ -53,7 +64,7 @@ def convert(
 
     Parameters
     ----------
-    metafits, files : as for `open`
+    metafits, files : as for `open`; or archives (tar, zip, gz) of them, which are unpacked for as long as it takes
     output : file or files to write; the suffix decides: .uvfits or .ms
     **options : fields of `mwaconvert.Options`
 
@@ -72,5 +83,10 @@ def convert(
     >>> report.outputs[0].kind.words
     'a uvfits file'
     """
+    from mwaconvert.observation.unpacked import unpacked
+
     outputs = [output] if isinstance(output, str | Path) else list(output)
-    return open(metafits, files).plan(**options).run(outputs)
+    given = [Path(metafits), *(Path(f) for f in files or ())]
+    with unpacked(given) as places:
+        paths = [places.get(path, path) for path in given]
+        return open(paths[0], None if files is None else paths[1:]).plan(**options).run(outputs)

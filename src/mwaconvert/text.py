@@ -52,6 +52,41 @@ def size_text(n_bytes: float) -> str:
     return f"{n_bytes / 1000:.3g} TB"
 
 
+def took_text(seconds: float | None) -> str:
+    """How long something took: 0.4 s, 12 s, 3 min 5 s, 2 h 4 min, 3 d 2 h.
+
+    Examples
+    --------
+    >>> took_text(185)
+    '3 min 5 s'
+    """
+    if seconds is None:
+        return ""
+    seconds = max(0.0, seconds)
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, unit, smaller, low in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {unit}" + (f" {rest} {low}" if rest else "")
+    return f"{whole} s"
+
+
+def about_text(seconds: float) -> str:
+    """A time that is not known exactly: about 5 s, about 3 min, about 2 h, about 4 d.
+
+    Examples
+    --------
+    >>> about_text(200)
+    'about 3 min'
+    """
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"about {seconds / size:.0f} {unit}"
+    return f"about {max(1, round(seconds))} s"
+
+
 def percent(fraction: float) -> str:
     """12 %, 1.8 %, 0.034 %; what is not all is not called 100 %."""
     value = 100 * fraction

@@ -10,76 +10,15 @@ from pathlib import Path
 
 import pytest
 import request_samples as samples
+from metadata_samples import MEMBER, MOUS, NOW, PROJECT, change, fill, status
 
 from mwaconvert.archive.casa import CasaVersion
-from mwaconvert.archive.identifiers import EntityUid, StatusUid, Uid, UnitRef
 from mwaconvert.archive.restores import RestoreDecision, decide_restore
 from mwaconvert.archive.sources.metadata import MetadataDatabase
 from mwaconvert.archive.sources.obscore import read_obscore
 from mwaconvert.archive.sources.snapshot import ChangeKind, MemberSnapshot, changes_since, disagreements
-from mwaconvert.archive.status import StatusDocument, write_status
 from mwaconvert.archive.units import Deliveries, Delivery, ProductFile, Qa0, Session, UnitSet
 from mwaconvert.errors import FormatError, InputError, MetadataError, ResourceError
-
-PROJECT, MOUS = "2017.1.00886.L", samples.MOUS
-NOW = datetime(2018, 6, 1, tzinfo=UTC)
-
-
-def status(part: str) -> StatusUid:
-    return StatusUid(Uid("A001", "X1284", f"X{part}"))
-
-
-MEMBER = UnitSet(
-    MOUS,
-    "Delivered",
-    parent=status("2"),
-    unit=UnitRef(EntityUid(Uid.parse("uid://A001/X1284/X250")), "X23868574"),
-    block_statuses=(status("267"),),
-    sessions=(Session(1), Session(2, samples.EBS[:2])),
-)
-
-SCHEMA = """
-CREATE TABLE obs_unit_set_status (STATUS_ENTITY_ID, DOMAIN_ENTITY_ID, DOMAIN_ENTITY_STATE,
-  PARENT_OBS_UNIT_SET_STATUS_ID, OBS_PROJECT_ID, OBS_PROJECT_STATUS_ID, FLAGS, XML);
-CREATE TABLE sched_block_status (DOMAIN_ENTITY_ID, STATUS_ENTITY_ID, PARENT_OBS_UNIT_SET_STATUS_ID, FLAGS);
-CREATE TABLE asa_product_files (NGAS_FILE_ID, FILE_CLASS, ASA_OUS_ID);
-CREATE TABLE asa_delivery_status (DELIVERY_NAME, RELEASE_DATE);
-CREATE TABLE aqua_v_execblock (EXECBLOCKUID, SCHEDBLOCKUID, STARTTIME, ENDTIME, QA0STATUS);
-CREATE TABLE aqua_ous (OUS_STATUS_ENTITY_ID, OBSUNITSETUID, OBSUNITSETPARTID, QA2STATUS);
-"""
-
-
-def fill(path: Path) -> None:
-    with sqlite3.connect(path) as db:
-        db.executescript(SCHEMA)
-        project = "uid://A001/X1284/X250"
-        xml = write_status(StatusDocument(MEMBER)).decode()
-        rows = [
-            (str(MOUS), "X1", "Delivered", str(status("2")), project, str(status("251")), "", xml),
-            (str(status("2")), "X2", "Delivered", str(status("1")), project, str(status("251")), "", None),
-            (str(status("1")), "X3", "Processing", None, project, str(status("251")), "", None),
-        ]
-        db.executemany("INSERT INTO obs_unit_set_status VALUES (?,?,?,?,?,?,?,?)", rows)
-        block = str(samples.BLOCK.uid)
-        db.execute("INSERT INTO sched_block_status VALUES (?,?,?,'')", (block, str(status("267")), str(MOUS)))
-        one, two, three = (str(uid) for uid in samples.EBS)
-        db.executemany(
-            "INSERT INTO aqua_v_execblock VALUES (?,?,?,?,?)",
-            [
-                (one, block, None, None, "PASS"),
-                (two, block, "2018-01-02T00:00:00", None, "SemiPass"),
-                (three, block, "2018-01-01T00:00:00", "2018-01-01T01:00:00", None),
-            ],
-        )
-        db.executemany(
-            "INSERT INTO asa_product_files VALUES (?,?,?)",
-            [("a.pbcor.fits", "science", str(MOUS)), ("a.caltables.tgz", "calibration", str(MOUS))],
-        )
-        db.execute(
-            "INSERT INTO asa_delivery_status VALUES (?,?)",
-            (f"{PROJECT}_{MOUS.file_form}", "2018-05-01T00:00:00"),
-        )
-        db.execute("INSERT INTO aqua_ous VALUES (?,?,?,?)", (str(MOUS), project, "X1", "Pass"))
 
 
 @pytest.fixture
@@ -272,3 +211,18 @@ def test_restores_that_may_not_start() -> None:
     assert "calibrated by hand" in decide(calibration=by_hand).warnings[0]
     with pytest.raises(InputError, match="a hand calibration needs CASA"):
         decide(calibration=by_hand, installed=[CasaVersion.parse("6.5.4-9")])
+
+
+def test_looks_at_many_sets_are_those_at_each(path: Path, database: MetadataDatabase) -> None:
+    found = database.looks({MOUS: PROJECT, status("77"): PROJECT})
+    whole = database.member(PROJECT, MOUS)
+    assert list(found) == [MOUS]
+    look = found[MOUS]
+    assert (look.state, look.qa2, look.release_date) == (whole.unit.state, whole.qa2, whole.release_date)
+    assert look.calibration == whole.calibration
+    assert database.project_of(MOUS) == PROJECT
+    with pytest.raises(InputError, match="has 0 deliveries"):
+        database.project_of(status("77"))
+    change(path, "INSERT INTO asa_delivery_status VALUES (?,?)", f"2018.1.00001.S_{MOUS.file_form}", None)
+    with pytest.raises(InputError, match="has 2 deliveries"):
+        database.project_of(MOUS)

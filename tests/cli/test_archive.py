@@ -127,3 +127,28 @@ def test_documents_do_not_steer_the_terminal(run: Run, tmp_path: Path) -> None:
     done = run("ppr", "show", path)
     assert done.returncode == 0
     assert done.stdout.splitlines()[0] == "project     2017\ufffd2J\ufffd.L, ALMA"
+
+
+def test_update_tells_what_changed(run: Run, tmp_path: Path) -> None:
+    import metadata_samples
+    from metadata_samples import MOUS, PROJECT
+
+    from mwaconvert.archive.catalog import Catalog
+    from mwaconvert.archive.sources.metadata import MetadataDatabase
+    from mwaconvert.archive.units import Level, UnitSet
+
+    database, config = tmp_path / "alma.db", tmp_path / "archive.toml"
+    metadata_samples.fill(database)
+    config.write_text(f'database = "archive.db"\nmetadata = "sqlite:///{database}"\n')
+    with (
+        Catalog(f"sqlite:///{tmp_path}/archive.db") as catalog,
+        MetadataDatabase(f"sqlite:///{database}") as alma,
+    ):
+        parent = UnitSet(metadata_samples.status("2"), "Delivered")
+        catalog.put_units(PROJECT, [(parent, Level.GROUP)], metadata_samples.NOW)
+        catalog.put_member(PROJECT, alma.member(PROJECT, MOUS), metadata_samples.NOW)
+    assert run("update", "--config", config).stdout == ""
+    metadata_samples.change(database, "UPDATE asa_delivery_status SET RELEASE_DATE = '2030-01-01'")
+    told = run("update", "--config", config).stdout
+    assert told.startswith(f"{MOUS}: release date: 2018-05-01")
+    assert run("update", "--config", config).stdout == ""

@@ -104,3 +104,22 @@ def test_damaged(run, small):
     assert run("none.tar").exit_code == 2
     assert not Path("x.uvfits").exists()
     assert list(Path("temporary").iterdir()) == []
+
+
+def test_archives_in_python(run, small, expected):
+    """A conversion takes archives; an observation, which outlives the call, does not."""
+    archive = pack_tar(small, Path("obs.tar"))
+    report = mwaconvert.convert(archive, "x.uvfits", rfi="none")
+    assert report.outputs[0].path == Path("x.uvfits")
+    np.testing.assert_array_equal(read_uvfits(Path("x.uvfits"))["vis"], expected["vis"])
+    assert list(Path("temporary").iterdir()) == []
+    with pytest.raises(InputError, match=r"obs\.tar: an archive: unpack it"):
+        mwaconvert.open(archive)
+    with pytest.raises(InputError, match=r"obs\.tar: an archive: unpack it"):
+        mwaconvert.open(small, [archive])
+    packed = Path("raw.zip")
+    with zipfile.ZipFile(packed, "w") as held:
+        for file in raw_files(small):
+            held.write(file, file.name)
+    mwaconvert.convert(small, "y.uvfits", files=[packed], rfi="none")
+    np.testing.assert_array_equal(read_uvfits(Path("y.uvfits"))["vis"], expected["vis"])

@@ -5,11 +5,13 @@ import logging
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from mwaconvert.cli.main import main
 from mwaconvert.cli.progress import Progress
+from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
 from mwaconvert.progress import Stage
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (INFO|WARNING|ERROR) mwaconvert[.\w]*: .+")
@@ -81,3 +83,43 @@ def test_a_bar_knows_its_total_from_the_start(capsys):
     assert "/?" not in shown
     assert "0.0/1.0 GB" in shown
     assert "finishing the outputs" in shown
+
+
+@pytest.fixture
+def spectra(tmp_path):
+    values = np.random.default_rng(1).normal(100, 10, (16, 2048)).astype(np.float32)
+    with FilterbankWriter(tmp_path / "in.fil", np.linspace(1200.0, 1500.0, 16), 1e-3, 32) as writer:
+        writer.write(values)
+
+
+VERBS = {
+    "search": "search in.fil --dm-range 0 30 -o a.csv",
+    "dedisperse": "dedisperse in.fil --dm 20 -o a.dat",
+    "waterfall": "waterfall in.fil --dm 20 -o a.png",
+    "inject": "inject in.fil --dm-range 10 20 --pulses 1 -o a.fil",
+    "simulate": "simulate --tiles 2 --coarse-channels 1 --duration 2 -o .",
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_that_works_long_keeps_lines(run, spectra, verb):
+    done = run(*VERBS[verb].split(), "-q", "--log-file", "x.log", "--log-json=x.jsonl")
+    assert done.exit_code == 0, done.stderr
+    assert done.output == ""
+    lines = Path("x.log").read_text().splitlines()
+    assert all(LINE.fullmatch(line) for line in lines)
+    assert any(": written: " in line for line in lines)
+    assert len(Path("x.jsonl").read_text().splitlines()) == len(lines)
+    if verb != "simulate":
+        assert any("read in.fil: " in line for line in lines)
+        shown = run(*VERBS[verb].split(), "-v", "--overwrite")
+        assert re.search(r"^mwaconvert: \d\d:\d\d:\d\d read in.fil", shown.stderr, re.MULTILINE)
+
+
+def test_qa_keeps_lines(run, small):
+    assert run(small, "-q", "-o", "x.uvfits").exit_code == 0
+    assert run("qa", "x.uvfits", "-q", "--log-file", "x.log").exit_code == 0
+    assert "written: x.uvfits.png" in Path("x.log").read_text()
+    refused = run("qa", "x.uvfits", "-q", "--log-file", "x.log")
+    assert refused.exit_code == 2
+    assert "ERROR mwaconvert: x.uvfits.png: exists already" in Path("x.log").read_text()

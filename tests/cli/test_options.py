@@ -123,6 +123,8 @@ LANDS = [
     ("--flagdcchannels", {"flag_dc": True}),
     ("--noflagdcchannels", {"flag_dc": False}),
     ("--noautos", {"sel_autos": False}),
+    ("--use-dysco", {"compress": "dysco"}),
+    ("--compress dysco", {"compress": "dysco"}),
     ("--noflagautos", {"flag_autos": False}),
     ("--noantennapruning", {"sel_flagged_ants": True}),
     ("--nocablelength", {"cable_delay": False}),
@@ -204,7 +206,6 @@ FACTS = [
 
 #: options of the other programs that must be refused
 NOT_HERE = [
-    "--use-dysco",
     "--dysco-config 8 12 TruncatedGaussian 2.5 AF",
     "--saveqs x.qs",
     "--histograms",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import request_samples as samples
-from archive_samples import reviewing
+from archive_samples import reviewing, site_file
 from click.testing import CliRunner, Result
 
 from mwaconvert.archive.quality.ingest import NOT_IN_ARCHIVE
@@ -18,15 +18,7 @@ RUN = f"{SDM}.calibrate.1"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    site = reviewing(tmp_path)
-    procedures = "".join(f'{name} = "{path}"\n' for name, path in site.procedures.items())
-    config = tmp_path / "archive.toml"
-    config.write_text(
-        'database = "archive.db"\n[stores]\nread = ["store"]\ningest = "ingested"\n'
-        f'[casa]\n"6.5.4-9" = "casa-6.5.4"\n[procedures]\n{procedures}'
-        '[files]\nretention = "retention.txt"\n'
-        '[mail]\nanalysts = ["da@example.org"]\nmanager = "manager@example.org"\n'
-    )
+    config = site_file(tmp_path, reviewing(tmp_path))
     monkeypatch.setenv("MWACONVERT_ARCHIVE", str(config))
     return tmp_path
 

@@ -192,6 +192,36 @@ def test_cutouts_are_those_of_your(run):
     assert abs(int(column) - 128) <= 3
 
 
+def test_cutouts_have_what_classifiers_read(run):
+    """The arrays of a candidate of `your`, as its tests have one: names, shapes, types and axes, which FETCH reads."""
+    h5py = pytest.importorskip("h5py")
+    theirs = REAL.parents[1] / "fil" / "test.h5"
+    if not theirs.is_file():
+        pytest.skip(f"reference data not found at {theirs}")
+    done(run("search", "a.fil", "--dm-range", 0, 600, "--cutouts", "h5"))
+    (ours,) = Path("h5").glob("*.h5")
+    with h5py.File(theirs) as model, h5py.File(ours) as file:
+        for name, wanted in model.items():
+            found = file[name]
+            assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
+            assert [axis.label for axis in found.dims] == [axis.label for axis in wanted.dims]
+        needed = {
+            "cand_id",
+            "tcand",
+            "dm",
+            "dm_opt",
+            "snr",
+            "snr_opt",
+            "width",
+            "label",
+            "tsamp",
+            "fch1",
+            "foff",
+            "nchans",
+        }
+        assert needed <= set(file.attrs) & set(model.attrs)
+
+
 def test_completeness_is_told(run):
     words = ["search", "a.fil", "--dm-range", 100, 400, "--completeness", 20, "--plots", "p"]
     result = run(*words)
@@ -524,6 +554,21 @@ def test_memory_stays_below_what_a_dry_run_states(long_files, monkeypatch, words
     limit = float(stated.split()[2]) * 1e6
     used = int(in_a_process(*words.split())[-1])
     assert limit / 4 < used < limit
+
+
+def test_figures_that_exist_are_refused_before_the_search(run):
+    done(run("search", "a.fil", "--dm-range", 0, 600, "--plots", "p", "--cutouts", "h5"))
+    (one,) = Path("h5").glob("*.h5")
+    result = run("search", "a.fil", "--dm-range", 0, 600, "--plots", "p", "--dry-run")
+    assert "a_0001_t" in refused(result)
+    assert "exists" in refused(run("search", "a.fil", "--dm-range", 0, 600, "--cutouts", "h5", "--dry-run"))
+    for path in Path("p").glob("a_0*"):
+        path.unlink()
+    assert "a_masked.png" in refused(
+        run("search", "a.fil", "--dm-range", 0, 600, "--plots", "p", "--dry-run")
+    )
+    done(run("search", "a.fil", "--dm-range", 0, 600, "--cutouts", "h5", "--overwrite"))
+    assert one.is_file()
 
 
 def test_the_band_of_vdif_is_asked_for_in_words(run):

@@ -244,7 +244,7 @@ def test_strategies(simulated, tmp_path):
         ({"rfi_strategy": "x.lua"}, "x.lua: Lua strategies are AOFlagger's; add `rfi=aoflagger`"),
         ({"rfi_strategy": "none.toml"}, r"none\.toml: no such RFI strategy"),
         ({"rfi": "aoflagger", "rfi_strategy": "x.toml"}, "x.toml: AOFlagger wants a Lua strategy"),
-        ({"rfi": "aoflagger", "rfi_strategy": "none.lua"}, "none.lua: there is no such strategy file"),
+        ({"rfi": "aoflagger", "rfi_strategy": "none.lua"}, "none.lua: no such RFI strategy"),
         ({"rfi_sensitivity": 0.0}, "`rfi_sensitivity` is 0.0, but must be above 0"),
     ],
 )

@@ -62,6 +62,7 @@ def make_cases(inputs: Path) -> list[Case]:
     return [
         Case("uvfits", (obs, "-o", "a.uvfits", "--report", "r.json"), ("a.uvfits", "r.json"), spills=True),
         Case("ms", (obs, "-o", "a.ms", "--qa", "a.png"), ("a.ms", "a.png"), spills=True),
+        Case("dysco", (obs, "--compress", "dysco", "--no-autos", "-o", "d.ms"), ("d.ms",), spills=True),
         Case("uvh5", (obs, "-o", "a.uvh5"), ("a.uvh5",), spills=True),
         Case("legacy", (legacy, "-o", "b.uvfits"), ("b.uvfits",), spills=True),
         Case("mwaf", (legacy, "-o", "a_%%.mwaf"), ("a_01.mwaf",), spills=True),

@@ -84,3 +84,9 @@ def test_only_uvh5_is_replaced(observation, tmp_path):
         file["mine"] = np.arange(3)
     with pytest.raises(InputError, match="is never replaced"):
         mwaconvert.convert(observation, target, overwrite=True)
+
+
+def test_the_same_run_twice_writes_the_same_bytes(observation, tmp_path):
+    for name in ("a", "b"):
+        mwaconvert.convert(observation, tmp_path / f"{name}.uvh5")
+    assert (tmp_path / "a.uvh5").read_bytes() == (tmp_path / "b.uvh5").read_bytes()

@@ -312,6 +312,7 @@ def test_exports_of_intensity(tmp_path):
     assert "101 channels" in done.stdout, done.output
     for words, problem in (
         (("5",), "no raw intensity"),
+        (("9386707", "--baseband", "--average", 0), "--average 0: expected 1 to"),
         (("5", "--baseband"), "no raw baseband"),
         ((tmp_path / "none.h5",), "no such file"),
         ((tmp_path,), "there are no files baseband"),

@@ -7,7 +7,7 @@ import pytest
 from chime_files import DT_S, FREQ_MHZ, chunk_items, noisy_event, write_chunk, write_event
 
 from mwaconvert import _core
-from mwaconvert.errors import Error, FormatError, InputError
+from mwaconvert.errors import Error, FormatError, InputError, ResourceError
 from mwaconvert.formats.spectra.chime_msgpack import ChunkStream, chunk_files
 from mwaconvert.transients import open_stream
 
@@ -211,6 +211,16 @@ def test_chunks_that_do_not_belong_together(tmp_path):
     other = write_chunk(tmp_path / "far", small(384 << 30)[1])
     with pytest.raises(FormatError, match="another event"):
         ChunkStream([*chunk_files(tmp_path)[:1], other])
+
+
+def test_memory_is_not_taken_that_is_not_there(tmp_path, monkeypatch):
+    """A gap of a hundred chunks is not made before it is known to fit."""
+    paths = [write_chunk(tmp_path, small(k * FRAMES)[1]) for k in (0, 150)]
+    stream = ChunkStream(paths)
+    monkeypatch.setattr("mwaconvert.formats.spectra.chime_msgpack.free_bytes", lambda: 1 << 20)
+    for work in (stream.spectra, lambda: stream.waterfall(1.0, 128)):
+        with pytest.raises(ResourceError, match="of memory, this machine has"):
+            work()
 
 
 def test_numbers_that_make_no_sense(tmp_path):

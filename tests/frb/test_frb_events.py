@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chime import chime
 from chime_files import noisy_event, write_event
 from click.testing import CliRunner
 
@@ -47,7 +48,7 @@ def test_the_brightest_beam(root, tmp_path):
     assert "beam 0123" in other.stdout
     for more, problem in (
         (("--nsub", 100), "do not divide 16384 channels"),
-        (("--nsub", 1), "expected at least 2 sub-bands"),
+        (("--nsub", 1), "--nsub 1: expected at least 2 sub-bands"),
         (("--nsub", 64, "--beam", 7), "no raw intensity of beam 0007, only of 0123, 1123"),
         (("--nsub", 64, "--beam", -7), "range"),
     ):
@@ -232,11 +233,39 @@ def test_through_the_service(service, tmp_path, monkeypatch):
     assert told.stdout == "[1123]\n", told.stderr
 
 
+def test_our_own_service(tmp_path, root, monkeypatch):
+    """Events, names and bytes as `mwaconvert serve` gives them."""
+    realtime = {
+        "pipeline": {"name": "realtime"},
+        "beam_number": 123,
+        "datetime": "2018-07-25 17:59:43.000000",
+    }
+    with chime(tmp_path, roots=[f"site={root}"]) as running:
+        client = running.client()
+        known = {"id": EVENT, "beam_numbers": [123], "measured_parameters": [realtime]}
+        assert client.call("POST", "/v1/events/", known).status == 200
+        monkeypatch.setenv("CHIME_FRB_ACCESS_TOKEN", client.token)
+        monkeypatch.setenv("CHIME_FRB_URL", running.url)
+        words = ("frb", "wfall", "--eventid", EVENT, "--dm", DM, "--nsub", 64, "-o")
+        done = run(*words, tmp_path / "a.npz")
+        assert done.exit_code == 0, done.output
+        assert "beam 0123" in done.stdout
+        here = run(*words, tmp_path / "b.npz", "--root", root, "--beam", 123)
+        assert here.exit_code == 0
+        with np.load(tmp_path / "a.npz") as brought, np.load(tmp_path / "b.npz") as found:
+            np.testing.assert_array_equal(brought["intensity"], found["intensity"])
+        refused = run("frb", "wfall", "--eventid", 77, "--dm", DM, "--nsub", 64)
+        assert (refused.exit_code, "event 77" in refused.stderr) == (2, True), refused.output
+
+
 def test_services_that_are_not_to_be_trusted(service, tmp_path):
     url, handler = service
-    with pytest.raises(InputError, match="does not know it"):
+    with pytest.raises(InputError, match="it is not known there"):
         fetch_event(url, 5, tmp_path)
-    handler.beam = "../../etc"
+    for beam in ("../../etc", [1], None, 7):
+        handler.beam = beam
+        with pytest.raises(InputError, match="the brightest beam is not known: give one"):
+            fetch_event(url, EVENT, tmp_path)
     with pytest.raises(InputError, match="the brightest beam is not known: give one"):
         fetch_event(url, EVENT, tmp_path)
     base = f"/data/chime/intensity/raw/2018/07/25/astro_{EVENT}/0123/"

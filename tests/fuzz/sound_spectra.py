@@ -10,7 +10,10 @@ from filterbanks import header
 from sound import Sound
 
 from mwaconvert.formats.spectra.candidate_lists import read_list
+from mwaconvert.formats.spectra.chime_baseband import open_baseband
+from mwaconvert.formats.spectra.chime_msgpack import ChunkStream
 from mwaconvert.formats.spectra.presto import SeriesInfo, _info_text
+from mwaconvert.frb.baseband import Making, waterfall
 from mwaconvert.transients import open_stream
 
 MOST_SAMPLES = 1 << 16  # that are read of a file which claims to hold more
@@ -26,8 +29,16 @@ def read_spectra(path: Path) -> None:
         count = min(stream.n_times, max(1, MOST_SAMPLES // stream.n_chan))
         stream.spectra(0, count)
         stream.spectra(stream.n_times - count, count)
+        if isinstance(stream, ChunkStream) and stream.n_times <= MOST_SAMPLES:
+            stream.waterfall(1.0, 16)
     finally:
         stream.close()
+
+
+def read_baseband(path: Path) -> None:
+    """All of it, to a waterfall."""
+    with open_baseband(path) as voltages:
+        waterfall(voltages, 3.0, Making(average=4))
 
 
 def seeds() -> dict[str, Sound]:
@@ -35,7 +46,8 @@ def seeds() -> dict[str, Sound]:
     found = {}
     for name, raw in _contents().items():
         ending = name.rpartition(".")[2]
-        found[name] = Sound(f"a.{ending}", raw, read_list if ending in _LISTS else read_spectra)
+        read = read_list if ending in _LISTS else read_baseband if name == "baseband.h5" else read_spectra
+        found[name] = Sound(f"a.{ending}", raw, read)
     return found
 
 
@@ -82,7 +94,7 @@ def _contents() -> dict[str, bytes]:
     )
     found["singlepulse"] = b"# DM      Sigma      Time (s)     Sample    Downfact\n 56.7 12.5 0.1 100 8\n"
     found["sf"] = _psrfits(rng)
-    for make in (_chunk, _fbh5, _chime_h5, _vdif):
+    for make in (_chunk, _fbh5, _chime_h5, _baseband, _vdif):
         try:
             name, raw = make(rng)
         except ImportError:
@@ -160,6 +172,19 @@ def _chime_h5(rng: np.random.Generator) -> tuple[str, bytes]:
             1e-3 * np.arange(12),
         )
     return "chime.h5", out.getvalue()
+
+
+def _baseband(rng: np.random.Generator) -> tuple[str, bytes]:
+    import h5py
+
+    out = io.BytesIO()
+    with h5py.File(out, "w") as file:
+        data = file.create_dataset("tiedbeam_baseband", data=rng.normal(0, 1, (3, 2, 40)).astype("c8"))
+        data.attrs["DM"] = 2.0
+        file["time0"] = np.zeros(3, [("fpga_count", "u8"), ("ctime", "f8"), ("ctime_offset", "f8")])
+        index = [(800 - 0.390625 * k, k) for k in (4, 5, 9)]
+        file["index_map/freq"] = np.array(index, [("centre", "f8"), ("id", "u4")])
+    return "baseband.h5", out.getvalue()
 
 
 def _vdif(rng: np.random.Generator) -> tuple[str, bytes]:

@@ -48,7 +48,11 @@ def podman(folder: Path) -> Iterator[str]:
     socket = folder / "podman.sock"
     with (folder / "podman.log").open("wb") as log:
         service = subprocess.Popen(
-            [*words, "system", "service", "--time=0", f"unix://{socket}"], env=env, stdout=log, stderr=log
+            [*words, "system", "service", "--time=0", f"unix://{socket}"],
+            cwd=folder,  # where a container runs out of memory, a file is left
+            env=env,
+            stdout=log,
+            stderr=log,
         )
     try:
         deadline = time.monotonic() + 60

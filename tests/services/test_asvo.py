@@ -61,6 +61,13 @@ def test_the_cookie_is_out_of_reach(client):
     assert "; secure" not in cookie  # this server has no TLS: a secure cookie would not come back
 
 
+def test_behind_a_proxy_with_tls_the_cookie_goes_over_tls_alone(tmp_path):
+    server = {"port": 0, "public_url": "https://convert.example.org"}
+    with serving(tmp_path, server=server) as behind:
+        client = RecordedMwaClient(behind.url, behind.user())
+        assert "; secure" in client.login().headers["set-cookie"].lower()
+
+
 def test_submissions_duplicates_and_refusals(client):
     first = client.submit("download_vis_job", VIS)
     assert first.status == 200
@@ -261,6 +268,7 @@ def test_jobs_from_submission_to_delivery(tmp_path, small: Path):
         converted = client.submit("conversion_job", CONVERSION).json()["job_id"]
         estimate = service.store.job(converted).estimate
         assert estimate.memory > 0
+        assert 1 < estimate.time_s < 60
         files = {"obs_id": OBSID, "download_type": "vis_meta", "delivery": "scratch"}
         shared = client.submit("download_vis_job", files).json()["job_id"]
         refused = client.submit("conversion_job", {**CONVERSION, "timeres": "3.7"}).json()

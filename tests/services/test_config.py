@@ -2,15 +2,18 @@
 
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
 from serving import configuration
 
 from mwaconvert.cli.main import main
-from mwaconvert.errors import InputError
+from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.jobs.control.store import Store
-from mwaconvert.services.config import Config, check_config, read_config
+from mwaconvert.jobs.delivery.places import SETTINGS
+from mwaconvert.services.config import BucketSetting, Config, check_config, read_config
+from mwaconvert.services.server import working
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "service.toml"
 
@@ -26,6 +29,7 @@ def test_the_example_is_valid_and_names_every_setting():
         config.delivery,
         config.conversion,
         config.workers,
+        config.slurm,
         config.quotas,
         config.upkeep,
         config.chime,
@@ -50,6 +54,8 @@ def test_the_example_is_valid_and_names_every_setting():
         ({"delivery": {"packages": "p", "groups": ["../x"]}}, "delivery.groups.0: String should match pattern"),
         ({"delivery": {"packages": {"place": "s3://b", "settings": {"allow": 1}}}}, "delivery.packages.settings.allow"),
         ({"conversion": {"max_memory": "much"}}, "conversion.max_memory: "),
+        ({"slurm": {"options": ["--partition=work", "--wrap x; rm -rf ~"]}}, "slurm.options.1: String should match"),
+        ({"slurm": {"poll_s": 0}}, "slurm.poll_s: Input should be greater than or equal to 1"),
         ({"chime": {"executor": "magic"}}, "chime.executor: Input should be 'process'"),
         ({"chime": {"roots": ["site=/"]}}, "chime.roots.0: site=/: this would serve all files of the machine"),
         ({"chime": {"roots": ["site=/no/such"]}}, "chime.roots: there is no folder /no/such"),
@@ -60,6 +66,25 @@ def test_what_is_refused(tmp_path, changes, text):
     with pytest.raises(InputError) as caught:
         configuration(tmp_path, **changes)
     assert text in str(caught.value)
+
+
+def test_a_site_with_batch_jobs(tmp_path):
+    assert configuration(tmp_path).site().slurm is None
+    slurm = configuration(tmp_path, slurm={"options": ["--partition=work"], "poll_s": 7}).site().slurm
+    assert (slurm.options, slurm.poll_s) == (("--partition=work",), 7)
+
+
+def test_a_worker_that_cannot_submit_batch_jobs_does_not_start(tmp_path, monkeypatch):
+    config = configuration(tmp_path, slurm={})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    store = Store(config.database)
+    with pytest.raises(ResourceError, match="slurm: there is no sbatch on PATH"), working(config, store):
+        pass
+    store.close()
+
+
+def test_settings_of_buckets_are_those_of_the_library_below():
+    assert get_args(BucketSetting) == SETTINGS
 
 
 def test_all_problems_are_told_at_once(tmp_path):

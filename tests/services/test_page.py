@@ -216,9 +216,9 @@ def test_many_jobs_are_listed_fast(site: Site) -> None:
     for address in ("/jobs", "/jobs?text=job-77&state=completed", "/jobs?text=nowhere"):
         times = []
         for _ in range(5):
-            start = time.perf_counter()
+            start = time.process_time()  # other programs may have the processor meanwhile
             assert client.get(address).status_code == 200
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
         assert min(times) < 0.1, address
 
 

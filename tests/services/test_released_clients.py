@@ -23,7 +23,7 @@ from serving import OBSID, Serving, serving
 from mwaconvert.jobs.control.events import follow
 from mwaconvert.jobs.control.states import Fault, Happening, Outcome, State
 from mwaconvert.jobs.control.store import Store
-from mwaconvert.jobs.control.work import Request
+from mwaconvert.jobs.control.work import Gate, Request
 from mwaconvert.jobs.delivery.places import Folder
 from mwaconvert.vocabulary.job_file import read_job
 from mwaconvert.vocabulary.job_rows import JobKind
@@ -217,7 +217,7 @@ def test_both_clients_list_every_state(still):
         row = read_job(JobKind.CONVERSION, {"obs_id": str(obs_id)})
         return store.submit(Request("conversion", "ann", row.canonical, row.given)).id
 
-    ids = [submit(1_300_000_000 + k) for k in range(9)]
+    ids = [submit(1_300_000_000 + k) for k in range(10)]
     store.start_run(ids[1], 1, "tests")
     service.start(ids[2], "stage")
     service.start(ids[3], "convert")
@@ -226,20 +226,26 @@ def test_both_clients_list_every_state(still):
     store.end_run(service.start(ids[6], "stage"), State.FAILED, Fault.INPUT, "No files found.")
     store.cancel(ids[7], "ann")
     store.product_removed(service.complete(ids[8], b"x", "1300000008_9_uvfits.tar").id)
+    store.open_gate(service.start(ids[9], "stage"), Gate("solutions"))
     labels = ["Queued", "Staging", "Retrieving Files from Archive", "Preprocessing", "Delivering",
-              "Ready for Download", "Error: No files found.", "Cancelled"]  # fmt: skip
+              "Ready for Download", "Error: No files found.", "Cancelled", "Waiting for calibration"]  # fmt: skip
+    shown = ids[:8] + ids[9:]
     said = trial.mwa_client("-l", secure=True)
-    for label, job_id in zip(labels, ids, strict=False):
+    for label, job_id in zip(labels, shown, strict=True):
         assert any(f"Job id: {job_id} " in line and label in line for line in said.splitlines()), said
     assert f"Job id: {ids[8]} " not in said
     lines = trial.giant_squid("list", "-j").splitlines()
     found = json.loads(next(line for line in lines if line.startswith("{")))
     states = ["Queued", "Staging", "Downloading", "Preprocessing", "Delivering", "Ready",
-              {"Error": "No files found."}, "Cancelled"]  # fmt: skip
-    assert [found[str(job_id)]["jobState"] for job_id in ids[:8]] == states
+              {"Error": "No files found."}, "Cancelled", "WaitCal"]  # fmt: skip
+    assert [found[str(job_id)]["jobState"] for job_id in shown] == states
+    waiting = trial.giant_squid("list", "-n", "--states", "waitcal")
+    assert str(1_300_000_009) in waiting
+    assert str(1_300_000_000) not in waiting
     assert str(ids[8]) not in found
 
 
+@pytest.mark.timeout(1200)  # five services, one after the other, on a machine that may be busy
 def test_a_service_that_is_killed_in_any_step_goes_on_where_it_was(tmp_path, request):
     trial = start(tmp_path)
 

@@ -70,6 +70,7 @@ def conversion(number: int) -> dict[str, str]:
     return {"obs_id": OBSID, "centre": "custom", "phase_centre_ra": f"{number}.0", "phase_centre_dec": "-27"}
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL], ids=["ended", "killed"])
 def test_a_newer_service_takes_over(tmp_path, small: Path, sign, monkeypatch):
     database = tmp_path / "jobs.db"

@@ -246,3 +246,16 @@ def reviewing(folder: Path, **changes: object) -> ArchiveSite:
         **changes,
     }
     return replace(site, **facts)
+
+
+def site_file(folder: Path, site: ArchiveSite) -> Path:
+    """The configuration of the site of `reviewing`, as a file."""
+    procedures = "".join(f'{name} = "{path}"\n' for name, path in site.procedures.items())
+    config = folder / "archive.toml"
+    config.write_text(
+        'database = "archive.db"\n[stores]\nread = ["store"]\ningest = "ingested"\n'
+        f'[casa]\n"6.5.4-9" = "casa/python"\n"6.6.1-17" = "casa-6.5.4"\n[procedures]\n{procedures}'
+        '[files]\nretention = "retention.txt"\n'
+        '[mail]\nanalysts = ["da@example.org"]\nmanager = "manager@example.org"\n'
+    )
+    return config

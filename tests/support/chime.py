@@ -141,11 +141,12 @@ def engine_of(service: Serving, threads: int = 8) -> InlineEngine:
 
 
 @contextmanager
-def chime(folder: Path, **settings: object) -> Iterator[Chime]:
+def chime(folder: Path, work: Path | None = None, **settings: object) -> Iterator[Chime]:
     """A cluster, as long as the block lasts; jobs are pending for a moment only."""
     (folder / "archive").mkdir(exist_ok=True)
     part = {"images": IMAGES, "archive": "archive", "hold_s": 0.0, "cpus": 64, **settings}
-    with serving(folder, chime=part) as service:
+    elsewhere = {} if work is None else {"work": str(work)}
+    with serving(folder, chime=part, **elsewhere) as service:
         running = Chime(service, engine_of(service))
         running.engine.start()
         try:

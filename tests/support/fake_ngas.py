@@ -44,6 +44,13 @@ class FakeNgas(ThreadingHTTPServer):
     def address(self) -> str:
         return f"ngas://127.0.0.1:{self.server_port}"
 
+    def keep(self, name: str, data: bytes) -> int:
+        """A new version of a file, on each disk."""
+        copies = self.files.setdefault(name, [])
+        version = max((copy.version for copy in copies), default=0) + 1
+        copies += [Copy(disk, version, data, zlib.crc32(data)) for disk in DISKS]
+        return version
+
     def corrupt(self, name: str, disk: str) -> None:
         for copy in self.files[name]:
             if copy.disk == disk:
@@ -149,9 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return
         name = query["file_id"]
-        copies = self.server.files.setdefault(name, [])
-        version = max((copy.version for copy in copies), default=0) + 1
-        copies += [Copy(disk, version, data, zlib.crc32(data)) for disk in DISKS]
+        version = self.server.keep(name, data)
         self.server.puts += 1
         more = (
             f"<DiskStatus DiskId='disk1'><FileStatus FileId={quoteattr(name)} FileVersion='{version}' "

@@ -383,7 +383,34 @@ def test_a_fold_does_not_depend_on_threads_and_pieces(monkeypatch):
         fold(source(stream), Rotation(0.21), 60, n_bin=32, n_part=8, n_band=33)
 
 
+def test_data_without_noise_have_no_period():
+    data = np.full((FREQ_MHZ.size, 4000), 7, np.uint8)
+    stream = ArrayStream(Spectra(data, FREQ_MHZ, DT_S), Path("dead"), "memory")
+    assert plan_periods(source(stream, 0.5), 0, 100).run().candidates == ()
+    values = pulsar(snr=25, n_times=20000).spectra().data.astype(np.float32)
+    values[5, 100:9000] = np.nan
+    stream = ArrayStream(Spectra(values, FREQ_MHZ, DT_S), Path("nan"), "memory")
+    (found,) = plan_periods(source(stream), 50, 70).run().candidates
+    assert found.period_s == pytest.approx(0.21, abs=5 * found.period_err_s)
+
+
 # -- real data
+
+
+def test_the_crab_in_pulses_that_amber_saw(darc):
+    """Times of 412 detections in 299 s, one sample each: their period."""
+    from mwaconvert.formats.spectra.candidate_lists import read_list
+
+    rows = read_list(darc / "amber" / "CB00_step1.trigger", 81.92e-6)
+    times_s = np.array([row.time_s for row in rows if 50 < row.dm < 64])
+    series = np.zeros((1, 300000), np.float32)
+    series[0, np.unique((times_s / DT_S).astype(int))] = 1
+    series = ((series - series.mean()) / series.std()).astype(np.float32)
+    hits = searches.spectral_hits(series, Range(0.01, 1.0, DT_S, series.shape[1]), 7.0)
+    best = hits[hits["score"].argmax()]
+    found = refine(series[0], DT_S, 1 / float(best["freq_hz"]))
+    assert found.period_s == pytest.approx(33.76385e-3, abs=2e-7)
+    assert best["n_harmonic"] == 16
 
 
 def test_known_pulsars():

@@ -11,6 +11,7 @@ from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients import Spectra, open
+from mwaconvert.transients.search import _thin
 from mwaconvert.transients.trials.subbands import plan_subbands
 
 FREQS = 1220 + 300 / 256 * (np.arange(256) + 0.5)
@@ -194,3 +195,41 @@ def test_weights_go_through_approximate_transforms(loss, tolerance):
     assert fast.best.snr == pytest.approx(exact.best.snr, rel=tolerance)
     assert fast.best.time_s == pytest.approx(exact.best.time_s, abs=5 * DT)
     assert [round(c.dm / 10) for c in fast.candidates()] == [15]
+
+
+def test_what_a_storm_keeps():
+    """Of each width, 1024 samples and 64th of the DMs the best: a bound on the number, and nothing better is dropped."""
+    rng = np.random.default_rng(5)
+    n, dt_s, n_times, n_width = 80000, 1e-3, 40000, 5
+    table = np.empty(n, [(name, "f8") for name in ("dm", "time_s", "snr", "width_s")])
+    table["dm"] = rng.uniform(0, 320, n)
+    table["time_s"] = rng.uniform(0, n_times * dt_s, n)
+    table["snr"] = rng.exponential(3, n) + 7
+    table["width_s"] = dt_s * 2 ** rng.integers(0, n_width, n)
+    step = 320 / 64
+    kept = _thin(table, dt_s, step)
+    assert 0 < len(kept) <= n_width * 64 * -(-n_times // 1024)
+
+    def cells(rows):
+        return list(
+            zip(
+                rows["width_s"],
+                np.floor(rows["time_s"] / (1024 * dt_s)),
+                np.floor(rows["dm"] / step),
+                strict=True,
+            )
+        )
+
+    best = dict(zip(cells(kept), kept["snr"], strict=True))
+    assert len(best) == len(kept)
+    for cell, snr in zip(cells(table), table["snr"], strict=True):
+        assert best[cell] >= snr
+    few = table[:1000]
+    assert _thin(few, dt_s, step) is few
+
+
+def test_a_storm_is_said():
+    noise = np.random.default_rng(1).normal(0, 1, (16, 6000))
+    found = Spectra(noise, 1200.0 + 10 * np.arange(16), 1e-3).search(0, 300, threshold=1.0)
+    assert found.thinned > 0
+    assert len(found.detections) < found.thinned

@@ -27,7 +27,7 @@ def file(tmp_path_factory):
 
 
 def survey(stream, **options):
-    return plan_survey(stream, 0, 400, dms=DMS, width_min_s=8e-3, segment=4096, **options)
+    return plan_survey(stream, 0, 400, dms=DMS, width_min_s=8e-3, segment=4096, cleaning=None, **options)
 
 
 def test_pulses_at_borders_are_found_once(file):
@@ -58,7 +58,7 @@ def test_gulps_make_no_difference(file, kind, gulp):
 
 def test_a_short_file_is_searched_as_in_memory(file):
     stream = ArrayStream(open_stream(file).spectra(0, 5000), file, "test")
-    got = plan_survey(stream, 0, 400, dms=DMS, width_min_s=8e-3).run()
+    got = plan_survey(stream, 0, 400, dms=DMS, width_min_s=8e-3, cleaning=None).run()
     want = stream.spectra().search(0, 400, dms=DMS, width_min_s=8e-3)
     np.testing.assert_array_equal(got.detections, want.detections)
 
@@ -80,7 +80,7 @@ def test_errors_are_those_of_many_pulses():
 def test_what_is_refused(file):
     stream = open_stream(file)
     with pytest.raises(InputError, match="crosses the band"):
-        plan_survey(stream, 0, 1e6)
+        plan_survey(stream, 0, 1e6, cleaning=None)
     with pytest.raises(InputError, match="cannot search DMs"):
         plan_survey(stream, 10, 5)
     with pytest.raises(InputError, match="gulp of 0"):

@@ -54,6 +54,7 @@ TEXTS: dict[str, st.SearchStrategy[Any]] = {
     "passband": st.sampled_from(["auto", "none", "jake", "cotter"]),
     "unit_passband": st.sampled_from(["true", "false"]),
     "precomputed_flags": st.sampled_from(["auto", "only", "ignore"]),
+    "compression": st.sampled_from(["none", "dysco"]),
     "rfi": st.sampled_from(["builtin", "none", "aoflagger"]),
     "strategy_file": NAMES.map("{}.toml".format),
     "centre": st.sampled_from(["phase", "pointing"]),

@@ -62,28 +62,50 @@ std::vector<Template> templates(View<const int32_t, 1> widths, int64_t n) {
   return out;
 }
 
+typedef float f32x16 __attribute__((vector_size(64)));
+typedef float f32x16_loose __attribute__((vector_size(64), aligned(4), may_alias));
+
 // The largest difference of sums that are w apart.
 MWACONVERT_CLONES
 float largest(const float* sums, int64_t w, int64_t n) {
   constexpr int kLanes = 16;
   float most[kLanes];
   for (float& m : most) m = -INFINITY;
-  int64_t k = 0;
-  for (; k + kLanes <= n; k += kLanes)
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const float d = sums[k + lane + w] - sums[k + lane];
-      most[lane] = most[lane] < d ? d : most[lane];
-    }
-  for (; k < n; ++k) most[0] = std::max(most[0], sums[k + w] - sums[k]);
-  return *std::max_element(most, most + kLanes);
+  if (n < kLanes) {
+    for (int64_t k = 0; k < n; ++k) most[0] = std::max(most[0], sums[k + w] - sums[k]);
+    return most[0];
+  }
+  f32x16 best = *reinterpret_cast<const f32x16_loose*>(most);
+  for (int64_t begin = 0; begin < n; begin += kLanes) {
+    const float* x = sums + std::min(begin, n - kLanes);  // the last ones overlap
+    const f32x16 d =
+        *reinterpret_cast<const f32x16_loose*>(x + w) - *reinterpret_cast<const f32x16_loose*>(x);
+    best = best < d ? d : best;
+  }
+  *reinterpret_cast<f32x16_loose*>(most) = best;
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int lane = 0; lane < half; ++lane) most[lane] = std::max(most[lane], most[lane + half]);
+  return most[0];
 }
 
-// Best boxcar of a profile; `sums` takes two of them.
-Folded best_boxcar(const float* profile, int64_t n, const std::vector<Template>& shapes, float* sums) {
-  double sum = 0;
-  sums[0] = 0;
-  const int64_t reach = n + shapes.back().width;
-  for (int64_t k = 0; k < reach; ++k) sums[k + 1] = static_cast<float>(sum += profile[k < n ? k : k - n]);
+constexpr int kTogether = 8;  // profiles summed side by side: each sum waits for the one before
+
+// Running sums of profiles that lie n apart, from 0 to `reach` samples, the profile going on from its start.
+MWACONVERT_CLONES
+void running_sums(const float* profiles, int64_t n, int64_t reach, float* sums) {
+  double total[kTogether] = {};
+  for (int p = 0; p < kTogether; ++p) sums[p * (reach + 1)] = 0;
+  for (int64_t k = 0; k < reach; ++k) {
+    const float* x = profiles + (k < n ? k : k - n);
+    for (int p = 0; p < kTogether; ++p) {
+      total[p] += x[p * n];
+      sums[p * (reach + 1) + k + 1] = static_cast<float>(total[p]);
+    }
+  }
+}
+
+// Best boxcar of a profile of n bins, of which the running sums are given; the smaller width where equal.
+Folded best_boxcar(const float* sums, int64_t n, const std::vector<Template>& shapes) {
   const float total = sums[n];
   Folded best{0, static_cast<int32_t>(n), 0, 0, -INFINITY};
   for (const Template& shape : shapes) {
@@ -99,19 +121,26 @@ Folded best_boxcar(const float* profile, int64_t n, const std::vector<Template>&
 // All drifts of one base period.
 void search_base(const float* x, int64_t n_row, int64_t n, const std::vector<Template>& shapes,
                  float threshold, int32_t trial, std::vector<Folded>& found) {
-  std::vector<float> out(n_row * n), scratch(n_row * n), sums(2 * n + 1);
+  const int64_t reach = n + shapes.back().width;
+  const int64_t padded = (n_row + kTogether - 1) / kTogether * kTogether;  // the last rows are not looked at
+  std::vector<float> out(padded * n), scratch(n_row * n), sums(kTogether * (reach + 1));
   transform(x, n_row, n, out.data(), scratch.data());
   const float scale = 1 / std::sqrt(static_cast<float>(n_row));
-  for (int64_t begin = 0; begin < n_row; begin += kFfaGroup) {
-    Folded group{trial, static_cast<int32_t>(n), 0, 0, -INFINITY};
-    for (int64_t s = begin; s < std::min(begin + kFfaGroup, n_row); ++s) {
-      Folded one = best_boxcar(&out[s * n], n, shapes, sums.data());
+  Folded group{trial, static_cast<int32_t>(n), 0, 0, -INFINITY};
+  for (int64_t begin = 0; begin < n_row; begin += kTogether) {
+    if (begin % kFfaGroup == 0) group.snr = -INFINITY;
+    running_sums(&out[begin * n], n, reach, sums.data());
+    for (int64_t s = begin; s < std::min<int64_t>(begin + kTogether, n_row); ++s) {
+      Folded one = best_boxcar(&sums[(s - begin) * (reach + 1)], n, shapes);
       one.snr *= scale;
       if (one.snr > group.snr) group = {trial, one.n_bin, static_cast<int32_t>(s), one.width, one.snr};
     }
-    if (group.snr >= threshold) found.push_back(group);
+    const bool last = begin + kTogether >= n_row || (begin + kTogether) % kFfaGroup == 0;
+    if (last && group.snr >= threshold) found.push_back(group);
   }
 }
+
+static_assert(kFfaGroup % kTogether == 0);
 
 }  // namespace
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mwaconvert.cli.restore import SITE_VARIABLE
+
 if TYPE_CHECKING:
     from mwaconvert.archive.requests import Request
 
@@ -169,6 +171,22 @@ def compare(
         )
     click.echo(found.to_text())
     context.exit(0 if found.equal else DIFFERENT)
+
+
+@archive.command(context_settings=_SETTINGS)
+@click.option("--config", "config_path", type=click.Path(path_type=Path), envvar=SITE_VARIABLE, required=True,
+              metavar="FILE", help=f"Configuration of the site; also by {SITE_VARIABLE}.")  # fmt: skip
+@_verbose
+def update(config_path: Path) -> None:
+    """Look at the metadata of all member sets of the catalogue again, and tell what changed."""
+    from mwaconvert.cli.restore import owner
+    from mwaconvert.jobs.workflows.archives.resolving import update_pass
+    from mwaconvert.jobs.workflows.archives.site import read_site
+
+    site = read_site(config_path)
+    with site.catalog() as catalog:
+        for uid, words in update_pass(site, catalog, owner()).items():
+            _say(f"{uid}: {'; '.join(words)}")
 
 
 @archive.group(context_settings=_SETTINGS)

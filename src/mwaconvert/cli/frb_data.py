@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaconvert.errors import InputError
+from mwaconvert.errors import Error, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +25,26 @@ if TYPE_CHECKING:
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 #: exit code beside those of all verbs
 NOTHING_FOUND = 1
+
+#: options whose names are not those of the fields
+_NAMES = {"n_sub": "nsub", "roots": "root"}
+
+
+class _Spoken(click.Command):
+    """A command whose refusals name its options, not the fields of the library."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Error as error:
+            error.args = (re.sub(r"`(\w+)(?:=([^`]*))?`", _option, str(error)),)
+            raise
+
+
+def _option(found: re.Match[str]) -> str:
+    name = "--" + _NAMES.get(found[1], found[1]).replace("_", "-")
+    return name if found[2] is None else f"{name} {found[2]}"
+
 
 _verbose = click.option(
     "-v",
@@ -72,7 +93,8 @@ def _day(word: str | None) -> date | None:
 _service = click.option(
     "--service",
     metavar="URL",
-    help="Bring the event from a service (http://host:port/frb-master), not from an archive here.",
+    envvar="CHIME_FRB_URL",
+    help="Without --root: bring the event from a service (http://host:port/frb-master, or CHIME_FRB_URL).",
 )
 
 
@@ -83,7 +105,7 @@ def _event(
     """What there is of an event, its beam if that is known, and the roots in which it is, here or brought here."""
     from mwaconvert.frb.archive import Root, event_number, find_event, roots_of
 
-    if service is None:
+    if service is None or roots:
         places = roots_of(roots)
         yield find_event(event, places, telescope=telescope, day=day), beam, places
         return
@@ -103,7 +125,7 @@ def _found(event: str, roots: Sequence[str], telescope: str, day: date | None) -
     return find_event(event, roots_of(roots), telescope=telescope, day=day)
 
 
-@click.command(context_settings=_SETTINGS, short_help="What the archive holds of an event.")
+@click.command(cls=_Spoken, context_settings=_SETTINGS, short_help="What the archive holds of an event.")
 @click.argument("event")
 @_archive
 @click.option("--json", "as_json", is_flag=True, help="Print records as JSON, not a table.")
@@ -168,7 +190,9 @@ _threads = click.option(
 _overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 
 
-@click.command(context_settings=_SETTINGS, short_help="The waterfall of an event, as get_wfall.py makes it.")
+@click.command(
+    cls=_Spoken, context_settings=_SETTINGS, short_help="The waterfall of an event, as get_wfall.py makes it."
+)
 @click.option("--eventid", required=True, metavar="N", help="The number of the event.")
 @click.option("--dm", required=True, type=float, metavar="DM", help="pc/cm^3")
 @click.option("--nsub", required=True, type=int, metavar="N", help="Number of sub-bands.")
@@ -215,7 +239,7 @@ def wfall(
     )
 
 
-@click.command(context_settings=_SETTINGS, short_help="The tutorial's figures of waterfalls.")
+@click.command(cls=_Spoken, context_settings=_SETTINGS, short_help="The tutorial's figures of waterfalls.")
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
 )
@@ -275,7 +299,9 @@ def plot(
 
 
 @click.command(
-    context_settings=_SETTINGS, short_help="An event for other programs, from intensity or baseband."
+    cls=_Spoken,
+    context_settings=_SETTINGS,
+    short_help="An event for other programs, from intensity or baseband.",
 )
 @click.argument("source", nargs=-1, required=True, metavar="SOURCE...")
 @click.option(
@@ -398,6 +424,7 @@ def _of_chunks(
 
 @click.command(
     "run-script",
+    cls=_Spoken,
     context_settings=_SETTINGS | {"ignore_unknown_options": True, "allow_interspersed_args": False},
     short_help="Run a script that imports iautils and frb_common.",
 )
@@ -443,16 +470,13 @@ def run_script(
         ]
         return subprocess.run(command, env={"MPLBACKEND": "Agg"} | os.environ, check=False).returncode
 
-    if where["service"] is None:
+    # a service brings the event that the script is told to work on; the plot scripts have none
+    event = next((b for a, b in pairwise(words) if a == "--eventid"), None)
+    if event is None or where["service"] is None:
         from mwaconvert.frb.archive import roots_of
 
         code = of(roots_of(where["roots"]), beam)
     else:
-        event = next((b for a, b in pairwise(words) if a == "--eventid"), None)
-        if event is None:
-            raise InputError(
-                "--service brings the event that the script is given as --eventid N: there is none"
-            )
         with _event(event, beam, **where) as (_, number, places):
             code = of(places, number)
     context.exit(code if code >= 0 else 128 - code)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mwaconvert.cli.logs import keep_logs
 from mwaconvert.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _store_options(command: _Command) -> _Command:
             envvar="MWACONVERT_DATABASE",
             help="A store elsewhere: a file or postgresql://",
         ),
-        click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors."),
+        click.option("-v", "--verbose", is_flag=True, help="Log lines, and tracebacks of unexpected errors."),
     ):
         command = option(command)
     return command
@@ -164,6 +165,19 @@ def run(
     return JOB_ERRORS if errors else 0
 
 
+keep_logs(run)
+
+
+def _needs_text(needed: Any) -> str:
+    """What a job needs, as far as it is known: about 3 min, 1.2 GB of memory, 300 MB of output."""
+    from mwaconvert.text import about_text, size_text
+
+    parts = [] if needed.time_s is None else [about_text(needed.time_s)]
+    parts += [] if needed.memory is None else [f"{size_text(needed.memory)} of memory"]
+    parts += [] if needed.output is None else [f"{size_text(needed.output)} of output"]
+    return ", ".join(parts)
+
+
 def _say_needs(rows: Sequence[JobRow], site: Any) -> int:
     """What jobs would do and need; exit code."""
     from mwaconvert.jobs.workflows.submission import admit
@@ -182,8 +196,7 @@ def _say_needs(rows: Sequence[JobRow], site: Any) -> int:
             unknown += 1
             click.echo("  size not known: its raw data are not in the folders of --root, or are damaged")
             continue
-        memory = "" if needed.memory is None else f"{size_text(needed.memory)} of memory, "
-        click.echo(f"  {memory}{size_text(needed.output)} of output")
+        click.echo(f"  {_needs_text(needed)}")
         total += needed.output
     known = len(rows) - unknown - refused
     if known:
@@ -540,7 +553,7 @@ def backup(target: Path, folder: Path, database: str | None, verbose: bool) -> N
     "-d", "--dir", "folder", type=_PATH, default=Path(), metavar="DIR", help="Folder of the products."
 )
 @click.option("--database", metavar="URL", envvar="MWACONVERT_DATABASE", help="A store elsewhere.")
-@click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Log lines, and tracebacks of unexpected errors.")
 def restore(source: Path, folder: Path, database: str | None, verbose: bool) -> None:
     """Make a store of a backup; one that is there already is not touched."""
     del verbose

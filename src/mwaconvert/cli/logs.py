@@ -4,16 +4,61 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import click
 
 from mwaconvert.errors import Error
 from mwaconvert.staging import Kind, check_target, refused
 from mwaconvert.vocabulary.options import in_words
+
+_FILES = {
+    "--log-file": "Add log lines with their times to a file.",
+    "--log-json": "Same, one JSON object a line.",
+}
+
+
+def keep_logs(command: click.Command) -> click.Command:
+    """Give a verb the options --log-file and --log-json, and let -v show log lines while it works."""
+    for name, words in _FILES.items():
+        path = click.Path(path_type=Path, readable=False)
+        command.params.append(click.Option([name], type=path, metavar="FILE", help=words))
+    call = command.callback
+    assert call is not None
+
+    @functools.wraps(call)
+    def kept(*words: Any, log_file: Path | None, log_json: Path | None, **params: Any) -> Any:
+        verbose, quiet = bool(params.get("verbose")), bool(params.get("quiet"))
+        with logged(verbose=verbose, quiet=quiet, lines=log_file, json_lines=log_json):
+            return call(*words, **params)
+
+    command.callback = kept
+    return command
+
+
+def take_log_words(words: list[str]) -> tuple[list[str], list[str]]:
+    """The words of the options of `keep_logs`, and the others."""
+    own: list[str] = []
+    others: list[str] = []
+    k = 0
+    while k < len(words):
+        n = 1 if words[k].partition("=")[0] != words[k] else 2
+        if words[k].partition("=")[0] in _FILES:
+            own += words[k : k + n]
+            k += n
+        elif words[k] == "--":
+            return own, others + words[k:]
+        else:
+            others.append(words[k])
+            k += 1
+    return own, others
 
 
 class _Lines(logging.Formatter):

@@ -82,6 +82,10 @@ _VERBS = {
 }
 
 
+#: work long: what they do can be kept in log files; convert has these options in its table
+_LOGGED = {"dedisperse", "fold", "inject", "period", "qa", "search", "simulate", "waterfall"}
+
+
 class _Verbs(click.Group):
     """A group whose default verb is convert and whose errors are one sentence; loads the verb in use only."""
 
@@ -97,6 +101,10 @@ class _Verbs(click.Group):
             return None
         name = cmd_name.replace("-", "_")
         command: click.Command = getattr(importlib.import_module(f"mwaconvert.cli.{name}"), name)
+        if cmd_name in _LOGGED and all(option.name != "log_file" for option in command.params):
+            from mwaconvert.cli.logs import keep_logs
+
+            keep_logs(command)
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -26,7 +26,7 @@ from mwaconvert.vocabulary.values import MOST_THREADS
     "--threads", type=click.IntRange(0, MOST_THREADS), default=0, metavar="N", help="Default: all cores."
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Log lines, and tracebacks of unexpected errors.")
 def qa(
     files: tuple[Path, ...], output: Path | None, overwrite: bool, threads: int, quiet: bool, verbose: bool
 ) -> None:

@@ -107,7 +107,7 @@ def restore(
 
 def _do(site: ArchiveSite, store: Store, request: Request, submit: bool, quiet: bool) -> str:
     from mwaconvert.jobs.control.states import State
-    from mwaconvert.jobs.workflows.archives.running import submit_or_resume
+    from mwaconvert.jobs.workflows.archives.restore import submit_or_resume
 
     job = submit_or_resume(store, request)
     if submit:

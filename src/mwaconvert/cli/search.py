@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -87,9 +88,12 @@ def _print(request: SearchRequest, report: ProductReport) -> None:
 def _print_table(candidates: Sequence[Candidate]) -> None:
     if not candidates:
         return
-    click.echo(f"{'time (s)':>22}  {'DM (pc/cm^3)':>18}  {'S/N':>6}  {'width (ms)':>16}  detections  flags")
+    click.echo(
+        f"{'time (s)':>22}  {'DM (pc/cm^3)':>18}  {'S/N':>6}  {'width (ms)':>16}  detections  score  flags"
+    )
     for c in candidates:
         click.echo(
             f"{c.time_s:>12.5f} +- {c.time_err_s:<7.5f} {c.dm:>9.3f} +- {c.dm_err:<7.3f} {c.snr:>6.2f}  "
-            f"{1e3 * c.width_s:>8.3f} +- {1e3 * c.width_err_s:<5.2g} {c.n_detections:>9}  {' '.join(c.flags)}".rstrip()
+            f"{1e3 * c.width_s:>8.3f} +- {1e3 * c.width_err_s:<5.2g} {c.n_detections:>9}  "
+            f"{'' if math.isnan(c.score) else f'{c.score:.2f}':>5}  {' '.join(c.flags)}".rstrip()
         )

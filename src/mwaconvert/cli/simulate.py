@@ -71,7 +71,7 @@ from mwaconvert.vocabulary import values
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Log lines, and tracebacks of unexpected errors.")
 def simulate(
     like: str,
     duration: str,

@@ -23,8 +23,11 @@ class SpectraCommand(click.Command):
     """A verb whose options come from the table."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        from mwaconvert.cli.logs import take_log_words
+
+        own, args = take_log_words(args)
         try:
-            args = prepare(Verb(str(self.name)), args)
+            args = [*own, *prepare(Verb(str(self.name)), args)]
         except InputError:
             if not ctx.resilient_parsing:  # a shell that completes words has half of them
                 raise

@@ -53,7 +53,7 @@ def fetch_event(base_url: str, event: int, folder: Path, *, beam: int | None = N
         except requests.HTTPError as error:
             status = error.response.status_code
             if status == 404:
-                raise InputError(f"event {event}: {base_url} does not know it") from error
+                raise InputError(f"event {event}: {base_url}: {_told(error.response)}") from error
             raise ResourceError(
                 f"{base_url}: refused with status {status} ({error.response.reason})"
             ) from error
@@ -74,7 +74,9 @@ def _fetch(session: Any, base_url: str, event: int, folder: Path, beam: int | No
             chunks.setdefault(int(found["beam"]), []).append((name, found))
     if not chunks:
         raise InputError(f"event {event}: {base_url} has no raw intensity of it")
-    if beam is None:
+    if beam is None and len(chunks) == 1:
+        beam = next(iter(chunks))
+    elif beam is None:
         beam = _brightest(_json(session, f"{base_url}/v1/events/{event}"), set(chunks))
     if beam not in chunks:
         there = some([f"{number:04d}" for number in sorted(chunks)])
@@ -105,18 +107,24 @@ def _json(session: Any, url: str) -> Any:
         raise FormatError(f"{url}: the answer is not JSON") from error
 
 
+def _told(answer: Any) -> str:
+    """Why something was not found, in the words of the service."""
+    try:
+        told = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        told = None
+    return " ".join(told.split())[:200] if isinstance(told, str) else "it is not known there"
+
+
 def _brightest(event: Any, beams: set[int]) -> int | None:
-    """The beam that the realtime pipeline measured, or the only one."""
+    """The beam that the realtime pipeline measured."""
     measured = event.get("measured_parameters") if isinstance(event, Mapping) else None
     for one in measured if isinstance(measured, Sequence) else ():
         pipeline = one.get("pipeline") if isinstance(one, Mapping) else None
-        if (
-            isinstance(pipeline, Mapping)
-            and pipeline.get("name") == "realtime"
-            and one.get("beam_number") in beams
-        ):
-            return int(one["beam_number"])
-    return next(iter(beams)) if len(beams) == 1 else None
+        beam = one.get("beam_number") if isinstance(one, Mapping) else None
+        if isinstance(pipeline, Mapping) and pipeline.get("name") == "realtime" and isinstance(beam, int):
+            return beam if beam in beams else None
+    return None
 
 
 def _download(session: Any, base_url: str, name: str, target: Path) -> None:

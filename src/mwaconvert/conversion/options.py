@@ -102,6 +102,7 @@ class Options:
 
     # output
     split: bool = False  #: one measurement set for each contiguous frequency range
+    compress: Literal["none", "dysco"] = "none"  #: DATA and weights of measurement sets
     uvfits_baseline: bool = False  #: BASELINE in uvfits also for more than 255 antennas
     overwrite: bool = False
 
@@ -163,6 +164,7 @@ class OptionValues(TypedDict, total=False):
     rfi_sensitivity: float | None
     rfi_all_baselines: bool
     split: bool
+    compress: Literal["none", "dysco"]
     uvfits_baseline: bool
     overwrite: bool
     threads: int

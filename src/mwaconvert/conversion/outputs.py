@@ -85,6 +85,7 @@ def check_outputs(
     InputError : two have the same name, one is an input, or exists and must not be replaced
     ResourceError : no permission, or not enough space
     """
+    _check_compression(plan, outputs)
     targets = [target for path in outputs for target in output_paths(plan, path)]
     kinds = [(path, kind_of(path)) for path, _ in targets]
     if qa is not None:
@@ -127,6 +128,27 @@ def open_writers(plan: Plan, outputs: list[Path], qa: Path | None = None) -> lis
             writer.abort()
         raise
     return writers
+
+
+def _check_compression(plan: Plan, outputs: list[Path]) -> None:
+    if plan.options.compress != "dysco":
+        return
+    sets = [path for path in outputs if kind_of(path) is Kind.MEASUREMENT_SET]
+    if not sets:
+        raise InputError(
+            "`compress=dysco` was given, but no measurement set is written; leave it out", option="compress"
+        )
+    if (plan.header.antenna1 == plan.header.antenna2).any():
+        raise InputError(
+            f"{sets[0]}: `compress=dysco` would round autocorrelations, which are far above their noise; leave them out "
+            "(`sel_autos=False`) or do without it",
+            option="compress",
+        )
+    if len({window.n_chan for window in plan.header.spectral_windows}) > 1 and not plan.options.split:
+        raise InputError(
+            f"{sets[0]}: `compress=dysco` needs frequency ranges of equally many channels; add `split`",
+            option="compress",
+        )
 
 
 def _check_space(plan: Plan, targets: list[Target]) -> None:
@@ -187,7 +209,9 @@ def _uvfits_bytes(plan: Plan, windows: tuple[int, ...]) -> int:
 
 def _ms_bytes(plan: Plan, windows: tuple[int, ...]) -> int:
     n_times, n_rows, n_chan = _shape(plan, windows)
-    return n_times * n_rows * (n_chan * 4 * 13 + 200 * len(windows))
+    # Dysco: twice 8 bits for a value, 12 for the weight of a channel; flags are bits either way
+    channel_bytes = 10 if plan.options.compress == "dysco" else 4 * 13
+    return n_times * n_rows * (n_chan * channel_bytes + 200 * len(windows))
 
 
 def _uvh5_bytes(plan: Plan, windows: tuple[int, ...]) -> int:
@@ -229,7 +253,13 @@ def _open_ms(plan: Plan, path: Path, windows: tuple[int, ...]) -> Writer:
 
     options, header = plan.options, plan.header
     chosen = replace(header, spectral_windows=tuple(header.spectral_windows[k] for k in windows))
-    return MeasurementSetWriter(path, chosen, overwrite=options.overwrite, threads=options.threads)
+    return MeasurementSetWriter(
+        path,
+        chosen,
+        overwrite=options.overwrite,
+        threads=options.threads,
+        dysco=options.compress == "dysco",
+    )
 
 
 def _open_uvh5(plan: Plan, path: Path, windows: tuple[int, ...]) -> Writer:

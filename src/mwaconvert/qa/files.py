@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from mwaconvert.visibilities.file_report import FileReport
 from mwaconvert.visibilities.interference import Interference
 from mwaconvert.visibilities.quality import FlagCounts, Quality, make_occupancy, make_quality
 from mwaconvert.visibilities.statistics import GOOD, QualityStatistics, Sums
+
+_log = logging.getLogger(__name__)
 
 
 def draw_file(
@@ -39,6 +42,7 @@ def draw_file(
     file = open_visibilities(path)
     header = file.header
     n_times, n_rows = len(header.time_mjd), len(header.antenna1)
+    _log.info("read %s: %d times, %d rows of each", path, n_times, n_rows)
     collector = QaCollector(header, picture, overwrite=overwrite)
     counts = FlagCounts(header, threads)
     row_static = header.antenna_flagged[header.antenna1] | header.antenna_flagged[header.antenna2]
@@ -54,6 +58,7 @@ def draw_file(
         path, tree_bytes(path), picture, header, make_occupancy(header, counts), _quality(statistics)
     )
     write_picture(collector, report)
+    _log.info("written: %s", picture)
     return report
 
 

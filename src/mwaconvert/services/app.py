@@ -25,7 +25,7 @@ from mwaconvert import __version__
 from mwaconvert.errors import Error, InputError, ResourceError
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import UnknownError
-from mwaconvert.services import asvo, asvo_v2, files
+from mwaconvert.services import asvo, asvo_v2, asvo_v2_site, files
 from mwaconvert.services.auth import Sessions
 from mwaconvert.services.config import Config
 from mwaconvert.services.rows import Rows
@@ -72,7 +72,7 @@ def make_app(config: Config, store: Store, secret: bytes) -> FastAPI:
     app = FastAPI(title="mwaconvert", version=__version__, lifespan=life, docs_url=None, redoc_url=None)
     app.state.service = service
     app.state.metrics = Metrics(store, config.work)
-    for router in (asvo.router, asvo_v2.router, files.router, *_other_faces()):
+    for router in (asvo.router, asvo_v2.router, asvo_v2_site.router, files.router, *_other_faces()):
         app.include_router(router)
     _add_health(app)
     _add_errors(app)
@@ -84,7 +84,7 @@ def make_app(config: Config, store: Store, secret: bytes) -> FastAPI:
 def _other_faces() -> list[Any]:
     """Routers of the faces that are installed beside this one."""
     found = []
-    for name in ("page", "chime"):
+    for name in ("page", "chime", "archive"):
         if importlib.util.find_spec(f"mwaconvert.services.{name}") is not None:
             found.append(importlib.import_module(f"mwaconvert.services.{name}").router)
     return found

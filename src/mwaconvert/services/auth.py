@@ -115,7 +115,11 @@ class Sessions:
 def set_cookie(
     response: Response, connection: HTTPConnection, cookie: str, life_s: float, name: str = COOKIE
 ) -> None:
-    """Give a client its session: out of reach of scripts and of other sites, and over TLS alone where there is TLS."""
+    """Give a client its session: out of reach of scripts and of other sites, and over TLS alone where there is TLS.
+
+    That is also where a proxy has it, as `public_url` says.
+    """
+    public_url = connection.app.state.service.config.server.public_url or ""
     response.set_cookie(
         name,
         cookie,
@@ -123,7 +127,7 @@ def set_cookie(
         path="/",
         httponly=True,
         samesite="strict",
-        secure=connection.url.scheme in ("https", "wss"),
+        secure=connection.url.scheme in ("https", "wss") or public_url.startswith("https:"),
     )
 
 

@@ -21,12 +21,16 @@ from pydantic import (
 )
 
 from mwaconvert.errors import InputError
+from mwaconvert.jobs.control.slurm import Slurm
+from mwaconvert.jobs.control.store import url_of
 from mwaconvert.jobs.control.work import Limits, Quotas
 from mwaconvert.jobs.delivery.places import Bucket, Folder, Web, place
 from mwaconvert.jobs.executors import process
+from mwaconvert.jobs.executors.apptainer import ApptainerExecutor
 from mwaconvert.jobs.executors.containers import ContainerExecutor
 from mwaconvert.jobs.executors.executor import Cluster, Executor, Way
 from mwaconvert.jobs.executors.reservations import Reservations
+from mwaconvert.jobs.workflows.archives.site import ArchiveSite, read_site
 from mwaconvert.jobs.workflows.site import LIFE_DAYS, Site
 from mwaconvert.vocabulary import values
 
@@ -179,7 +183,7 @@ class Conversion(_Part):
     Attributes
     ----------
     max_memory, max_output : one that needs more, by its plan, is refused at submission
-    max_hours : one that takes longer is ended
+    max_hours : one that takes longer is ended; one that would, by its estimate, is refused
     """
 
     solutions: ConfigPath | None = None
@@ -201,6 +205,19 @@ class Workers(_Part):
     here: int = Field(default=2, ge=0, le=256)
     id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
     memory: Bytes | None = None
+
+
+class Batch(_Part):
+    """Conversions are batch jobs of Slurm, which workers submit; without this part they are programs of the worker.
+
+    Attributes
+    ----------
+    options : of sbatch, such as --partition=work
+    poll_s : how often squeue is asked
+    """
+
+    options: tuple[Annotated[str, Field(pattern=r"^--?[A-Za-z]\S*$")], ...] = ()
+    poll_s: float = Field(default=5.0, ge=1, le=600)
 
 
 class NewUsers(_Part):
@@ -234,9 +251,11 @@ class Chime(_Part):
     executor : what carries out jobs
     images : by name; of the executor process
     socket, network : of docker and podman
+    sif : folder of images as files, for apptainer; else they are fetched from a registry
+    sbatch : further options of sbatch, for apptainer, whose jobs are batch jobs of Slurm
     archive : the folder that jobs see, to read
     roots : folders of the archive, NAME=FOLDER, whose files are served; see `frb.archive`
-    cpus : that jobs of one worker may reserve together; default: all of the machine
+    cpus : that jobs of one worker may reserve together; default: all of the machine; with apptainer as Slurm says
     hold_s : so long a job is pending at least
     anonymous : the user whose rights requests without a token have; none: they have none
     token_days : how long a refresh token lives
@@ -246,6 +265,8 @@ class Chime(_Part):
     images: dict[str, Image] = Field(default_factory=dict)
     socket: str | None = Field(default=None, pattern=r"^(unix|tcp|ssh|http|https)://\S+$")
     network: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    sif: ConfigPath | None = None
+    sbatch: tuple[str, ...] = ()
     archive: ConfigPath | None = None
     roots: tuple[Annotated[str, AfterValidator(_root)], ...] = ()
     cpus: float | None = Field(default=None, gt=0)
@@ -255,7 +276,9 @@ class Chime(_Part):
 
     def cluster(self) -> Cluster:
         """What carries out jobs."""
-        cpus = self.cpus if self.cpus is not None else float(len(os.sched_getaffinity(0)))
+        cpus = self.cpus
+        if cpus is None and self.executor is not Way.APPTAINER:  # there Slurm knows what is free
+            cpus = float(len(os.sched_getaffinity(0)))
         return Cluster(self._executor(), Reservations(cpus), self.hold_s)
 
     def _executor(self) -> Executor:
@@ -265,6 +288,8 @@ class Chime(_Part):
                 for name, image in self.images.items()
             }
             return process.ProcessExecutor(table, self.archive, process.own_cgroup())
+        if self.executor is Way.APPTAINER:
+            return ApptainerExecutor(Slurm(options=self.sbatch), self.archive, self.sif)
         return ContainerExecutor(self.executor, self.socket, self.archive, self.network)
 
 
@@ -282,6 +307,7 @@ class Config(_Part):
     database : a file, or postgresql://...
     work : folder of the attempts of jobs, which all workers see, and of the secret of the service
     raw : places of raw data, in the order of preference
+    archive : configuration of an archive's site (docs/archive.md), in the same database
     """
 
     database: Address
@@ -291,9 +317,11 @@ class Config(_Part):
     server: Server = Server()
     conversion: Conversion = Conversion()
     workers: Workers = Workers()
+    slurm: Batch | None = None
     quotas: NewUsers = NewUsers()
     upkeep: Upkeep = Upkeep()
     chime: Chime | None = None
+    archive: ConfigPath | None = None
 
     def site(self) -> Site:
         """The site that jobs see."""
@@ -307,8 +335,18 @@ class Config(_Part):
             solutions=self.conversion.solutions,
             life_days=self.delivery.life_days or None,
             limits=Limits(memory=self.conversion.max_memory, wall_s=None if hours is None else hours * 3600),
+            slurm=None if self.slurm is None else Slurm(poll_s=self.slurm.poll_s, options=self.slurm.options),
             cluster=None if self.chime is None else self.chime.cluster(),
+            archive=self._archive(),
         )
+
+    def _archive(self) -> ArchiveSite | None:
+        if self.archive is None:
+            return None
+        found = read_site(self.archive)
+        if url_of(found.database) != url_of(self.database):
+            raise InputError(f"{self.archive}: its database is not that of the service; both must be one")
+        return found
 
     def quotas_of_new_users(self) -> Quotas:
         return Quotas(self.quotas.running, self.quotas.queued, self.quotas.disk)
@@ -358,13 +396,18 @@ def _missing(config: Config) -> list[tuple[str, str]]:
     if config.conversion.solutions is not None:
         folders.append(("conversion.solutions", config.conversion.solutions))
     if config.chime is not None:
-        named = [("archive", config.chime.archive)] if config.chime.archive is not None else []
+        kept = {"archive": config.chime.archive, "sif": config.chime.sif}
+        named = [(name, folder) for name, folder in kept.items() if folder is not None]
         named += [("roots", Path(word.rpartition("=")[2])) for word in config.chime.roots]
         folders += [(f"chime.{name}", folder) for name, folder in named]
     if "://" not in config.database:
         folders.append(("database", Path(config.database).parent))
     found = [(name, f"there is no folder {folder}") for name, folder in folders if not folder.is_dir()]
-    files = {"server.tls_cert": config.server.tls_cert, "server.tls_key": config.server.tls_key}
+    files = {
+        "server.tls_cert": config.server.tls_cert,
+        "server.tls_key": config.server.tls_key,
+        "archive": config.archive,
+    }
     return found + [
         (name, f"there is no file {path}") for name, path in files.items() if path and not path.is_file()
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import signal
 import socket
 import threading
@@ -25,7 +26,9 @@ from mwaconvert.jobs.delivery.places import Bucket, Folder, scratch
 from mwaconvert.jobs.workflows.registry import workflows
 from mwaconvert.jobs.workflows.site import Site
 from mwaconvert.services.app import make_app
+from mwaconvert.services.archive.upkeep import ArchiveUpkeep
 from mwaconvert.services.config import Config
+from mwaconvert.services.connections import HeadInTime
 from mwaconvert.services.signing import service_secret
 from mwaconvert.text import plural
 
@@ -104,6 +107,8 @@ def working(config: Config, store: Store) -> Iterator[None]:
 
     settings = config.workers
     site = config.site()
+    if site.slurm is not None and shutil.which("sbatch") is None:
+        raise ResourceError("slurm: there is no sbatch on PATH; start workers where batch jobs are submitted")
     worker = Worker(
         store,
         workflows(site),
@@ -123,9 +128,14 @@ def _upkeep(config: Config, store: Store) -> Iterator[None]:
     days = config.upkeep.forget_days
     site = config.site()
 
+    sender = config.workers.id or socket.gethostname()
+    archive = None if site.archive is None else ArchiveUpkeep(site.archive, store, sender)
+
     def run() -> None:
         while not stopping.wait(_UPKEEP_S):
             try:
+                if archive is not None:
+                    archive()
                 tidy(config, store, site, days * 86400 if days else None)
             except Exception:
                 # the next round may do better, and jobs do not depend on it
@@ -198,6 +208,7 @@ def _server(app: Any, listening: Listening, is_first: bool) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
+            http=HeadInTime,
             log_config=None,
             access_log=False,
             lifespan="on" if is_first else "off",

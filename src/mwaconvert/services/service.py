@@ -53,7 +53,11 @@ class Service:
             As `jobs.workflows.submission.submit`.
         """
         settings = self.config.conversion
-        capacity = Capacity(memory=settings.max_memory, output=settings.max_output)
+        capacity = Capacity(
+            memory=settings.max_memory,
+            time_s=None if settings.max_hours is None else settings.max_hours * 3600,
+            output=settings.max_output,
+        )
         group = session.group if session.group in self.config.delivery.groups else None
         return submission.submit(self.store, row, session.name, group, site=self.site, capacity=capacity)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -24,6 +25,8 @@ from mwaconvert.simulate.prepare import checked_tiles, chosen_channels, prepare_
 from mwaconvert.simulate.rfi import Rfi, make_rfi
 from mwaconvert.simulate.sky import Source, as_sources, directions, read_sky
 from mwaconvert.staging import Kind, StagedPath, check_targets
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -255,6 +258,8 @@ def simulate(
             undo.pop_all()
     except OSError as error:
         raise ResourceError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    for path in (metafits, *raw):
+        _log.info("written: %s", path.target)
     return Simulation(
         metafits=metafits.target,
         raw=tuple(path.target for path in raw),

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.spectra.dispersion import K_DM
+from mwaconvert.spectra.recording import Frame
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -38,6 +39,8 @@ class Flag(StrEnum):
     WIDEST = "widest"
     TOO_NARROW = "too_narrow"
     OUTSIDE = "outside"
+    PART_OF_BAND = "part_of_band"
+    MANY_BEAMS = "many_beams"
 
     @property
     def words(self) -> str:
@@ -51,6 +54,8 @@ _FLAG_WORDS = {
     Flag.WIDEST: "the best boxcar is the widest that was searched: it may be a slow change",
     Flag.TOO_NARROW: "it is narrower than half of what its DM smears over a channel",
     Flag.OUTSIDE: "a part of the sweep is before or after the data",
+    Flag.PART_OF_BAND: "a third of the band, or less, holds it",
+    Flag.MANY_BEAMS: "more beams have it than a source in the sky is in",
 }
 
 
@@ -69,6 +74,8 @@ class Candidate:
     mjd : of `time_s`, UTC; None where the start of the data is not known
     beam : number of the beam of a telescope with several
     width_samples : of its boxcar, in samples of the program that listed it; NaN of our own searches
+    n_beams : that have it, of those that were compared
+    score : from 0, like interference or noise, to 1, like a pulse; NaN where the data were not cleaned
     flags : what makes it doubtful; nothing is dropped because of them
 
     Examples
@@ -89,6 +96,8 @@ class Candidate:
     mjd: float | None = None
     beam: int = 0
     width_samples: float = NOT_KNOWN
+    n_beams: int = 1
+    score: float = NOT_KNOWN
     flags: tuple[Flag, ...] = ()
 
     def __repr__(self) -> str:
@@ -122,6 +131,7 @@ class SearchFacts:
     threshold : S/N of detections
     loss : bound of the S/N lost against exact delays
     k_dm : dispersion constant, MHz^2 s cm^3 / pc
+    frame : what MJDs refer to
     """
 
     path: Path
@@ -132,6 +142,7 @@ class SearchFacts:
     threshold: float
     loss: float
     k_dm: float = K_DM
+    frame: Frame = Frame.TOPOCENTRIC
 
     def lines(self) -> dict[str, str]:
         """The facts in words, by name."""
@@ -143,6 +154,7 @@ class SearchFacts:
             "threshold": f"S/N {self.threshold:g}",
             "loss": f"at most {100 * self.loss:.2g} % of the S/N against exact delays",
             "k_dm": f"{self.k_dm:.9f} MHz^2 s cm^3 / pc",
+            "mjd": self.frame.words,
             "reference": f"times at {high:.6f} MHz, the centre of the highest channel (lowest {low:.6f} MHz)",
         }
 
@@ -171,7 +183,7 @@ def to_table(candidates: Sequence[Candidate], facts: SearchFacts | None = None) 
     table = QTable(meta=dict(facts.lines()) if facts is not None else {})
     for field in fields(Candidate):
         held = [getattr(candidate, field.name) for candidate in candidates]
-        if field.name in ("n_detections", "beam"):
+        if isinstance(field.default, int):
             table[field.name] = np.array(held, np.int64)
         elif isinstance(field.default, tuple):  # names
             table[field.name] = np.array([" ".join(names) for names in held], str)

@@ -1,15 +1,64 @@
-"""What makes candidates doubtful, as far as their DM, time and width tell."""
+"""What makes candidates doubtful: their DM, time and width, how they look, and in how many beams they are."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import hypot, isfinite
 
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.spectra.candidate import Candidate, Flag
+from mwaconvert.spectra.candidate import NOT_KNOWN, Candidate, Flag
 from mwaconvert.spectra.dispersion import K_DM, delay_per_dm
+from mwaconvert.transients.looks import Look
+from mwaconvert.transients.score import features, model
+
+#: part of the band that holds a pulse, below which it gets a flag
+_PART = 1 / 3
+
+#: of a candidate: DM, time and width, as a search found them
+Place = tuple[float, float, float]
+
+
+def place_of(c: Candidate) -> Place:
+    """What tells a candidate from others of the same search."""
+    return c.dm, c.time_s, c.width_s
+
+
+def across_beams(beams: Mapping[int, Sequence[Candidate]], most: int = 4) -> dict[int, list[Candidate]]:
+    """Candidates of several beams, each with the number of beams that have it, and a flag if they are too many.
+
+    Another beam has it if one of its candidates has the same DM and time within three errors of both, or their widths.
+
+    Parameters
+    ----------
+    beams : candidates of each beam, of one observation
+    most : beams that a source in the sky can be in
+
+    Examples
+    --------
+    >>> pulse = Candidate(time_s=1.0, dm=50.0, snr=9.0, width_s=4e-3, time_err_s=1e-3, dm_err=1.0)
+    >>> far = replace(pulse, time_s=3.0)
+    >>> found = across_beams({b: [pulse] for b in range(6)} | {6: [far]})
+    >>> found[0][0].n_beams, found[0][0].flags, found[6][0].n_beams
+    (6, (<Flag.MANY_BEAMS: 'many_beams'>,), 1)
+    """
+    out: dict[int, list[Candidate]] = {}
+    for beam, candidates in beams.items():
+        out[beam] = []
+        for c in candidates:
+            n = 1 + sum(any(_same(c, o) for o in others) for b, others in beams.items() if b != beam)
+            flags = (*c.flags, Flag.MANY_BEAMS) if n > most else c.flags
+            out[beam].append(replace(c, beam=beam, n_beams=n, flags=flags))
+    return out
+
+
+def _same(one: Candidate, other: Candidate) -> bool:
+    """Whether two candidates of different beams are one pulse."""
+    late = abs(one.time_s - other.time_s)
+    slack = max(3 * hypot(one.time_err_s, other.time_err_s), one.width_s, other.width_s)
+    return late <= slack and abs(one.dm - other.dm) <= 3 * hypot(one.dm_err, other.dm_err)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,15 +92,38 @@ class Doubts:
     dm_data: float = 0.0
     k_dm: float = K_DM
 
-    def flagged(self, candidates: list[Candidate]) -> list[Candidate]:
-        """The candidates with their flags, in the order they come."""
-        return [replace(c, flags=self.of(c)) for c in candidates]
+    def judged(self, candidates: list[Candidate], looks: Mapping[Place, Look]) -> list[Candidate]:
+        """The candidates with their flags and scores, in the order they come.
 
-    def of(self, c: Candidate) -> tuple[Flag, ...]:
-        """Flags of a candidate."""
-        across = float(delay_per_dm(self.freq_mhz, "top", self.k_dm).max())
+        Parameters
+        ----------
+        candidates : of a search
+        looks : at those that were looked at, by their DM, time and width
+        """
+        out = []
+        for c in candidates:
+            look = looks.get(place_of(c))
+            score = NOT_KNOWN if look is None else self._score(c, look)
+            out.append(replace(c, flags=self.of(c, look), score=score))
+        return out
+
+    def features(self, c: Candidate, look: Look) -> npt.NDArray[np.float64]:
+        """What the score follows from, see `score.features`."""
         dm = c.dm - self.dm_data
-        sweep = dm * across
+        return features(c, look, dm * self._across, max(self._smear(dm), self.dt_s))
+
+    def _score(self, c: Candidate, look: Look) -> float:
+        return model().score(self.features(c, look))
+
+    @property
+    def _across(self) -> float:
+        """Seconds per unit of DM."""
+        return float(delay_per_dm(self.freq_mhz, "top", self.k_dm).max())
+
+    def of(self, c: Candidate, look: Look | None = None) -> tuple[Flag, ...]:
+        """Flags of a candidate, and of a look at it."""
+        dm = c.dm - self.dm_data
+        sweep = dm * self._across
         step = float(self.dms[-1] - self.dms[-2]) if self.dms.size > 1 else 0.0
         near = max(step / 2, c.dm_err) if isfinite(c.dm_err) else step / 2
         edge = c.dm > self.dms[-1] - near or (self.dms[0] > self.dm_data and c.dm < self.dms[0] + near)
@@ -62,6 +134,7 @@ class Doubts:
             Flag.WIDEST: c.width_s > 0.75 * self.widest_s > self.dt_s,
             Flag.TOO_NARROW: c.width_s < self._smear(dm) / 2,
             Flag.OUTSIDE: outside,
+            Flag.PART_OF_BAND: look is not None and look.spread < _PART,
         }
         return tuple(flag for flag, is_so in judged.items() if is_so)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,8 @@ from mwaconvert.transients.clean.cleaning import ORIGIN, STRETCH
 from mwaconvert.transients.clean.masked import Masked
 from mwaconvert.transients.clean.precision import Precision
 from mwaconvert.transients.events import pulses
-from mwaconvert.transients.flags import Doubts
+from mwaconvert.transients.flags import Doubts, Place
+from mwaconvert.transients.looks import Look
 from mwaconvert.transients.trials.dm_plan import dm_trials, plan_dms
 from mwaconvert.transients.trials.transform import plan_transform
 
@@ -55,6 +57,8 @@ class Search:
     dm_data: float = 0.0  #: pc/cm^3, to which the data were dedispersed already
     thinned: int = 0  #: detections that were left out, of storms
     masked: Masked | None = None  #: what cleaning masked
+    looks: Mapping[Place, Look] = field(default_factory=dict)  #: at candidates, in cleaned data
+    too_many: int = 0  #: candidates that were not looked at, beyond the best of each segment
 
     @property
     def band_mhz(self) -> tuple[float, float]:
@@ -79,12 +83,19 @@ class Search:
         return self.precision.measured([found])[0]
 
     def candidates(self) -> list[Candidate]:
-        """Pulses, best first, with errors, MJD and flags; see `mwaconvert.transients.events.pulses`."""
-        found = pulses(self.detections, self.band_mhz, self.k_dm, np.unique(self.dms))
-        doubts = Doubts(
+        """Pulses, best first, with errors, MJD, flags and scores; see `mwaconvert.transients.events.pulses`."""
+        return self.doubts.judged(self.precision.measured(self.found()), self.looks)
+
+    def found(self) -> list[Candidate]:
+        """Pulses, best first, as the detections have them."""
+        return pulses(self.detections, self.band_mhz, self.k_dm, np.unique(self.dms))
+
+    @property
+    def doubts(self) -> Doubts:
+        """What flags and scores follow from."""
+        return Doubts(
             self.dms, self.freq_mhz, self.dt_s, self.widest_s, self.length_s, self.dm_data, self.k_dm
         )
-        return doubts.flagged(self.precision.measured(found))
 
     def facts(self, stream: Stream, threshold: float) -> SearchFacts:
         """What a list of the candidates has to say of the search.
@@ -103,6 +114,7 @@ class Search:
             threshold=threshold,
             loss=self.loss,
             k_dm=self.k_dm,
+            frame=stream.recording.frame,
         )
 
     def __repr__(self) -> str:
@@ -168,10 +180,12 @@ def search(
     [1.002]
     """
     if downsample:
-        if dms is not None or kept is not None or not 0 < loss < 1:
-            raise InputError("to average samples where channels smear, give a loss and no DMs")
+        if dms is not None or any(beyond) or not 0 < loss < 1:
+            raise InputError(
+                "to average samples where channels smear, give a loss, no DMs and nothing beyond the data"
+            )
         return _search_stages(
-            spectra, dm_min, dm_max, threshold, width_min_s or spectra.dt_s, n_width, loss, threads
+            spectra, dm_min, dm_max, threshold, width_min_s or spectra.dt_s, n_width, loss, kept, threads
         )
     per_dm = delay_per_dm(spectra.freq_mhz, "top", spectra.k_dm)
     width_s = spectra.dt_s if width_min_s is None else width_min_s
@@ -305,6 +319,7 @@ def _search_stages(
     width_s: float,
     n_width: int,
     loss: float,
+    kept: npt.NDArray[np.uint8] | None,
     threads: int,
 ) -> Search:
     stages = plan_dms(
@@ -322,6 +337,8 @@ def _search_stages(
     for stage in stages:
         if stage.downsample > factor:
             spectra = spectra.downsample(stage.downsample // factor)
+            if kept is not None:
+                kept = _coarser(kept, stage.downsample // factor, spectra.n_times)
             factor = stage.downsample
         part = search(
             spectra,
@@ -332,6 +349,7 @@ def _search_stages(
             width_min_s=stage.width_s,
             n_width=max(1, n_width - factor.bit_length() + 1),
             loss=loss,
+            kept=kept,
             threads=threads,
         )
         parts.append(replace(part, loss=1 - (1 - part.loss) * (1 - stage.loss)))
@@ -348,6 +366,17 @@ def _search_stages(
         widest_s=max(part.widest_s for part in parts),
         dt_s=dt_s,
     )
+
+
+def _coarser(kept: npt.NDArray[np.uint8], factor: int, n_times: int) -> npt.NDArray[np.uint8]:
+    """Samples of each stretch that count, where `factor` samples have become one and `n_times` are left."""
+    n_stretch = -(-n_times // _COVER_STEP)
+    whole = np.zeros((kept.shape[0], max(n_stretch * factor, kept.shape[1])), np.float32)
+    whole[:, : kept.shape[1]] = kept
+    out = whole[:, : n_stretch * factor].reshape(kept.shape[0], n_stretch, factor).sum(2) / factor
+    length = (n_times - np.arange(n_stretch) * _COVER_STEP).clip(0, _COVER_STEP)
+    # an average of samples of which any is left holds something
+    return np.asarray(np.minimum(np.ceil(out), length), np.uint8)
 
 
 @dataclass(frozen=True, eq=False)

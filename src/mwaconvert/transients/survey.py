@@ -20,18 +20,22 @@ from mwaconvert.spectra.stream import Stream, Weights
 from mwaconvert.transients.clean.cleaning import Cleaned, Cleaning, clean
 from mwaconvert.transients.clean.masked import MaskedParts
 from mwaconvert.transients.dedispersion import too_long
+from mwaconvert.transients.flags import Place, place_of
+from mwaconvert.transients.looks import Look, look_at
 from mwaconvert.transients.prepare import Preparation
 from mwaconvert.transients.search import Search, search
 from mwaconvert.transients.trials.dm_plan import dm_trials
 
 Clean = Callable[[Spectra], Spectra]
 
+CLEANED = Cleaning()  #: what a search of a file does, unless it is told otherwise
 _SEGMENT_BYTES = 128 << 20  # of input, unless the sweep is longer
 _SEGMENT = (1 << 15, 1 << 17)  # samples, unless the sweep is longer; each has a noise level of its own
 _SERIES = 384  # time series in memory at a time, at most, but for those of a tree
 _TREE_BYTES = 128 << 20  # that those of a tree take, with its sums
 _FARTHEST = 16  # files that the sweep may be long, where pulses are searched of which a part is there
 _GULP_BYTES = 16 << 20
+LOOKED_AT = 256  #: candidates of a segment that are looked at, the best
 _WORK_BYTES = 24 << 20  # of the kernels' tables and buffers, about
 
 
@@ -110,6 +114,8 @@ class Survey:
         found: Search | None = None
         tables = []
         masked = MaskedParts(len(self.segments))
+        looks: dict[Place, Look] = {}
+        too_many = 0
         window = _Window(self.stream, self.prepare, self.gulp, int(self.options.get("threads", 0)))
         for k, segment in enumerate(self.segments):
             low = max(0, segment.start - self.margin)
@@ -121,7 +127,7 @@ class Survey:
                 spectra = step(spectra)
             dt_s = self.stream.dt_s
             if self.cleaning is None:
-                part = spectra.search(self.dm_min, self.dm_max, **self.options)
+                cleaned, part = None, spectra.search(self.dm_min, self.dm_max, **self.options)
             else:
                 cleaned = clean(
                     spectra,
@@ -142,6 +148,8 @@ class Survey:
                 use &= begin < segment.stop
             table["time_s"] += low * dt_s
             tables.append(table[use])
+            if cleaned is not None:
+                too_many += self._look(cleaned, replace(part, detections=tables[-1]), low * dt_s, looks)
             part = replace(part, time_s=part.time_s + low * dt_s)
             found = part if found is None else _better(found, part)
             if progress is not None:
@@ -155,15 +163,21 @@ class Survey:
             start_mjd=self.stream.start_mjd,
             length_s=self.stream.n_times * self.stream.dt_s,
             masked=masked.joined(self.stream.dt_s),
+            looks=looks,
+            too_many=too_many,
         )
 
+    def _look(self, cleaned: Cleaned, part: Search, begin_s: float, looks: dict[Place, Look]) -> int:
+        """Look at the best candidates of a segment that begins there; returns how many were not looked at.
+
+        A candidate of the file is the best of its detections, and so a candidate of its segment as well.
+        """
+        found = part.found()
+        for c in found[:LOOKED_AT]:
+            looks[place_of(c)] = look_at(cleaned, replace(c, time_s=c.time_s - begin_s))
+        return max(0, len(found) - LOOKED_AT)
+
     def _search(self, cleaned: Cleaned, beyond: tuple[int, int]) -> Search:
-        if self.options.get("downsample"):
-            spectra = cleaned.spectra
-            gone = cleaned.bad_channels
-            return (spectra.masked(gone) if gone.size else spectra).search(
-                self.dm_min, self.dm_max, **self.options
-            )
         return search(
             cleaned.spectra, self.dm_min, self.dm_max, kept=cleaned.kept, beyond=beyond, **self.options
         )
@@ -179,7 +193,7 @@ def plan_survey(
     segment: int | None = None,
     gulp: int | None = None,
     clean: Sequence[Clean] = (),
-    cleaning: Cleaning | None = None,
+    cleaning: Cleaning | None = CLEANED,
     **options: Any,
 ) -> Survey:
     """Prepare to search a file.
@@ -192,8 +206,9 @@ def plan_survey(
     segment : samples that share a noise level; by default it follows from the number of channels and the sweep
     gulp : samples read at a time; the result does not depend on it
     clean : masks that look at the data, such as those of `transients.masking`: functions of spectra, done in this order
-    cleaning : what is done after these masks (`transients.clean.cleaning`); then pulses that begin before the file
-        or end after it are searched too, with the channels that are there
+    cleaning : what is done after these masks (`transients.clean.cleaning`), by default every step, as `mwaconvert
+        search` does; then pulses that begin before the file or end after it are searched too, with the channels that
+        are there. None: nothing, the data are searched as they are
     options : of `search`
 
     Returns
@@ -211,7 +226,7 @@ def plan_survey(
     >>> noise = np.random.default_rng(1).normal(0, 1, (16, 3000))
     >>> noise[:, 1000:1004] += 3
     >>> stream = ArrayStream(Spectra(noise, 1200.0 + 10 * np.arange(16), 1e-3), Path("burst"), "memory")
-    >>> plan = plan_survey(stream, 0, 100)
+    >>> plan = plan_survey(stream, 0, 100, cleaning=None)  # it would take away a pulse of DM 0
     >>> plan
     <Survey of burst: DM 0 to 100, 1 segments, sweep of 60 samples>
     >>> [round(pulse.time_s, 3) for pulse in plan.run().candidates()]

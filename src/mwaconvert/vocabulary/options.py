@@ -82,6 +82,10 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
         Spec("--overwrite", "overwrite", "Replace outputs that exist."),
         Spec("--skip-existing", "skip_existing", "Leave observations alone whose outputs exist."),
         Spec("--split", "split", "One measurement set for each contiguous range of channels (picket fence)."),
+        Spec("--compress", "compress",
+             "dysco: measurement sets about five times smaller, with some more noise; needs --no-autos.",
+             "KIND", values.compression),
+        Spec("--use-dysco", "compress", "Same as --compress dysco.", value="dysco", peers="C"),
         Spec("--uvfits-baseline", "uvfits_baseline",
              "Of more than 255 antennas write one number BASELINE, as Birli; CASA needs ANTENNA1, ANTENNA2."),
         Spec("--report", "report", "Write what was done as JSON.", "FILE"),
@@ -255,9 +259,8 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
     ),
 }
 
-_LATER = "is not available yet"
 _STATISTICS = "is not needed, quality statistics are in the measurement set and in --report FILE"
-_DYSCO = f"writing compressed measurement sets {_LATER}"
+_DYSCO = "is not supported, --compress dysco takes the values that are cotter's defaults"
 _OBSOLETE = "is obsolete, all metadata come from the metafits file"
 _DELIVERY = "is about the delivery of a job, not about the conversion: leave it out"
 _ARGUMENTS = "is not needed, give the metafits and the raw files as arguments"
@@ -266,7 +269,7 @@ _FINE = "is not supported, use --flag-coarse-chans and --flag-fine-chans"
 #: options of the other programs that are refused, and why
 REFUSED: dict[str, str] = {
     "--saveqs": _STATISTICS, "--histograms": _STATISTICS, "--metrics-out": _STATISTICS,
-    "--use-dysco": _DYSCO, "--dysco-config": _DYSCO,
+    "--dysco-config": _DYSCO,
     "--flag-raw-chans": _FINE, "--fine-chan-flags": _FINE,
     "--time-chunk": "is not needed, memory use does not depend on the length of the data; see --max-memory",
     "--noalign": "is not supported, data are always placed by the times in the raw files",

@@ -286,7 +286,7 @@ _RUNNING = (
     Spec("--dry-run", "dry_run", "Print what would be done and how much memory it takes."),
     Spec("--overwrite", "overwrite", "Replace outputs that exist."),
     Spec("-q --quiet", "quiet", "Print nothing but errors."),
-    Spec("-v --verbose", "verbose", "Tracebacks of unexpected errors."),
+    Spec("-v --verbose", "verbose", "Log lines, and tracebacks of unexpected errors."),
 )
 _RUNNING_IN_PIECES = tuple(spec for spec in _RUNNING if spec.sets != "gulp")  # of a size that the data decide
 _SCALE = Spec("--scale", "scale", "Bring each channel to mean 0 and standard deviation 1 first.")
@@ -342,6 +342,8 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
         Spec("--plots", "plots", "Draw a figure of each candidate.", "DIR", PATH),
         Spec("--max-plots", "max_plots", "Of the best ones. Default: 50.", "N", WHOLE),
         Spec("--cutouts", "cutouts", "Write a .h5 of each of these for classifiers, as `your` does.", "DIR", PATH),
+        Spec("--classifier", "classifier",
+             "A model in ONNX that judges the cut-outs of these: its score takes the place of ours.", "FILE", PATH),
         Spec("--completeness", "completeness",
              "Inject N pulses into the data, 20 at a time, search again, and tell how many are found.", "N", WHOLE),
         _MASK_FILE,
@@ -408,7 +410,7 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
         Spec("--snr --threshold --sigma --smin", "threshold",
              "S/N of a trial, of spectra that of a Gaussian as unlikely. Default: 8.", "X", ANY_NUMBER, peers="PR"),
         Spec("--width-min", "width_min_s",
-             "Narrowest pulse, by which the steps of DM are chosen. Default: a quarter of the shortest period.", "MS",
+             "Narrowest pulse, by which the steps of DM are chosen. Default: a tenth of the shortest period.", "MS",
              MILLISECONDS),
         _TSCRUNCH,
         Spec("-o --output --outfile", "output", "Write all candidates: .csv, .ecsv (astropy) or .json.", "OUT", PATH,

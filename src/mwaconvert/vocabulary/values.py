@@ -254,6 +254,11 @@ def preset(text: str) -> str:
 
 def centre(text: str) -> str:
     """The ASVO key centre."""
+    if text.lower() in ("beam", "tile", "tile-beam", "tracking"):
+        raise ValueError(
+            "the tile beam is not followed: it stands still in azimuth and elevation, and an output has one phase "
+            "centre; pointing takes its direction at one moment"
+        )
     if text.lower() not in CENTRES:
         raise ValueError(f"'{text}' is not a centre; choose from phase, pointing, custom")
     return text.lower()
@@ -297,6 +302,13 @@ def precomputed_flags(text: str) -> str:
     if text not in ("auto", "only", "ignore"):
         raise ValueError(f"'{text}' is not a use of flag files; choose from auto, only, ignore")
     return text
+
+
+def compression(text: str) -> str:
+    """none or dysco."""
+    if text.lower() not in ("none", "dysco"):
+        raise ValueError(f"'{text}' is not a compression; choose from none, dysco")
+    return text.lower()
 
 
 def output_kind(text: str) -> Path:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import metadata_samples
 import pytest
 import request_samples as samples
-from archive_samples import CALL, CASA, casa_python, restorable, with_sets
+from archive_samples import CALL, CASA, casa_python, fill, member, put_into_store, restorable, with_sets
+from casa_sets import observe, real_casa
+from fake_ngas import fake_ngas
 from package_samples import ONE, TWO, package
 
+from mwaconvert.archive.casa import CasaVersion
 from mwaconvert.archive.catalog import Action, Look
 from mwaconvert.archive.layouts import LayoutKind
 from mwaconvert.archive.units import ProductFile
@@ -20,9 +25,10 @@ from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.states import State
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import Job
-from mwaconvert.jobs.workflows.archives import restore
-from mwaconvert.jobs.workflows.archives.restore import REPORT, restore_request
-from mwaconvert.jobs.workflows.archives.running import carry_on, submit_or_resume
+from mwaconvert.jobs.workflows.archives import resolving, restore
+from mwaconvert.jobs.workflows.archives.resolving import update_pass
+from mwaconvert.jobs.workflows.archives.restore import REPORT, restore_request, submit_or_resume
+from mwaconvert.jobs.workflows.archives.running import carry_on
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, local_site
 
 WHAT = samples.MOUS.file_form
@@ -170,6 +176,21 @@ def test_a_casa_that_breaks_fails_the_job_and_a_retry_begins_anew(
     assert steps == ["resolve", "stage", "check", "casa", "casa", "compare", "hand out"]
 
 
+def test_a_command_that_failed_goes_on_when_it_is_given_again(
+    site: ArchiveSite, store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "casa" / "break-casa").touch()
+    first = restored(site, store)
+    assert first.state is State.FAILED
+    (tmp_path / "casa" / "break-casa").unlink()
+    change(site, release_date=datetime.now(UTC) + timedelta(days=2))
+    again = restored(site, store)
+    assert (again.id, again.state, again.step) == (first.id, State.FAILED, "resolve")
+    change(site, release_date=datetime(2018, 2, 2, tzinfo=UTC))
+    assert restored(site, store).state is State.COMPLETED
+    assert len(store.jobs()) == 1
+
+
 def test_a_package_is_restored_where_it_is(tmp_path: Path) -> None:
     layout = with_sets(package(tmp_path / "packages"))
     site = local_site(tmp_path / "out", (), {CASA: casa_python(tmp_path / "casa")})
@@ -208,3 +229,94 @@ def test_the_audit_trail_tells_a_change_of_release(site: ArchiveSite) -> None:
         assert catalog.update({samples.MOUS: short}, datetime.now(UTC)) == {
             samples.MOUS: ("QA2: Pass -> Fail",)
         }
+
+
+@pytest.mark.services
+def test_real_casa_restores_what_it_calibrated_from_ngas_column_by_column(tmp_path: Path) -> None:
+    python = real_casa()
+    layout = package(tmp_path / "made")
+    observe(python, tmp_path / "home", tmp_path / "originals", layout)
+    files = put_into_store(layout, tmp_path / "store")
+    originals = tmp_path / "reference"
+    originals.mkdir()
+    for name in (ONE, TWO):
+        (tmp_path / "originals" / name / f"{name}.ms").rename(originals / f"{name}.ms")
+    with fake_ngas() as ngas:
+        for path in (tmp_path / "store").iterdir():
+            ngas.keep(path.name, path.read_bytes())
+        ngas.corrupt(f"{ONE}.ms.flagversions.tgz", "disk1")  # the good copy is found
+        site = local_site(tmp_path / "out", [ngas.address], {CasaVersion.parse("6.7.0-31"): Path(python)})
+        site.work.parent.mkdir(parents=True)
+        store = Store(site.database)
+        with site.catalog() as catalog:
+            fill(catalog, member(files))
+        job = submit_or_resume(store, restore_request(WHAT, "ann", reference=originals))
+        carry_on(site, store)
+        done = store.job(job.id)
+        assert (done.state, done.error_text) == (State.COMPLETED, None)
+        report = json.loads((Path(store.products(job.id)[0].path) / REPORT).read_text())
+        assert len(report["equal"]) == 2
+        assert "is a later version than that of the calibration" in report["warnings"][0]
+        store.close()
+
+
+def with_metadata(site: ArchiveSite, tmp_path: Path) -> tuple[ArchiveSite, Path]:
+    """The same archive as its metadata database tells it, and an empty catalogue."""
+    with site.catalog() as catalog:
+        files = catalog.member(samples.MOUS).files
+    path = tmp_path / "alma.db"
+    metadata_samples.fill(path)
+    metadata_samples.list_files(path, [file for file in files if file.file_class != "science"])
+    return replace(site, metadata=f"sqlite:///{path}", database=str(tmp_path / "new.db")), path
+
+
+def test_a_set_that_only_the_metadata_know(site: ArchiveSite, tmp_path: Path) -> None:
+    told, path = with_metadata(site, tmp_path)
+    store = Store(told.database)
+    job = restored(told, store)
+    assert (job.state, job.error_text) == (State.COMPLETED, None)
+    report = json.loads((Path(store.products(job.id)[0].path) / REPORT).read_text())
+    assert any(
+        "in session_2 of the status document and session_1 of the manifest" in n for n in report["notes"]
+    )
+    # the archive takes it back: the next restore asks again and is refused
+    later = (datetime.now(UTC) + timedelta(days=9)).isoformat()
+    metadata_samples.change(path, "UPDATE asa_delivery_status SET RELEASE_DATE = ?", later)
+    again = store.submit(restore_request(WHAT, "bob"))
+    carry_on(told, store)
+    assert "is proprietary until" in (store.job(again.id).error_text or "")
+    with told.catalog() as catalog:
+        assert "claw-back" in catalog.trail(str(samples.MOUS))[0].detail
+        rows = catalog.deliveries(samples.MOUS).rows
+        assert len(rows) == 2
+    store.close()
+
+
+def test_a_pass_tells_what_changed_in_the_metadata(site: ArchiveSite, tmp_path: Path) -> None:
+    told, path = with_metadata(site, tmp_path)
+    with told.catalog() as catalog, pytest.raises(InputError, match="has no metadata database"):
+        update_pass(site, catalog, "ann")
+    with told.catalog() as catalog:
+        resolving.refresh(told, catalog, samples.MOUS)
+        assert update_pass(told, catalog, "ann") == {}
+        metadata_samples.change(path, "DELETE FROM asa_product_files WHERE NGAS_FILE_ID LIKE '%caltables%'")
+        metadata_samples.change(path, "UPDATE aqua_ous SET QA2STATUS = 'SemiPass'")
+        assert update_pass(told, catalog, "ann") == {
+            samples.MOUS: ("QA2: Pass -> SemiPass", "tables stored apart: yes -> no")
+        }
+        assert update_pass(told, catalog, "ann") == {}
+        assert (
+            catalog.trail(str(samples.MOUS))[0].detail
+            == "QA2: Pass -> SemiPass; tables stored apart: yes -> no"
+        )
+
+
+def test_raw_data_that_leave_their_folder_are_refused(
+    site: ArchiveSite, store: Store, tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "store" / f"{ONE}.ms.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("../../outside"), None)
+    job = restored(site, store)
+    assert (job.state, job.step) == (State.FAILED, "stage")
+    assert f"{ONE}.ms.tar" in (job.error_text or "")
+    assert not list(tmp_path.rglob("outside"))

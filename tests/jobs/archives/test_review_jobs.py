@@ -28,6 +28,7 @@ from mwaconvert.jobs.control.work import DecidedError, DuplicateError, Job
 from mwaconvert.jobs.workflows.archives.asking import (
     Answer,
     Purpose,
+    ask_ingest,
     ask_rerun,
     ask_run,
     decide,
@@ -455,3 +456,50 @@ def test_what_cannot_be_asked_for(desk: Desk) -> None:
     ask_run(desk.store, desk.catalog, SDM, Purpose.CALIBRATE, "ann")
     carry_on(bare, desk.store)
     assert "has no procedure vla-calibrate" in (job_of(desk.store, RUN).error_text or "")
+
+
+def test_a_weblog_behind_a_link_is_told_and_the_ingest_asked_for_again(desk: Desk, tmp_path: Path) -> None:
+    desk.ask()
+    weblog = desk.folder("qa") / "products" / "pipeline-20180601T120000"
+    weblog.rename(tmp_path / "elsewhere")
+    weblog.symlink_to(tmp_path / "elsewhere")
+    job = desk.decide(Answer.PASS)
+    assert (job.state, job.step) == (State.FAILED, "settle")
+    assert "the weblog could not be made" in (job.error_text or "")
+    assert not (tmp_path / "elsewhere" / "html" / "qa_notes.html").exists()
+    assert desk.catalog.state(SDM) == QaState()
+    weblog.unlink()
+    (tmp_path / "elsewhere").rename(weblog)
+    ask_ingest(desk.store, desk.catalog, RUN, "dora", "repaired")
+    assert desk.on(RUN).state is State.COMPLETED
+
+
+@pytest.mark.services
+def test_one_postgres_database_and_the_durable_engine(tmp_path: Path) -> None:
+    from services.postgres import Postgres, is_installed
+
+    from mwaconvert.jobs.control.durable import DurableEngine
+    from mwaconvert.jobs.control.worker import Worker
+    from mwaconvert.jobs.workflows.archives.running import kinds
+
+    if not is_installed():
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    with Postgres() as server:
+        site = replace(reviewing(tmp_path), database=server.new_database())
+        store = Store(site.database)
+        worker = Worker(store, kinds(site), site.work, worker_id="w1")
+        engine = DurableEngine(worker, threads=2, poll_s=0.05)
+        engine.start()
+        with site.catalog() as catalog:
+            ask_run(store, catalog, SDM, Purpose.CALIBRATE, "ann")
+            engine.run_until_idle(120)
+            assert job_of(store, RUN).step == "qa"
+            decide(site, store, catalog, RUN, Answer.PASS, "dora", text=NOTES.format(status="Fail"))
+            engine.run_until_idle(120)
+            assert job_of(store, RUN).state is State.COMPLETED, job_of(store, RUN).error_text
+            assert catalog.state(SDM) == QaState(CalibrationStatus.CALIBRATED, SrdpStatus.FAIL)
+            store.submit(cleanup_request(RUN, "dora", "done"))
+            engine.run_until_idle(120)
+            assert catalog.trail(RUN)[0].action is Action.CLEANED
+        engine.stop()
+        store.close()

@@ -323,3 +323,10 @@ def test_addresses(tmp_path):
     assert isinstance(place("s3://bucket/prefix", SETTINGS), Bucket)
     with pytest.raises(InputError, match="expected a path"):
         place("ftp://host/x")
+
+
+def test_a_setting_that_no_bucket_has():
+    with pytest.raises(
+        InputError, match="s3://b: a bucket has no setting 'acess_key_id', but access_key_id, "
+    ):
+        Bucket("s3://b", {"acess_key_id": "x"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -39,44 +39,62 @@ class Members(Database):
     def put_members(
         self, project: str, looks: Iterable[MemberSnapshot], at: datetime
     ) -> dict[StatusUid, tuple[Change, ...]]:
-        """Put many member sets in one transaction: all or none of them; errors as in `put_member`."""
+        """Put many member sets in one transaction: all or none of them; errors as in `put_member`.
+
+        New ones are written together, a statement for each table.
+        """
+        units = self._t["obs_unit_set"]
+        told: dict[StatusUid, tuple[Change, ...]] = {}
+        fresh: dict[str, list[dict[str, Any]]] = {}
         with self._writing() as connection:
-            return {look.unit.status_uid: self._put_member(connection, project, look, at) for look in looks}
+            known = {row[0] for row in connection.execute(self._sql.select(units.c.status_uid))}
+            later = []
+            for look in looks:
+                if str(look.unit.status_uid) in known:
+                    later.append(look)
+                    continue
+                check_sessions(look.unit.sessions)
+                _check_parent(look, known)
+                known.add(str(look.unit.status_uid))
+                told[look.unit.status_uid] = ()
+                for table, found in _rows_of_new(project, look, at).items():
+                    fresh.setdefault(table, []).extend(found)
+            for table, found in fresh.items():
+                if found:
+                    connection.execute(self._t[table].insert(), found)
+            for look in later:
+                told[look.unit.status_uid] = self._put_member(connection, project, look, at, known)
+        return told
 
     def _put_member(
-        self, connection: Any, project: str, look: MemberSnapshot, at: datetime
+        self, connection: Any, project: str, look: MemberSnapshot, at: datetime, known: Collection[str]
     ) -> tuple[Change, ...]:
+        """Put a set that is there as it is seen now."""
         mous = str(look.unit.status_uid)
         check_sessions(look.unit.sessions)
+        _check_parent(look, known)
         old = self._member(connection, mous)
-        parent = None if look.unit.parent is None else str(look.unit.parent)
-        if parent is not None and not self._rows(connection, "obs_unit_set", status_uid=parent):
-            raise MetadataError(f"{mous} has the parent {parent}, which is not in the catalogue")
         self._put(connection, "obs_unit_set", rows.of_member(project, look, at))
-        if old is not None:
-            for table in ("session_eb", "obs_session", "exec_block", "sched_block"):
-                self._delete(connection, table, mous=mous)
-            self._delete(connection, "product_file", owner=mous)
+        for table in ("session_eb", "obs_session", "exec_block", "sched_block"):
+            self._delete(connection, table, mous=mous)
+        self._delete(connection, "product_file", owner=mous)
         for table, found in rows.of_contents(look).items():
             if found:
                 connection.execute(self._t[table].insert(), found)
-        if old is None or old.release_date != look.release_date:
-            cause = "" if old is None else "changed"
-            self._put(connection, "delivery", rows.of_delivery(mous, Delivery(at, look.release_date, cause)))
-        return () if old is None else changes_since(old, look, at)
+        if old.release_date != look.release_date:
+            delivery = Delivery(at, look.release_date, "changed")
+            self._put(connection, "delivery", rows.of_delivery(mous, delivery))
+        return changes_since(old, look, at)
 
     def member(self, mous: StatusUid) -> MemberSnapshot:
         """A member set as it was last seen; `InputError` for one the catalogue does not know."""
         with self._reading() as connection:
-            found = self._member(connection, str(mous))
-        if found is None:
-            raise InputError(f"{mous} is not in the catalogue")
-        return found
+            return self._member(connection, str(mous))
 
-    def _member(self, connection: Any, mous: str) -> MemberSnapshot | None:
+    def _member(self, connection: Any, mous: str) -> MemberSnapshot:
         unit = self._rows(connection, "obs_unit_set", status_uid=mous)
         if not unit:
-            return None
+            raise InputError(f"{mous} is not in the catalogue")
         contents = {
             table: self._rows(connection, table, order=order, mous=mous)
             for table, order in (("sched_block", "uid"), ("obs_session", "ordinal"), ("exec_block", "start"))
@@ -107,6 +125,14 @@ class Members(Database):
             raise InputError(f"{uid} is not in the catalogue")
         return str(found[0]["project"])
 
+    def members(self) -> dict[StatusUid, str]:
+        """All member sets, with the codes of their projects."""
+        units = self._t["obs_unit_set"]
+        query = self._sql.select(units.c.status_uid, units.c.project)
+        with self._reading() as connection:
+            found = connection.execute(query.where(units.c.level == Level.MEMBER.value))
+            return {StatusUid(Uid.parse(row[0])): row[1] for row in found}
+
     def projects(self) -> tuple[str, ...]:
         """Codes of all projects."""
         column = self._t["obs_unit_set"].c.project
@@ -136,7 +162,7 @@ class Members(Database):
         told: dict[StatusUid, tuple[str, ...]] = {}
         changed: list[tuple[Any, ...]] = []
         moved: list[tuple[Any, ...]] = []
-        date = rows.SHORT.index("release_date")
+        date, seen = rows.SHORT.index("release_date"), rows.iso(at)
         with self._writing() as connection:
             columns = [units.c.status_uid, *(units.c[name] for name in rows.SHORT)]
             query = self._sql.select(*columns).where(units.c.level == Level.MEMBER.value)
@@ -148,9 +174,9 @@ class Members(Database):
                     continue
                 told[uid] = ("new",) if old is None else rows.differences(old, new)
                 if old is not None:
-                    changed.append((name, *new, rows.iso(at)))
+                    changed.append((name, *new, seen))
                     if old[date] != new[date]:
-                        moved.append((name, rows.iso(at), new[date], "changed"))
+                        moved.append((name, seen, new[date], "changed"))
             self._write_looks(connection, changed)
             self._write_moves(connection, moved)
         return told
@@ -184,3 +210,20 @@ class Members(Database):
         with self._reading() as connection:
             found = self._rows(connection, "delivery", order="observed_at", mous=str(mous))
         return Deliveries(tuple(rows.to_delivery(row) for row in found))
+
+
+def _check_parent(look: MemberSnapshot, known: Collection[str]) -> None:
+    if look.unit.parent is not None and str(look.unit.parent) not in known:
+        raise MetadataError(
+            f"{look.unit.status_uid} has the parent {look.unit.parent}, which is not in the catalogue"
+        )
+
+
+def _rows_of_new(project: str, look: MemberSnapshot, at: datetime) -> dict[str, list[dict[str, Any]]]:
+    """Rows of a set that was not there, each table after those it refers to."""
+    delivery = rows.of_delivery(str(look.unit.status_uid), Delivery(at, look.release_date, ""))
+    return {
+        "obs_unit_set": [rows.of_member(project, look, at)],
+        **rows.of_contents(look),
+        "delivery": [delivery],
+    }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
 from mwaconvert.archive.catalog import rows
 from mwaconvert.archive.catalog.database import Database
+from mwaconvert.archive.identifiers import StatusUid
 from mwaconvert.archive.quality.notes import CalibrationStatus, QaState, SrdpStatus
 from mwaconvert.archive.times import parse_utc
 from mwaconvert.errors import InputError
@@ -92,6 +94,24 @@ class Reviews(Database):
                 return False
             connection.execute(table.insert(), row)
         return True
+
+    def note_changes(self, told: Mapping[StatusUid, Sequence[str]], actor: str, at: datetime) -> None:
+        """Add what a pass over many sets has told to the audit trail, an entry for each set."""
+        entries = [
+            {
+                "key": None,
+                "at": rows.iso(at),
+                "actor": actor,
+                "action": Action.CHANGED.name,
+                "subject": str(uid),
+                "reason": "",
+                "detail": "; ".join(words),
+            }
+            for uid, words in told.items()
+        ]
+        if entries:
+            with self._writing() as connection:
+                connection.execute(self._t["audit"].insert(), entries)
 
     def trail(self, subject: str | None = None, limit: int = 200) -> tuple[AuditEntry, ...]:
         """The newest entries, of one subject or of all, the newest first."""

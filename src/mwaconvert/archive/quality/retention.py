@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -115,19 +115,22 @@ def expire(
     *,
     dry_run: bool = False,
     busy: Collection[str] = (),
+    telling: Callable[[Aged], None] = lambda _item: None,
 ) -> tuple[Aged, ...]:
     """One pass: read the retention file again, remove what is older; give what was, or in a dry run would be, removed.
 
-    A faulty file removes nothing. A run that changed since its age was taken stays. What an interrupted pass left out
-    of sight is removed first.
+    `telling` is called before each removal. A faulty file removes nothing. A run that changed since its age was taken
+    stays. What an interrupted pass left out of sight is removed first.
     """
     found = aged(read_retention(path), areas, now, busy)
     if dry_run:
         return found
     for area in areas.values():
         finish_removals(area)
-    return tuple(
-        item
-        for item in found
-        if last_change(item.path) == item.last_change and remove_run(item.path, [areas[item.area]])
-    )
+    removed = []
+    for item in found:
+        if last_change(item.path) == item.last_change:
+            telling(item)
+            remove_run(item.path, [areas[item.area]])
+            removed.append(item)
+    return tuple(removed)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from mwaconvert.conversion.options import Options
 from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.staging import check_input
 
 #: file of AOFlagger's strategy for the MWA
 MWA_STRATEGY = "mwa-default.lua"
@@ -45,8 +46,7 @@ def check_aoflagger(options: Options) -> str:
         raise InputError(
             f"{path}: AOFlagger wants a Lua strategy (.lua); TOML files are for the built-in one"
         )
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such strategy file")
+    check_input(path, "RFI strategy")
     return f"{name} with {path}"
 
 

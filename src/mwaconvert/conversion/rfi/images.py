@@ -6,7 +6,8 @@ import os
 import resource
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, ClassVar
 
@@ -262,7 +263,7 @@ class KeptImages(_LegacyImages):
         room = max(coarse_bytes, min(self.PIECE_BYTES, self._detection.room_bytes))
         times_at_once = max(1, room // (n_coarse * coarse_bytes))
         coarse_at_once = min(n_coarse, max(1, room // coarse_bytes))
-        self._file = tempfile.TemporaryFile(prefix="mwaconvert-")  # noqa: SIM115, closed with this object
+        self._make_file()
         buffer = np.empty(times_at_once * coarse_at_once * coarse_bytes // 4, np.float32)
         offset = 0
         for t in range(0, n_times, times_at_once):
@@ -273,16 +274,21 @@ class KeptImages(_LegacyImages):
                 piece = buffer[: int(np.prod(shape))].reshape(shape)
                 self._read_all(steps, coarse, piece)
                 self._pieces.append(_Piece(steps, coarse, offset))
-                try:
-                    self._file.write(piece.data.cast("B"))
-                except OSError as error:
-                    raise ResourceError(
-                        f"{tempfile.gettempdir()}: the temporary file of amplitudes cannot be written: "
-                        f"{error.strerror}; set TMPDIR to a larger disk"
-                    ) from error
+                self._spill(piece)
                 offset += piece.nbytes
             progress(steps.stop / n_times)
-        self._file.flush()
+
+    def _make_file(self) -> None:
+        with _of_amplitudes():
+            # no buffer: what is written is written where that is answered for
+            self._file = tempfile.TemporaryFile(prefix="mwaconvert-", buffering=0)  # noqa: SIM115, closed with this object
+
+    def _spill(self, piece: Images) -> None:
+        assert self._file is not None
+        left = piece.data.cast("B")
+        with _of_amplitudes():
+            while left:
+                left = left[self._file.write(left) :]
 
     def _read_all(self, steps: slice, coarse: slice, out: Images) -> None:
         first = self._plan.timesteps.start
@@ -312,6 +318,18 @@ class KeptImages(_LegacyImages):
                 part = np.frombuffer(data, np.float32).reshape(-1, planes, n_times, width)
                 out[some, :, piece.steps, to] = part[..., inside]
         return out
+
+
+@contextmanager
+def _of_amplitudes() -> Iterator[None]:
+    """What the disk says of the temporary file, in a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(
+            f"{tempfile.gettempdir()}: the temporary file of amplitudes cannot be written: {error.strerror}; "
+            "set TMPDIR to a larger disk"
+        ) from error
 
 
 def _products(metadata: Metadata, in_file: IntArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:

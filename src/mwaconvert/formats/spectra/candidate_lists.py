@@ -34,7 +34,8 @@ _COLUMNS = {
     "n_detections": "d",
     "mjd": ".10f",
 }
-_FLAGS = "flags"  # the last column: names of flags, with spaces between
+_FLAGS = "flags"  # after these: names of flags, with spaces between
+_SCORE = "score"  # the last column
 
 _JSON_FORMAT = "mwaconvert candidates"
 
@@ -64,10 +65,10 @@ def csv_text(candidates: Sequence[Candidate], facts: SearchFacts) -> str:
     for key, value in {"program": f"mwaconvert {__version__}", **facts.lines()}.items():
         out.write(f"# {key}: {' '.join(value.split())}\n")
     table = csv.writer(out, lineterminator="\n")
-    table.writerow([*_COLUMNS, _FLAGS])
+    table.writerow([*_COLUMNS, _FLAGS, _SCORE])
     for candidate in candidates:
         cells = [_cell(getattr(candidate, name), how) for name, how in _COLUMNS.items()]
-        table.writerow([*cells, " ".join(candidate.flags)])
+        table.writerow([*cells, " ".join(candidate.flags), _cell(candidate.score, ".4f")])
     return out.getvalue()
 
 
@@ -221,7 +222,8 @@ def read_list(path: Path, dt_s: float | None = None) -> list[Candidate]:
     lines = [(k, line.strip()) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
     comments = [line for _, line in lines if line.startswith("#")]
     rows = [(k, line) for k, line in lines if not line.startswith("#")]
-    if rows and rows[0][1] in (",".join(_COLUMNS), ",".join([*_COLUMNS, _FLAGS])):
+    # earlier releases wrote no score, and no flags before that
+    if rows and rows[0][1] in [",".join([*_COLUMNS, _FLAGS, _SCORE][: len(_COLUMNS) + n]) for n in (0, 1, 2)]:
         return [_own(path, k, line) for k, line in rows[1:]]
     if comments and "Downfact" in comments[0]:
         return [_listed(v[2], v[0], v[1], v[4], dt_s) for v in _numbers(path, rows, {5})]
@@ -250,6 +252,7 @@ def _own(path: Path, k: int, line: str) -> Candidate:
     """A row of our own table."""
     words = line.split(",")
     try:
+        score = float(words.pop() or NOT_KNOWN) if len(words) > len(_COLUMNS) + 1 else NOT_KNOWN
         flags = tuple(Flag(name) for name in words.pop().split()) if len(words) > len(_COLUMNS) else ()
         values: dict[str, Any] = dict(zip(_COLUMNS, words, strict=True))
         values = {
@@ -257,7 +260,7 @@ def _own(path: Path, k: int, line: str) -> Candidate:
             for name, word in values.items()
             if word
         }
-        return Candidate(**values, flags=flags)
+        return Candidate(**values, flags=flags, score=score)
     except (ValueError, TypeError):
         expected = f"{len(_COLUMNS)} numbers, {','.join(_COLUMNS)}"
         raise FormatError(f"{path}: line {k}: expected {expected}, found {line[:60]!r}") from None

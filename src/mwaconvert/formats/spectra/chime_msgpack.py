@@ -122,6 +122,7 @@ class ChunkStream(Stream):
         self._unpacked: tuple[int, Data, npt.NDArray[np.float32]] | None = None
 
     def read(self, first: int, count: int, threads: int = 0) -> tuple[Data, Weights]:
+        self._check_memory(self.n_chan, count)
         data, weights = (np.zeros((self.n_chan, count), np.float32) for _ in range(2))
         for k, chunk in enumerate(self._chunks):
             start, end = self._place(chunk)
@@ -159,13 +160,7 @@ class ChunkStream(Stream):
         if not np.isfinite(dm):
             raise InputError(f"a DM of {dm}: expected a finite number, pc/cm^3", option="dm")
         shifts = delay_samples(dm, delay_per_dm(self.freq_mhz, "top", self.k_dm) / self.dt_s)[0]
-        needed, free = 8 * n_sub * self.n_times, free_bytes()
-        if needed > free:
-            raise ResourceError(
-                f"{self.path}: {n_sub} sub-bands of {self.n_times} samples take {size_text(needed)} of memory, this "
-                f"machine has {size_text(free)} free: take fewer with `n_sub`",
-                option="n_sub",
-            )
+        self._check_memory(n_sub, self.n_times)
         data, weights = (np.empty((n_sub, self.n_times), np.float32) for _ in range(2))
         chunks = [
             (
@@ -196,6 +191,15 @@ class ChunkStream(Stream):
             notes=self.notes,
             recording=self.recording,
         )
+
+    def _check_memory(self, n_chan: int, n_times: int) -> None:
+        needed, free = 8 * n_chan * n_times, free_bytes()
+        if needed > free:
+            raise ResourceError(
+                f"{self.path}: {n_chan} channels of {n_times} samples take {size_text(needed)} of memory, this machine "
+                f"has {size_text(free)} free",
+                path=self.path,
+            )
 
     def _place(self, chunk: _Chunk) -> tuple[int, int]:
         """First and last sample of a chunk."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,47 +11,32 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import FormatError
+from mwaconvert.formats.spectra.plain_pickle import read_plain
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.staging import Kind, StagedPath
 
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Knows plain values, and NumPy's scalars and arrays of them: a file runs no code of its own."""
-
-    _ALLOWED = frozenset({"_reconstruct", "scalar", "ndarray", "dtype", "_frombuffer", "encode"})
-    _MODULES = frozenset(
-        {
-            "numpy",
-            "numpy.core.multiarray",
-            "numpy._core.multiarray",
-            "numpy.core.numeric",
-            "numpy._core.numeric",
-            "_codecs",
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module in self._MODULES and name in self._ALLOWED:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"{module}.{name} is not data")
+_MOST_BYTES = 1 << 20  # of a pickled dictionary of a file
 
 
 def _read_dict(path: Path, key: str) -> dict[str, Any]:
-    """A pickled dict, as fitburst keeps it: an array of one object."""
+    """A pickled dict, as fitburst keeps it: an array of one object. It is not unpickled, see `plain_pickle`."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            raw = io.BytesIO(archive.read(f"{key}.npy"))
+        with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as member:
+            raw = io.BytesIO(member.read(_MOST_BYTES + 1))
+        if len(raw.getbuffer()) > _MOST_BYTES:
+            raise FormatError(
+                f"{path}: '{key}' takes more than {_MOST_BYTES >> 20} MiB: it is no dictionary of fitburst"
+            )
         form: Any = np.lib.format
         reader = form.read_array_header_1_0 if form.read_magic(raw) == (1, 0) else form.read_array_header_2_0
         shape, _, dtype = reader(raw)
         if not dtype.hasobject:
             raise FormatError(f"{path}: '{key}': expected a dictionary, found {dtype} of the shape {shape}")
-        held = _PlainUnpickler(raw).load()
+        value = read_plain(raw.read())
     except FormatError:
         raise
-    except Exception as error:  # a damaged pickle raises whatever it meets
+    except Exception as error:  # a damaged archive raises whatever it meets
         raise FormatError(f"{path}: '{key}' cannot be read: {' '.join(str(error).split())}") from error
-    value = held.item() if isinstance(held, np.ndarray) and held.size == 1 else held
     if not isinstance(value, dict):
         raise FormatError(f"{path}: '{key}': expected a dictionary, found {type(value).__name__}")
     return value

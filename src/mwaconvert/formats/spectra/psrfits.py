@@ -16,6 +16,8 @@ from mwaconvert.formats.spectra.sigproc import signed_numbers, sorted_channels
 from mwaconvert.spectra.recording import Frame, Recording, degrees
 from mwaconvert.spectra.stream import Data, Stream, Weights
 
+_MOST_FIELDS = 999  # columns of a table of FITS
+
 
 @dataclass(frozen=True)
 class _Shape:
@@ -206,6 +208,7 @@ def _open(path: Path) -> tuple[Any, Any, tuple[np.dtype[np.void], int, int]]:
                     "not PSRFITS"
                 )
             table = hdus["SUBINT"]
+            _check_promises(path, table.header)
             if "DATA" not in table.columns.names:
                 raise FormatError(
                     f"{path}: HDU SUBINT: expected the column DATA, found {', '.join(table.columns.names)}"
@@ -224,6 +227,20 @@ def _open(path: Path) -> tuple[Any, Any, tuple[np.dtype[np.void], int, int]]:
                 )
             primary, header = hdus[0].header.copy(), table.header.copy()
     return primary, header, (kind, begin, n_row)
+
+
+def _check_promises(path: Path, header: Any) -> None:
+    """Refuse a table that states more than it can have, before anything is made of its size.
+
+    Raises
+    ------
+    FormatError
+    """
+    n_axis, n_field = header.get("NAXIS"), header.get("TFIELDS")
+    if n_axis != 2:
+        raise FormatError(f"{path}: HDU SUBINT: NAXIS = {n_axis}, expected 2, as a table has")
+    if not isinstance(n_field, int) or not 1 <= n_field <= _MOST_FIELDS:
+        raise FormatError(f"{path}: HDU SUBINT: TFIELDS = {n_field}, expected 1 to {_MOST_FIELDS} columns")
 
 
 def _number(header: Any, key: str, default: float) -> float:

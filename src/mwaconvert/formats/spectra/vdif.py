@@ -44,6 +44,32 @@ def looks_like_vdif(path: Path) -> bool:
     )
 
 
+def _check_frame(path: Path) -> None:
+    """Refuse a frame that cannot hold a sample of the channels that its header states.
+
+    Raises
+    ------
+    FormatError
+    """
+    with path.open("rb") as file:
+        words = np.frombuffer(file.read(_HEADER).ljust(_HEADER, b"\0"), "<u4")
+    header = 16 if words[0] >> 30 & 1 else _HEADER
+    length = int(words[2] & 0xFFFFFF) * 8
+    n_chan = 1 << int(words[2] >> 24 & 0x1F)
+    bits = int(words[3] >> 26 & 0x1F) + 1
+    sample = n_chan * bits * (2 if words[3] >> 31 else 1)
+    if sample > 8 * (length - header):
+        raise FormatError(
+            f"{path}: not sound VDIF: a frame of {length} bytes cannot hold {n_chan} channels of {bits} bits",
+            path=path,
+        )
+    if length > path.stat().st_size:
+        raise FormatError(
+            f"{path}: not sound VDIF: a frame takes {length} bytes, the file has {path.stat().st_size}",
+            path=path,
+        )
+
+
 class VdifStream(Stream):
     """Power of VDIF voltages, summed over the threads (polarisations).
 
@@ -77,6 +103,7 @@ class VdifStream(Stream):
             raise InputError(f"{path}: a band from {low:g} to {high:g} MHz")
         if channels < 1 or average < 1:
             raise InputError(f"{path}: {channels} channels, averages of {average}: expected positive numbers")
+        _check_frame(path)
         raw = path.open("rb")
         try:
             with warnings.catch_warnings():

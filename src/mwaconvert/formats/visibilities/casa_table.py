@@ -104,9 +104,9 @@ class CasaTable:
         with refusals(target):
             self._table = Table.from_filename(str(self.path), readonly=False)
 
-    def add_columns(self, columns: Mapping[str, Any]) -> None:
+    def add_columns(self, columns: Mapping[str, Any], managers: Mapping[str, Any] | None = None) -> None:
         with refusals(self.target):
-            self._table.addcols(dict(columns), {})
+            self._table.addcols(dict(columns), dict(managers or {}))
 
     def add_rows(self, n: int) -> None:
         with refusals(self.target):

@@ -66,6 +66,7 @@ class MeasurementSetWriter:
         set for each
     overwrite : whether an existing one may be replaced
     threads : for writing; 0: all cores this process may use
+    dysco : compress DATA and WEIGHT_SPECTRUM; all windows have the same number of channels
 
     Raises
     ------
@@ -73,7 +74,9 @@ class MeasurementSetWriter:
     ResourceError : arcae cannot be imported, no permission, no space
     """
 
-    def __init__(self, path: Path, header: VisHeader, *, overwrite: bool = False, threads: int = 0) -> None:
+    def __init__(
+        self, path: Path, header: VisHeader, *, overwrite: bool = False, threads: int = 0, dysco: bool = False
+    ) -> None:
         self.path = path
         require_arcae(path)
         self._header = header
@@ -84,7 +87,7 @@ class MeasurementSetWriter:
         self._table: CasaTable | None = None
         self._staged = StagedPath(path, overwrite, Kind.MEASUREMENT_SET)
         n_rows = len(header.time_mjd) * len(header.spectral_windows) * self._n_bl
-        self._cells = cells(header.spectral_windows, n_rows, threads)
+        self._cells = cells(header.spectral_windows, n_rows, threads, dysco=dysco)
         self._reserve = _Reserve(self._staged.temporary / ".reserve", _reserve_bytes(header))
         try:
             self._create()
@@ -104,6 +107,7 @@ class MeasurementSetWriter:
         with refusals(self.path):
             self._cells.create(temporary, numbers)
         self._table = CasaTable(temporary, self.path)
+        self._cells.begin(self._table)
         self._table.put_keywords(
             {
                 "UT1UTC": self._header.dut1_s,
@@ -216,12 +220,12 @@ class MeasurementSetWriter:
         n_rows = rows.stop - rows.start
         row0 = (block.time_index * len(self._header.spectral_windows) + index) * self._n_bl + rows.start
         weight_sum, flag_row = self._weight_sum[:n_rows], self._flag_row[:n_rows]
+        for name, antenna in self._antennas.items():  # Dysco looks at them
+            table.put(name, antenna[rows].astype(np.int32), row0)
         self._cells.write(table, row0, block, window, weight_sum, flag_row)
         table.put("WEIGHT", weight_sum, row0)
         table.put("FLAG_ROW", flag_row, row0)
         table.put("UVW", block.uvw_m, row0)
-        for name, antenna in self._antennas.items():
-            table.put(name, antenna[rows].astype(np.int32), row0)
 
 
 class _Reserve:

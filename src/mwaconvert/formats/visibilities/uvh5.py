@@ -142,7 +142,6 @@ def _without_data(header: VisHeader) -> Any:
             update_telescope_from_known=False,
             blts_are_rectangular=True,
             time_axis_faster_than_bls=False,
-            history="\n".join((header.software, header.command_line, *header.history)),
             phase_center_catalog={
                 0: {
                     "cat_name": name,
@@ -159,6 +158,8 @@ def _without_data(header: VisHeader) -> Any:
             timesys="UTC",
             earth_omega=_EARTH_OMEGA,
         )
+    # without the time at which this object was made: the same run twice writes the same bytes
+    made.history = "\n".join((header.software, header.command_line, *header.history))
     if several:
         made.spw_array = np.arange(len(windows))
     return made

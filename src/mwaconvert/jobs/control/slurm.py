@@ -66,6 +66,7 @@ class Slurm:
         argv: Sequence[str | Path],
         *,
         on_line: Callable[[str], None] | None = None,
+        options: Sequence[str] = (),
     ) -> Path:
         """Run a program as a batch job, within the limits of the step, and wait for its end.
 
@@ -77,6 +78,8 @@ class Slurm:
             Program and arguments. It runs in the folder that is returned.
         on_line
             Called with each line that it prints, at most `poll_s` later.
+        options
+            Of sbatch, for this program alone.
 
         Returns
         -------
@@ -95,7 +98,7 @@ class Slurm:
         attempt = self._find_earlier(context)
         if attempt is None:
             attempt = context.attempt
-            batch_id = self._submit(context, [str(part) for part in argv])
+            batch_id = self._submit(context, [str(part) for part in argv], options)
         else:
             batch_id = attempt.batch_id or ""
         context.note_batch(batch_id)
@@ -116,7 +119,7 @@ class Slurm:
 
     # -- submission
 
-    def _submit(self, context: Context, argv: list[str]) -> str:
+    def _submit(self, context: Context, argv: list[str], options: Sequence[str]) -> str:
         folder = context.directory
         script = folder / _SCRIPT
         script.write_text(
@@ -137,6 +140,7 @@ class Slurm:
             "--no-requeue",
             *_limit_options(context.limits),
             *self.options,
+            *options,
             str(script),
         ]
         try:

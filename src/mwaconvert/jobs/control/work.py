@@ -255,6 +255,19 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """The part of a job that lists of many need: what was asked for is left out."""
+
+    id: int
+    name: str
+    owner: str
+    state: State
+    step: str | None
+    fault: Fault | None
+    progress_text: str
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One try of one step. `pid` and `pid_started` name the process group that it runs, if any."""
 

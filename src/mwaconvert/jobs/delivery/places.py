@@ -484,6 +484,7 @@ class Bucket(_Stored):
             from obstore.store import from_url
 
             given = dict(settings or {})
+            _refuse_unknown(url, given)
             options: dict[str, Any] = {} if url.startswith(("memory:", "file:")) else _network(url, given)
             store = from_url(url, **given, **options)
         super().__init__(url, store, patience_s)
@@ -610,6 +611,25 @@ def _links(page: str) -> list[str]:
     parser = _LinkParser()
     parser.feed(page)
     return parser.links
+
+
+#: what a bucket may need; what is left out comes from the environment (AWS_REGION ...)
+SETTINGS = (
+    "access_key_id",
+    "endpoint",
+    "region",
+    "secret_access_key",
+    "session_token",
+    "skip_signature",
+    "virtual_hosted_style_request",
+)
+
+
+def _refuse_unknown(url: str, settings: Mapping[str, Any]) -> None:
+    """The library panics at a setting that it does not know, which no program catches."""
+    unknown = [name for name in settings if name not in SETTINGS]
+    if unknown:
+        raise InputError(f"{url}: a bucket has no setting {unknown[0]!r}, but {', '.join(SETTINGS)}")
 
 
 def _network(url: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,87 +6,34 @@ A container goes on when its worker dies, and is found again by its name, which 
 from __future__ import annotations
 
 import hashlib
-import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from mwaconvert import machine
 from mwaconvert.errors import ResourceError
-from mwaconvert.extras import need
 from mwaconvert.jobs.control.states import Fault, Outcome
 from mwaconvert.jobs.control.work import Attempt, CancelledError, Context, Json, StepError
-from mwaconvert.jobs.executors import logs
-from mwaconvert.jobs.executors.executor import MOUNT, End, Pace, Prepared, Way, last_words, refuse_bad_end
+from mwaconvert.jobs.executors import services
+from mwaconvert.jobs.executors.executor import (
+    MOUNT,
+    End,
+    Pace,
+    Prepared,
+    Way,
+    last_words,
+    refuse_bad_end,
+    see_archive,
+)
 from mwaconvert.jobs.executors.order import Order
+from mwaconvert.jobs.executors.runtime import ID_LETTERS, LABEL, GrowingLog, Runtime, short
 
-Value = TypeVar("Value")
 #: where the sockets are, unless the configuration says otherwise
 SOCKETS = {Way.DOCKER: "unix:///var/run/docker.sock", Way.PODMAN: "unix:///run/podman/podman.sock"}
-_ANSWER_S = 60
-_PATIENCE_S = 600.0
 _GRACE_S = 5
-_ID_LETTERS = 32
 _KILLED = 137
-_LABEL = "mwaconvert.job"
-_STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) ")
-
-
-class Runtime:
-    """A runtime on a socket.
-
-    Parameters
-    ----------
-    url : of its socket, unix:///...
-    """
-
-    def __init__(self, way: Way, url: str) -> None:
-        self.way = way
-        self.url = url
-        self._docker: Any = None
-        self._client: Any = None
-
-    @property
-    def docker(self) -> Any:
-        """The library."""
-        if self._docker is None:
-            self._docker = need("docker", "containers", "jobs in containers")
-        return self._docker
-
-    def ask(self, question: Callable[[Any], Value]) -> Value:
-        """Ask the runtime.
-
-        Raises
-        ------
-        ResourceError : it does not answer
-        """
-        import requests
-
-        try:
-            if self._client is None:
-                self._client = self.docker.DockerClient(base_url=self.url, version="auto", timeout=_ANSWER_S)
-            return question(self._client)
-        except (self.docker.errors.NotFound, self.docker.errors.APIError):
-            raise
-        except (self.docker.errors.DockerException, requests.RequestException, OSError) as error:
-            self._client = None
-            raise ResourceError(
-                f"{self.way} does not answer at {self.url}; see whether it is installed and runs ({_short(error)})"
-            ) from error
-
-    def ask_patiently(self, context: Context, question: Callable[[Any], Value]) -> Value:
-        """Ask, and wait for a runtime that is started again meanwhile."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                return self.ask(question)
-            except ResourceError:
-                if time.monotonic() > deadline or context.cancelled.wait(1.0):
-                    raise
 
 
 class ContainerExecutor:
@@ -109,12 +56,15 @@ class ContainerExecutor:
         self.network = network
 
     def prepare(self, order: Order) -> Prepared:
+        see_archive(order, self.archive)
         errors = self.runtime.docker.errors
+        info = self._info()
+        if services.has_swarm(info):  # each node fetches the image itself
+            return services.prepared(order, self.archive)
         try:
             self.runtime.ask(lambda client: _bring(client, errors, order.image))
-            info = self.runtime.ask(lambda client: client.info())
         except errors.APIError as error:
-            raise StepError(f"there is no image {order.image}: {_short(error)}", Fault.INPUT) from None
+            raise StepError(f"there is no image {order.image}: {short(error)}", Fault.INPUT) from None
         kept = {
             "job_mem_limit": bool(info.get("MemoryLimit")),
             "job_cpu_limit": bool(info.get("CpuCfsQuota")),
@@ -134,21 +84,37 @@ class ContainerExecutor:
         return Prepared(enforced, tuple(missing))
 
     def run(self, context: Context, order: Order) -> Json:
-        attempt, name = self._found(context)
+        in_swarm = services.has_swarm(self._info())
+        attempt, name = self._found(context, in_swarm)
         if attempt is None:
             attempt, name = context.attempt, _name(context.attempt)
-            self.runtime.ask(
-                lambda client: client.containers.create(**self._wanted(order, name, context.job.id))
-            )
-        batch_id = self.runtime.ask_patiently(context, lambda client: _start(client, name))
-        context.note_batch(batch_id)
-        end = self._wait(context, attempt, batch_id)
+            self._make(order, name, context.job.id, in_swarm)
+        if in_swarm:
+            batch_id = services.id_of(self.runtime, context, name)
+            context.note_batch(batch_id)
+            end = services.wait(self.runtime, context, attempt, batch_id, self._ended)
+        else:
+            batch_id = self.runtime.ask_patiently(context, lambda client: _start(client, name))
+            context.note_batch(batch_id)
+            end = self._wait(context, attempt, batch_id)
         refuse_bad_end(order, end, last_words(attempt.log_path))
-        return {"exit_code": end.code, "container": batch_id}
+        return {"exit_code": end.code, "service" if in_swarm else "container": batch_id}
 
     def end(self, batch_id: str) -> None:
-        with suppress(self.runtime.docker.errors.NotFound):
-            self.runtime.ask(lambda client: _end(client, batch_id))
+        not_found = self.runtime.docker.errors.NotFound
+        in_swarm = services.has_swarm(self._info())
+        with suppress(not_found):
+            self.runtime.ask(lambda client: (services.remove if in_swarm else _end)(client, batch_id))
+
+    def _info(self) -> dict[str, Any]:
+        info: dict[str, Any] = self.runtime.ask(lambda client: client.info())
+        return info
+
+    def _make(self, order: Order, name: str, job_id: int, in_swarm: bool) -> None:
+        if in_swarm:
+            services.create(self.runtime, order, name, job_id, self.archive, self.network)
+        else:
+            self.runtime.ask(lambda client: client.containers.create(**self._wanted(order, name, job_id)))
 
     def _wanted(self, order: Order, name: str, job_id: int) -> Mapping[str, Any]:
         wanted: dict[str, Any] = {
@@ -157,7 +123,7 @@ class ContainerExecutor:
             "entrypoint": list(order.command) or None,
             "command": list(order.arguments) or None,
             "environment": dict(order.environment),
-            "labels": {_LABEL: str(job_id), f"{_LABEL}.name": order.name},
+            "labels": {LABEL: str(job_id), f"{LABEL}.name": order.name},
             "mem_limit": order.memory_limit,
             "memswap_limit": order.memory_limit,
             "nano_cpus": int(order.cpu_limit * 1e9),
@@ -171,14 +137,14 @@ class ContainerExecutor:
             wanted["network"] = self.network
         return wanted
 
-    def _found(self, context: Context) -> tuple[Attempt | None, str]:
+    def _found(self, context: Context, in_swarm: bool) -> tuple[Attempt | None, str]:
         """The attempt of a worker that died whose container is there, or was: that one is not made again."""
         for attempt in reversed(context.earlier):
             if attempt.outcome is not Outcome.LOST:
                 continue
             name = _name(attempt)
             try:
-                self.runtime.ask_patiently(context, lambda client, name=name: client.containers.get(name))  # type: ignore[misc]
+                self.runtime.ask_patiently(context, partial(_look_up, name, in_swarm))
             except self.runtime.docker.errors.NotFound:
                 if attempt.batch_id is None:
                     continue
@@ -222,47 +188,12 @@ class ContainerExecutor:
         return CancelledError(f"the worker stops; {context.job.name} goes on and is found again")
 
 
-class GrowingLog:
-    """A log that is filled from the runtime, whose lines have their times already."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        lines, _ = logs.read([path])
-        self._last = lines.rstrip(b"\n").rpartition(b"\n")[2][:30]
-
-    def follow(self, container: Any) -> None:
-        """Take in what is new."""
-        since = None
-        if self._last:
-            whole = datetime.fromisoformat(self._last[:19].decode()).replace(tzinfo=UTC)
-            since = int(whole.timestamp())
-        found: bytes = container.logs(timestamps=True, since=since)
-        lines = [
-            line for raw in found.split(b"\n") if raw.strip() and (line := docker_line(raw))[:30] > self._last
-        ]
-        if lines:
-            self._last = lines[-1][:30]
-            logs.append(self._path, b"".join(line + b"\n" for line in lines))
-
-
-def docker_line(raw: bytes) -> bytes:
-    """A line with its time in UTC and nanoseconds, whichever way the runtime writes times.
-
-    Examples
-    --------
-    >>> docker_line(b"2021-04-21T19:05:17.88+02:00 baseband")
-    b'2021-04-21T17:05:17.880000000Z baseband'
-    """
-    found = _STAMP.match(raw)
-    if found is None:
-        return logs.stamped(time.time_ns()) + raw
-    moment = datetime.fromisoformat((found[1] + found[3].replace(b"Z", b"+00:00")).decode()).astimezone(UTC)
-    fraction = (found[2] or b"").ljust(9, b"0")
-    return f"{moment:%Y-%m-%dT%H:%M:%S}".encode() + b"." + fraction + b"Z " + raw[found.end() :]
+def _look_up(name: str, in_swarm: bool, client: Any) -> None:
+    (client.services if in_swarm else client.containers).get(name)
 
 
 def _follow(log: GrowingLog, container: Any, _client: Any) -> None:
-    log.follow(container)
+    log.follow(lambda since: container.logs(timestamps=True, since=since))
 
 
 def _bring(client: Any, errors: Any, image: str) -> None:
@@ -279,7 +210,7 @@ def _start(client: Any, name: str) -> str:
     container = client.containers.get(name)
     if container.status in ("created", "configured", "initialized"):
         container.start()
-    return str(container.id)[:_ID_LETTERS]
+    return str(container.id)[:ID_LETTERS]
 
 
 def _end(client: Any, batch_id: str) -> None:
@@ -293,7 +224,3 @@ def _name(attempt: Attempt) -> str:
     """Of the container of an attempt; two stores may have jobs of one number."""
     place = hashlib.sha256(str(attempt.directory).encode()).hexdigest()[:12]
     return f"mwaconvert-{attempt.job_id}-{attempt.number}-{place}"
-
-
-def _short(error: Exception) -> str:
-    return str(getattr(error, "explanation", None) or error).strip()[:300]

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from mwaconvert.errors import ResourceError
 from mwaconvert.jobs.control.states import Fault
 from mwaconvert.jobs.control.work import Context, Json, StepError
 from mwaconvert.jobs.executors.order import Order
@@ -135,6 +136,12 @@ def last_words(log_path: Path) -> str:
     from mwaconvert.jobs.executors.logs import without_time
 
     return without_time(last_line(log_path)) if log_path.exists() else ""
+
+
+def see_archive(order: Order, archive: Path | None) -> None:
+    """Raise ResourceError if a job wants to see an archive that is away."""
+    if order.mount_archive and archive is not None and not archive.is_dir():
+        raise ResourceError(f"the archive at {archive} is not there; see whether its disk is mounted")
 
 
 class Pace:

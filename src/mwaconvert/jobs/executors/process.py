@@ -20,10 +20,19 @@ from typing import Any
 from mwaconvert import machine
 from mwaconvert.errors import ResourceError
 from mwaconvert.jobs.control.execute import end_group
-from mwaconvert.jobs.control.states import Fault
+from mwaconvert.jobs.control.states import Fault, Outcome
 from mwaconvert.jobs.control.work import Attempt, CancelledError, Context, Json, StepError
 from mwaconvert.jobs.executors import watch
-from mwaconvert.jobs.executors.executor import MOUNT, End, Pace, Prepared, Way, last_words, refuse_bad_end
+from mwaconvert.jobs.executors.executor import (
+    MOUNT,
+    End,
+    Pace,
+    Prepared,
+    Way,
+    last_words,
+    refuse_bad_end,
+    see_archive,
+)
 from mwaconvert.jobs.executors.order import Order
 
 _WATCH = Path(watch.__file__)
@@ -95,6 +104,7 @@ class ProcessExecutor:
 
     def prepare(self, order: Order) -> Prepared:
         image = self._image(order)
+        see_archive(order, self.archive)
         if not (order.argv or image.entrypoint):
             raise StepError(f"{order.name}: no command is given, and {order.image} has none", Fault.INPUT)
         enforced = {}
@@ -151,8 +161,7 @@ class ProcessExecutor:
         folder = context.directory
         work = folder / "work"
         work.mkdir()
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        environment |= {**image.environment, **order.environment}
+        environment = {**passed_on(), **image.environment, **order.environment}
         if order.mount_archive and self.archive is not None:
             environment["CHIME_ARCHIVE"] = str(self.archive)
         launcher = [word.replace(_ARCHIVE, str(self.archive or "")) for word in image.launcher]
@@ -173,7 +182,8 @@ class ProcessExecutor:
         """The attempt of a worker that died, whose program was started; one that never began is not to begin now."""
         for attempt in reversed(context.earlier):
             started = attempt.directory / "started"
-            if started.exists() and not watch.claim(attempt.directory, ""):
+            is_lost = attempt.outcome is Outcome.LOST
+            if is_lost and started.exists() and not watch.claim(attempt.directory, ""):
                 return attempt
         return None
 
@@ -183,14 +193,14 @@ class ProcessExecutor:
         pid = _watcher(attempt.directory)
         pace = Pace(context)
         while True:
-            facts = _answer(attempt.directory)
+            facts = answer(attempt.directory)
             if facts is not None:
                 _take_end(pid)
-                return _end_of(facts), facts
+                return end_of(facts), facts
             if not _is_watching(pid, attempt.directory):
-                facts = _answer(attempt.directory)
+                facts = answer(attempt.directory)
                 if facts is not None:
-                    return _end_of(facts), facts
+                    return end_of(facts), facts
                 end_group(pid, 0.0)
                 _take_end(pid)
                 return End(lost=True), {}
@@ -202,11 +212,21 @@ class ProcessExecutor:
                 raise CancelledError(f"the worker stops; {context.job.name} goes on and is found again")
 
 
-def start_watch(folder: Path, wanted: Mapping[str, Any]) -> None:
-    """Start `watch.py` in a folder, and return when it has begun."""
+def passed_on() -> dict[str, str]:
+    """The variables of this process that a program sees; it has others that are secret."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+
+
+def write_order(folder: Path, wanted: Mapping[str, Any]) -> None:
+    """What `watch.py` reads; it may hold tokens of the user."""
     order = folder / "order.json"
     order.touch(mode=0o600)
     order.write_text(json.dumps(wanted))
+
+
+def start_watch(folder: Path, wanted: Mapping[str, Any]) -> None:
+    """Start `watch.py` in a folder, and return when it has begun."""
+    write_order(folder, wanted)
     (folder / "started").touch()
     try:
         with (folder / "watch.log").open("wb") as errors:
@@ -254,7 +274,8 @@ def _batch_id(pid: int) -> str:
     return f"{pid}:{machine.process_start(pid)}"
 
 
-def _answer(folder: Path) -> dict[str, Any] | None:
+def answer(folder: Path) -> dict[str, Any] | None:
+    """What `watch.py` said of the end; None as long as it said nothing."""
     try:
         facts: dict[str, Any] = json.loads((folder / "end.json").read_text())
     except FileNotFoundError:
@@ -262,7 +283,8 @@ def _answer(folder: Path) -> dict[str, Any] | None:
     return facts
 
 
-def _end_of(facts: Mapping[str, Any]) -> End:
+def end_of(facts: Mapping[str, Any]) -> End:
+    """The end of a program that `watch.py` told."""
     return End(facts["code"], facts["signal"], facts["out_of_memory"], notes=tuple(facts["notes"]))
 
 

@@ -12,6 +12,7 @@ from mwaconvert.jobs.control.slurm import Slurm
 from mwaconvert.jobs.control.work import NO_LIMITS, Limits
 from mwaconvert.jobs.delivery.places import Folder, Place, Source, scratch
 from mwaconvert.jobs.executors.executor import Cluster
+from mwaconvert.jobs.workflows.archives.site import ArchiveSite
 
 #: days that a product is kept unless a configuration or a job says otherwise
 LIFE_DAYS = 7.0
@@ -43,6 +44,8 @@ class Site:
         lie on a disk that its nodes share.
     cluster
         Carries out jobs of containers; None: there are none here.
+    archive
+        Restores and reviews; None: it does neither.
 
     Examples
     --------
@@ -61,6 +64,7 @@ class Site:
     program: tuple[str, ...] = (sys.executable, "-m", "mwaconvert")
     slurm: Slurm | None = None
     cluster: Cluster | None = None
+    archive: ArchiveSite | None = None
 
     def end_batch(self, batch_id: str) -> None:
         """End what a step had begun before its worker lost sight of it."""

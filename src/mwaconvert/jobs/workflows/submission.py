@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mwaconvert.errors import Error, InputError
@@ -10,7 +11,7 @@ from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import Estimate, Job, Request
 from mwaconvert.jobs.delivery.inputs import Wanted, find
 from mwaconvert.jobs.delivery.places import Folder
-from mwaconvert.jobs.workflows import conversion, download
+from mwaconvert.jobs.workflows import conversion, download, timing
 from mwaconvert.jobs.workflows.site import Site
 from mwaconvert.vocabulary.job_file import Conversion, JobRow
 from mwaconvert.vocabulary.job_rows import JobKind
@@ -73,7 +74,7 @@ def admit(row: JobRow, site: Site | None = None, group: str | None = None) -> Es
 
 
 def estimate(row: JobRow, site: Site) -> Estimate:
-    """What a job needs of memory and writes, where its raw data are in folders of the site; else nothing is known.
+    """What a job needs of memory and time, and what it writes, if its raw data are in folders of the site.
 
     Raises
     ------
@@ -89,14 +90,15 @@ def estimate(row: JobRow, site: Site) -> Estimate:
     except Error:
         return Estimate()  # they may be elsewhere; if not, the job says what is missing
     if row.conversion is None:
-        return Estimate(output=sum(file.entry.n_bytes or 0 for file in files))
+        n_bytes = sum(file.entry.n_bytes or 0 for file in files)
+        return Estimate(time_s=timing.copy_s(2 * n_bytes), output=n_bytes)
     paths = [Path(file.source.location(file.entry.name)) for file in files]
     raw = [path for path in paths if conversion.is_raw(path.name)]
     return _planned(row.conversion, paths[0], raw, site)
 
 
 def _planned(wanted: Conversion, metafits: Path, raw: list[Path], site: Site) -> Estimate:
-    """Memory and output of a conversion, by its plan."""
+    """Memory, time and output of a conversion, by its plan."""
     import mwaconvert
     from mwaconvert.conversion.options import make_options
     from mwaconvert.conversion.planner import make_plan
@@ -116,4 +118,8 @@ def _planned(wanted: Conversion, metafits: Path, raw: list[Path], site: Site) ->
         if wanted.calibrate:  # that there are no solutions yet fails the job, not its submission
             return Estimate()
         raise InputError(in_words(str(error))) from error
-    return Estimate(facts["memory_bytes"], None, sum(file["bytes"] for file in facts["output"]["files"]))
+    output = sum(file["bytes"] for file in facts["output"]["files"])
+    time_s = timing.conversion_s(
+        facts["input"]["bytes"], output, detects_rfi=facts["rfi"] is not None, threads=os.cpu_count() or 1
+    )
+    return Estimate(facts["memory_bytes"], time_s, output)

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, HTTPException
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
 
 from mwaconvert.errors import InputError
@@ -63,11 +63,11 @@ def full_header(numbers: str, service: ServiceOf) -> dict[str, Any]:
 @router.post("/get_events")
 def several(
     event_ids: Annotated[list[int], Body(embed=True, max_length=_MOST_EVENTS)], service: ServiceOf
-) -> dict[str, Any]:
+) -> JSONResponse:
     """Events by number; one that is asked for alone comes as it is, as the released client wants it."""
     if len(event_ids) == 1:
-        return service.catalogue.event(event_ids[0])
-    return {str(event["id"]): event for event in service.catalogue.events_of(event_ids)}
+        return JSONResponse(service.catalogue.event(event_ids[0]))
+    return JSONResponse({str(event["id"]): event for event in service.catalogue.events_of(event_ids)})
 
 
 @router.put("/measured-parameters/{number}", dependencies=OPERATING)

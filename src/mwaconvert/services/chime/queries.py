@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, HTTPException, Query
+from fastapi.responses import JSONResponse
 
 from mwaconvert.errors import InputError
 from mwaconvert.frb.archive import event_number
@@ -54,9 +55,9 @@ def source(name: str, service: ServiceOf) -> dict[str, Any]:
 
 
 @router.get("/candidates")
-def candidates(service: ServiceOf) -> list[dict[str, Any]]:
+def candidates(service: ServiceOf) -> JSONResponse:
     """All candidates, with the numbers of their events."""
-    return service.catalogue.candidates()
+    return JSONResponse(service.catalogue.candidates())
 
 
 @router.get("/verification/get-verifications/{kind}")
@@ -66,10 +67,11 @@ def verifications(
     skip: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
     limit: Annotated[int | None, Query(ge=1)] = None,
     strict: bool = False,
-) -> list[dict[str, Any]]:
+) -> JSONResponse:
     """Verifications of a classification: with `strict` those that are not contested, else by the last vote."""
     most = None if limit is None else min(limit, PAGE)
-    return service.catalogue.verifications(classification(kind), skip=skip, limit=most, strict=strict)
+    found = service.catalogue.verifications(classification(kind), skip=skip, limit=most, strict=strict)
+    return JSONResponse(found)
 
 
 @router.get("/verification/get-verification/{number}")

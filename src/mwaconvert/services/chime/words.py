@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from mwaconvert.jobs.control.states import Fault, State
-from mwaconvert.jobs.control.work import Job
+from mwaconvert.jobs.control.work import Job, Standing
 from mwaconvert.jobs.workflows import cluster
 
 
@@ -48,7 +48,7 @@ _BEGINNING = {
 }
 
 
-def word_of(job: Job) -> Word:
+def word_of(job: Job | Standing) -> Word:
     """What the clients of CHIME/FRB call the state of a job."""
     if job.state is State.RUNNING:
         if job.step == cluster.RUN:
@@ -57,6 +57,6 @@ def word_of(job: Job) -> Word:
     if job.state is State.FAILED:
         if job.fault is Fault.LOST:
             return Word.ORPHANED
-        is_refused = job.step == cluster.PREPARE and job.fault is Fault.INPUT
+        is_refused = job.fault is Fault.INPUT
         return Word.REJECTED if is_refused else Word.FAILED
     return _STATES[job.state]

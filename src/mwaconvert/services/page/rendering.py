@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -14,12 +15,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mwaconvert import __version__
 from mwaconvert.jobs.control.states import Role
+from mwaconvert.jobs.control.work import Job
+from mwaconvert.jobs.executors.order import order_of
+from mwaconvert.jobs.workflows import cluster
 from mwaconvert.services.auth import Session
 from mwaconvert.services.page.guard import form_token
 from mwaconvert.services.service import service_of
-from mwaconvert.text import percent, size_text
+from mwaconvert.text import about_text, percent, size_text, took_text
 
-_TEMPLATES = Path(__file__).parent / "templates"
+_TEMPLATES = [Path(__file__).parent / "templates", Path(__file__).parents[1] / "archive" / "templates"]
 #: nothing but what this service itself serves; no script or style stands in a page
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self';"
@@ -40,29 +44,13 @@ def time_text(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def took_text(seconds: float | None) -> str:
-    """How long something took: 0.4 s, 12 s, 3 min 5 s, 2 h 4 min, 3 d 2 h.
-
-    Examples
-    --------
-    >>> took_text(185)
-    '3 min 5 s'
-    """
-    if seconds is None:
-        return ""
-    seconds = max(0.0, seconds)
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for size, unit, smaller, low in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            rest = whole % size // smaller
-            return f"{whole // size} {unit}" + (f" {rest} {low}" if rest else "")
-    return f"{whole} s"
-
-
 def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _understood(job: Job) -> Mapping[str, Any]:
+    """Parameters as the program understood them, without what opens doors."""
+    return order_of(job.canonical).shown if job.kind == cluster.KIND else job.canonical
 
 
 @cache
@@ -74,8 +62,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"size": size_text, "percent": percent, "time": time_text, "took": took_text}
-    made.globals |= {"version": __version__, "pretty": _pretty}
+    made.filters |= {
+        "size": size_text,
+        "percent": percent,
+        "time": time_text,
+        "took": took_text,
+        "about": about_text,
+    }
+    made.globals |= {"version": __version__, "pretty": _pretty, "understood": _understood}
     return made
 
 
@@ -99,6 +93,7 @@ def render(
             sees_all=session is not None and session.allows(Role.APPROVE),
             form_token=facts.pop("form_token", token),
             here=request.url.path,
+            has_archive=service_of(request).site.archive is not None,
             **facts,
         )
     )

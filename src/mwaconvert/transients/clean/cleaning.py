@@ -118,7 +118,9 @@ def clean(
     block = int(np.clip(1 << max(0, (spectra.n_times // 16).bit_length() - 1), 32, _BLOCK))
     half = max(_WINDOW, (4 << n_width) // block)
     pieces, moments = _pieces(spectra, used, block, steps, threads)
-    base, inverse, _ = judged(*moments, half, pieces, steps, threads)
+    base, inverse, _ = judged(
+        *moments, half, pieces, baseline=steps.baseline, channels=steps.channels, threads=threads
+    )
     if not (inverse > 0).any():
         raise InputError("all channels are masked, or hold no number: there is nothing to search")
     edges = _sub_edges(spectra)

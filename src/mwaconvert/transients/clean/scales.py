@@ -7,15 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import _core
-
-if TYPE_CHECKING:
-    from mwaconvert.transients.clean.cleaning import Cleaning
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -92,13 +88,21 @@ def block_moments(
 
 
 def judged(
-    count: Floats, mean: Floats, std: Floats, half: int, pieces: Pieces, steps: Cleaning, threads: int
+    count: Floats,
+    mean: Floats,
+    std: Floats,
+    half: int,
+    pieces: Pieces,
+    *,
+    baseline: bool,
+    channels: bool,
+    threads: int,
 ) -> tuple[Floats, Floats, Bools]:
     """Baseline, inverse of the noise, and what is masked, by channel and block."""
     bad = count < 2
-    if not steps.baseline:
+    if not baseline:
         half = mean.shape[1]
-    if steps.channels:
+    if channels:
         bad = bad | (std <= _DEAD * np.median(std, axis=1, keepdims=True))
         for _ in range(2):  # what is masked no longer bends the baseline
             base, sigma = _baselines(mean, std, bad, half, half, pieces, threads)
@@ -106,7 +110,7 @@ def judged(
             bad = bad | found
             if found.mean() < _AGAIN:
                 break
-    least = min(half, _LEAST) if steps.baseline else half
+    least = min(half, _LEAST) if baseline else half
     base, sigma = _baselines(mean, std, bad, half, least, pieces, threads)
     bad = bad | ~(sigma > 0)
     inverse = np.divide(np.float32(1), sigma, out=np.zeros_like(sigma), where=~bad)

@@ -218,8 +218,7 @@ def folded_hits(series: Floats, span: Range, threshold: float, threads: int = 0)
     """
     parts = [np.empty(0, HIT)]
     for step in plan_folds(span):
-        whole = series.shape[1] // step.factor * step.factor
-        shorter = series[:, :whole].reshape(len(series), -1, step.factor).sum(2, dtype=np.float32)
+        shorter = _summed(series, step.factor)
         normalise(shorter, threads)
         found = _core.ffa_search(
             series=shorter,
@@ -241,6 +240,15 @@ def folded_hits(series: Floats, span: Range, threshold: float, threads: int = 0)
     hits = np.concatenate(parts)
     inside = hits["freq_hz"] <= 1.0000001 / span.period_min_s
     return hits[inside & (hits["freq_hz"] >= 0.9999999 / span.period_max_s)]
+
+
+def _summed(series: Floats, factor: int) -> Floats:
+    """Sums of samples; those that are left over at the end are dropped."""
+    whole = series.shape[1] // factor * factor
+    total = series[:, :whole:factor].copy()
+    for k in range(1, factor):
+        total += series[:, k:whole:factor]
+    return total
 
 
 def n_folded_trials(span: Range) -> float:

@@ -246,7 +246,7 @@ def plan_periods(
     dm_min, dm_max : pc/cm^3
     period_min_s, period_max_s : default: 1 ms, or 4 samples if that is more, to `source.period_max_s`
     ffa_min_s : the shortest period of the fast folding algorithm, which takes longer the shorter it is
-    width_min_s : narrowest pulse, by which the steps of DM are chosen; default a quarter of the shortest period, or a
+    width_min_s : narrowest pulse, by which the steps of DM are chosen; default a tenth of the shortest period, or a
         sample if that is more
     methods : one or both
     threshold : S/N in a single trial
@@ -266,7 +266,7 @@ def plan_periods(
         )
     shortest = max(1e-3, 4 * dt_s) if period_min_s is None else period_min_s
     across = float(delay_per_dm(stream.freq_mhz, "top", stream.k_dm).max())
-    width_s = width_min_s or max(dt_s, shortest / 4)
+    width_s = width_min_s or max(dt_s, shortest / 10)
     one = dm_min == dm_max or across == 0
     dms = np.array([dm_min]) if one else dm_trials(dm_min, dm_max, across, width_s)
     if (dm_max - stream.dm) * across >= stream.n_times * stream.dt_s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +25,8 @@ from mwaconvert.transients.periodicity.candidate import PeriodCandidate
 from mwaconvert.transients.prepare import Preparation, channel_statistics, select_channels
 from mwaconvert.transients.products.report import InputFile, ProductFile, ProductReport
 from mwaconvert.transients.products.requests import SearchRequest, SeveralRequest, SpectraRequest
+
+_log = logging.getLogger(__name__)
 
 
 def open_file(path: Path, request: SpectraRequest) -> Stream:
@@ -223,9 +226,23 @@ def finish(
         time.perf_counter() - started,
         peak_memory_bytes(),
     )
+    _say(report)
     if request.report is not None:
         write_json(request.report, report.to_dict(), overwrite=request.overwrite)
     return report
+
+
+def _say(report: ProductReport) -> None:
+    """Log lines of what was read, decided and written."""
+    for file in report.inputs:
+        _log.info("read %s: %s, %d channels, %d samples", file.path, file.format, file.n_chan, file.n_times)
+    for name, value in report.numbers.items():
+        _log.info("%s: %s", name, value)
+    for note in report.notes:
+        _log.info("note: %s", note)
+    for written in report.outputs:
+        _log.info("written: %s (%s)", written.path, written.kind.value)
+    _log.info("done in %.3g s", report.wall_s)
 
 
 def _measures(request: SearchRequest, stream: Stream, candidates: Sequence[Candidate]) -> dict[str, Any]:

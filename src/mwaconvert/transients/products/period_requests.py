@@ -55,7 +55,7 @@ class PeriodRequest(CleanedRequest, SeveralRequest):
     ffa_min_s : the shortest period of the fast folding algorithm
     how : both searches, or one
     threshold : S/N in a single trial
-    width_min_s : narrowest pulse, by which the steps of DM are chosen; None: a quarter of the shortest period
+    width_min_s : narrowest pulse, by which the steps of DM are chosen; None: a tenth of the shortest period
     tscrunch : samples of a series that become one
     output : list of the candidates: .csv, .ecsv or .json
     plots : folder for a figure of each candidate

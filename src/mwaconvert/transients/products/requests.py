@@ -140,6 +140,7 @@ class SearchRequest(SeveralRequest):
     gain_k_jy, tsys_k : K/Jy and K; with both the report has flux densities and fluences
     plots : folder for a figure of each candidate
     cutouts : folder for a .h5 of each candidate, for classifiers; of the best `max_plots`
+    classifier : .onnx, a model of others whose score of the cut-outs takes the place of ours; of the best `max_plots`
     completeness : pulses that are injected into copies of the data and searched again, to see how many are found
     max_plots : figures of the best ones, at most
 
@@ -173,6 +174,7 @@ class SearchRequest(SeveralRequest):
     plots: Path | None = None
     max_plots: int = 50
     cutouts: Path | None = None
+    classifier: Path | None = None
     completeness: int = 0
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from mwaconvert.formats.spectra.candidate_lists import SUFFIXES, write_candidate
 from mwaconvert.formats.spectra.masks import read_mask, write_mask
 from mwaconvert.machine import own_memory_bytes
 from mwaconvert.progress import Progress, Stage
-from mwaconvert.spectra.candidate import Candidate
+from mwaconvert.spectra.candidate import NOT_KNOWN, Candidate
 from mwaconvert.staging import StagedPath
 from mwaconvert.text import size_text
 from mwaconvert.transients import masking
+from mwaconvert.transients.classifiers import Classifier
 from mwaconvert.transients.clean.cleaning import Cleaning
 from mwaconvert.transients.clean.masked import Masked
 from mwaconvert.transients.completeness import completeness
@@ -26,7 +28,7 @@ from mwaconvert.transients.cutouts import cut_out, write_cutout
 from mwaconvert.transients.products import common
 from mwaconvert.transients.products.report import FileKind, ProductFile, ProductReport
 from mwaconvert.transients.products.requests import SearchRequest
-from mwaconvert.transients.survey import Clean, Survey, plan_survey
+from mwaconvert.transients.survey import LOOKED_AT, Clean, Survey, plan_survey
 
 _DRAWING_BYTES = 70 << 20  # of matplotlib
 
@@ -38,6 +40,7 @@ class SearchPlan:
     request: SearchRequest
     survey: Survey  #: its scales are not known yet
     memory_bytes: int  #: with that of the process
+    classifier: Classifier | None = None
 
     def lines(self) -> dict[str, str]:
         """What would be done, by name."""
@@ -71,6 +74,8 @@ class SearchPlan:
             survey = replace(survey, prepare=found)
         search = survey.run(progress)
         candidates = search.candidates()
+        if self.classifier is not None:
+            candidates = _classified(survey, candidates, self.classifier, request.max_plots)
         outputs = []
         if request.output is not None:
             facts = search.facts(survey.stream, request.threshold)
@@ -110,6 +115,10 @@ class SearchPlan:
             notes.append(search.masked.words())
         if request.completeness:
             numbers |= self._complete(survey, outputs, notes, progress)
+        if search.too_many:
+            notes.append(
+                f"{search.too_many} candidates have no score: beyond the best {LOOKED_AT} of a segment none is looked at"
+            )
         if search.thinned:
             notes.append(
                 f"a storm: {search.thinned} detections were left out where better ones of the same width were "
@@ -177,6 +186,7 @@ def plan_search(request: SearchRequest) -> SearchPlan:
     common.check_one(request)
     if request.output is not None:
         common.check_suffix(request.output, SUFFIXES)
+    classifier = None if request.classifier is None else Classifier(request.classifier)
     if request.cutouts is not None:
         need("h5py", "hdf5", "writing cut-outs")
     if request.plots is not None:
@@ -185,6 +195,9 @@ def plan_search(request: SearchRequest) -> SearchPlan:
             raise InputError(
                 f"{request.plots}: exists and is not a directory", option="plots", path=request.plots
             )
+    for option, folder in (("plots", request.plots), ("cutouts", request.cutouts)):
+        if folder is not None and not request.overwrite:
+            _check_folder(folder, request.path.stem, option)
     outputs = [path for path in (request.output, request.write_mask) if path is not None]
     common.check_outputs(request, [request.path, *request.mask_files], outputs)
     stream = common.open_file(request.path, request)
@@ -212,7 +225,30 @@ def plan_search(request: SearchRequest) -> SearchPlan:
     needed = survey.memory_bytes + own_memory_bytes()
     if request.plots is not None:
         needed = max(needed, _figure_bytes(survey, request) + own_memory_bytes()) + _DRAWING_BYTES
-    return SearchPlan(request, survey, needed)
+    return SearchPlan(request, survey, needed, classifier)
+
+
+def _classified(
+    survey: Survey, candidates: list[Candidate], classifier: Classifier, most: int
+) -> list[Candidate]:
+    """The candidates, with scores by a model of others for the first of them, and none for the rest."""
+    scores = [classifier.score(cut_out(survey.stream, c, survey.prepare)) for c in candidates[:most]]
+    scores += [NOT_KNOWN] * (len(candidates) - len(scores))
+    return [replace(c, score=score) for c, score in zip(candidates, scores, strict=True)]
+
+
+def _check_folder(folder: Path, stem: str, option: str) -> None:
+    """Refuse a folder with figures or cut-outs of this file before the work: names follow from what is found."""
+    number = "[0-9]" * 4
+    held = [folder / f"{stem}_{name}" for name in ("masked.png", "completeness.png", "completeness.csv")]
+    held = [path for path in held if option == "plots" and path.exists()]
+    held += folder.glob(f"{escape(stem)}_{number}_t*{'.png' if option == 'plots' else '.h5'}")
+    if held:
+        raise InputError(
+            f"{min(held)}: exists, from another search of this file: choose another folder, or `overwrite`",
+            option=option,
+            path=min(held),
+        )
 
 
 def _cleaning(request: SearchRequest) -> Cleaning | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from mwaconvert.jobs.control.schema import attempts, gates, jobs, products
-from mwaconvert.jobs.control.states import ACTIVE, State
+from mwaconvert.jobs.control.states import ACTIVE, Fault, State
 from mwaconvert.jobs.control.store.database import Database
 from mwaconvert.jobs.control.store.journal import job_row
 from mwaconvert.jobs.control.store.rows import (
@@ -19,11 +19,18 @@ from mwaconvert.jobs.control.store.rows import (
     job_of,
     product_of,
 )
-from mwaconvert.jobs.control.work import Attempt, Decision, Job, Product, UnknownError
+from mwaconvert.jobs.control.work import Attempt, Decision, Job, Product, Standing, UnknownError
 
 _IDS_AT_ONCE = 5000  # databases limit how many numbers a query may have
 _ATTEMPTS = sa.select(attempts).where(attempts.c.job_id == sa.bindparam("job_id")).order_by(attempts.c.id)
 _GATES = sa.select(gates).where(gates.c.job_id == sa.bindparam("job_id")).order_by(gates.c.id)
+_STANDINGS = (
+    sa.select(
+        jobs.c.id, jobs.c.name, jobs.c.owner, jobs.c.state, jobs.c.step, jobs.c.fault, jobs.c.progress_text
+    )
+    .where(~jobs.c.hidden, jobs.c.name.is_not(None))
+    .order_by(jobs.c.id)
+)
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,14 @@ class Listing(Database):
         if limit is not None:
             query = query.limit(limit).offset(offset)
         return [job_of(row) for row in self._read(lambda c: all_rows(c, query))]
+
+    def standings(self, kind: str) -> list[Standing]:
+        """How the listed jobs of a kind stand that have names, oldest first."""
+        query = _STANDINGS.where(jobs.c.kind == kind)
+        return [
+            Standing(job_id, name, owner, State(state), step, None if fault is None else Fault(fault), text)
+            for job_id, name, owner, state, step, fault, text in self._read(lambda c: c.execute(query).all())
+        ]
 
     def count(self, wanted: Selection) -> int:
         """How many jobs a selection has."""

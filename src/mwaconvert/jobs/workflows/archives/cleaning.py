@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from mwaconvert.jobs.control.work import Context, Json, Request, Step, Workflow
-from mwaconvert.jobs.workflows.archives.ingesting import clean_up, prove
+from mwaconvert.jobs.workflows.archives.ingesting import clean_up, folders_of, prove
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite
 
 KIND = "srdp-cleanup"
@@ -28,11 +28,20 @@ def _prove(context: Context, site: ArchiveSite) -> Json:
     facts = context.job.canonical
     with site.catalog() as catalog:
         prove(site, catalog, facts["cleans"], context.job.owner, facts["reason"])
-    return {}
+        return {"removed": bool(folders_of(site, catalog.run(facts["cleans"]).folder))}
 
 
 def _remove(context: Context, site: ArchiveSite) -> Json:
-    """Remove the folder of the run."""
-    facts = context.job.canonical
+    """Remove the folders of the run."""
+    facts, removed = context.job.canonical, context.results["prove"]["removed"]
     with site.catalog() as catalog:
-        return {"removed": clean_up(site, catalog, facts["cleans"], context.job.owner, facts["reason"])}
+        clean_up(
+            site,
+            catalog,
+            facts["cleans"],
+            context.job.owner,
+            reason=facts["reason"],
+            detail="removed" if removed else "gone already",
+            key=f"{facts['cleans']}/cleaned/{context.job.id}",
+        )
+    return {"removed": removed}

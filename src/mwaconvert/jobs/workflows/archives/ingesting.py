@@ -58,10 +58,18 @@ def record_decision(context: Context, site: ArchiveSite) -> Json:
 
 
 def publish(context: Context, site: ArchiveSite) -> Json:
-    """Of a run that passed: notes into the weblog, which is packed again; templates and notes to the products."""
+    """Of a run that passed: notes into the weblog, which is packed again; a failure is a result that says why."""
     asked, answer, by, _ = _decision(context)
     if answer is not Answer.PASS:
         return {}
+    try:
+        return {"weblog": _publish(site, asked, by)}
+    except (Error, OSError) as error:
+        return {"reasons": [f"the weblog could not be made: {error}"]}
+
+
+def _publish(site: ArchiveSite, asked: Asked, by: str) -> str:
+    """Notes into the weblog; templates and notes to the products. Gives the weblog's place in the run."""
     layout = run_layout(site.areas["qa"], asked.folder)
     with site.catalog() as catalog:
         text = catalog.draft(asked.run_id, by)
@@ -73,7 +81,7 @@ def publish(context: Context, site: ArchiveSite) -> Json:
     own_text(layout.products / NOTES, safe_html(text).encode())
     if weblog is not None:
         publish_notes(weblog, _weblog_archive(layout, weblog, site.table()), text)
-    return {"weblog": "" if weblog is None else str(weblog.relative_to(layout.root))}
+    return "" if weblog is None else str(weblog.relative_to(layout.root))
 
 
 def ingest(context: Context, site: ArchiveSite) -> Json:
@@ -81,6 +89,9 @@ def ingest(context: Context, site: ArchiveSite) -> Json:
     asked, answer, _, _ = _decision(context)
     if answer is not Answer.PASS:
         return {}
+    before = context.results["publish"].get("reasons", ())
+    if before:
+        return {"attempt": context.attempt.number, "reasons": before}
     layout = run_layout(site.areas["qa"], asked.folder)
     table = site.table()
     try:
@@ -99,20 +110,21 @@ def ingest(context: Context, site: ArchiveSite) -> Json:
     except CancelledError:
         raise
     except (Error, OSError) as error:
-        return {"reasons": [f"the ingest failed: {error}"]}
-    return {"items": [item.file.name for item in items]}
+        return {"attempt": context.attempt.number, "reasons": [f"the ingest failed: {error}"]}
+    return {"attempt": context.attempt.number, "items": [item.file.name for item in items]}
 
 
 def tell_of_ingest(context: Context, site: ArchiveSite) -> Json:
     """Make a failure of the ingest known."""
     asked = Asked.of(context.job)
-    reasons = context.results["ingest"].get("reasons", ())
-    if not reasons and not context.results["ingest"].get("items"):
+    done = context.results["ingest"]
+    if not done:
         return {}
-    words = "; ".join(reasons) or f"{len(context.results['ingest']['items'])} files"
+    reasons = done.get("reasons", ())
+    words = "; ".join(reasons) or f"{len(done['items'])} files"
     with site.catalog() as catalog:
         action = Action.INGEST_FAILED if reasons else Action.INGESTED
-        key = f"{asked.run_id}/ingest/{context.attempt.number}"
+        key = f"{asked.run_id}/ingest/{done['attempt']}"
         catalog.note(action, asked.run_id, context.job.owner, now(), detail=words, key=key)
         if reasons:
             catalog.put_run(replace(catalog.run(asked.run_id), state=RunState.FAILED), (), now())
@@ -209,19 +221,27 @@ def prove(site: ArchiveSite, catalog: Catalog, run_id: str, by: str, reason: str
         raise InputError(NOT_IN_ARCHIVE)
 
 
-def clean_up(site: ArchiveSite, catalog: Catalog, run_id: str, by: str, reason: str = "") -> bool:
-    """Remove the folder of a run for which `prove` found all in the archive; whether there was one.
+def folders_of(site: ArchiveSite, folder: str) -> list[Path]:
+    """Where a run has a folder, in any area."""
+    areas = (site.areas[name] for name in ("processing", "qa", "cache"))
+    return [area / folder for area in areas if (area / folder).is_dir()]
 
-    It is looked for in all areas, and one that is gone already is no error.
-    """
+
+def clean_up(
+    site: ArchiveSite,
+    catalog: Catalog,
+    run_id: str,
+    by: str,
+    *,
+    reason: str = "",
+    detail: str = "",
+    key: str = "",
+) -> None:
+    """Remove the folders of a run for which `prove` found all in the archive; those that are gone are no error."""
     folder = catalog.run(run_id).folder
-    removed = [
-        remove_run(site.areas[name] / folder, [site.areas[name]]) for name in ("processing", "qa", "cache")
-    ]
-    catalog.note(
-        Action.CLEANED, run_id, by, now(), reason=reason, detail="removed" if any(removed) else "gone already"
-    )
-    return any(removed)
+    for name in ("processing", "qa", "cache"):
+        remove_run(site.areas[name] / folder, [site.areas[name]])
+    catalog.note(Action.CLEANED, run_id, by, now(), reason=reason, detail=detail, key=key)
 
 
 def _problems_of(site: ArchiveSite, item: IngestItem) -> Sequence[str]:
@@ -243,7 +263,7 @@ def _decision(context: Context) -> tuple[Asked, Answer, str, datetime]:
 
 
 def _weblog(layout: Layout) -> Path | None:
-    """The unpacked weblog of a run, the newest if there are several."""
+    """The unpacked weblog of a run, the newest if there are several; links are left for who packs it to refuse."""
     for folder in (layout.products, layout.working):
         found = sorted(path.parent for path in folder.glob("pipeline-*/html") if path.is_dir())
         if found:

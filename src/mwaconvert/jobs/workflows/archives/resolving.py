@@ -124,6 +124,25 @@ def refresh(site: ArchiveSite, catalog: Catalog, mous: StatusUid) -> None:
             )
 
 
+def update_pass(site: ArchiveSite, catalog: Catalog, actor: str) -> dict[StatusUid, tuple[str, ...]]:
+    """One pass over all member sets of the catalogue: what changed in the archive's metadata, in words.
+
+    A calibration that was split out, a release date that moved, another QA2: all of it goes into the audit trail.
+
+    Raises
+    ------
+    InputError
+        The site has no metadata database.
+    """
+    if site.metadata is None:
+        raise InputError("the site has no metadata database; name its URL as metadata")
+    at = now()
+    with MetadataDatabase(site.metadata) as database:
+        told = catalog.update(database.looks(catalog.members()), at)
+    catalog.note_changes(told, actor, at)
+    return told
+
+
 def _manifest(
     scratch: Path, site: ArchiveSite, files: Sequence[ProductFile], by: Calibrated
 ) -> Manifest | None:

@@ -35,8 +35,20 @@ from mwaconvert.archive.status import StatusDocument, write_status
 from mwaconvert.archive.times import parse_utc
 from mwaconvert.archive.units import ProductFile
 from mwaconvert.errors import InputError
-from mwaconvert.jobs.control.states import Fault
-from mwaconvert.jobs.control.work import Context, Json, Product, Request, Step, StepError, Workflow
+from mwaconvert.jobs.control.states import Fault, State
+from mwaconvert.jobs.control.store import Store
+from mwaconvert.jobs.control.work import (
+    Context,
+    DuplicateError,
+    Job,
+    Json,
+    Product,
+    Request,
+    Step,
+    StepError,
+    Workflow,
+    duplicate_key,
+)
 from mwaconvert.jobs.workflows.archives import resolving
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, now
 from mwaconvert.jobs.workflows.archives.staging import fetch_raw, file_into, own_text
@@ -46,6 +58,11 @@ from mwaconvert.machine import tree_bytes
 KIND = "restore"
 #: what was done and with what, beside the restored sets
 REPORT = "restore.json"
+#: what is done again of a restore that failed, when it is asked for once more: the archive may tell something else by
+#: then, and files that are there are not fetched again
+_AGAIN = ("resolve", "stage", "check")
+#: columns by which a restore is accepted; models and scratch columns depend on how a set was calibrated
+_COMPARED = ("DATA", "CORRECTED_DATA", "FLAG", "WEIGHT")
 
 
 def workflow(site: ArchiveSite) -> Workflow:
@@ -97,6 +114,24 @@ def restore_request(
     return Request(KIND, owner, facts, {"what": what})
 
 
+def submit_or_resume(store: Store, request: Request) -> Job:
+    """The job of a restore: a new one, the same that did not come to its end, or that failed and is tried again.
+
+    A package that CASA has written into is not looked at again: that it holds sets would refuse it.
+    """
+    digest = duplicate_key(request.kind, request.owner, request.canonical)
+    ended = store.jobs(
+        owner=request.owner, kind=request.kind, states=[State.FAILED, State.CANCELLED], limit=None
+    )
+    twin = next((job for job in ended if job.digest == digest), None)
+    try:
+        if twin is not None:
+            return store.retry(twin.id, request.owner, () if "package" in request.canonical else _AGAIN)
+        return store.submit(request)
+    except DuplicateError as error:
+        return store.job(error.job_id)
+
+
 def _member(what: str) -> Uid:
     try:
         return Uid.parse(what)
@@ -128,8 +163,9 @@ def stage(context: Context, site: ArchiveSite) -> Json:
     if "package" in found:
         return {"root": found["package"]}
     layout = _layout(context, site)
-    if not layout.root.is_dir() or not layout.measurement_sets.exists():
-        layout.make()
+    if layout.root.is_dir():
+        _clear_left(layout)
+    layout.make()
     table = site.table()
     inputs = []
     files = [ProductFile(**facts) for facts in found["files"]]
@@ -170,7 +206,9 @@ def run_casa(context: Context, site: ArchiveSite) -> Json:
     """Run CASA as a child with an environment of its own; what it leaves tells how it ended, not its exit code."""
     found, checked = context.results["resolve"], context.results["check"]
     layout = _layout(context, site)
-    report = check_package_again(layout, site)
+    _clear_left(layout)
+    report = check_package(layout.root, (), site.table())
+    report.check()
     run = _casa_run(
         context, layout, report, Path(found["casa_path"]), int(context.job.canonical["mpi_servers"])
     )
@@ -202,7 +240,7 @@ def compare(context: Context) -> Json:
         same = [path for path in sorted(reference.glob("*.ms")) if execution_name(path.name) == execution]
         if len(same) != 1:
             raise InputError(f"{reference}: has {len(same)} measurement sets of {execution}; expected one")
-        found = compare_measurement_sets(same[0], root / name)
+        found = compare_measurement_sets(same[0], root / name, columns=_COMPARED)
         if not found.equal:
             raise StepError(f"{name} is not equal to {same[0]}: {found.to_text()}")
         told[name] = str(same[0])
@@ -240,19 +278,16 @@ def hand_out(context: Context, site: ArchiveSite) -> Json:
 # ------------------------------------------------------------------------------------------------- parts
 
 
-def check_package_again(layout: Layout, site: ArchiveSite) -> PackageReport:
-    """The package without what an earlier try of CASA has left in it."""
+def _clear_left(layout: Layout) -> None:
+    """Remove what an earlier try of CASA has left: no set was there when the tree was checked."""
     if layout.kind is LayoutKind.DELIVERY:
         shutil.rmtree(layout.measurement_sets, ignore_errors=True)
-    for folder in {layout.working, layout.products, layout.script}:
-        for left in folder.glob("errorexit-*.txt") if folder.is_dir() else ():
-            left.unlink()
-    if layout.kind is not LayoutKind.DELIVERY:
+    else:
         for left in layout.working.glob("*.ms*"):
             shutil.rmtree(left)
-    report = check_package(layout.root, (), site.table())
-    report.check()
-    return report
+    for folder in {layout.working, layout.products, layout.script}:
+        for mark in folder.glob("errorexit-*.txt") if folder.is_dir() else ():
+            mark.unlink()
 
 
 def _casa_run(

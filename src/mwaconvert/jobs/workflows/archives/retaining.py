@@ -26,8 +26,8 @@ def expire_pass(
     if site.retention is None:
         raise InputError("the site has no retention file; name it as files.retention")
     areas = {name: site.areas[name] for name in _AREAS}
-    found = expire(site.retention, areas, now(), dry_run=dry_run, busy=_busy(store))
-    for item in () if dry_run else found:
+
+    def note(item: Aged) -> None:
         catalog.note(
             Action.EXPIRED,
             item.path.name,
@@ -35,8 +35,10 @@ def expire_pass(
             now(),
             reason=f"{item.area} keeps {item.days:g} days",
             detail=f"unchanged since {item.last_change:%Y-%m-%d %H:%M} UTC",
+            key=f"{item.path.name}/{item.area}/{item.last_change.isoformat()}",
         )
-    return found
+
+    return expire(site.retention, areas, now(), dry_run=dry_run, busy=_busy(store), telling=note)
 
 
 def _busy(store: Store) -> frozenset[str]:

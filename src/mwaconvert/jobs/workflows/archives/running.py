@@ -8,10 +8,9 @@ from collections.abc import Collection
 from mwaconvert.jobs.control.outbox import send_pending
 from mwaconvert.jobs.control.states import State
 from mwaconvert.jobs.control.store import Store
-from mwaconvert.jobs.control.work import DuplicateError, Job, Message, Request, Workflow
+from mwaconvert.jobs.control.work import Job, Message, Workflow
 from mwaconvert.jobs.control.worker import Worker
-from mwaconvert.jobs.workflows.archives import cleaning, restore, review
-from mwaconvert.jobs.workflows.archives.asking import Purpose
+from mwaconvert.jobs.workflows.archives.kinds import archives
 from mwaconvert.jobs.workflows.archives.mail import KIND as MAIL
 from mwaconvert.jobs.workflows.archives.mail import mail_sender
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite
@@ -19,9 +18,7 @@ from mwaconvert.jobs.workflows.archives.site import ArchiveSite
 
 def kinds(site: ArchiveSite) -> dict[str, Workflow]:
     """Kinds of jobs of an archive."""
-    runs = [review.workflow(site, purpose) for purpose in Purpose]
-    made = (restore.workflow(site), *runs, cleaning.workflow(site))
-    return {workflow.kind: workflow for workflow in made}
+    return {workflow.kind: workflow for workflow in archives(site)}
 
 
 def worker_here(site: ArchiveSite, store: Store) -> Worker:
@@ -55,14 +52,6 @@ def _queued(worker: Worker, only: Collection[int] | None) -> list[Job]:
     return [
         job for job in reversed(queued) if job.kind in worker.registry and (only is None or job.id in only)
     ]
-
-
-def submit_or_resume(store: Store, request: Request) -> Job:
-    """The job of a request: a new one, or the same that did not come to its end."""
-    try:
-        return store.submit(request)
-    except DuplicateError as twin:
-        return store.job(twin.job_id)
 
 
 def send_mail(site: ArchiveSite, store: Store, sender_id: str) -> list[Message]:
