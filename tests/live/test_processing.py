@@ -169,7 +169,8 @@ def test_hdf5(synthetic, tmp_path):
     h5py = pytest.importorskip("h5py")
     found = extract(synthetic, wanted())
     first = write_candidate(tmp_path, found, Score(freq_time=0.9))
-    second = write_candidate(tmp_path, found)
+    assert write_candidate(tmp_path, found, Score(freq_time=0.9)) == first  # the same once more
+    second = write_candidate(tmp_path, replace(found, wanted=wanted(beam=3)))
     assert (first.name, second.name) == (
         "TOA0.1200_DM50.00_DS5_SNR20.hdf5",
         "TOA0.1200_DM50.00_DS5_SNR20_2.hdf5",

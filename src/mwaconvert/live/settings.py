@@ -330,6 +330,27 @@ class Settings:
 
 #: keys without a meaning here: lists of services, shared passwords, pickled queues, programs of others, colours
 _WITHOUT_MEANING = {
+    "log_file",
+    "editor",
+    "master_commands",
+    "service_commands",
+    "service_to_name",
+    "services_master_rt",
+    "services_worker_rt",
+    "services_master_off",
+    "services_worker_off",
+    "services_master_mix",
+    "services_worker_mix",
+    "start_timeout",
+    "server_port",
+    "server_auth",
+    "waterfall_sb",
+    "email_settings",
+}
+
+
+#: the same in what is done beside triggers
+_OF_PROCESSING = {
     *("scavenger_interval", "status_generator_interval", "processing_status_generator_interval"),
     *("processing_status_path", "reprocessing_delay", "snr_min_clustering", "sb_filter_period_min"),
     *("output_file", "sb_filter", "sb_filter_period_max", "clustering_window", "gpu", "model_dir"),
@@ -357,22 +378,6 @@ _WITHOUT_MEANING = {
         "interval",
     ),
     *("result_dir", "model_dmtime", "model_freqtime", "plot_script"),
-    "log_file",
-    "editor",
-    "master_commands",
-    "service_commands",
-    "service_to_name",
-    "services_master_rt",
-    "services_worker_rt",
-    "services_master_off",
-    "services_worker_off",
-    "services_master_mix",
-    "services_worker_mix",
-    "start_timeout",
-    "server_port",
-    "server_auth",
-    "waterfall_sb",
-    "email_settings",
 }
 
 
@@ -444,7 +449,9 @@ def _section(kind: type[Any], found: Any, name: str, at: str, ignored: list[str]
         place = f"{at}.{key}" if at else str(key)
         if key in known:
             values[key] = _value(hints[key], value, name, place, ignored)
-        elif key in _WITHOUT_MEANING:
+        elif key in _WITHOUT_MEANING or (
+            key in _OF_PROCESSING and at.startswith(("processor", "offline_processing"))
+        ):
             ignored.append(place)
         else:
             raise FormatError(

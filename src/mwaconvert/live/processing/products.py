@@ -12,7 +12,7 @@ import numpy as np
 from mwaconvert.errors import FormatError
 from mwaconvert.extras import need
 from mwaconvert.live.files import whole, write_whole
-from mwaconvert.live.processing.extract import Extract
+from mwaconvert.live.processing.extract import Extract, Wanted
 from mwaconvert.live.settings import read_yaml
 
 
@@ -56,7 +56,7 @@ def candidate_name(found: Extract) -> str:
 
 
 def write_candidate(folder: Path, found: Extract, score: Score | None = None) -> Path:
-    """Write a candidate as HDF5; another one of the same name is left alone.
+    """Write a candidate as HDF5; another one of the same name is left alone, the same one is written anew.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def write_candidate(folder: Path, found: Extract, score: Score | None = None) ->
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{candidate_name(found)}.hdf5"
     number = 1
-    while path.exists():
+    while path.exists() and not _is_of(path, found.wanted):
         number += 1
         path = folder / f"{candidate_name(found)}_{number}.hdf5"
     w, score = found.wanted, score or Score()
@@ -97,6 +97,23 @@ def write_candidate(folder: Path, found: Extract, score: Score | None = None) ->
             }
         )
     return path
+
+
+def _is_of(path: Path, wanted: Wanted) -> bool:
+    """Whether a file is of this candidate: whoever wrote it may have died before it could say so."""
+    h5py = need("h5py", "hdf5", "reading candidates")
+    names = {
+        "toa_amber": "time_s",
+        "dm_amber": "dm",
+        "snr_amber": "snr",
+        "downsamp_amber": "width",
+        "sb": "beam",
+    }
+    try:
+        with h5py.File(path) as file:
+            return all(file.attrs.get(key) == getattr(wanted, name) for key, name in names.items())
+    except OSError:
+        return False
 
 
 def write_lists(folder: Path, beam: int, found: Sequence[Found], counts: Counts) -> None:
