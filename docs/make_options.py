@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from mwaconvert.cli.dedisperse import dedisperse
-from mwaconvert.cli.fil_info import fil_info
-from mwaconvert.cli.fold import fold
-from mwaconvert.cli.inject import inject
-from mwaconvert.cli.period import period
-from mwaconvert.cli.search import search
-from mwaconvert.cli.waterfall import waterfall
+from mwaconvert.cli.spectra.dedisperse import dedisperse
+from mwaconvert.cli.spectra.fil_info import fil_info
+from mwaconvert.cli.spectra.fold import fold
+from mwaconvert.cli.spectra.inject import inject
+from mwaconvert.cli.spectra.period import period
+from mwaconvert.cli.spectra.search import search
+from mwaconvert.cli.spectra.waterfall import waterfall
 from mwaconvert.vocabulary.options import GROUPS, PEERS, REFUSED, Spec
 from mwaconvert.vocabulary.request import PRESETS
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from live_node import Node, Receiver, Sky, wait_for
 
-from mwaconvert.cli.darc import darc
+from mwaconvert.cli.live.darc import darc
 from mwaconvert.services.live.operator import ask
 from mwaconvert.services.live.wire.messages import Switch
 

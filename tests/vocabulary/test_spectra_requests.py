@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mwaconvert.cli import spectra as cli
-from mwaconvert.cli.dedisperse import dedisperse
-from mwaconvert.cli.fold import fold
-from mwaconvert.cli.inject import inject
-from mwaconvert.cli.period import period
-from mwaconvert.cli.search import search
-from mwaconvert.cli.waterfall import waterfall
+from mwaconvert.cli.spectra import common as cli
+from mwaconvert.cli.spectra.dedisperse import dedisperse
+from mwaconvert.cli.spectra.fold import fold
+from mwaconvert.cli.spectra.inject import inject
+from mwaconvert.cli.spectra.period import period
+from mwaconvert.cli.spectra.search import search
+from mwaconvert.cli.spectra.waterfall import waterfall
 from mwaconvert.errors import InputError
 from mwaconvert.transients.products import DedisperseRequest, SearchRequest, WaterfallRequest
 from mwaconvert.vocabulary import spectra as vocabulary

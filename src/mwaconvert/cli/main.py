@@ -55,7 +55,7 @@ All options of a verb: mwaconvert convert --help
 """
 
 
-#: each is a command of the module of its name in mwaconvert.cli; what it does, so that --help need not load them all
+#: each is a command of the module of its name; what it does, so that --help need not load them all
 _VERBS = {
     "archive": "Requests, packages and measurement sets of ALMA and the VLA.",
     "config": "Check the configuration of a service.",
@@ -86,6 +86,18 @@ _VERBS = {
 _LOGGED = {"dedisperse", "fold", "inject", "period", "qa", "search", "simulate", "waterfall"}
 
 
+#: the folder of mwaconvert.cli that holds a verb, where it is not in mwaconvert.cli itself
+_FOLDERS = {
+    verb: folder
+    for folder, verbs in {
+        "archive": ("restore", "srdp"),
+        "service": ("config", "jobs", "serve", "users", "worker"),
+        "spectra": ("dedisperse", "fil-info", "fold", "inject", "period", "search", "waterfall"),
+    }.items()
+    for verb in verbs
+}
+
+
 class _Verbs(click.Group):
     """A group whose default verb is convert and whose errors are one sentence; loads the verb in use only."""
 
@@ -100,7 +112,8 @@ class _Verbs(click.Group):
         if cmd_name not in _VERBS:
             return None
         name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(importlib.import_module(f"mwaconvert.cli.{name}"), name)
+        module = ".".join(["mwaconvert.cli", *_FOLDERS.get(cmd_name, "").split(), name])
+        command: click.Command = getattr(importlib.import_module(module), name)
         if cmd_name in _LOGGED and all(option.name != "log_file" for option in command.params):
             from mwaconvert.cli.logs import keep_logs
 

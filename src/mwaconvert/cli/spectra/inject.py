@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from mwaconvert.cli import spectra as common
 from mwaconvert.cli.progress import Progress
+from mwaconvert.cli.spectra import common
 from mwaconvert.vocabulary.spectra import Verb
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mwaconvert.cli.serve import CONFIG_VARIABLE
+from mwaconvert.cli.service.serve import CONFIG_VARIABLE
 from mwaconvert.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mwaconvert.cli.serve import CONFIG_VARIABLE
+from mwaconvert.cli.service.serve import CONFIG_VARIABLE
 
 
 @click.command(

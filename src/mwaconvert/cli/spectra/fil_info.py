@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mwaconvert.cli import spectra as common
+from mwaconvert.cli.spectra import common
 from mwaconvert.vocabulary.spectra import VOLTAGES, parsed
 
 

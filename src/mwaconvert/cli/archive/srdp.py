@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mwaconvert.cli.restore import SITE_VARIABLE, here, jobs_of, owner
+from mwaconvert.cli.archive.restore import SITE_VARIABLE, here, jobs_of, owner
 from mwaconvert.errors import InputError
 
 if TYPE_CHECKING:

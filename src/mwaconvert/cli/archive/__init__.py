@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mwaconvert.cli.restore import SITE_VARIABLE
+from mwaconvert.cli.archive.restore import SITE_VARIABLE
 
 if TYPE_CHECKING:
     from mwaconvert.archive.requests import Request
@@ -179,7 +179,7 @@ def compare(
 @_verbose
 def update(config_path: Path) -> None:
     """Look at the metadata of all member sets of the catalogue again, and tell what changed."""
-    from mwaconvert.cli.restore import owner
+    from mwaconvert.cli.archive.restore import owner
     from mwaconvert.jobs.workflows.archives.resolving import update_pass
     from mwaconvert.jobs.workflows.archives.site import read_site
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaconvert.cli import spectra as common
 from mwaconvert.cli.progress import Progress
+from mwaconvert.cli.spectra import common
 from mwaconvert.vocabulary.spectra import Verb
 
 if TYPE_CHECKING:

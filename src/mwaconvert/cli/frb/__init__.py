@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mwaconvert.cli import frb_catalogue, frb_data, frb_jobs
+from mwaconvert.cli.frb import catalogue, data, jobs
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -16,5 +16,5 @@ def frb() -> None:
     """Events of CHIME/FRB: the catalogue, what the archive holds, data and figures, jobs of the cluster."""
 
 
-for _name, _command in {**frb_data.COMMANDS, **frb_catalogue.COMMANDS, **frb_jobs.COMMANDS}.items():
+for _name, _command in {**data.COMMANDS, **catalogue.COMMANDS, **jobs.COMMANDS}.items():
     frb.add_command(_command, _name)

@@ -1,0 +1,1 @@
+"""Verbs of jobs, and of the service that carries them out."""
