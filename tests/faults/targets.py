@@ -167,8 +167,10 @@ def digest(path: Path) -> str:
 def _digest_of_products(folder: Path) -> str:
     """Of the names and data in packages; what describes a job has times in it."""
     total = hashlib.sha256()
-    for package in sorted(folder.glob("*.tar")):
-        total.update(package.name.encode())
+    # a job that failed is another one, with another number, when its line is submitted again
+    packages = {package.name.split("_", 2)[2]: package for package in folder.glob("*.tar")}
+    for kind, package in sorted(packages.items()):
+        total.update(kind.encode())
         with tarfile.open(package) as tar:
             for member in sorted(tar.getmembers(), key=lambda m: m.name):
                 total.update(member.name.encode())
