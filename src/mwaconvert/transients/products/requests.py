@@ -36,7 +36,6 @@ class SpectraRequest:
     k_dm : dispersion constant, MHz^2 s cm^3 / pc; None: 1 / 2.41e-4
     mask : (first, last) channels that are left out, counted from 0 at the lowest frequency
     mask_mhz : (low, high) frequencies whose channels are left out
-    gulp : samples read at a time; None: as many as are quick; results do not depend on it
     threads : 0 for all cores that the process may use; results do not depend on it
     max_memory_gib : refuse to take more; None: than the machine has free
     overwrite : replace outputs that exist
@@ -56,7 +55,6 @@ class SpectraRequest:
     k_dm: float | None = None
     mask: tuple[tuple[int, int], ...] = ()
     mask_mhz: tuple[tuple[float, float], ...] = ()
-    gulp: int | None = None
     threads: int = 0
     max_memory_gib: float | None = None
     overwrite: bool = False
@@ -71,10 +69,8 @@ class SpectraRequest:
         """
         if self.k_dm is not None and not 0 < self.k_dm < _LARGEST_K_DM:
             raise refused("k_dm", self.k_dm, "a number near 4149, MHz^2 s cm^3 / pc")
-        for name in ("channels", "gulp"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise refused(name, value, "a whole number of at least 1")
+        if self.channels is not None and self.channels < 1:
+            raise refused("channels", self.channels, "a whole number of at least 1")
         if self.average < 1:
             raise refused("average", self.average, "a whole number of at least 1")
         if self.pol is not None and self.pol < 0:
@@ -88,6 +84,23 @@ class SpectraRequest:
             raise refused("threads", self.threads, "a whole number of at least 0")
         if self.max_memory_gib is not None and not self.max_memory_gib > 0:
             raise refused("max_memory_gib", self.max_memory_gib, "a positive number of GiB")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GulpedRequest(SpectraRequest):
+    """What is read in pieces of a size that may be chosen.
+
+    Parameters
+    ----------
+    gulp : samples read at a time; None: as many as are quick; results do not depend on it
+    """
+
+    gulp: int | None = None
+
+    def check(self) -> None:
+        super().check()
+        if self.gulp is not None and self.gulp < 1:
+            raise refused("gulp", self.gulp, "a whole number of at least 1")
 
 
 class Grouping(StrEnum):
@@ -118,7 +131,7 @@ class SeveralRequest(SpectraRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchRequest(SeveralRequest):
+class SearchRequest(SeveralRequest, GulpedRequest):
     """Pulses within a range of DMs.
 
     Parameters
@@ -223,7 +236,7 @@ class SearchRequest(SeveralRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InjectRequest(SpectraRequest):
+class InjectRequest(GulpedRequest):
     """Pulses added to a file; channels that are left out by `mask` and `mask_mhz` get nothing.
 
     Parameters
@@ -288,7 +301,7 @@ class InjectRequest(SpectraRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DedisperseRequest(SpectraRequest):
+class DedisperseRequest(GulpedRequest):
     """One DM, to a waterfall, a filterbank or a time series.
 
     Parameters
@@ -361,7 +374,7 @@ class DedisperseRequest(SpectraRequest):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaterfallRequest(SpectraRequest):
+class WaterfallRequest(GulpedRequest):
     """Figures of pulses, each below its profile.
 
     Parameters
