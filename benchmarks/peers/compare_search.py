@@ -29,7 +29,7 @@ from mwaconvert.transients.clean.precision import Precision
 from mwaconvert.transients.events import pulses
 from mwaconvert.transients.trials.dm_plan import dm_trials
 
-SEARCHES = (("presto", "none"), ("presto", "iqrm"), ("presto", "zerodm"), ("heimdall", "zerodm"))
+SEARCHES = ("presto:none", "presto:iqrm", "presto:zerodm", "heimdall:zerodm")
 
 
 def write_fil(path: Path, data: np.ndarray, band: Band) -> None:
@@ -39,21 +39,33 @@ def write_fil(path: Path, data: np.ndarray, band: Band) -> None:
 
 
 def by_sigpyproc(
-    python: Path, path: Path, band: Band, method: str, cleaning: str, snr: float
-) -> list[Candidate]:
-    """Candidates of a file, best first."""
+    python: Path, path: Path, band: Band, snr: float
+) -> dict[str, tuple[list[Candidate], float]]:
+    """Candidates of a file, best first, and seconds, of each search."""
     dms = dm_trials(0.0, band.dm_max, float(delay_per_dm(band.freqs).max()), band.dt)
-    list_of_dms, out = path.with_suffix(".dms"), path.with_suffix(".txt")
+    list_of_dms = path.with_suffix(".dms")
     np.savetxt(list_of_dms, dms)
+    outs = {name: path.with_suffix(f".{k}") for k, name in enumerate(SEARCHES)}
+    words = [f"{name}={out}" for name, out in outs.items()]
     script = Path(__file__).with_name("run_sigpyproc.py")
-    run = [python, script, path, list_of_dms, out, method, cleaning, str(snr)]
-    subprocess.run([str(word) for word in run], check=True, capture_output=True)
-    rows = np.loadtxt(out, ndmin=2).reshape(-1, 4)
-    table = np.zeros(len(rows), [(name, "f8") for name in ("dm", "time_s", "snr", "width_s")])
-    for name, values in zip(table.dtype.names, rows.T, strict=True):
-        table[name] = values
-    found = pulses(table, (band.freqs[0], band.freqs[-1]), K_DM, dms)
-    return Precision(dms, band.freqs, band.dt, K_DM).measured(found)
+    run = [str(word) for word in (python, script, path, list_of_dms, snr, *words)]
+    told = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+    seconds = dict(line.split()[1:] for line in told.splitlines() if line.startswith("seconds "))
+    results = {}
+    for name, out in outs.items():
+        rows = np.loadtxt(out, ndmin=2).reshape(-1, 4)
+        table = np.zeros(len(rows), [(column, "f8") for column in ("dm", "time_s", "snr", "width_s")])
+        for column, values in zip(table.dtype.names, rows.T, strict=True):
+            table[column] = values
+        found = pulses(table, (band.freqs[0], band.freqs[-1]), K_DM, dms)
+        results[name] = Precision(dms, band.freqs, band.dt, K_DM).measured(found), float(seconds[name])
+    return results
+
+
+def ours(data: np.ndarray, band: Band, snr: float) -> tuple[list[Candidate], float]:
+    begin = time.perf_counter()
+    rows = search(data, band, argparse.Namespace(raw=False, without=[], snr=snr, threads=0))
+    return rows, time.perf_counter() - begin
 
 
 def main() -> None:
@@ -69,29 +81,24 @@ def main() -> None:
     band = BANDS["apertif"]
     results = {}
     for sky in asked.skies:
-        scores = {name: Score() for name in (("mwaconvert", ""), *SEARCHES)}
+        scores = {name: Score() for name in ("mwaconvert", *SEARCHES)}
         with tempfile.TemporaryDirectory() as folder:
             for seed in range(asked.files):
                 data, truth = make(band, sky, 8, seed)
                 path = Path(folder) / f"{sky}{seed}.fil"
                 write_fil(path, data, band)
-                for (program, cleaning), score in scores.items():
-                    begin = time.perf_counter()
-                    if cleaning:
-                        rows = by_sigpyproc(asked.python, path, band, program, cleaning, asked.snr)
-                    else:
-                        rows = search(
-                            data, band, argparse.Namespace(raw=False, without=[], snr=asked.snr, threads=0)
-                        )
-                    score.wall_s += time.perf_counter() - begin
-                    score.add(truth, rows, band)
+                found = {"mwaconvert": ours(data, band, asked.snr)}
+                found |= by_sigpyproc(asked.python, path, band, asked.snr)
+                for name, (rows, seconds) in found.items():
+                    scores[name].wall_s += seconds
+                    scores[name].add(truth, rows, band)
                 for left in Path(folder).iterdir():
                     left.unlink()
-        for (program, cleaning), score in scores.items():
+        for name, score in scores.items():
             got = score.summary()
-            results[f"{sky} {program} {cleaning}".strip()] = got
+            results[f"{sky} {name}"] = got
             print(
-                f"{sky:6} {program:10} {cleaning:7}: found {got['found']} of {got['wanted']} "
+                f"{sky:6} {name:16}: found {got['found']} of {got['wanted']} "
                 f"({100 * got['found_part']:.1f} %), {got['false_per_minute']:.1f} false and "
                 f"{60 * got['double'] / got['seconds']:.1f} double rows a minute, S/N {got['snr_ratio']:.3f} of ideal; "
                 f"{got['wall_s']:.1f} s for {got['seconds']:.0f} s",

@@ -273,6 +273,8 @@ def test_gulps_and_threads_make_no_difference():
     data = burst(150).astype(int)
     data[:, 3000:3004] += 20
     data[17] += 60 * (np.arange(N) % 1500 < 700)
+    data[:, 9000:] += 15  # a step of the gain
+    data[32:64, 7000:7300] = 0  # lost packets
     stream = stream_of(data.clip(0, 255).astype(np.uint8))
     results = [
         plan_survey(stream, 0, 300, segment=4096, cleaning=Cleaning(), gulp=gulp, threads=threads).run()
