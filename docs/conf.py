@@ -16,7 +16,7 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"mwaconvert {release}"
 exclude_patterns = ["make_options.py", "examples"]
-# links to files of the repository that are no pages are for readers on a forge
+# links to files of the repository that are not pages are for readers on a forge
 suppress_warnings = ["myst.xref_missing"]
 nitpicky = False
 

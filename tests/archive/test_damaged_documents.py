@@ -99,7 +99,7 @@ def test_any_bytes_in_a_text_file_are_read_or_refused(tmp_path: Path, name: str,
 def test_text_in_another_encoding_is_told(tmp_path: Path) -> None:
     path = tmp_path / "x.flagtemplate.txt"
     path.write_bytes("antenna='ea01' reason='gr\u00fcn'".encode("latin-1"))
-    with pytest.raises(FormatError, match=r"is no text in UTF-8: byte 25 is 0xfc"):
+    with pytest.raises(FormatError, match=r"is not text in UTF-8: byte 25 is 0xfc"):
         check_flag_template(path)
 
 

@@ -54,7 +54,7 @@ def test_both_forms_name_the_same_uid(uid: Uid) -> None:
     ],
 )
 def test_what_is_no_uid_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match=r"is no archive uid; expected uid://A001/X12/X34"):
+    with pytest.raises(InputError, match=r"is not an archive uid; expected uid://A001/X12/X34"):
         Uid.parse(text)
 
 
@@ -99,7 +99,7 @@ def test_sdm_names() -> None:
     assert name.mjd == pytest.approx(56514.05971091435)
     assert SdmName.parse("VLASS1.1.sb34623057.eb34645364.58022.85").project == "VLASS1.1"
     for text in ("13A-537.sb1.eb2", "13A-537.sb1.eb2.56514/..", "../13A-537.sb1.eb2.56514.1"):
-        with pytest.raises(InputError, match="is no SDM name"):
+        with pytest.raises(InputError, match="is not an SDM name"):
             SdmName.parse(text)
 
 

@@ -305,7 +305,7 @@ def test_some_columns_alone(original: Path, copy: Path) -> None:
 
 
 def test_what_is_no_measurement_set(original: Path, tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="is no measurement set"):
+    with pytest.raises(FormatError, match="is not a measurement set"):
         compare_measurement_sets(original, tmp_path)
     broken = Path(shutil.copytree(original, tmp_path / "b.ms"))
     (broken / "table.dat").write_bytes(b"x" * 100)

@@ -99,7 +99,7 @@ def test_documents_of_all_levels_make_a_tree() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("uid://A001/X1284/Xf3b", "uid___A001_X1284", "is no archive uid"),
+        ("uid://A001/X1284/Xf3b", "uid___A001_X1284", "is not an archive uid"),
         ("<ps:failedSeconds>7200", "<ps:failedSeconds>long", "invalid literal"),
         ("OUSStatusEntity", "OUSStatusThing", "no <OUSStatusEntity>"),
         ('partId="X23868574"', 'partId="23868574"', "is no part id"),

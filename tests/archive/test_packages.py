@@ -150,7 +150,7 @@ def test_a_layout_is_not_made_over_an_earlier_restore(tmp_path: Path) -> None:
 def test_no_layout(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is neither a delivered package"):
         recognise(tmp_path)
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         recognise(tmp_path / "none")
     with pytest.raises(InputError, match="cannot be a file name"):
         run_layout(tmp_path, "../x")
@@ -332,8 +332,8 @@ def add(path: Path, **changes: object) -> Path:
         ({"type": tarfile.SYMTYPE, "linkname": "/etc"}, "links to /etc"),
         ({"type": tarfile.SYMTYPE, "linkname": "../../etc"}, "links to"),
         ({"type": tarfile.LNKTYPE, "linkname": "../etc"}, "links to"),
-        ({"type": tarfile.CHRTYPE}, "is no file, folder or link"),
-        ({"type": tarfile.FIFOTYPE}, "is no file, folder or link"),
+        ({"type": tarfile.CHRTYPE}, "is not a file, folder or link"),
+        ({"type": tarfile.FIFOTYPE}, "is not a file, folder or link"),
     ],
 )
 def test_archives_that_leave_their_folder(tmp_path: Path, changes: dict[str, object], words: str) -> None:

@@ -80,8 +80,8 @@ def test_the_template_as_plain_text_in_one_paragraph() -> None:
         (filled(analyst="Your Name Here"), "qa_analyst is not filled in"),
         (filled("Passed"), "'Passed' is no QA status"),
         (filled() + "qa_status: Fail", "qa_status is given twice"),
-        (filled() + "qa_score: 7", "qa_score '7' is no score"),
-        (filled() + "qa_score: nan", "is no score"),
+        (filled() + "qa_score: 7", "qa_score '7' is not a score"),
+        (filled() + "qa_score: nan", "is not a score"),
         ("x" * 1_100_000, "too many"),
     ],
 )

@@ -15,7 +15,7 @@ ROWS = [
     for line in PAGE.read_text().splitlines()
     if re.match(r"\| \d+ \|", line)
 ]
-#: names within a cell that are no modules
+#: names within a cell that are not modules
 WORDS = {
     "calibrated",
     "tests/cli/test_archive.py",

@@ -109,7 +109,7 @@ def test_unsound_edits_change_nothing(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="has a blank"):
         prepare_rerun(layout, given)
     assert (layout.working / "casa.log").exists()
-    with pytest.raises(InputError, match="is no flag template"):
+    with pytest.raises(InputError, match="is not a flag template"):
         prepare_rerun(layout, Edits(flag_templates=(given.request,)))
 
 

@@ -157,8 +157,8 @@ def test_a_public_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([f"{PROJECT},,{MOUS},uid,2018-05-01,T"], "line 2: 'uid' is no archive uid"),
-        ([f"{PROJECT},,{MOUS},{samples.EBS[0]},soon,T"], "line 2: 'soon' is no time"),
+        ([f"{PROJECT},,{MOUS},uid,2018-05-01,T"], "line 2: 'uid' is not an archive uid"),
+        ([f"{PROJECT},,{MOUS},{samples.EBS[0]},soon,T"], "line 2: 'soon' is not a time"),
         (
             [
                 f"{PROJECT},,{MOUS},{samples.EBS[0]},2018-05-01,T",

@@ -149,7 +149,7 @@ def test_times_are_utc_and_never_naive() -> None:
     assert utc(datetime(2018, 6, 1, 0, 30, tzinfo=east)).isoformat() == "2018-05-31T11:30:00+00:00"
     with pytest.raises(InputError, match="no time zone"):
         utc(datetime(2018, 6, 1))
-    with pytest.raises(InputError, match="is no time"):
+    with pytest.raises(InputError, match="is not a time"):
         parse_utc("yesterday")
 
 

@@ -231,7 +231,7 @@ NOT_HERE = [
 @pytest.mark.parametrize(("words", "expected"), LANDS)
 def test_lands_in_its_field(ask, words, expected):
     if words == "--tile-flags 3 Tile011":
-        # a word that is no number could be a file: names want commas
+        # a word that is not a number could be a file: names want commas
         assert ask(*words.split()).files == (Path("Tile011"),)
     assert dict(ask(*words.split()).options) == expected
 

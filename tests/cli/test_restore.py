@@ -49,12 +49,12 @@ def test_a_member_set_by_the_configuration_of_a_site(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["nowhere"], "is no folder and no uid"),
+        (["nowhere"], "is neither a folder nor a uid"),
         (["."], "is neither a delivered package"),
         ([".", "--submit"], "name its configuration"),
         ([".", "--casa", "/no/casa"], "--casa /no/casa: /no/casa is not there"),
         ([".", "--casa", "/"], "put the version before it"),
-        ([".", "-d", "no/folder"], "is no folder; make it first"),
+        ([".", "-d", "no/folder"], "is not a folder; make it first"),
         (["uid://A001/X1/X2"], "is not in the catalogue"),
         ([".", "--config", "none.toml"], "cannot be read as a configuration"),
         (["uid://A001/X1/X2", "--metadata", "sqlite:///no/such.db"], "cannot be opened"),
@@ -71,9 +71,9 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[s
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("x = 1", "x is no setting; expected areas, casa"),
+        ("x = 1", "x is not a setting; expected areas, casa"),
         ("areas = 1", "areas must be a table"),
-        ("[areas]\nother = 'x'", "areas.other is no setting"),
+        ("[areas]\nother = 'x'", "areas.other is not a setting"),
         ("[stores]\nread = 'x'", "read is 'x'; expected a list of texts"),
         ("[stores]\nread = ['ftp://x']", "ftp://x: expected a path"),
         ("[casa]\n'6.5.4' = 'none'", "is not there"),

@@ -80,7 +80,7 @@ def test_names_that_would_be_shared(run, two):
     for words in (["-o", "x.ms"], ["--qa", "x.png"], ["--report", "x.json"]):
         result = run(*two, *words)
         assert result.exit_code == 2
-        assert "several observations would write it; put {obsid} where the obsid shall stand" in result.stderr
+        assert "several observations would write it; put {obsid} where the obsid goes" in result.stderr
     assert made() == []
 
 
@@ -103,7 +103,7 @@ def test_words_that_do_not_fit(words, sentence):
 def test_a_list_that_is_none(tmp_path):
     path = tmp_path / "list"
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match="bytes that are no text"):
+    with pytest.raises(InputError, match="bytes that are not text"):
         by_observation([f"@{path}"])
     path.write_text("# nothing\n")
     with pytest.raises(InputError, match="is empty"):

@@ -94,6 +94,6 @@ def test_refusals(folder: Path) -> None:
     assert "there is no run x" in refused("qa-pass", "x")
     assert "there is no run x" in refused("cleanup", "x")
     assert "there is no run x" in refused("status", "x")
-    assert "is no SDM name" in refused("calibrate", "x")
+    assert "is not an SDM name" in refused("calibrate", "x")
     (folder / "casa-6.5.4" / "break").touch()
     assert "the pipeline stopped with an error" in refused("calibrate", SDM, "--here")

@@ -101,7 +101,7 @@ def test_names_and_expressions(master):
     assert sorted(master.swarm.get_job_status(["n.1"])) == ["n.1"]
     assert sorted(master.swarm.get_job_status("n.1")) == ["n-1", "n.1", "nx1"]
     assert master.swarm.get_job_status("n?#/x") == {}
-    with pytest.raises(requests.HTTPError, match=r"400: .* is no regular expression"):
+    with pytest.raises(requests.HTTPError, match=r"400: .* is not a regular expression"):
         master.swarm.get_job_status("(")
     assert master.swarm.prune_jobs(["n.1"]) == {"n.1": True}
     spawn(master, "n-bad", "false")

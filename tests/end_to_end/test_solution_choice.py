@@ -120,7 +120,7 @@ def test_without_a_single_solution(mwax, tmp_path, jones, freq):
 
 def test_no_solutions_at_all(mwax, tmp_path, jones, freq):
     assert "no.bin: no such solution file" in refuse(mwax, "--apply-solutions", tmp_path / "no.bin")
-    (tmp_path / "text.bin").write_text("hello, these are no solutions")
+    (tmp_path / "text.bin").write_text("hello, these are not solutions")
     assert "text.bin: not a solution file; AOCal (.bin), hyperdrive (.fits)" in refuse(
         mwax, "--apply-solutions", tmp_path / "text.bin"
     )
@@ -171,7 +171,7 @@ def test_the_nearest_in_time_that_fits(mwax, tmp_path, jones, freq, tiles, meta)
     obsid = meta.obsid
     (tmp_path / "readme.txt").write_text("hello")
     (tmp_path / f"{obsid}_solutions.png").write_text("hello")
-    shutil.copy(mwax.raw[0], tmp_path)  # a raw file is no candidate
+    shutil.copy(mwax.raw[0], tmp_path)  # a raw file is not a candidate
     assert "no solutions suit observation" in refuse(mwax, "--calibrate", tmp_path)
     write_hyperdrive(tmp_path / f"{obsid + 7200}_hyp_sols.fits", jones, freq, tiles=tiles)
     write_hyperdrive(tmp_path / f"{obsid - 3600}_solutions.fits", jones, freq + 1.28e6 * 30, tiles=tiles)
@@ -195,7 +195,7 @@ def test_aocal_of_another_obsid_needs_its_metafits(mwax, tmp_path, jones, meta):
     other = meta.obsid - 1800
     write_aocal(tmp_path / f"{other}.bin", jones)
     line = refuse(mwax, "--calibrate", tmp_path)
-    assert "of which channels it is, is not known; put the metafits of its obsid beside it" in line
+    assert "it does not say which channels it covers; put the metafits of its obsid beside it" in line
     shutil.copy(mwax.metafits, tmp_path / f"{other}.metafits")
     assert "0.5 h before" in chosen(mwax, tmp_path)
     with fits.open(tmp_path / f"{other}.metafits", mode="update") as hdus:

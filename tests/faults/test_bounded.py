@@ -1,4 +1,4 @@
-"""Files that promise gigabytes, and things that are no files: refused before memory is taken."""
+"""Files that promise gigabytes, and things that are not files: refused before memory is taken."""
 
 import io
 import os

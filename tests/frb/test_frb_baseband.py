@@ -412,7 +412,7 @@ def spoil(file, what, outside):
         ("real", "expected complex64"),
         ("flat", "expected complex64"),
         ("odd", "3 beams"),
-        ("group", "is no dataset"),
+        ("group", "is not a dataset"),
         ("soft", "is a link to somewhere else"),
         ("link", "is a link to somewhere else"),
         ("external", "refers to other files"),

@@ -95,7 +95,7 @@ def test_a_plain_table(tmp_path, catalogue):
         ("event_id,dm\nx,2\n", "line 2: an event 'x'"),
         ("event_id,dm\n1,nan\n", "line 2: dm is nan"),
         ("event_id,dm\n1,2\n2,two\n", "line 3: could not convert"),
-        ("event_id,classification\n1,GOOD\n", "line 2: 'GOOD' is no classification"),
+        ("event_id,classification\n1,GOOD\n", "line 2: 'GOOD' is not a classification"),
         ("[1, 2]", "a list of events is expected"),
         ("[", "is no JSON"),
         ("[" * 100000, "is no JSON"),

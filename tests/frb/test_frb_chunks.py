@@ -145,7 +145,7 @@ def hostile(change):
         ),  # two gigabytes that are not there
         (b"\xdc\x00\x15" + b"\xdc\xff\xff" * 100, "not a sound msgpack"),  # nested arrays
         (b"\xdc\x00\x15" + b"\xdf\xff\xff\xff\xff", "not a sound msgpack"),
-        (b"\xdc\x00\x15" + b"\x01" * 21, "its values are no bytes"),
+        (b"\xdc\x00\x15" + b"\x01" * 21, "its values are not bytes"),
         (b"\xdc\x00\x15" + b"\x01" * 16 + b"\xc6\x7f\xff\xff\xff", "it is cut"),
         (b"\xdc\x00\x15" + b"\x01" * 5, "not a sound msgpack"),
     ],
@@ -169,7 +169,7 @@ def test_bombs(tmp_path, content, message):
         (14, [1.0], "damaged chunk"),
         (14, b"\0" * 12, "3 scales"),
         (15, b"\0" * 13, "damaged chunk"),
-        (16, [1, 2], "its values are no bytes"),
+        (16, [1, 2], "its values are not bytes"),
         (16, b"\0\0\0\1\0" * 3, "they end too early"),
         (2, 7, "compression 7"),
         (3, None, None),

@@ -206,7 +206,7 @@ def test_refused_writes(path, mode, reason):
 def test_count_flags(n_rows, n_chan, threads, seed):
     rng = np.random.default_rng(seed)
     weight = block(rng, n_rows, n_chan, 0)[2]
-    weight[rng.random(weight.shape) < 0.1] = np.nan  # a NaN without a sign is no flag
+    weight[rng.random(weight.shape) < 0.1] = np.nan  # a NaN without a sign is not a flag
     by_row, by_channel = rng.integers(0, 9, n_rows), rng.integers(0, 9, n_chan)
     flagged = np.signbit(weight)
     expected = by_row + flagged.sum(axis=(1, 2)), by_channel + flagged.sum(axis=(0, 2))

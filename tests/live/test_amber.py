@@ -211,7 +211,7 @@ _WORD = st.one_of(
 @given(_WORD)
 @settings(max_examples=500)
 def test_numbers_are_those_of_python(word):
-    """To the last bit, and what is no number there is none here."""
+    """To the last bit; what is not a number there, is not one here."""
     batch = LineParser().parse(HEADER + f"3 0 11 50 {word} 283 56.5 12\n".encode())
     try:
         value = float(word)

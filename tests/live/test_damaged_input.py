@@ -101,7 +101,7 @@ def test_answers(data):
 )
 @pytest.mark.parametrize("value", [None, "x", [], {}, float("nan"), float("inf"), -1, True, 10**400])
 def test_values_of_a_configuration(key, value):
-    """Used, or refused in a sentence; never a start or length that is no number."""
+    """Used, or refused in a sentence; never a start or length that is not a number."""
     config = {
         "startpacket": 781250,
         "duration": 1.0,

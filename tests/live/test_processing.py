@@ -96,7 +96,7 @@ def test_cleaning_finds_bad_channels():
 
 @pytest.mark.parametrize("time_s", [0.0, 0.004, 0.35, 0.3599, 0.36, 5.0, -3.0])
 def test_at_the_ends_of_the_data(synthetic, time_s):
-    """Windows that begin before the data or end after them are no error."""
+    """Windows that begin before the data or end after them are not an error."""
     found = extract(synthetic, wanted(time_s=time_s))
     assert isinstance(found, Refusal) or np.isfinite(found.snr)
 
@@ -302,7 +302,7 @@ def test_reprocessing(darc, tmp_path):
     done = reprocess([path], observation(tmp_path), Settings(), banks, tmp_path / "results")
     assert [f.dm for f in done.found] == [50.0, 20.0]
     assert sum(done.refused.values()) == 1
-    assert "1 lines are no candidates" in done.notes[0]
+    assert "1 lines are not candidates" in done.notes[0]
     counts, found = read_lists(tmp_path / "results", 0)
     assert counts == Counts(raw=3, clustered=3, thresholds=2, classified=2)
     assert len(found) == 2

@@ -105,7 +105,7 @@ def test_marker_decides_between_clocks(metafits, tmp_path):
         )
         for note in observation.notes
     )
-    # a count that began an integration later is no wrong clock
+    # a count that began an integration later is not a wrong clock
     paths[1].unlink()
     write_mwax(tmp_path, 118, np.arange(4) + 1, int_time_s=2, markers=count)
     assert steps_of(open_observation(metafits, paths), 9) == {1: 1, 2: 3, 3: 5, 4: 7}

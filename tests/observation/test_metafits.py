@@ -128,7 +128,7 @@ def test_metafits_that_would_abort_the_process(mwa_data, tmp_path):
         read_metadata(path)
     assert whole.count(b"DATE-OBS= '2021") == 1
     path.write_bytes(whole.replace(b"DATE-OBS= '2021", b"DATE-OBS= '20x1"))
-    assert read_metadata(path).notes == (f"{path}: DATE-OBS is no date; it is not needed.",)
+    assert read_metadata(path).notes == (f"{path}: DATE-OBS is not a date; it is not needed.",)
 
 
 def simulated_metafits(tmp_path, change):

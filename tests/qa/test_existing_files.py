@@ -154,7 +154,7 @@ def test_refusals(written, tmp_path):
         ("short.uvfits", "short.uvfits: "),
         ("text.uvfits", "expected a uvfits file or a measurement set, this is neither"),
         ("folder.ms", "is a directory, but no measurement set"),
-        ("empty.ms", "is no measurement set that casacore can read"),
+        ("empty.ms", "is not a measurement set that casacore can read"),
         ("image.fits", "expected a uvfits file, but it has no table AIPS AN"),
     ):
         done = run(tmp_path / name, "-o", tmp_path / "a.png")

@@ -143,5 +143,5 @@ def test_users_come_and_go(path):
     assert store.authenticate(new) is None
     assert "revoked" in run("users", "list", "--config", path)
     assert "no group x" in run("users", "add", "bob", "--group", "x", "--config", path, code=2)
-    assert "no name of a user" in run("users", "add", "../x", "--config", path, code=2)
+    assert "not a user name" in run("users", "add", "../x", "--config", path, code=2)
     store.close()

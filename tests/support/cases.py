@@ -176,7 +176,7 @@ class Shape:
     channel_weights: bool = False
     weights: tuple[float, ...] | None = None  #: drawn for each baseline and product; None: no weights
     flagged_share: float = 0.0  #: of channels and rows
-    bad_share: float = 0.0  #: of values that are no number, where they are stored as floats
+    bad_share: float = 0.0  #: of values that are not numbers, where they are stored as floats
     dropped_share: float = 0.0  #: of rows
     masked_share: float | None = None  #: of cells; None: no mask
 

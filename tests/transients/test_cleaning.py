@@ -368,7 +368,7 @@ def test_lost_packets_are_masked_and_nothing_else(bits):
     lost[:, 5000:5005] = True
     lost[32:64, 7000:7700] = True
     data[lost] = 0
-    lost[100:128] = False  # dead channels are no loss of packets
+    lost[100:128] = False  # dead channels are not loss of packets
     data[100:128] = 0
     used = without_lost(data, np.empty((0, 0), np.uint8))
     assert (used[lost] == 0).all()

@@ -250,7 +250,7 @@ def test_the_report_is_an_output_like_others():
 
 
 def test_what_is_no_request_is_refused():
-    with pytest.raises(TypeError, match="SpectraRequest is no request"):
+    with pytest.raises(TypeError, match="SpectraRequest is not a request"):
         products.plan(SpectraRequest())
 
 

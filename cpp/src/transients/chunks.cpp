@@ -370,7 +370,7 @@ class Waterfall {
       const float pivot = stretches[0].offset + 128 * stretches[0].scale;
       const Moments found = find_moments(bytes, stretches, pivot);
       const double mean = found.sum / found.n, variance = found.squares / found.n - mean * mean;
-      // what rounding alone makes of values that are all the same is no variation
+      // what rounding alone makes of values that are all the same is not a variation
       if (!(found.n > 1 && variance > 1e-12 * mean * mean) || !std::isfinite(variance)) return;
       level = static_cast<float>(pivot + mean);
       factor = static_cast<float>(1 / std::sqrt(variance));

@@ -204,7 +204,7 @@ class _Table:
         tables = need("arcae.lib.arrow_tables", "archive", f"{path}: reading a measurement set")
         self._arrow = need("pyarrow", "archive", f"{path}: reading a measurement set")
         if not (path / "table.dat").is_file():
-            raise FormatError(f"{path}: is no measurement set; expected a folder with a file table.dat")
+            raise FormatError(f"{path}: is not a measurement set; expected a folder with a file table.dat")
         try:
             self._table = tables.Table.from_filename(f"{path}::{name}" if name else str(path), readonly=True)
             self.columns: list[str] = list(self._table.columns())

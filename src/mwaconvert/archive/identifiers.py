@@ -48,7 +48,7 @@ class Uid:
 
     def __post_init__(self) -> None:
         if _URI.fullmatch(str(self)) is None:
-            raise InputError(f"'{self}' is no archive uid; expected uid://A001/X12/X34")
+            raise InputError(f"'{self}' is not an archive uid; expected uid://A001/X12/X34")
 
     def __str__(self) -> str:
         return f"uid://{self.archive}/{self.document}/{self.part}"
@@ -67,12 +67,12 @@ class Uid:
         Raises
         ------
         InputError
-            Text that is no uid: blanks around it, parts missing, a path behind it.
+            Text that is not a uid: blanks around it, parts missing, a path behind it.
         """
         match = _URI.fullmatch(text) or _FILE.fullmatch(text)
         if match is None:
             raise InputError(
-                f"'{text}' is no archive uid; expected uid://A001/X12/X34 or, as in file names, uid___A001_X12_X34"
+                f"'{text}' is not an archive uid; expected uid://A001/X12/X34 or, as in file names, uid___A001_X12_X34"
             )
         return cls(*match.groups())
 
@@ -129,7 +129,7 @@ class SdmName:
         match = _VLA_SDM.fullmatch(text)
         if match is None:
             raise InputError(
-                f"'{text}' is no SDM name; expected project.sbN.ebM.mjd, as in 13A-537.sb24066356.eb24324502.56514.06"
+                f"'{text}' is not an SDM name; expected project.sbN.ebM.mjd, as 13A-537.sb24066356.eb24324502.56514.06"
             )
         return cls(text, match["project"], int(match["block"]), int(match["execution"]), float(match["mjd"]))
 

@@ -156,7 +156,7 @@ def recognise(root: Path) -> Layout:
         A tree of no known layout.
     """
     if not root.is_dir():
-        raise InputError(f"{root}: is no folder; expected the folder of a member set or run")
+        raise InputError(f"{root}: is not a folder; expected the folder of a member set or run")
     if (root / "script").is_dir() or (root / "calibration").is_dir():
         return _delivery(root, root.name)
     if (root / "rawdata").is_dir() or (root / "working").is_dir():

@@ -198,7 +198,7 @@ def _bytes_behind(file: BinaryIO) -> bool:
 
 
 def _problem_of_member(member: tarfile.TarInfo) -> str | None:
-    """Why a member must not be unpacked: it leaves the folder, or is no file, folder or link within."""
+    """Why a member must not be unpacked: it leaves the folder, or is not a file, folder or link within."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts:
         return "leaves the folder it is unpacked into"
@@ -208,7 +208,7 @@ def _problem_of_member(member: tarfile.TarInfo) -> str | None:
         if target.is_absolute() or _leaves(start, target):
             return f"links to {member.linkname}, outside the folder it is unpacked into"
         return None
-    return None if member.isfile() or member.isdir() else "is no file, folder or link"
+    return None if member.isfile() or member.isdir() else "is not a file, folder or link"
 
 
 def _leaves(start: PurePosixPath, target: PurePosixPath) -> bool:

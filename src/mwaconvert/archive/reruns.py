@@ -38,7 +38,7 @@ def kind_of_template(path: Path) -> FlagTemplate:
     kind = next((kind for kind in FlagTemplate if path.name.endswith(kind.value)), None)
     if kind is None:
         names = ", ".join(kind.value for kind in FlagTemplate)
-        raise InputError(f"{path}: is no flag template; its name must end in {names}")
+        raise InputError(f"{path}: is not a flag template; its name must end in {names}")
     return kind
 
 
@@ -86,7 +86,7 @@ def check_fluxes(path: Path) -> int:
     Raises
     ------
     FormatError
-        Another header, a row of another length, an id that is no integer, a flux that is no number.
+        Another header, a row of another length, an id that is not an integer, a flux that is not a number.
     """
     lines = read_text(path).splitlines()
     if not lines or lines[0].strip() not in _FLUX_HEADERS:

@@ -142,7 +142,7 @@ def read_status(source: Path | bytes, name: str = "status") -> StatusDocument:
     """Read a status document of a unit set of any level.
 
     Sessions get their numbers from their order in the document; one without execution blocks keeps its number. An
-    end that is no time, as of a session that was never closed, is kept as text.
+    end that is not a time, as of a session that was never closed, is kept as text.
 
     Raises
     ------

@@ -18,5 +18,5 @@ def read_text(path: Path) -> str:
         return path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise FormatError(
-            f"{path}: is no text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
+            f"{path}: is not text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
         ) from None

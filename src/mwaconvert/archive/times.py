@@ -23,12 +23,12 @@ def parse_utc(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise InputError(f"'{text}' is no time; expected ISO form, as in 2018-06-01T12:00:00") from None
+        raise InputError(f"'{text}' is not a time; expected ISO form, as in 2018-06-01T12:00:00") from None
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def read_utc(text: str | None) -> datetime | None:
-    """The time in a field that people and programs fill freely, or None for anything that is no time.
+    """The time in a field that people and programs fill freely, or None for anything that is not a time.
 
     The end of a session is an English sentence until the session is closed, and stays one after a crash.
     """

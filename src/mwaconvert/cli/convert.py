@@ -206,7 +206,7 @@ def text_width() -> int:
 
 
 def command_line() -> str:
-    """This command as typed, quoted for a shell; bytes of names that are no text are shown as �."""
+    """This command as typed, quoted for a shell; bytes of names that are not text are shown as �."""
     typed = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     return typed.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 

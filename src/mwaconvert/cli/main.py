@@ -149,7 +149,7 @@ class _Verbs(click.Group):
         words = list(sys.argv[1:] if args is None else args) or ["--help"]
         gc.set_threshold(100_000)  # loading modules makes many objects and no garbage
         if sys.stdout is not None and sys.stdout.errors == "strict":
-            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names that are no text
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names that are not text
         with _stoppable():
             try:
                 code = super().main(words, prog_name="mwaconvert", standalone_mode=False)

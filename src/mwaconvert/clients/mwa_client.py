@@ -154,7 +154,7 @@ class Job:
 
     @classmethod
     def of(cls, item: Any) -> Job | None:
-        """From an item of get_jobs or a frame; None if it is no job. What is absent or unknown does no harm."""
+        """From an item of get_jobs or a frame; None if it is not a job. What is absent or unknown does no harm."""
         row = _mapping(_mapping(item).get("row"))
         try:
             job_id = int(row.get("id", ""))

@@ -303,7 +303,7 @@ def _is_of(value: Any, kind: Any) -> bool:
         return any(_is_of(value, part) for part in parts)
     if kind in (str, Path):
         return isinstance(value, str | os.PathLike)
-    if kind in (int, float):  # a truth value is no number, though Python takes it for one
+    if kind in (int, float):  # a truth value is not a number, though Python takes it for one
         return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
     return isinstance(value, kind)
 

@@ -170,7 +170,7 @@ def _flag_targets(plan: Plan, path: Path) -> list[Target]:
     if "%" not in path.name and len(plan.coarse) > 1:
         raise InputError(
             f"{path}: a flag file holds one coarse channel, here are {len(plan.coarse)}; put %% into the name "
-            f"where the number of the gpubox shall stand: {path.stem}_%%.mwaf",
+            f"where the gpubox number goes: {path.stem}_%%.mwaf",
             option="outputs",
             path=path,
         )

@@ -168,7 +168,7 @@ class Rows:
 
     @property
     def cross(self) -> npt.NDArray[np.bool_]:
-        """(n_bl,) which are no autocorrelations."""
+        """(n_bl,) which are not autocorrelations."""
         cross: npt.NDArray[np.bool_] = self.antenna1 != self.antenna2
         return cross
 

@@ -110,7 +110,7 @@ def read_solutions(path: Path, freqs_hz: FloatArray) -> Solutions:
         raise FormatError(
             f"{path}: not a solution file; AOCal (.bin), hyperdrive (.fits) and metafits with CALIBDATA are read"
         )
-    found.jones[(found.jones == 0).all(axis=3)] = np.nan  # a matrix of zeros is no solution
+    found.jones[(found.jones == 0).all(axis=3)] = np.nan  # a matrix of zeros is not a solution
     if not np.isfinite(found.jones).all(axis=3).any():
         raise FormatError(f"{path}: holds no solution, all its values are NaN or 0; choose another")
     return found

@@ -262,7 +262,7 @@ def locate(name: str, roots: Sequence[Root] = ROOTS) -> Path:
     """
     path = PurePosixPath(name)
     if "\0" in name or ".." in path.parts or not path.name:
-        raise InputError(f"{name[:200]!r} is no name of a file of the archive")
+        raise InputError(f"{name[:200]!r} does not name a file of the archive")
     for root in roots:
         below = path.relative_to(root.folder) if path.is_relative_to(root.folder) else path
         inner = root.folder.joinpath(*[part for part in below.parts if part != "/"])

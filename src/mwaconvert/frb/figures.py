@@ -51,7 +51,7 @@ def panel_of(path: Path, dm: float | None = None, title: str = "", masks: Masks 
     Raises
     ------
     InputError : all is masked
-    FormatError : it is no waterfall
+    FormatError : it is not a waterfall
     """
     spectra = read_wfall(path).spectra()
     if dm is not None:

@@ -1,7 +1,7 @@
 """Candidate files of AMBER, the search program of ARTS: four generations, read while they grow.
 
 A reader gives each whole line once. It takes up where it stopped, by a position that it hands out, and follows files
-that appear late, are rotated, cut off or replaced. Lines that are none are counted and said, and cost their
+that appear late, are rotated, cut off or replaced. Lines that are not are counted and said, and cost their
 neighbours nothing.
 
 Times are of the start of the boxcar at the highest channel. DMs are in pc/cm^3.
@@ -37,7 +37,7 @@ GENERATIONS = {len(names): names for names in (_PLAIN_2018, _PLAIN, _COMPACTED_2
 _NEEDED = (("beam_id", "beam"), ("integration_step",), ("time",), ("DM",), ("SNR",))
 _IN_NUMBERS = b"0123456789+-.eE \t\r\n"
 _LONGEST_LINE = 4096
-#: seconds of an observation and DMs beyond which a line is no candidate; beams of a compound beam
+#: seconds of an observation and DMs beyond which a line is not a candidate; beams of a compound beam
 _LIMIT, _MOST_BEAMS = 5e5, 2048
 _EXAMPLES = 5
 #: bytes before a position that say whether the file is still the one that was read
@@ -46,7 +46,7 @@ _MARK = 48
 
 @dataclass(frozen=True)
 class BadLines:
-    """Lines that are no candidates: how many, and the first of them with what is wrong."""
+    """Lines that are not candidates: how many, and the first of them with what is wrong."""
 
     count: int = 0
     examples: tuple[str, ...] = ()

@@ -51,5 +51,5 @@ def read_facts(path: Path) -> Any:
         return None
     except (ValueError, UnicodeDecodeError):
         raise FormatError(
-            f"{path}: is no state that was kept; move it away and start again", path=path
+            f"{path}: is not a state that was kept; move it away and start again", path=path
         ) from None

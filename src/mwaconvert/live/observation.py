@@ -311,7 +311,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise FormatError(f"{path}: is no text", path=path) from None
+        raise FormatError(f"{path}: is not text", path=path) from None
 
 
 def observation_of(
@@ -471,7 +471,7 @@ def read_beam_table(path: Path, n_tabs: int = 12) -> npt.NDArray[np.int64]:
     try:
         table = np.loadtxt(path, dtype=np.int64, ndmin=2)
     except ValueError as error:
-        raise FormatError(f"{path}: is no table of synthesised beams: {error}", path=path) from None
+        raise FormatError(f"{path}: is not a table of synthesised beams: {error}", path=path) from None
     if table.shape[1] != _N_SUBBANDS or table.min() < 0 or table.max() >= n_tabs:
         raise FormatError(
             f"{path}: expected {_N_SUBBANDS} columns of beams 0 to {n_tabs - 1}, found {table.shape[1]} of "

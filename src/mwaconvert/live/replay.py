@@ -45,7 +45,7 @@ class Replay:
     ----------
     decisions : in the order of time
     outgoing : in the order of time
-    bad : lines that are no candidates
+    bad : lines that are not candidates
     n_rows : candidates
     storms : batches that were storms of interference
     left_out : candidates that nobody looked at

@@ -336,7 +336,7 @@ def _exchange(host: str, port: int, xml: bytes, until: float) -> Answer:
         while True:
             (length,) = struct.unpack(">I", _receive(link, 4, until))
             if length > _LARGEST_ANSWER:
-                raise FormatError(f"an answer of {length} bytes; this is no broker of VOEvents")
+                raise FormatError(f"an answer of {length} bytes; this is not a broker of VOEvents")
             answer = read_answer(_receive(link, length, until))
             if answer is not None:
                 return answer
@@ -361,7 +361,7 @@ def _left(until: float) -> float:
 
 
 def read_answer(data: bytes) -> Answer | None:
-    """Of a Transport document; None for one that is no answer, as iamalive.
+    """Of a Transport document; None for one that is not an answer, as iamalive.
 
     Raises
     ------

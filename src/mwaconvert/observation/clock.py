@@ -21,7 +21,7 @@ from mwaconvert.observation.rawfiles import RawScan
 
 Table = npt.NDArray[np.void]
 
-#: a time that is farther from the schedule is no time of this observation
+#: a time that is farther from the schedule is not a time of this observation
 _DAY_MS = 86_400_000
 _SECOND_MS = 1000
 

@@ -47,7 +47,7 @@ def mend(path: Path, copy: Path) -> list[str]:
 
     Raises
     ------
-    MetadataError : it is no metafits, or a key or column has a value that nothing can stand for
+    MetadataError : it is not a metafits, or a key or column has a value that nothing can stand for
     """
     import warnings
 
@@ -93,7 +93,7 @@ def _mend_cards(path: Path, header: fits.Header) -> list[str]:
         bad_date = key == "DATE-OBS" and isinstance(value, str) and not _DATE.fullmatch(value)
         if value is None or bad_date or (value == "" and default != ""):
             header[key] = default
-            notes.append(f"{path}: {key} {'is no date' if bad_date else 'is missing'}; it is not needed.")
+            notes.append(f"{path}: {key} {'is not a date' if bad_date else 'is missing'}; it is not needed.")
     return notes
 
 

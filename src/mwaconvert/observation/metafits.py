@@ -41,7 +41,7 @@ def read_metadata(path: Path, correlator: Correlator | None = None) -> Metadata:
     ------
     InputError : there is no such file
     FormatError : it is not a FITS file
-    MetadataError : it is no metafits, or keys or columns are missing or unusable
+    MetadataError : it is not a metafits, or keys or columns are missing or unusable
     """
     path = find_metafits(path)
     check_input(path, "metafits file")

@@ -117,7 +117,7 @@ async def preprocessed_imaging_job(session: Operator) -> JSONResponse:
 def cancel_job(
     session: Operator, service: ServiceOf, job_id: Annotated[int, Query(ge=1, le=999_999_999)]
 ) -> PlainTextResponse:
-    """Cancel a job of the user; one that is cancelled already is no mistake."""
+    """Cancel a job of the user; one that is cancelled already is not a mistake."""
     try:
         own_job(service, session, job_id)
         service.store.cancel(job_id, session.name)

@@ -169,7 +169,7 @@ def dms(dec_deg: float) -> str:
 
 
 def degrees(text: Any, *, hours: bool) -> float | None:
-    """What hh:mm:ss or dd:mm:ss stands for; None if it is no angle.
+    """What hh:mm:ss or dd:mm:ss stands for; None if it is not an angle.
 
     Parameters
     ----------

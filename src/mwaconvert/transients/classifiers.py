@@ -28,7 +28,7 @@ class Classifier:
     Raises
     ------
     InputError : onnxruntime is not installed, or there is no such file
-    FormatError : it is no sound model, or its inputs are no cut-outs
+    FormatError : it is not a sound model, or its inputs are not cut-outs
     """
 
     def __init__(self, path: Path) -> None:

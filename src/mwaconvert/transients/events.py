@@ -37,7 +37,7 @@ def pulses(
     detections : with the fields dm, time_s (middle of the boxcar, at the highest channel), snr, width_s
     band_mhz : lowest and highest channel
     k_dm : dispersion constant, MHz^2 s cm^3 / pc
-    dms : trials, ascending: where they are far apart, neighbours are no gap
+    dms : trials, ascending: where they are far apart, neighbours do not make a gap
 
     Returns
     -------

@@ -60,7 +60,7 @@ def check_names(outputs: Sequence[Path], others: Sequence[Path | None]) -> None:
     for path in (*named, *(path for path in others if path is not None)):
         if OBSID not in str(path):
             raise InputError(
-                f"{path}: several observations would write it; put {OBSID} where the obsid shall stand, such as "
+                f"{path}: several observations would write it; put {OBSID} where the obsid goes, such as "
                 f"{OBSID}{path.suffix}"
             )
 
@@ -75,7 +75,7 @@ def _expanded(word: str) -> list[str]:
         raise InputError(f"{path}: the list of observations cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InputError(
-            f"{path}: expected a list of observations, one a line, found bytes that are no text"
+            f"{path}: expected a list of observations, one a line, found bytes that are not text"
         ) from None
     found = [line.partition("#")[0].strip() for line in lines]
     if not any(found):

@@ -65,7 +65,7 @@ PEERS = {
     "D": "dspsr",
 }
 
-#: settings of the run, which are no fields of a request
+#: settings of the run, which are not fields of a request
 RUN_SETTINGS = ("dry_run", "quiet", "verbose")
 
 
@@ -559,7 +559,7 @@ def build(verb: Verb, given: Mapping[Spec, Sequence[Any]], files: Sequence[str])
     ----------
     verb : what is asked for
     given : for each option that was given, its words, once per occurrence: a text, a tuple of texts, or True
-    files : the words that are no options
+    files : the words that are not options
 
     Raises
     ------

@@ -71,7 +71,7 @@ def test_the_pulse_of_every_file_is_found(field, name, snr, time_s, note):
 
 
 def test_what_cleaning_makes_of_steps_and_of_any_scale(field):
-    """By default: a step of the gain is no candidate, nor hides a pulse; numbers may be of any size."""
+    """By default: a step of the gain is not a candidate, nor hides a pulse; numbers may be of any size."""
 
     def found(name, **options):
         return products.run(SearchRequest(path=field / name, dm_min=0, dm_max=200, **options)).candidates

@@ -295,7 +295,7 @@ def test_ecsv_is_a_table_of_astropy(tmp_path, found):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not sound JSON"),
+        ("{", "not valid JSON"),
         ('{"format": "mwaconvert search"}', "expected JSON of the format 'mwaconvert candidates'"),
         (
             '{"format": "mwaconvert candidates", "candidates": [{"time_s": "x"}]}',

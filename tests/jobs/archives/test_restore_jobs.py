@@ -218,7 +218,7 @@ def test_a_set_that_is_not_equal_to_the_reference_is_kept_back(
 
 
 def test_what_is_neither_package_nor_uid() -> None:
-    with pytest.raises(InputError, match="is no folder and no uid"):
+    with pytest.raises(InputError, match="is neither a folder nor a uid"):
         restore_request("uid://A001/X12", "ann")
 
 

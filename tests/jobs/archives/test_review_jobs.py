@@ -446,7 +446,7 @@ def test_who_is_assigned(desk: Desk) -> None:
 
 def test_what_cannot_be_asked_for(desk: Desk) -> None:
     for target, purpose, words in (
-        ("x", Purpose.CALIBRATE, "is no SDM name"),
+        ("x", Purpose.CALIBRATE, "is not an SDM name"),
         (SDM, Purpose.IMAGE, "no images"),
         ("uid://A001/X9/X9", Purpose.IMAGE, "is not in the catalogue"),
     ):

@@ -92,7 +92,7 @@ def test_a_full_group_is_told_in_words(run, fake_groups):
 
 
 def test_what_a_killed_worker_left_is_removed(fake_groups):
-    for pid in (2**22 + 1, os.getpid()):  # the first is no number of a process
+    for pid in (2**22 + 1, os.getpid()):  # the first is not a number of a process
         (fake_groups / f"mwaconvert-{pid}-0").mkdir()
     assert confine.delegated() == (fake_groups, {"memory", "cpu"})
     assert [path.name for path in fake_groups.glob("mwaconvert-[0-9]*")] == [f"mwaconvert-{os.getpid()}-0"]

@@ -110,7 +110,7 @@ def plan_restores(report: PackageReport) -> tuple[TaskRestore, ...]:
     FormatError
         A faulty package, or none with a manifest.
     InputError
-        Raw data that are no measurement set: those are restored by the package's own script.
+        Raw data that are not measurement sets: those are restored by the package's own script.
     """
     report.check()
     if report.manifest is None:
@@ -121,7 +121,7 @@ def plan_restores(report: PackageReport) -> tuple[TaskRestore, ...]:
             source = report.layout.raw / f"{execution.name}.ms"
             if not (source / "table.dat").is_file():
                 raise InputError(
-                    f"{source}: is no measurement set; restore raw data by the script of the package"
+                    f"{source}: is not a measurement set; restore raw data by the script of the package"
                 )
             restores.append(
                 TaskRestore(

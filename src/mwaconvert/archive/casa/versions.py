@@ -15,7 +15,7 @@ from mwaconvert.archive.texts import read_text
 from mwaconvert.archive.units import Calibrated
 from mwaconvert.errors import FormatError, InputError
 
-_VERSION = re.compile(r"(?<![\d.])(\d{1,2})\.(\d+)\.(\d+)(?:[-.](\d+))?")  # years are no majors
+_VERSION = re.compile(r"(?<![\d.])(\d{1,2})\.(\d+)\.(\d+)(?:[-.](\d+))?")  # a year is not a major version
 _PIPELINE = re.compile(r"(?<!\d)(\d{4}\.\d+\.\d+[.-]\d+|\d{5})(?!\d)")
 
 

@@ -51,7 +51,7 @@ def move_run(run: Path, area: Path) -> Path:
 def remove_run(run: Path, areas: Sequence[Path]) -> bool:
     """Remove the folder of a run from one of the working areas; whether there was one.
 
-    A folder that is gone already is no error, so a removal can be repeated after any interruption: it is moved out
+    A folder that is gone already is not an error, so a removal can be repeated after any interruption: it is moved out
     of sight in one step first.
 
     Raises

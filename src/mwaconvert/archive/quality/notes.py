@@ -108,7 +108,7 @@ def read_notes(text: str, name: str = NOTES) -> QaNotes:
     ------
     FormatError
         A status that is neither Pass, Fail nor Null (the template's "Pass/Fail" is not filled in), no analyst for a
-        decision, a score that is no number from 0 to 1, a key given twice, over a million characters.
+        decision, a score that is not a number from 0 to 1, a key given twice, over a million characters.
     """
     if len(text) > _LARGEST:
         raise FormatError(f"{name}: {len(text)} characters are too many for notes")
@@ -149,7 +149,7 @@ def _score(word: str, status: SrdpStatus, name: str) -> float | None:
     except ValueError:
         score = -1.0
     if not 0 <= score <= 1:
-        raise FormatError(f"{name}: qa_score '{word}' is no score; expected a number from 0 to 1")
+        raise FormatError(f"{name}: qa_score '{word}' is not a score; expected a number from 0 to 1")
     return score
 
 

@@ -88,7 +88,7 @@ def restore(
         site = read_site(config_path)
     else:
         if not folder.is_dir():
-            raise InputError(f"{folder}: is no folder; make it first, or name another with -d")
+            raise InputError(f"{folder}: is not a folder; make it first, or name another with -d")
         site = local_site(folder.resolve(), stores, _casas(casas), metadata)
         site.work.parent.mkdir(exist_ok=True)
     request = restore_request(

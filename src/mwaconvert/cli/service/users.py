@@ -83,7 +83,7 @@ def add(
     from mwaconvert.vocabulary import values
 
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
-        raise InputError(f"'{name}' is no name of a user: use at most 64 {_NAME_CHARACTERS}")
+        raise InputError(f"'{name}' is not a user name: use at most 64 {_NAME_CHARACTERS}")
     with _open(config_path) as (config, store):
         if group is not None and group not in config.delivery.groups:
             known = ", ".join(config.delivery.groups) or "none"

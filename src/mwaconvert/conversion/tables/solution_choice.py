@@ -322,7 +322,7 @@ def _check_candidate(path: Path, solutions: Solutions, observation: Observation)
             _same_channels(path, beside, meta)
             return
     raise InputError(
-        f"{path}: of which channels it is, is not known; put the metafits of its obsid beside it"
+        f"{path}: it does not say which channels it covers; put the metafits of its obsid beside it"
     )
 
 

@@ -214,7 +214,7 @@ def read_list(path: Path, dt_s: float | None = None) -> list[Candidate]:
     try:
         text = path.read_text("utf-8")
     except UnicodeDecodeError:
-        raise FormatError(f"{path}: expected a list of candidates, found bytes that are no text") from None
+        raise FormatError(f"{path}: expected a list of candidates, found bytes that are not text") from None
     if text.lstrip().startswith("{"):
         return _read_json(path, text)
     if text.startswith("# %ECSV"):
@@ -270,7 +270,7 @@ def _read_json(path: Path, text: str) -> list[Candidate]:
     try:
         whole = json.loads(text)
     except json.JSONDecodeError as error:
-        raise FormatError(f"{path}: not sound JSON: {error}") from None
+        raise FormatError(f"{path}: not valid JSON: {error}") from None
     if whole.get("format") != _JSON_FORMAT or not isinstance(whole.get("candidates"), list):
         raise FormatError(
             f"{path}: expected JSON of the format '{_JSON_FORMAT}', found {whole.get('format')!r}"

@@ -362,7 +362,7 @@ def _own(path: Path, file: Any, name: str) -> Any:
             raise FormatError(f"{path}: {name} is a link to somewhere else, which is not followed")
         at = at[part]
     if not isinstance(at, h5py.Dataset):
-        raise FormatError(f"{path}: {name} is no dataset")
+        raise FormatError(f"{path}: {name} is not a dataset")
     if at.is_virtual or at.external:
         raise FormatError(f"{path}: {name} refers to other files, which are not read")
     if int(np.prod(at.chunks or (0,))) * at.dtype.itemsize > _LARGEST_CHUNK:

@@ -221,7 +221,7 @@ def _read_chunk(path: Path) -> _Chunk:
     msgpack = need("msgpack", "chime", f"reading {path.name}")
     size = path.stat().st_size
     if not 0 < size <= 8 * _MOST_VALUES:
-        raise FormatError(f"{path}: {size} bytes are no chunk of CHIME/FRB")
+        raise FormatError(f"{path}: {size} bytes are not a chunk of CHIME/FRB")
     try:
         held = np.memmap(path, np.uint8, "r")
         with path.open("rb") as file:
@@ -252,7 +252,7 @@ def _items(msgpack: Any, file: BinaryIO, held: npt.NDArray[np.uint8]) -> list[An
     at = head.tell()
     wide = {0xC4: 1, 0xC5: 2, 0xC6: 4}.get(int(held[at])) if at < held.size else None  # bin 8, 16 and 32
     if wide is None:
-        raise FormatError("a damaged chunk: its values are no bytes")
+        raise FormatError("a damaged chunk: its values are not bytes")
     begin = at + 1 + wide
     end = begin + int.from_bytes(held[at + 1 : begin].tobytes(), "big")
     if end > held.size:

@@ -25,7 +25,7 @@ def _read_dict(path: Path, key: str) -> dict[str, Any]:
             raw = io.BytesIO(member.read(_MOST_BYTES + 1))
         if len(raw.getbuffer()) > _MOST_BYTES:
             raise FormatError(
-                f"{path}: '{key}' takes more than {_MOST_BYTES >> 20} MiB: it is no dictionary of fitburst"
+                f"{path}: '{key}' takes more than {_MOST_BYTES >> 20} MiB: it is not a dictionary of fitburst"
             )
         form: Any = np.lib.format
         reader = form.read_array_header_1_0 if form.read_magic(raw) == (1, 0) else form.read_array_header_2_0

@@ -74,7 +74,7 @@ def _read_rfifind(path: Path, stream: Stream) -> TimeMask:
         bad[channels] = True
         bad[:, intervals] = True
     except (struct.error, ValueError, IndexError):
-        raise FormatError(f"{path}: is no whole mask of rfifind, or damaged") from None
+        raise FormatError(f"{path}: is not a whole mask of rfifind, or damaged") from None
     return TimeMask(bad, max(1, round(interval_s / stream.dt_s)))
 
 

@@ -143,7 +143,7 @@ class _Machine:
                 state = stack.pop()
                 _fill(stack, state)
             case _:
-                raise NotPlainError(f"{name} is no operation that makes data")
+                raise NotPlainError(f"{name} is not an operation that makes data")
 
     def _above_mark(self) -> list[Any]:
         at = max(k for k, item in enumerate(self._stack) if item is _MARK)

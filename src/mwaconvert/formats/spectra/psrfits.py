@@ -118,7 +118,7 @@ class SearchStream(Stream):
     def _levels(
         self, path: Path, table: npt.NDArray[np.void], shape: _Shape, choices: Choices, notes: list[str]
     ) -> None:
-        """Scales, offsets and weights; what is no number gets weight 0, what is 0 everywhere is not believed."""
+        """Scales, offsets and weights; what is not a number gets weight 0, what is 0 everywhere is not believed."""
         by_pol = (shape.n_row, shape.n_pol, shape.n_chan)
         by_row = (shape.n_row, 1, shape.n_chan)
         one, none = np.broadcast_to(np.float32(1), by_pol), np.broadcast_to(np.float32(0), by_pol)
@@ -140,7 +140,7 @@ class SearchStream(Stream):
         flat = (self._scales[used] == 0).all(1) & ~bad & (self._weights > 0)
         if bad.any():
             notes.append(
-                f"weights or scales of {int(bad.sum())} of {bad.size} channels of rows are no numbers, or negative: "
+                f"weights or scales of {int(bad.sum())} of {bad.size} channels of rows are not numbers, or negative: "
                 "they have weight 0"
             )
         if flat.any():

@@ -60,12 +60,12 @@ def _check_frame(path: Path) -> None:
     sample = n_chan * bits * (2 if words[3] >> 31 else 1)
     if sample > 8 * (length - header):
         raise FormatError(
-            f"{path}: not sound VDIF: a frame of {length} bytes cannot hold {n_chan} channels of {bits} bits",
+            f"{path}: not valid VDIF: a frame of {length} bytes cannot hold {n_chan} channels of {bits} bits",
             path=path,
         )
     if length > path.stat().st_size:
         raise FormatError(
-            f"{path}: not sound VDIF: a frame takes {length} bytes, the file has {path.stat().st_size}",
+            f"{path}: not valid VDIF: a frame takes {length} bytes, the file has {path.stat().st_size}",
             path=path,
         )
 
@@ -117,7 +117,7 @@ class VdifStream(Stream):
         except Exception as error:  # the package raises whatever a damaged header leads to
             raw.close()
             raise FormatError(
-                f"{path}: not sound VDIF: {' '.join(str(error).split()) or type(error).__name__}"
+                f"{path}: not valid VDIF: {' '.join(str(error).split()) or type(error).__name__}"
             ) from error
         take = channels * average * (1 if is_complex else 2)
         if n_times < take:

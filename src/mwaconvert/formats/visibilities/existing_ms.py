@@ -112,7 +112,7 @@ def open_ms(path: Path) -> VisibilityFile:
         names = [describe_text(name) for name in column("NAME", "ANTENNA")]
         field = column("NAME", "FIELD")
     except pa.ArrowException as error:
-        raise FormatError(f"{path}: is no measurement set that casacore can read: {error}") from None
+        raise FormatError(f"{path}: is not a measurement set that casacore can read: {error}") from None
     return assemble(
         path,
         _MainRows(path, main, linear_products(path, codes, CASA_LINEAR)),

@@ -115,7 +115,7 @@ def classification(word: object) -> Classification:
         return Classification(text)
     except ValueError:
         known = ", ".join(Classification)
-        raise InputError(f"{str(word)[:80]!r} is no classification; there are {known}") from None
+        raise InputError(f"{str(word)[:80]!r} is not a classification; there are {known}") from None
 
 
 def standings(votes: Sequence[tuple[str, str]]) -> tuple[str | None, str | None]:

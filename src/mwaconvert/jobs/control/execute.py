@@ -141,7 +141,7 @@ def launcher(limits: Limits = NO_LIMITS, held: Confinement | None = None) -> lis
         "parent": os.getpid(),
         "group": None if held is None or held.group is None else str(held.group),
         "cpus": [] if held is None else list(held.cpus),
-        # a control group counts better: what is mapped and never touched is no use of memory
+        # a control group counts better: what is mapped and never touched is not a use of memory
         "memory": None if held is not None and held.has_memory else limits.memory,
         "cpu_s": limits.cpu_s,
         "files": limits.files,

@@ -114,7 +114,7 @@ class Slurm:
         return attempt.directory
 
     def cancel(self, batch_id: str) -> None:
-        """End a batch job. May be repeated; one that has ended is no error."""
+        """End a batch job. May be repeated; one that has ended is not an error."""
         self._call("scancel", batch_id)
 
     # -- submission

@@ -577,7 +577,9 @@ class Web(_Stored):
         def read(obstore: Any) -> str:
             result = obstore.get(self._store, page.strip("/"))
             if result.meta["size"] > _LARGEST_PAGE:
-                raise InputError(f"{self.url}/{page}: an index of {result.meta['size']} bytes is no index")
+                raise InputError(
+                    f"{self.url}/{page}: an index of {result.meta['size']} bytes is not an index"
+                )
             return bytes(result.bytes()).decode("utf-8", "replace")
 
         return self._try(read, page.strip("/") or "index")

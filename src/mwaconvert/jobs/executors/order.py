@@ -133,7 +133,7 @@ def job_name(given: object) -> str:
     """A name that a job may have."""
     if not isinstance(given, str) or not _NAME.fullmatch(given):
         raise InputError(
-            f"job_name: {_short(given)} is no name of a job: use letters, digits, '_', '.' and '-', "
+            f"job_name: {_short(given)} is not a job name: use letters, digits, '_', '.' and '-', "
             "128 at most, a letter or digit first"
         )
     return given
@@ -142,9 +142,7 @@ def job_name(given: object) -> str:
 def image_name(given: object) -> str:
     """A name that an image may have."""
     if not isinstance(given, str) or len(given) > 255 or not _IMAGE.fullmatch(given):
-        raise InputError(
-            f"image_name: {_short(given)} is no name of an image, such as chimefrb/maestro:latest"
-        )
+        raise InputError(f"image_name: {_short(given)} is not an image name, such as chimefrb/maestro:latest")
     return given
 
 

@@ -46,7 +46,7 @@ class Model:
         try:
             self._session: Any = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no common class
-            raise FormatError(f"{path}: is no model in ONNX: {str(error)[:200]}", path=path) from None
+            raise FormatError(f"{path}: is not a model in ONNX: {str(error)[:200]}", path=path) from None
         wanted = self._session.get_inputs()[0]
         if list(wanted.shape[1:]) != [*shape, 1]:
             raise FormatError(
@@ -106,7 +106,7 @@ def _asked(model: Model | None, picture: Floats, *, by_channel: bool) -> float:
 
 
 def scaled(picture: Floats, *, by_channel: bool) -> Floats:
-    """Less the median, over the standard deviation: of all, or of each channel. What is no number then is 0."""
+    """Less the median, over the standard deviation: of all, or of each channel. What is not a number then is 0."""
     axis = 1 if by_channel else None
     centred = picture - np.median(picture, axis=axis, keepdims=True)
     sigma = centred.std(axis=axis, keepdims=True)

@@ -215,7 +215,7 @@ def reprocess(
         clusters |= {c.id: c for c in changes.clusters}
         if batch.bad.count:
             notes.append(
-                f"{path}: {batch.bad.count} lines are no candidates: {'; '.join(batch.bad.examples)}"
+                f"{path}: {batch.bad.count} lines are not candidates: {'; '.join(batch.bad.examples)}"
             )
     cutter = Cutter(observation, settings, Classifier(settings.processor.classifier), filterbanks)
     wanted = [

@@ -65,5 +65,5 @@ def _compiled(pattern: str) -> Callable[[str], bool]:
     except re2.error as error:
         said = error.args[0] if error.args else ""
         text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-        raise InputError(f"{pattern[:80]!r} is no regular expression: {text[:200]}") from None
+        raise InputError(f"{pattern[:80]!r} is not a regular expression: {text[:200]}") from None
     return lambda name: expression.match(name) is not None

@@ -26,7 +26,9 @@ def sources(kind: str, service: ServiceOf) -> list[dict[str, Any]]:
     try:
         wanted = SourceType(kind.upper())
     except ValueError:
-        raise InputError(f"{kind[:80]!r} is no type of sources; there are {', '.join(SourceType)}") from None
+        raise InputError(
+            f"{kind[:80]!r} is not a type of sources; there are {', '.join(SourceType)}"
+        ) from None
     return service.catalogue.sources(wanted)
 
 

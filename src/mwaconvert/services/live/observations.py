@@ -63,7 +63,7 @@ class Observations:
         return body.observation
 
     def stop(self, task_id: str, *, abort: bool, service: Name | None = None) -> None:
-        """End it; what was never started is forgotten. An observation that nobody knows is no error."""
+        """End it; what was never started is forgotten. An observation that nobody knows is not an error."""
         running = self.running.get(task_id)
         for name in running.services if running else ():
             is_offline = name is Name.OFFLINE and not abort

@@ -28,7 +28,7 @@ def own_peer(site: Site) -> Peer:
     try:
         key = bytes.fromhex(site.operator_key.read_text())
     except (OSError, ValueError) as error:
-        words = error.strerror if isinstance(error, OSError) else "is no key"
+        words = error.strerror if isinstance(error, OSError) else "is not a key"
         raise ResourceError(
             f"{site.operator_key}: {words}; start a master with mwaconvert live master, or ask its user"
         ) from None

@@ -23,7 +23,7 @@ def without_lost(
 
     A sample is lost if at its time it and its neighbours in frequency are zeros, in a run that is too long for
     chance: so long that fewer than a thousandth of a run is expected in all of the data, given how often zeros are.
-    Channels that are zero all the time are no loss, and end a run.
+    Channels that are zero all the time are not loss, and end a run.
 
     Parameters
     ----------

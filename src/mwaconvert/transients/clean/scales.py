@@ -158,7 +158,7 @@ def _outliers(
             break
         for value in (level, noise):
             x = _grouped(value, good if group == 1 else good & ~found, group)
-            # a pulse is in neighbouring channels too; a loss of data may be in many of them, but is no pulse
+            # a pulse is in neighbouring channels too; a loss of data may be in many of them, but is not a pulse
             here, there = _across(x, near, threads), _of_band(x)
             above, below = x - here, there - x
             unit = np.float32(max(1.0, _spread(above, good if group == 1 else None)))

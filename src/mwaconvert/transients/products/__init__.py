@@ -88,7 +88,7 @@ def plan(request: SpectraRequest) -> Plan:
             from mwaconvert.transients.products.waterfall import plan_waterfall
 
             return plan_waterfall(request)
-    raise TypeError(f"{type(request).__name__} is no request")
+    raise TypeError(f"{type(request).__name__} is not a request")
 
 
 def run(request: SpectraRequest, progress: Progress | None = None) -> ProductReport:

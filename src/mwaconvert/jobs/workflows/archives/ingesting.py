@@ -237,7 +237,7 @@ def clean_up(
     detail: str = "",
     key: str = "",
 ) -> None:
-    """Remove the folders of a run for which `prove` found all in the archive; those that are gone are no error."""
+    """Remove the folders of a run for which `prove` found all in the archive; those that are gone are not an error."""
     folder = catalog.run(run_id).folder
     for name in ("processing", "qa", "cache"):
         remove_run(site.areas[name] / folder, [site.areas[name]])

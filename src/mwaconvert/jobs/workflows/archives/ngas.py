@@ -1,7 +1,7 @@
 """NGAS over HTTP, and its traps.
 
 The same name again is a new version; any copy may be served, and none is verified first; the overall status of a check
-says SUCCESS of a damaged file; its checksums are no cryptographic hashes; a file that is gone from a disk drops the
+says SUCCESS of a damaged file; its checksums are not cryptographic hashes; a file that is gone from a disk drops the
 connection; ``_`` in a query stands for any character, and uids are full of them.
 """
 

@@ -137,7 +137,7 @@ def _member(what: str) -> Uid:
         return Uid.parse(what)
     except InputError:
         raise InputError(
-            f"{what}: is no folder and no uid; expected a delivered package, uid://A001/X12/X34 or uid___A001_X12_X34"
+            f"{what}: is neither a folder nor a uid; expected a package, uid://A001/X12/X34 or uid___A001_X12_X34"
         ) from None
 
 

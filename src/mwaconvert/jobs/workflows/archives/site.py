@@ -210,7 +210,7 @@ class _Reader:
     def _known(self, facts: dict[str, Any], known: set[str], where: str) -> None:
         unknown = sorted(set(facts) - known)
         if unknown:
-            raise self._error(f"{where}{unknown[0]} is no setting; expected {', '.join(sorted(known))}")
+            raise self._error(f"{where}{unknown[0]} is not a setting; expected {', '.join(sorted(known))}")
 
     def _text(self, facts: dict[str, Any], name: str, usual: str | None = None) -> str:
         value = facts.get(name, usual)

@@ -31,7 +31,7 @@ class Journal:
     Raises
     ------
     FormatError
-        A line within it is no entry.
+        A line within it is not an entry.
     """
 
     def __init__(self, path: Path) -> None:
@@ -118,7 +118,7 @@ def follow_entries(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any]
                     raise ValueError
             except ValueError:
                 raise FormatError(
-                    f"{path}: what ends at byte {offset} is no entry; move the file away to begin a new one",
+                    f"{path}: what ends at byte {offset} is not an entry; move the file away to begin a new one",
                     path=path,
                 ) from None
             yield entry, offset
