@@ -30,9 +30,9 @@ OBS_ID = 1110103576
 class Browser:
     """Asks the service in this process, and keeps its cookies."""
 
-    def __init__(self, app: object) -> None:
+    def __init__(self, app: object, host: str = HOST) -> None:
         self._client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url=HOST, follow_redirects=True
+            transport=httpx.ASGITransport(app), base_url=host, follow_redirects=True
         )
         self.cookies = self._client.cookies
 
@@ -427,8 +427,14 @@ def test_posts_behind_a_proxy(site: Site) -> None:
     public = config.model_copy(
         update={"server": config.server.model_copy(update={"public_url": "https://jobs.mwa.test"})}
     )
-    site.app = make_app(public, site.store, b"s" * 32)
-    job, client = site.job(), site.client("ann")
+    app = make_app(public, site.store, b"s" * 32)
+
+    async def proxy(scope, receive, send):
+        """Has TLS, and speaks to the service without."""
+        await app({**scope, "scheme": "http"}, receive, send)
+
+    job, client = site.job(), Browser(proxy, "https://jobs.mwa.test")
+    assert log_in(client, "ann", site.keys["ann"]).url.path == "/jobs"
     token = token_of(client.get("/jobs").text)
     for origin, status in (("https://jobs.mwa.test.evil.org", 403), ("https://jobs.mwa.test", 200)):
         data = {"form_token": token}
