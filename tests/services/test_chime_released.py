@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 from chime import Chime, chime
-from conftest import SHARED
 
 from mwaconvert.frb.catalogue.catalogue import Catalogue
 from mwaconvert.frb.catalogue.files import read_holdings
@@ -24,7 +23,7 @@ from mwaconvert.frb.catalogue.model import Classification, Holdings, Vote, read_
 
 pytestmark = pytest.mark.services
 DRIVER = Path(__file__).parents[1] / "support" / "released_chime.py"
-TUTORIAL = SHARED.parent / "seeds" / "001_21d7118536130802.txt"
+TUTORIAL = Path(__file__).parents[3] / "shared" / "seeds" / "001_21d7118536130802.txt"
 EVENTS = {
     100001: ("NEW CANDIDATE", "NEW CANDIDATE"),
     100002: ("KNOWN CANDIDATE",),

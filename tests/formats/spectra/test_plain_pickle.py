@@ -61,7 +61,7 @@ class Evil:
         pickle.dumps({"a": [Evil()]}, 0),
         pickle.dumps(np.array([Evil(), None], object)),
         pickle.dumps(np.zeros(3, "M8[s]")),
-        pickle.dumps(set("ab")),
+        pickle.dumps({"a"}),
         b"cos\nsystem\n(S'true'\ntR.",
         b"(cnumpy._core.multiarray\n_reconstruct\n(I1\ntR.",
         # an array that states 2^40 bytes, and has one
