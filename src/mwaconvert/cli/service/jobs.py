@@ -402,7 +402,13 @@ def _state(text: str) -> Any:
 
 
 def _facts(job: Job) -> dict[str, Any]:
-    return asdict(job) | {"state": str(job.state), "fault": None if job.fault is None else str(job.fault)}
+    from mwaconvert.jobs.workflows.cluster import understood
+
+    return asdict(job) | {
+        "canonical": understood(job),
+        "state": str(job.state),
+        "fault": None if job.fault is None else str(job.fault),
+    }
 
 
 @jobs.command(context_settings=_SETTINGS)
