@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mwaconvert.clients.chime import URL_VARIABLE
 from mwaconvert.errors import Error, InputError
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ def _day(word: str | None) -> date | None:
 _service = click.option(
     "--service",
     metavar="URL",
-    envvar="CHIME_FRB_URL",
-    help="Without --root: bring the event from a service (http://host:port/frb-master, or CHIME_FRB_URL).",
+    envvar=URL_VARIABLE,
+    help=f"Without --root: bring the event from a service (http://host:port/frb-master, or {URL_VARIABLE}).",
 )
 
 

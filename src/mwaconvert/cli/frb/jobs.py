@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mwaconvert.clients.chime import ACCESS_VARIABLE, PASSWORD_VARIABLE, REFRESH_VARIABLE, URL_VARIABLE
 from mwaconvert.errors import InputError, ResourceError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 #: exit codes beside those of all verbs
 FAILED = 1
-_ENV = "CHIME_FRB_URL"
 
 
 @click.group(short_help="Jobs of the cluster.", context_settings=_SETTINGS)
@@ -37,7 +37,9 @@ def _at(command: Callable[..., Any]) -> Callable[..., Any]:
         expose_value=False,  # seen by main
         help="Tracebacks of unexpected errors.",
     )
-    of_url = click.option("--url", envvar=_ENV, metavar="URL", help=f"Of the service; also by {_ENV}.")
+    of_url = click.option(
+        "--url", envvar=URL_VARIABLE, metavar="URL", help=f"Of the service; also by {URL_VARIABLE}."
+    )
     return of_url(of_verbose(command))
 
 
@@ -67,7 +69,7 @@ def _print(facts: object) -> None:
 
 @jobs.command(context_settings=_SETTINGS)
 @click.argument("username")
-@click.password_option(confirmation_prompt=False, envvar="FRB_MASTER_PASSWORD")
+@click.password_option(confirmation_prompt=False, envvar=PASSWORD_VARIABLE)
 @_at
 def login(username: str, password: str, url: str | None) -> None:
     """Print tokens as lines that a shell takes in: eval "$(mwaconvert frb jobs login ann)"."""
@@ -75,8 +77,8 @@ def login(username: str, password: str, url: str | None) -> None:
 
     with _service(url) as master:
         master.API.generate_token(username, password)
-        click.echo(f"export CHIME_FRB_ACCESS_TOKEN={shlex.quote(str(master.API.access_token))}")
-        click.echo(f"export CHIME_FRB_REFRESH_TOKEN={shlex.quote(str(master.API.refresh_token))}")
+        click.echo(f"export {ACCESS_VARIABLE}={shlex.quote(str(master.API.access_token))}")
+        click.echo(f"export {REFRESH_VARIABLE}={shlex.quote(str(master.API.refresh_token))}")
 
 
 @jobs.command(context_settings={**_SETTINGS, "ignore_unknown_options": True})
