@@ -287,7 +287,7 @@ class Chime(_Part):
                 name: process.Image(image.launcher, image.entrypoint, image.environment)
                 for name, image in self.images.items()
             }
-            return process.ProcessExecutor(table, self.archive, process.own_cgroup())
+            return process.ProcessExecutor(table, self.archive)
         if self.executor is Way.APPTAINER:
             return ApptainerExecutor(Slurm(options=self.sbatch), self.archive, self.sif)
         return ContainerExecutor(self.executor, self.socket, self.archive, self.network)

@@ -120,14 +120,14 @@ class ApptainerExecutor:
         # values go by the environment: words of a command are for all to see
         given = {f"APPTAINERENV_{name}": value for name, value in order.environment.items()}
         wanted = {
-            "name": context.attempt.directory.name,
             "argv": [*words, self._image(order), *order.argv],
             "environment": {**passed_on(), **given},
             "folder": str(work),
             "log": str(context.log_path),
             "memory": order.memory_limit,
             "cpus": order.cpu_limit,
-            "cgroup": None,
+            "group": None,
+            "notes": [],
             "grace_s": _GRACE_S,
         }
         write_order(context.directory, wanted)
