@@ -232,10 +232,10 @@ def test_a_disk_that_is_full_while_jobs_run(place: Path, monkeypatch: pytest.Mon
 def test_no_room_for_a_store(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sqlalchemy as sa
 
-    def migrate(engine: object) -> None:
+    def migrate(*_: object) -> None:
         raise sa.exc.OperationalError("", None, Exception("database or disk is full"))
 
-    monkeypatch.setattr("mwaconvert.jobs.control.store.migrate.migrate", migrate)
+    monkeypatch.setattr("mwaconvert.jobs.control.store.database.migrate", migrate)
     done = call("run", "jobs.csv", "--root", "raw")
     assert done.exit_code == 2
     assert "cannot be made or brought up to date (database or disk is full)" in done.stderr
