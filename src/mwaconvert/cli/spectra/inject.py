@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from mwaconvert.cli.progress import Progress
 from mwaconvert.cli.spectra import common
 from mwaconvert.vocabulary.spectra import Verb
 
@@ -34,14 +33,8 @@ def inject(**params: Any) -> None:
     from mwaconvert.transients.products.requests import InjectRequest
 
     assert isinstance(asked.request, InjectRequest)
-    with common.spoken(Verb.INJECT):
-        plan = plan_inject(asked.request)
-        if asked.dry_run:
-            common.print_lines(plan.lines())
-            return
-        with Progress(enabled=not asked.quiet) as stages:
-            report = plan.run(stages)
-    if not asked.quiet:
+    report = common.carry_out(asked, asked.request, plan_inject)
+    if report is not None and not asked.quiet:
         for file in report.outputs:
             click.echo(f"{file.path}")
         common.print_notes(Verb.INJECT, report.notes)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaconvert.cli.progress import Progress
 from mwaconvert.cli.spectra import common
 from mwaconvert.vocabulary.spectra import Verb
 
@@ -48,16 +47,10 @@ def period(**params: Any) -> None:
     from mwaconvert.transients.products.periods import plan_period
 
     assert isinstance(asked.request, PeriodRequest)
-    with common.spoken(Verb.PERIOD):
-        for request in common.each_observation(Verb.PERIOD, asked.request, asked.quiet):
-            plan = plan_period(request)
-            if asked.dry_run:
-                common.print_lines(plan.lines())
-                continue
-            with Progress(enabled=not asked.quiet) as stages:
-                report = plan.run(stages)
-            if not asked.quiet:
-                _print(request, report)
+    for request in common.each_observation(Verb.PERIOD, asked.request, asked.quiet):
+        report = common.carry_out(asked, request, plan_period)
+        if report is not None and not asked.quiet:
+            _print(request, report)
 
 
 def _print(request: PeriodRequest, report: ProductReport) -> None:
