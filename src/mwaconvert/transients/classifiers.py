@@ -47,9 +47,7 @@ class Network:
         try:
             self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has exceptions of its own for each fault
-            raise FormatError(
-                f"{path}: not a sound ONNX model: {' '.join(str(error).split())[:200]}", path=path
-            ) from error
+            raise FormatError(f"{path}: not a sound ONNX model: {str(error)[:200]}", path=path) from error
         self._inputs = [(held.name, list(held.shape)) for held in self._session.get_inputs()]
         sizes = [[n for n in shape[1:] if n != 1] for _, shape in self._inputs]
         if not 1 <= len(sizes) <= most or any(found != list(size) for found in sizes):

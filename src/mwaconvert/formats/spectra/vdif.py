@@ -116,9 +116,7 @@ class VdifStream(Stream):
                 n_times, start = int(self._file.shape[0]), float(self._file.start_time.mjd)
         except Exception as error:  # the package raises whatever a damaged header leads to
             raw.close()
-            raise FormatError(
-                f"{path}: not valid VDIF: {' '.join(str(error).split()) or type(error).__name__}"
-            ) from error
+            raise FormatError(f"{path}: not valid VDIF: {str(error) or type(error).__name__}") from error
         take = channels * average * (1 if is_complex else 2)
         if n_times < take:
             raw.close()
@@ -169,7 +167,7 @@ class VdifStream(Stream):
                 volts = self._file.read(n * self._take)
         except Exception as error:
             raise FormatError(
-                f"{self.path}: a damaged frame near voltage {first * self._take}: {' '.join(str(error).split())}"
+                f"{self.path}: a damaged frame near voltage {first * self._take}: {error}"
             ) from error
         volts = volts.reshape(n, self._average, -1, volts.shape[1], self._n_in)
         if self._split == 1:
