@@ -44,6 +44,21 @@ def looks_like_vdif(path: Path) -> bool:
     )
 
 
+def _band(path: Path, band_mhz: tuple[float, float] | None) -> tuple[float, float]:
+    """The edges of the band, which make sense."""
+    if band_mhz is None:
+        raise InputError(
+            f"{path}: VDIF does not say at which frequencies it was recorded: give the edges of the band, "
+            "see `band_mhz`",
+            option="band_mhz",
+            path=path,
+        )
+    low, high = band_mhz
+    if not (np.isfinite(band_mhz).all() and low > 0 and high > 0 and low != high):
+        raise InputError(f"{path}: a band from {low:g} to {high:g} MHz")
+    return band_mhz
+
+
 def _check_frame(path: Path) -> None:
     """Refuse a frame that cannot hold a sample of the channels that its header states.
 
@@ -91,16 +106,7 @@ class VdifStream(Stream):
     ) -> None:
         vdif = need("baseband.vdif", "vdif", f"reading {path.name}")
         units = need("astropy.units", "vdif", "VDIF")
-        if band_mhz is None:
-            raise InputError(
-                f"{path}: VDIF does not say at which frequencies it was recorded: give the edges of the band, "
-                "see `band_mhz`",
-                option="band_mhz",
-                path=path,
-            )
-        low, high = band_mhz
-        if not (np.isfinite(band_mhz).all() and low > 0 and high > 0 and low != high):
-            raise InputError(f"{path}: a band from {low:g} to {high:g} MHz")
+        low, high = _band(path, band_mhz)
         if channels < 1 or average < 1:
             raise InputError(f"{path}: {channels} channels, averages of {average}: expected positive numbers")
         _check_frame(path)
@@ -123,13 +129,8 @@ class VdifStream(Stream):
             raise InputError(
                 f"{path}: {n_times} voltages are too few for {channels} channels averaged over {average}"
             )
-        self._complex, self._n_in, self._split, self._average, self._take = (
-            is_complex,
-            n_in,
-            channels,
-            average,
-            take,
-        )
+        self._complex, self._n_in = is_complex, n_in
+        self._split, self._average, self._take = channels, average, take
         n_out = n_in * channels
         step = (high - low) / n_out
         # the bins of a transform are centred on multiples of their width from zero frequency

@@ -221,16 +221,6 @@ class Catalogue:
             found = _all(c, sa.select(candidates).order_by(candidates.c.id))
         return [{**row, "events": numbers.get(row["id"], [])} for row in found]
 
-    def source_of_event(self, number: int) -> str | None:
-        """The name of the source of an event; None if it is not known."""
-        query = (
-            sa.select(candidates.c.source)
-            .join(candidate_events, candidate_events.c.candidate == candidates.c.id)
-            .where(candidate_events.c.event_id == number)
-        )
-        with self._engine.connect() as c:
-            return c.execute(query).scalar()
-
     # -- verifications
 
     def vote(self, vote: Vote) -> Row:
