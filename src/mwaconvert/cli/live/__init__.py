@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from mwaconvert.cli.live.common import SETTINGS
 from mwaconvert.cli.live.search import search
 from mwaconvert.cli.live.services import arm, disarm, master, observe, reload, restart, start, status, stop
 from mwaconvert.cli.live.trials import decide, reprocess, test_trigger
+from mwaconvert.cli.verbs import SETTINGS
 
 
 @click.group(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.errors import InputError
 
 CONFIG_VARIABLE = "MWACONVERT_CONFIG"
@@ -16,7 +17,7 @@ _PATH = click.Path(path_type=Path)
 
 @click.command(
     short_help="Serve jobs to the ASVO's clients and a web page.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings=SETTINGS,
 )
 @click.option(
     "--config",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mwaconvert.cli.service.serve import CONFIG_VARIABLE
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from mwaconvert.services.config import Config
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _ROLES = ("view", "operate", "approve")
 _NAME_CHARACTERS = "letters, digits, dots, dashes and underscores"
 
@@ -50,12 +50,12 @@ def _open(config_path: Path) -> Iterator[tuple[Config, Store]]:
         store.close()
 
 
-@click.group(short_help="Who may use a service.", context_settings=_SETTINGS)
+@click.group(short_help="Who may use a service.", context_settings=SETTINGS)
 def users() -> None:
     """Users of a service, their keys and roles."""
 
 
-@users.command(context_settings=_SETTINGS)
+@users.command(context_settings=SETTINGS)
 @click.argument("name", metavar="NAME")
 @click.option("--role", type=click.Choice(_ROLES), default="operate", show_default=True,
               help="view: look; operate: submit and cancel too; approve: decide at gates too.")  # fmt: skip
@@ -101,7 +101,7 @@ def add(
         click.echo(store.add_user(name, Role(role), quotas, {} if group is None else {"group": group}))
 
 
-@users.command(context_settings=_SETTINGS)
+@users.command(context_settings=SETTINGS)
 @click.argument("name", metavar="NAME")
 @_config_option
 def revoke(name: str, config_path: Path) -> None:
@@ -111,7 +111,7 @@ def revoke(name: str, config_path: Path) -> None:
     click.echo(f"user {name}: the key opens nothing any more")
 
 
-@users.command("list", context_settings=_SETTINGS)
+@users.command("list", context_settings=SETTINGS)
 @_config_option
 def list_(config_path: Path) -> None:
     """All users, with roles and quotas."""

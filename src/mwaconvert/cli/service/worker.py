@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from mwaconvert.cli.service.serve import CONFIG_VARIABLE
+from mwaconvert.cli.verbs import SETTINGS
 
 
 @click.command(
     short_help="Carry out jobs of a service.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings=SETTINGS,
 )
 @click.option(
     "--config",

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 Request = TypeVar("Request", bound="SpectraRequest")
 Several = TypeVar("Several", bound="SeveralRequest")
 
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-
 
 class _Plan(Protocol):
     """What a request comes to."""

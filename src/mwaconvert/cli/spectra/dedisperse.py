@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from mwaconvert.cli.spectra import common
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.vocabulary.spectra import Verb
 
 
@@ -15,7 +16,7 @@ from mwaconvert.vocabulary.spectra import Verb
     cls=common.SpectraCommand,
     params=common.parameters(Verb.DEDISPERSE),
     short_help="Dedisperse a filterbank at one DM.",
-    context_settings=common.SETTINGS,
+    context_settings=SETTINGS,
 )
 def dedisperse(**params: Any) -> None:
     """Dedisperse a filterbank of any format at one DM and average it.

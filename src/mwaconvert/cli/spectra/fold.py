@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mwaconvert.cli.spectra import common
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.vocabulary.spectra import Verb
 
 
@@ -16,7 +17,7 @@ from mwaconvert.vocabulary.spectra import Verb
     cls=common.SpectraCommand,
     params=common.parameters(Verb.FOLD),
     short_help="Fold a filterbank at a period.",
-    context_settings=common.SETTINGS,
+    context_settings=SETTINGS,
 )
 def fold(**params: Any) -> None:
     """Fold spectra of any format at a period and a DM, and draw them: profile, parts of time and band, S/N against

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from mwaconvert.cli.spectra import common
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.vocabulary.spectra import Verb
 
 
@@ -15,7 +16,7 @@ from mwaconvert.vocabulary.spectra import Verb
     cls=common.SpectraCommand,
     params=common.parameters(Verb.INJECT),
     short_help="Add pulses to a filterbank, to see what a search finds.",
-    context_settings=common.SETTINGS,
+    context_settings=SETTINGS,
 )
 def inject(**params: Any) -> None:
     """Add pulses of random time, DM, width and strength to spectra of any format.

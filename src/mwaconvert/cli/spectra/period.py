@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mwaconvert.cli.spectra import common
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.vocabulary.spectra import Verb
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _SHOWN = 20
     cls=common.SpectraCommand,
     params=common.parameters(Verb.PERIOD),
     short_help="Search a filterbank for periods.",
-    context_settings=common.SETTINGS,
+    context_settings=SETTINGS,
 )
 def period(**params: Any) -> None:
     """Search a filterbank, or a dedispersed series, for what repeats.

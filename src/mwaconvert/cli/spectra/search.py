@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mwaconvert.cli.spectra import common
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.vocabulary.spectra import Verb
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _MEASURES = {
     cls=common.SpectraCommand,
     params=common.parameters(Verb.SEARCH),
     short_help="Search a filterbank for dispersed pulses.",
-    context_settings=common.SETTINGS,
+    context_settings=SETTINGS,
 )
 def search(**params: Any) -> None:
     """Search a filterbank of any format for dispersed pulses.

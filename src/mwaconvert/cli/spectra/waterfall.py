@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from mwaconvert.cli.spectra import common
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.vocabulary.spectra import Verb
 
 
@@ -15,7 +16,7 @@ from mwaconvert.vocabulary.spectra import Verb
     cls=common.SpectraCommand,
     params=common.parameters(Verb.WATERFALL),
     short_help="Draw waterfalls of pulses.",
-    context_settings=common.SETTINGS,
+    context_settings=SETTINGS,
 )
 def waterfall(**params: Any) -> None:
     """Draw the waterfalls of pulses, each below its profile, at a size for journals.
