@@ -24,7 +24,7 @@ from mwaconvert.live.processing.products import Counts, Found, Score, read_lists
 from mwaconvert.live.settings import Classify, Extractor, Settings
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream
-from mwaconvert.transients.classifiers import scaled
+from mwaconvert.transients.judging.classifiers import scaled
 
 #: DM, time, width in samples, S/N by DARC without cleaning
 BURSTS = [(50.0, 0.12, 5, 60.35), (20.0, 0.24, 1, 38.4)]

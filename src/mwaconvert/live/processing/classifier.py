@@ -12,7 +12,7 @@ from pathlib import Path
 from mwaconvert.live.processing.extract import Extract
 from mwaconvert.live.processing.products import Score
 from mwaconvert.live.settings import Classify, expanded
-from mwaconvert.transients.classifiers import Floats, Network, scaled
+from mwaconvert.transients.judging.classifiers import Floats, Network, scaled
 
 _FREQ_TIME, _DM_TIME = (32, 64), (64, 64)
 

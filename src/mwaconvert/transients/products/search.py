@@ -20,11 +20,11 @@ from mwaconvert.spectra.candidate import NOT_KNOWN, Candidate
 from mwaconvert.staging import StagedPath
 from mwaconvert.text import size_text
 from mwaconvert.transients import masking
-from mwaconvert.transients.classifiers import Classifier
 from mwaconvert.transients.clean.cleaning import Cleaning
 from mwaconvert.transients.clean.masked import Masked
 from mwaconvert.transients.completeness import completeness
-from mwaconvert.transients.cutouts import cut_out, write_cutout
+from mwaconvert.transients.judging.classifiers import Classifier
+from mwaconvert.transients.judging.cutouts import cut_out, write_cutout
 from mwaconvert.transients.products import common
 from mwaconvert.transients.products.report import FileKind, ProductFile, ProductReport
 from mwaconvert.transients.products.requests import SearchRequest

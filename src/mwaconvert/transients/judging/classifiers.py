@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.extras import need
-from mwaconvert.transients.cutouts import SIDE, Cutout
+from mwaconvert.transients.judging.cutouts import SIDE, Cutout
 
 Floats = npt.NDArray[np.float32]
 
