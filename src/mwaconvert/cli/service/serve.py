@@ -13,6 +13,16 @@ from mwaconvert.errors import InputError
 CONFIG_VARIABLE = "MWACONVERT_CONFIG"
 _TRIAL = Path("mwaconvert-trial")
 _PATH = click.Path(path_type=Path)
+#: of verbs that cannot do without
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    envvar=CONFIG_VARIABLE,
+    required=True,
+    metavar="FILE",
+    help=f"The configuration of the service; also by {CONFIG_VARIABLE}.",
+)
 
 
 @click.command(
