@@ -304,6 +304,24 @@ class Network:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mail:
+    """Mail of observations, warnings and freezes of LOFAR; none is sent without `host` and `to`.
+
+    `security`: starttls, tls from the first byte, or none. `port`: 0 for the usual one. `ca`: certificates that the
+    server's must come from; empty: the system's. `password_file`: holds the password of `user` and nothing else.
+    """
+
+    host: str = ""
+    port: int = 0
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    sender: str = ""
+    to: tuple[str, ...] = ()
+    ca: str = ""
+    user: str = ""
+    password_file: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All sections, by the names of the file.
 
@@ -324,6 +342,7 @@ class Settings:
     processor: Processing = Processing()
     processor_master: Merging = Merging()
     offline_processing: Offline = Offline()
+    mail: Mail = Mail()
     network: Network = field(default_factory=Network)
     ignored: tuple[str, ...] = ()
 

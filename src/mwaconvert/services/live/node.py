@@ -92,4 +92,7 @@ def read_site(config: Path | None) -> Site:
         raise InputError("network.master: a worker needs HOST:PORT of the master node")
     for where in (*([network.master] if network.master else []), *network.workers.values()):
         host_port(where)
+    mail = site.settings.mail
+    if mail.host and not (mail.sender and mail.to):
+        raise InputError("mail: expected `sender`, and addresses in `to`, beside `host`")
     return site

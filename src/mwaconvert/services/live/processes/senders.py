@@ -30,8 +30,10 @@ from mwaconvert.live.triggers import (
 from mwaconvert.live.voevent import burst_event, send_voevent
 from mwaconvert.services.live.node import Name, Site
 from mwaconvert.services.live.processes.journal import Journal, file_name
+from mwaconvert.services.live.processes.mails import PostBox
 from mwaconvert.services.live.processes.service import Service
 from mwaconvert.services.live.wire.messages import Done, Message, Reply, Send, StartObservation, Switch
+from mwaconvert.text import utc_text
 
 _log = logging.getLogger(__name__)
 _CLOCK_S = 1.0
@@ -176,6 +178,7 @@ class External(Sender):
         super().__init__(site)
         self.arming = self._kept_arming()
         self.gate = self._gate()
+        self.post_box = PostBox(self)
         self._gathered: list[tuple[Trigger, asyncio.Future[tuple[Trigger, int]]]] = []
         self._show_state()
 
@@ -235,6 +238,7 @@ class External(Sender):
     async def work(self) -> None:
         while not self.stopping.is_set():
             self._show_state()
+            self.post_box.send_in_background()
             try:
                 async with asyncio.timeout(1.0):
                     await self.stopping.wait()
@@ -269,7 +273,12 @@ class External(Sender):
             return str(admission.value)
         self.begin(id, sending, sent=asdict(self.gate.sent[-1]))
         self._show_state()
-        return await self._outcome(data, state)
+        outcome = await self._outcome(data, state)
+        self.mail_of(best, outcome, test=state is State.TEST)
+        return outcome
+
+    def mail_of(self, trigger: Trigger, outcome: str, *, test: bool) -> None:
+        """Mail of what went out, if any is wanted."""
 
     async def _outcome(self, data: Any, state: State) -> str:
         try:
@@ -338,6 +347,27 @@ class LofarSender(External):
     def transmit(self, data: Any) -> str:
         settings = self.site.settings.lofar_trigger
         return send_udp(settings.lofar_host, settings.lofar_port, data, timeout_s=0.2).hex()
+
+    def mail_of(self, trigger: Trigger, outcome: str, *, test: bool) -> None:
+        """Who watches LOFAR is told of each freeze, and of each that failed."""
+        place = "not known" if trigger.radec_deg is None else "{:.5f} {:.5f} deg".format(*trigger.radec_deg)
+        facts = {
+            "Observation": trigger.task_id,
+            "Source": trigger.name or "new",
+            "DM": f"{trigger.dm:.2f} pc/cm^3",
+            "S/N": f"{trigger.snr:.1f}",
+            "Arrival (UTC)": utc_text(trigger.time_s),
+            "Width": f"{trigger.width_s * 1e3:.2f} ms",
+            "Flux": f"{trigger.flux_jy:.2f} Jy",
+            "Compound beam": f"{trigger.beam:02d}, synthesised beam {trigger.synthesised_beam}",
+            "Its coordinates": place,
+            "What became of it": outcome,
+        }
+        self.post_box.put(
+            trigger.id + ("-test" if test else ""),
+            f"ARTS LOFAR Trigger Alert{' (test)' if test else ''}",
+            "".join(f"{name:<19}{value}\n" for name, value in facts.items()),
+        )
 
 
 class VOEventSender(External):
