@@ -280,3 +280,23 @@ def test_a_stock_client_talks_to_our_master(node, tmp_path):
         "{'LOFARTrigger.interval': 0.1}\n"
     )
     assert darc("stop_master") == (0, "status: Success\nmessage: Stopping master\n")
+
+
+@pytest.mark.services  # seconds, as it waits for processes
+def test_an_event_is_taken_back(node, receiver, tmp_path):
+    """By command, through master and sender, to the broker."""
+    from mwaconvert.cli.live import live
+
+    def run(*words):
+        return CliRunner().invoke(live, [*words, "--config", str(node.config)])
+
+    sky = Sky(tmp_path / "obs")
+    arm(node, "voevent")
+    node.ask("start_observation", payload=sky.path)
+    sky.pulse(dm=400.0)
+    wait_for(lambda: outcomes(node, "voevent_generator"))
+    id = next(e["trigger"]["id"] for e in journal(node, "voevent_generator") if "trigger" in e)
+    assert run("retract", "nonsense", "--reason", "x").exit_code == 1
+    assert "sent, as a test" in run("update", id, "--dm", "401").output
+    assert "sent, as a test" in run("retract", id, "--reason", "interference").output
+    assert [xml.count(b"EventIVORN cite") for xml in receiver.xml] == [0, 1, 2]

@@ -167,3 +167,49 @@ def _switch(config: Path | None, way: Any, wanted: Any, until_s: float) -> None:
 
     switch = Switch(way=way, wanted=wanted, who=getpass.getuser(), until_s=until_s)
     _say(ask(read_site(config_path(config)), switch))
+
+
+_event = click.argument("event", metavar="EVENT")
+
+
+@click.command(context_settings=SETTINGS)
+@_event
+@click.option("--reason", required=True, help="In words, for those who received it.")
+@config
+@verbose
+def retract(event: str, reason: str, config: Path | None) -> None:
+    """Take back a VOEvent that went out, and its updates; EVENT is the id of its trigger or its ivorn."""
+    _correct(config, "retract", event, reason)
+
+
+@click.command(context_settings=SETTINGS)
+@_event
+@click.option("--dm", type=click.FloatRange(min=0), help="In pc/cm^3.")
+@click.option("--dm-error", "dm_err", type=click.FloatRange(min=0), help="In pc/cm^3.")
+@click.option("--snr", type=click.FloatRange(min=0))
+@click.option("--flux", "flux_jy", type=click.FloatRange(min=0), help="In Jy.")
+@click.option("--name", help="Of the source.")
+@click.option(
+    "--radec",
+    "radec_deg",
+    type=(click.FloatRange(0, 360, max_open=True), click.FloatRange(-90, 90)),
+    metavar="RA DEC",
+    help="In degrees.",
+)
+@config
+@verbose
+def update(event: str, config: Path | None, **changes: Any) -> None:
+    """Send a VOEvent again with what is better known now; it says which one it supersedes."""
+    _correct(config, "update", event, **changes)
+
+
+def _correct(config: Path | None, what: Any, event: str, reason: str = "", **changes: Any) -> None:
+    from mwaconvert.services.live.commands import CORRECTION_S
+    from mwaconvert.services.live.node import read_site
+    from mwaconvert.services.live.operator import ask
+    from mwaconvert.services.live.wire.messages import Changes, Correct
+
+    correct = Correct(
+        what=what, event=event, who=getpass.getuser(), reason=reason, changes=Changes(**changes)
+    )
+    _say(ask(read_site(config_path(config)), correct, timeout_s=CORRECTION_S + 5))

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mwaconvert.errors import Error, FormatError, InputError, ResourceError
-from mwaconvert.live.files import read_facts, write_facts, write_whole
+from mwaconvert.live.files import read_facts, write_facts
 from mwaconvert.live.gate import Admission, Arming, Gate, Sent, State
-from mwaconvert.live.settings import expanded
 from mwaconvert.live.triggers import (
     Trigger,
     dada_event,
@@ -27,9 +26,8 @@ from mwaconvert.live.triggers import (
     send_tcp,
     send_udp,
 )
-from mwaconvert.live.voevent import burst_event, send_voevent
 from mwaconvert.services.live.node import Name, Site
-from mwaconvert.services.live.processes.journal import Journal, file_name
+from mwaconvert.services.live.processes.journal import Journal
 from mwaconvert.services.live.processes.mails import PostBox
 from mwaconvert.services.live.processes.service import Service
 from mwaconvert.services.live.wire.messages import Done, Message, Reply, Send, StartObservation, Switch
@@ -271,7 +269,7 @@ class External(Sender):
         admission = self.gate.admit(best, state, now_s)
         if admission is not Admission.SEND:
             return str(admission.value)
-        self.begin(id, sending, sent=asdict(self.gate.sent[-1]))
+        self.begin(id, sending, sent=asdict(self.gate.sent[-1]), trigger=asdict(best))
         self._show_state()
         outcome = await self._outcome(data, state)
         self.mail_of(best, outcome, test=state is State.TEST)
@@ -368,36 +366,3 @@ class LofarSender(External):
             f"ARTS LOFAR Trigger Alert{' (test)' if test else ''}",
             "".join(f"{name:<19}{value}\n" for name, value in facts.items()),
         )
-
-
-class VOEventSender(External):
-    """VOEvents to a broker; kept as files, too."""
-
-    name: ClassVar[Name] = Name.VOEVENT
-
-    def latest_s(self, trigger: Trigger) -> float:
-        return trigger.time_s + self.site.settings.voevent_generator.age_max
-
-    def written(self, trigger: Trigger, *, test: bool) -> tuple[str, Any]:
-        event = burst_event(trigger, test=test, now_s=time.time())
-        folder = Path(expanded(self.site.settings.voevent_generator.voevent_dir))
-        name = file_name(f"{trigger.id}{'-test' if test else ''}")
-        write_whole(folder / f"{name}.xml", event.xml.decode())
-        return event.ivorn, event
-
-    def transmit(self, data: Any) -> str:
-        settings = self.site.settings.voevent_generator
-        answer = send_voevent(settings.broker_host, settings.broker_port, data)
-        if not answer.accepted:
-            raise ResourceError(f"the broker refused {data.ivorn}: {answer.text or 'no reason given'}")
-        return "ack"
-
-    async def _left_over(self, id: str, send: Send) -> str | None:
-        """The same event again, by its name: a broker takes it once."""
-        was_test = bool(self.begun[id]["sent"]["is_test"])
-        now_s = time.time()
-        state = self.arming.state(now_s)
-        if now_s > self.latest_s(send.triggers[0]) or (not was_test and state is not State.OBSERVE):
-            return "unknown: it may have been sent when the service ended; not sent again"
-        _, event = self.written(send.triggers[0], test=was_test)
-        return await self._outcome(event, State.TEST if was_test else State.OBSERVE)

@@ -104,6 +104,38 @@ class Switch(_Part):
     until_s: float = 0.0
 
 
+class Changes(_Part):
+    """What is better known of a pulse; None: as it was said. DMs in pc/cm^3, angles in degrees."""
+
+    dm: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    dm_err: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    snr: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    flux_jy: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    name: _Name | None = None
+    radec_deg: tuple[Annotated[float, Field(ge=0, lt=360)], Annotated[float, Field(ge=-90, le=90)]] | None = (
+        None
+    )
+
+
+class Correct(_Part):
+    """Take back an event that went out, or say what is better known now.
+
+    Parameters
+    ----------
+    event : id of its trigger, or its ivorn
+    reason : in words, for those who received it
+    changes : of fields of the trigger, for an update
+    """
+
+    kind: Literal["correct"] = "correct"
+    what: Literal["retract", "update"]
+    way: Literal["voevent"] = "voevent"
+    event: _Name
+    who: _Name
+    reason: Annotated[str, Field(max_length=2000)] = ""
+    changes: Changes = Changes()
+
+
 class Command(_Part):
     """What an operator asks of a node."""
 
@@ -123,7 +155,7 @@ class Reply(_Part):
 
 
 Body = Annotated[
-    StartObservation | StopObservation | Reload | Send | Done | Beat | Switch | Command | Reply,
+    StartObservation | StopObservation | Reload | Send | Done | Beat | Switch | Correct | Command | Reply,
     Field(discriminator="kind"),
 ]
 
