@@ -6,7 +6,11 @@ own words there: --snr 0.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+#: what breaks a line: words of a damaged file may hold it, and a message is one line
+_BREAKS = re.compile(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
 
 
 class Error(Exception):
@@ -24,8 +28,11 @@ class Error(Exception):
     'threshold'
     """
 
+    #: whether the message is a sentence; a list of problems has a line for each
+    one_line = True
+
     def __init__(self, message: str = "", *, option: str = "", path: Path | None = None) -> None:
-        super().__init__(message)
+        super().__init__(_BREAKS.sub(" ", message) if self.one_line else message)
         self.option = option
         self.path = path
 

@@ -322,7 +322,7 @@ def test_notes_that_cannot_be_used_decide_nothing(desk: Desk) -> None:
     for text, words in (
         (NOTES.format(status="Pass/Fail"), "expected Pass, Fail or Null"),
         ("qa_status: Pass\n", "qa_analyst is not filled in"),
-        ("qa_status: Pass\nqa_analyst: A\nqa_score: 7\n", "no score"),
+        ("qa_status: Pass\nqa_analyst: A\nqa_score: 7\n", "is not a score"),
     ):
         with pytest.raises(FormatError, match=words):
             desk.decide(Answer.PASS, text=text)
