@@ -24,7 +24,7 @@ from mwaconvert.live.processing.extract import Extract, Wanted
 from mwaconvert.live.processing.merge import Merged, merge, result_folder, write_merged
 from mwaconvert.live.processing.pages import thumbnail
 from mwaconvert.live.processing.products import Score
-from mwaconvert.live.settings import expanded
+from mwaconvert.live.settings import Classify, expanded
 from mwaconvert.services.live.node import Name, Site
 from mwaconvert.services.live.processes.journal import Journal, file_name, follow_entries
 from mwaconvert.services.live.processes.mails import PostBox
@@ -71,13 +71,13 @@ class Processor(Service):
     def __init__(self, site: Site) -> None:
         super().__init__(site)
         self.settings = site.settings.processor
-        self.classifier = Classifier(self.settings.classifier)
+        self.classifier = _classifier(self.settings.classifier)
         self.works: dict[str, Work] = {}
         self._pool = ThreadPoolExecutor(max(1, self.settings.num_extractor))
         self._merging: dict[str, asyncio.Task[None]] = {}
         self.post_box = PostBox(self)
         self.numbers = {"extracted": 0, "refused": 0, "failed": 0, "accepted": 0, "queue": 0}
-        self.numbers["ranked_by"] = self.classifier.words
+        self._say_classifier()
 
     async def on_start(self, start: StartObservation) -> None:
         task_id = start.observation.task_id
@@ -178,6 +178,7 @@ class Processor(Service):
         try:
             found = work.cutter.cut(wanted)
             entry |= work.cutter.keep(found, work.kept)
+            self._say_classifier()
             if isinstance(found, Extract):
                 self._show(found)
             self._count("refused" if "refused" in entry else "extracted")
@@ -220,6 +221,11 @@ class Processor(Service):
         for old in pictures[: -_PICTURES + 1]:
             self.recent.remove(old)
         self.recent.append(facts)
+
+    def _say_classifier(self) -> None:
+        self.numbers["ranked_by"] = self.classifier.words
+        if self.classifier.problem:
+            self.trouble["classifier"] = f"the classifier failed: {self.classifier.problem}"
 
     def _count(self, name: str) -> None:
         self.numbers[name] = int(self.numbers[name]) + 1
@@ -271,3 +277,11 @@ class Processor(Service):
         if missing:
             self.trouble[f"merge {seen.task_id}"] = f"{len(missing)} beams are missing"
         self.recent.append({"task_id": seen.task_id, "page": str(page), "missing": len(missing)})
+
+
+def _classifier(settings: Classify) -> Classifier:
+    """Candidates are cut out whether models can be used or not."""
+    try:
+        return Classifier(settings)
+    except Error as error:
+        return Classifier.without(settings, str(error))
