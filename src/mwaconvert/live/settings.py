@@ -126,6 +126,25 @@ class VOEvents:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kafka:
+    """VOEvents on a topic of Kafka, as of GCN, beside those to a broker; none without `servers`.
+
+    `servers`: HOST:PORT, with commas between several. `options`: a file (YAML) of options of librdkafka, as those of TLS
+    and the secret; only its owner may read it. The rest as for VOEvents.
+    """
+
+    servers: str = ""
+    topic: str = ""
+    options: str = ""
+    test: bool = True
+    interval: float = 1.0
+    send_events: bool = False
+    age_max: float = 300
+    per_hour: int = 10
+    per_source_per_day: int = 20
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lofar:
     """Frequency in MHz, length of the buffer in seconds; triggers at most, as for VOEvents."""
 
@@ -336,6 +355,7 @@ class Settings:
     amber_listener: Listener = Listener()
     amber_clustering: Clustering = Clustering()
     voevent_generator: VOEvents = VOEvents()
+    kafka_sender: Kafka = Kafka()
     lofar_trigger: Lofar = Lofar()
     dada_trigger: Dada = Dada()
     sb_generator: Beams = field(default_factory=Beams)

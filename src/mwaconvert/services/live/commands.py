@@ -22,11 +22,12 @@ _log = logging.getLogger(__name__)
 _SWITCHES = {
     "lofar": (Name.LOFAR, "LOFAR triggering"),
     "voevent": (Name.VOEVENT, "VOEvent sending"),
+    "kafka": (Name.KAFKA, "Kafka sending"),
 }
 #: how long a correction may take: a broker that does not answer is tried again
 CORRECTION_S = 80.0
 #: what may be asked by those who only look
-_VIEW = ("status", "get_attr", "lofar_status", "voevent_status", "node_status")
+_VIEW = ("status", "get_attr", "lofar_status", "voevent_status", "kafka_status", "node_status")
 
 
 def _error(message: str) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,19 +11,23 @@ from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
-from mwaconvert.errors import Error, InputError, ResourceError
+from mwaconvert.errors import Error, FormatError, InputError, ResourceError
+from mwaconvert.extras import need
 from mwaconvert.live.files import write_whole
 from mwaconvert.live.gate import State
-from mwaconvert.live.settings import expanded
+from mwaconvert.live.settings import expanded, read_yaml
 from mwaconvert.live.triggers import Trigger
 from mwaconvert.live.voevent import Cite, VOEvent, burst_event, retraction, send_voevent
 from mwaconvert.services.live.node import Name, Site
 from mwaconvert.services.live.processes.journal import file_name
 from mwaconvert.services.live.processes.senders import External
+from mwaconvert.services.live.wire.keys import refuse_shared
 from mwaconvert.services.live.wire.messages import Correct, Message, Reply, Send
 
 #: events that are named where one is not found
 _NAMED = 5
+#: until Kafka has taken an event, s
+_KAFKA_S = 20.0
 
 
 @dataclass
@@ -43,43 +48,27 @@ class Told:
     is_retracted: bool = False
 
 
-class VOEventSender(External):
-    """VOEvents to a broker; kept as files, too."""
-
-    name: ClassVar[Name] = Name.VOEVENT
+class EventSender(External):
+    """VOEvents, kept as files, too; how they are carried is a matter of subclasses."""
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
         self._one_at_a_time = asyncio.Lock()
 
     def latest_s(self, trigger: Trigger) -> float:
-        return trigger.time_s + self.site.settings.voevent_generator.age_max
+        return trigger.time_s + float(self._settings().age_max)
 
     def written(self, trigger: Trigger, *, test: bool) -> tuple[str, Any]:
         event = burst_event(trigger, test=test, now_s=time.time())
         self._keep(f"{trigger.id}{'-test' if test else ''}", event)
         return event.ivorn, event
 
+    @property
+    def folder(self) -> Path:
+        return Path(expanded(self.site.settings.voevent_generator.voevent_dir))
+
     def _keep(self, name: str, event: VOEvent) -> None:
-        folder = Path(expanded(self.site.settings.voevent_generator.voevent_dir))
-        write_whole(folder / f"{file_name(name)}.xml", event.xml.decode())
-
-    def transmit(self, data: Any) -> str:
-        settings = self.site.settings.voevent_generator
-        answer = send_voevent(settings.broker_host, settings.broker_port, data)
-        if not answer.accepted:
-            raise ResourceError(f"the broker refused {data.ivorn}: {answer.text or 'no reason given'}")
-        return "ack"
-
-    async def _left_over(self, id: str, send: Send) -> str | None:
-        """The same event again, by its name: a broker takes it once."""
-        was_test = bool(self.begun[id]["sent"]["is_test"])
-        now_s = time.time()
-        state = self.arming.state(now_s)
-        if now_s > self.latest_s(send.triggers[0]) or (not was_test and state is not State.OBSERVE):
-            return "unknown: it may have been sent when the service ended; not sent again"
-        _, event = self.written(send.triggers[0], test=was_test)
-        return await self._outcome(event, State.TEST if was_test else State.OBSERVE)
+        write_whole(self.folder / f"{file_name(name)}.xml", event.xml.decode())
 
     # -- what is said afterwards
 
@@ -173,6 +162,85 @@ class VOEventSender(External):
             elif entry.get("outcome", "").startswith("sent") and entry["id"] in retractions:
                 retractions[entry["id"]].is_retracted = True
         return found
+
+
+class VOEventSender(EventSender):
+    """To a broker, by VTP."""
+
+    name: ClassVar[Name] = Name.VOEVENT
+
+    def transmit(self, data: Any) -> str:
+        settings = self.site.settings.voevent_generator
+        answer = send_voevent(settings.broker_host, settings.broker_port, data)
+        if not answer.accepted:
+            raise ResourceError(f"the broker refused {data.ivorn}: {answer.text or 'no reason given'}")
+        return "ack"
+
+    async def _left_over(self, id: str, send: Send) -> str | None:
+        """The same event again, by its name: a broker takes it once."""
+        was_test = bool(self.begun[id]["sent"]["is_test"])
+        now_s = time.time()
+        state = self.arming.state(now_s)
+        if now_s > self.latest_s(send.triggers[0]) or (not was_test and state is not State.OBSERVE):
+            return "unknown: it may have been sent when the service ended; not sent again"
+        _, event = self.written(send.triggers[0], test=was_test)
+        return await self._outcome(event, State.TEST if was_test else State.OBSERVE)
+
+
+class KafkaSender(EventSender):
+    """To a topic of Kafka. It knows no names, so what may have been sent is not sent again."""
+
+    name: ClassVar[Name] = Name.KAFKA
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self._producer: Any = None
+        self._lock = threading.Lock()
+
+    @property
+    def folder(self) -> Path:
+        return super().folder / "kafka"
+
+    async def on_reload(self) -> None:
+        await super().on_reload()
+        with self._lock:
+            self._producer = None
+
+    def transmit(self, data: Any) -> str:
+        kafka = need("confluent_kafka", "kafka", "sending to Kafka")
+        topic = self.site.settings.kafka_sender.topic
+        said: list[Any] = []
+        with self._lock:
+            try:
+                self._producer = self._producer or kafka.Producer(self._options())
+                self._producer.produce(
+                    topic, value=data.xml, key=data.ivorn, on_delivery=lambda *report: said.append(report)
+                )
+                self._producer.flush(_KAFKA_S + 5)
+            except (kafka.KafkaException, BufferError) as error:
+                raise ResourceError(f"Kafka, topic {topic}: {error}") from None
+        if not said:
+            raise ResourceError(f"Kafka, topic {topic}: no answer; {data.ivorn} may have been sent")
+        problem, message = said[0]
+        if problem is not None:
+            raise ResourceError(f"Kafka, topic {topic}: {problem}; {data.ivorn} may have been sent")
+        return f"partition {message.partition()}, offset {message.offset()}"
+
+    def _options(self) -> dict[str, Any]:
+        settings = self.site.settings.kafka_sender
+        found: Any = {}
+        if settings.options:
+            path = Path(expanded(settings.options))
+            refuse_shared(path)
+            found = read_yaml(path)
+            if not isinstance(found, dict):
+                raise FormatError(f"{path}: expected options of librdkafka and their values", path=path)
+        return {
+            **found,
+            "bootstrap.servers": settings.servers,
+            "enable.idempotence": True,
+            "message.timeout.ms": round(_KAFKA_S * 1e3),
+        }
 
 
 def _reason(correct: Correct) -> str:

@@ -21,6 +21,7 @@ _PROGRAMS = {
     Name.DADA: ("senders", "DadaSender"),
     Name.LOFAR: ("senders", "LofarSender"),
     Name.VOEVENT: ("events", "VOEventSender"),
+    Name.KAFKA: ("events", "KafkaSender"),
 }
 
 

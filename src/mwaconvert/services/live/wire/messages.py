@@ -72,7 +72,7 @@ class Send(_Part):
     """A trigger for a sender; it says what became of it with `Done` under the same id, and takes it once."""
 
     kind: Literal["send"] = "send"
-    way: Literal["iquv", "lofar", "voevent"]
+    way: Literal["iquv", "lofar", "voevent", "kafka"]
     triggers: tuple[Trigger, ...] = Field(min_length=1, max_length=200)
     start_s: float
     made_s: float
@@ -98,7 +98,7 @@ class Switch(_Part):
     """Off, tests, or real triggers until a moment, of one way out."""
 
     kind: Literal["switch"] = "switch"
-    way: Literal["lofar", "voevent"]
+    way: Literal["lofar", "voevent", "kafka"]
     wanted: Literal["off", "test", "observe"]
     who: _Name
     until_s: float = 0.0
@@ -129,7 +129,7 @@ class Correct(_Part):
 
     kind: Literal["correct"] = "correct"
     what: Literal["retract", "update"]
-    way: Literal["voevent"] = "voevent"
+    way: Literal["voevent", "kafka"] = "voevent"
     event: _Name
     who: _Name
     reason: Annotated[str, Field(max_length=2000)] = ""
