@@ -6,11 +6,10 @@ own words there: --snr 0.
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-#: what breaks a line: words of a damaged file may hold it, and a message is one line
-_BREAKS = re.compile(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Error(Exception):
@@ -32,7 +31,8 @@ class Error(Exception):
     one_line = True
 
     def __init__(self, message: str = "", *, option: str = "", path: Path | None = None) -> None:
-        super().__init__(_BREAKS.sub(" ", message) if self.one_line else message)
+        # words of a damaged file may break lines
+        super().__init__(" ".join(message.splitlines()) if self.one_line else message)
         self.option = option
         self.path = path
 
