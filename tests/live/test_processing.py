@@ -379,6 +379,26 @@ def test_reprocessing(darc, tmp_path):
     assert len(list((tmp_path / "out" / "triggers_realtime" / "data").glob("*.hdf5"))) == 2
 
 
+def test_reprocessing_says_that_the_classifier_failed(darc, tmp_path, monkeypatch):
+    pytest.importorskip("h5py")
+    (tmp_path / "onnxruntime.py").write_text(RUNTIME.replace("LOAD", "pass").replace("FAIL", "os._exit(9)"))
+    monkeypatch.syspath_prepend(tmp_path)
+    model = tmp_path / "a.onnx"
+    model.write_bytes(b"x")
+    banks = tmp_path / "banks"
+    banks.mkdir()
+    (banks / "CB00_00.fil").symlink_to(darc / "synthetic" / "synthetic_CB00_00.fil")
+    path = tmp_path / "CB00_step1.trigger"
+    lines = [f"0 1 1 {w} {t} 1 {dm} 20" for dm, t, w, _ in BURSTS]
+    path.write_text(
+        "\n".join(["# beam_id batch_id sample_id integration_step time DM_id DM SNR", *lines]) + "\n"
+    )
+    with_model = settings_of({"processor": {"classifier": {"model_freqtime": str(model)}}})
+    done = reprocess([path], observation(tmp_path), with_model, banks, tmp_path / "results")
+    assert sorted(math.isnan(f.p) for f in done.found) == [False, True]
+    assert done.notes[0].endswith("ranked by S/N: the classifier failed: its process died")
+
+
 def test_a_beam_without_data(tmp_path):
     cutter = Cutter(observation(tmp_path), Settings(), Classifier(Classify()))
     assert not cutter.has(wanted())
