@@ -50,6 +50,7 @@ from mwaconvert.jobs.control.work import (
     duplicate_key,
 )
 from mwaconvert.jobs.workflows.archives import resolving
+from mwaconvert.jobs.workflows.archives.packed import stores_with
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, now
 from mwaconvert.jobs.workflows.archives.staging import fetch_raw, file_into, own_text
 from mwaconvert.jobs.workflows.steps import PATIENT, reaching
@@ -168,6 +169,7 @@ def stage(context: Context, site: ArchiveSite) -> Json:
     layout.make()
     table = site.table()
     inputs = []
+    stores = reaching(lambda: stores_with(site, found["tar"], context.directory))
     files = [ProductFile(**facts) for facts in found["files"]]
     if (
         layout.kind is not LayoutKind.DELIVERY
@@ -176,7 +178,7 @@ def stage(context: Context, site: ArchiveSite) -> Json:
     for number, file in enumerate(files):
         kind = table.kind(file.name)
         target = _place(layout, kind) / file.name
-        sha256 = reaching(lambda file=file, target=target: file_into(site.stores, file, target))  # type: ignore[misc]
+        sha256 = reaching(lambda file=file, target=target: file_into(stores, file, target))  # type: ignore[misc]
         inputs.append(RunInput(kind, target, sha256, False))
         context.progress(number / (2 * len(files)), file.name)
     for number, (execution, name) in enumerate(found["raw"].items()):

@@ -127,7 +127,9 @@ def fetch(context: Context, site: ArchiveSite) -> Json:
         reaching(lambda name=name, target=target: fetch_raw(site.stores, name, target, context.directory))  # type: ignore[misc]
     if asked.purpose is Purpose.IMAGE:
         with site.catalog() as catalog:
-            casa = reaching(lambda: requesting.fetch_calibration(site, catalog, asked, layout))
+            casa = reaching(
+                lambda: requesting.fetch_calibration(context.directory, site, catalog, asked, layout)
+            )
     return {"raw": [execution.disk_name for execution in request.executions], "calibrated_with": casa}
 
 
