@@ -38,9 +38,8 @@ from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.states import State
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import Job
-from mwaconvert.jobs.workflows.archives import resolving, restore
+from mwaconvert.jobs.workflows.archives import restore
 from mwaconvert.jobs.workflows.archives.asking import Purpose
-from mwaconvert.jobs.workflows.archives.resolving import update_pass
 from mwaconvert.jobs.workflows.archives.restore import REPORT, restore_request, submit_or_resume
 from mwaconvert.jobs.workflows.archives.running import carry_on
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, local_site
@@ -305,25 +304,6 @@ def test_a_set_that_only_the_metadata_know(site: ArchiveSite, tmp_path: Path) ->
         rows = catalog.deliveries(samples.MOUS).rows
         assert len(rows) == 2
     store.close()
-
-
-def test_a_pass_tells_what_changed_in_the_metadata(site: ArchiveSite, tmp_path: Path) -> None:
-    told, path = with_metadata(site, tmp_path)
-    with told.catalog() as catalog, pytest.raises(InputError, match="has no metadata database"):
-        update_pass(site, catalog, "ann")
-    with told.catalog() as catalog:
-        resolving.refresh(told, catalog, samples.MOUS)
-        assert update_pass(told, catalog, "ann") == {}
-        metadata_samples.change(path, "DELETE FROM asa_product_files WHERE NGAS_FILE_ID LIKE '%caltables%'")
-        metadata_samples.change(path, "UPDATE aqua_ous SET QA2STATUS = 'SemiPass'")
-        assert update_pass(told, catalog, "ann") == {
-            samples.MOUS: ("QA2: Pass -> SemiPass", "tables stored apart: yes -> no")
-        }
-        assert update_pass(told, catalog, "ann") == {}
-        assert (
-            catalog.trail(str(samples.MOUS))[0].detail
-            == "QA2: Pass -> SemiPass; tables stored apart: yes -> no"
-        )
 
 
 def test_raw_data_that_leave_their_folder_are_refused(

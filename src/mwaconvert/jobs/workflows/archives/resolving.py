@@ -12,17 +12,15 @@ from mwaconvert.archive.manifests import Manifest, choose_manifest, read_manifes
 from mwaconvert.archive.packages import check_package, room_needed
 from mwaconvert.archive.products import Kind, ProductTable
 from mwaconvert.archive.restores import decide_restore
-from mwaconvert.archive.sources.metadata import MetadataDatabase
+from mwaconvert.archive.sources.metadata import LEVELS, MetadataDatabase
 from mwaconvert.archive.sources.snapshot import MemberSnapshot, disagreements
-from mwaconvert.archive.units import Calibrated, Level
+from mwaconvert.archive.units import Calibrated
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.jobs.control.work import Json
 from mwaconvert.jobs.workflows.archives.packed import Calibration, find_calibration
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, now
 from mwaconvert.jobs.workflows.archives.staging import file_into, find_raw
 from mwaconvert.machine import tree_bytes
-
-_LEVELS = (Level.GROUP, Level.SCIENCE_GOAL, Level.PROGRAM)
 
 
 def member(scratch: Path, site: ArchiveSite, catalog: Catalog, wanted: Json) -> Json:
@@ -120,31 +118,12 @@ def refresh(site: ArchiveSite, catalog: Catalog, mous: StatusUid) -> None:
     with MetadataDatabase(site.metadata) as database:
         project = database.project_of(mous)
         look = database.member(project, mous)
-        units = [(database.unit_set(uid), level) for uid, level in zip(look.chain, _LEVELS, strict=False)]
+        units = [(database.unit_set(uid), level) for uid, level in zip(look.chain, LEVELS, strict=False)]
         catalog.put_units(project, reversed(units), now())
         for change in catalog.put_member(project, look, now()):
             catalog.note(
                 Action.CHANGED, str(mous), "metadata", now(), detail=f"{change.kind.value}: {change.words}"
             )
-
-
-def update_pass(site: ArchiveSite, catalog: Catalog, actor: str) -> dict[StatusUid, tuple[str, ...]]:
-    """One pass over all member sets of the catalogue: what changed in the archive's metadata, in words.
-
-    A calibration that was split out, a release date that moved, another QA2: all of it goes into the audit trail.
-
-    Raises
-    ------
-    InputError
-        The site has no metadata database.
-    """
-    if site.metadata is None:
-        raise InputError("the site has no metadata database; name its URL as metadata")
-    at = now()
-    with MetadataDatabase(site.metadata) as database:
-        told = catalog.update(database.looks(catalog.members()), at)
-    catalog.note_changes(told, actor, at)
-    return told
 
 
 def _manifest(scratch: Path, table: ProductTable, source: Calibration) -> Manifest | None:

@@ -35,6 +35,7 @@ class ArchiveSite:
     stores : where files come from, the likeliest first
     ingest : where products go
     casas : installations of CASA; a Python that has casatasks stands for its tasks alone
+    obscore : table of the public archive as CSV, from which sets are known too
     procedures : files of pipeline procedures by telescope and purpose, as ``vla-calibrate``
     analysts, manager : who gets mail
     """
@@ -49,6 +50,7 @@ class ArchiveSite:
     retention: Path | None = None
     kinds: Path | None = None
     versions: Path | None = None
+    obscore: Path | None = None
     metadata: str | None = None
     mail: MailServer | None = None
     analysts: tuple[str, ...] = ()
@@ -132,7 +134,7 @@ def read_site(path: Path) -> ArchiveSite:
 
 
 _PARTS = {"database", "work", "areas", "stores", "casa", "procedures", "files", "metadata", "mail"}
-_FILES = {"retention", "kinds", "versions"}
+_FILES = {"retention", "kinds", "versions", "obscore"}
 _STORES = {"read", "ingest", "settings"}
 _MAIL = {"host", "port", "security", "ca", "user", "password_file", "sender", "analysts", "manager"}
 
@@ -165,6 +167,7 @@ class _Reader:
             retention=self._file(files, "retention") if "retention" in files else None,
             kinds=self._file(files, "kinds") if "kinds" in files else None,
             versions=self._file(files, "versions") if "versions" in files else None,
+            obscore=self._place(self._text(files, "obscore")) if "obscore" in files else None,
             metadata=None if metadata is None else str(metadata),
             mail=self._server(mail) if "host" in mail else None,
             analysts=self._texts(mail, "analysts"),
