@@ -13,6 +13,7 @@ from mwaconvert.archive.casa.versions import CasaVersion
 from mwaconvert.archive.catalog import Catalog
 from mwaconvert.archive.products import ProductTable, read_product_table
 from mwaconvert.errors import InputError
+from mwaconvert.jobs.control.slurm import Slurm
 from mwaconvert.jobs.control.store import url_of
 from mwaconvert.jobs.delivery.places import place
 from mwaconvert.jobs.workflows.archives.mail import MailServer, Security
@@ -38,6 +39,7 @@ class ArchiveSite:
     obscore : table of the public archive as CSV, from which sets are known too
     procedures : files of pipeline procedures by telescope and purpose, as ``vla-calibrate``
     analysts, manager : who gets mail
+    slurm : where CASA runs as batch jobs; without it CASA is a child of the worker
     """
 
     database: str
@@ -55,6 +57,7 @@ class ArchiveSite:
     mail: MailServer | None = None
     analysts: tuple[str, ...] = ()
     manager: str | None = None
+    slurm: Slurm | None = None
 
     def catalog(self) -> Catalog:
         """The catalogue, to be closed by who opened it."""
@@ -133,9 +136,10 @@ def read_site(path: Path) -> ArchiveSite:
     return _Reader(path).site(facts)
 
 
-_PARTS = {"database", "work", "areas", "stores", "casa", "procedures", "files", "metadata", "mail"}
+_PARTS = {"database", "work", "areas", "stores", "casa", "procedures", "files", "metadata", "mail", "slurm"}
 _FILES = {"retention", "kinds", "versions", "obscore"}
 _STORES = {"read", "ingest", "settings"}
+_SLURM = {"options", "poll_s"}
 _MAIL = {"host", "port", "security", "ca", "user", "password_file", "sender", "analysts", "manager"}
 
 
@@ -153,6 +157,7 @@ class _Reader:
         files = self._part(facts, "files", _FILES)
         mail = self._part(facts, "mail", _MAIL)
         procedures = self._part(facts, "procedures", None)
+        slurm = self._part(facts, "slurm", _SLURM)
         settings = stores.get("settings", {})
         ingest = stores.get("ingest")
         metadata = facts.get("metadata")
@@ -172,7 +177,20 @@ class _Reader:
             mail=self._server(mail) if "host" in mail else None,
             analysts=self._texts(mail, "analysts"),
             manager=mail.get("manager"),
+            slurm=self._batches(slurm) if "slurm" in facts else None,
         )
+
+    def _batches(self, slurm: dict[str, Any]) -> Slurm:
+        poll_s = slurm.get("poll_s", 5.0)
+        if isinstance(poll_s, bool) or not isinstance(poll_s, int | float) or not 0 < poll_s <= 600:
+            raise self._error(f"slurm.poll_s is {poll_s!r}; expected seconds up to 600")
+        options = self._texts(slurm, "options")
+        odd = [option for option in options if not option.startswith("-") or option != option.strip()]
+        if odd:
+            raise self._error(
+                f"slurm.options has {odd[0]!r}; expected options of sbatch, as --partition=work"
+            )
+        return Slurm(poll_s=float(poll_s), options=options)
 
     def _server(self, mail: dict[str, Any]) -> MailServer:
         words = ", ".join(security.value for security in Security)
