@@ -6,7 +6,10 @@ own words there: --snr 0.
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Error(Exception):
@@ -24,8 +27,12 @@ class Error(Exception):
     'threshold'
     """
 
+    #: whether the message is a sentence; a list of problems has a line for each
+    one_line = True
+
     def __init__(self, message: str = "", *, option: str = "", path: Path | None = None) -> None:
-        super().__init__(message)
+        # words of a damaged file may break lines
+        super().__init__(" ".join(message.splitlines()) if self.one_line else message)
         self.option = option
         self.path = path
 

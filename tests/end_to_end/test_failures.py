@@ -140,7 +140,7 @@ def test_second_output_cannot_start(mwax, tmp_path):
     with pytest.raises(InputError, match=r"a\.ms: exists already"):
         mwaconvert.convert(mwax.metafits, [tmp_path / "b.uvfits", tmp_path / "a.ms"])
     assert names(tmp_path) == ["a.ms"]
-    with pytest.raises(InputError, match=r"end the name in \.uvfits, \.ms or \.mwaf"):
+    with pytest.raises(InputError, match=r"end the name in \.uvfits, \.ms, \.uvh5 or \.mwaf"):
         mwaconvert.convert(mwax.metafits, [tmp_path / "b.uvfits", tmp_path / "a.fits"])
     assert names(tmp_path) == ["a.ms"]
 

@@ -376,7 +376,7 @@ def test_words(mwax, folder, meta, tmp_path):
     assert "put %% into the name" in refuse(metafits, "-o", tmp_path / "x.mwaf")
     (folder / f"{meta.obsid}_flags.zip").write_bytes(b"PK nothing")
     assert "damaged or no zip archive" in refuse(metafits)
-    with pytest.raises(InputError, match=r"end the name in .uvfits, .ms or .mwaf"):
+    with pytest.raises(InputError, match=r"end the name in .uvfits, .ms, .uvh5 or .mwaf"):
         mwaconvert.open(mwax.metafits).plan().describe(["x.txt"])
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 import mwaconvert
 from mwaconvert import machine
@@ -183,3 +184,31 @@ def test_a_header_that_is_not_ascii(tmp_path: Path) -> None:
 def test_names_of_outputs(tmp_path: Path, small: Path, name: str) -> None:
     mwaconvert.convert(small, tmp_path / name, rfi="none")
     assert len(list(tmp_path.iterdir())) == (2 if "%" in name else 1)
+
+
+@pytest.mark.parametrize("name", [b"\xb8.mwaf", b"a\xf1.mwaf"])
+def test_names_in_zips_that_are_not_utf8(name, tmp_path):
+    path = tmp_path / "1_flags.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x" * (len(name) - 5) + ".mwaf", b"SIMPLE  =")
+    raw = path.read_bytes()
+    old = b"x" * (len(name) - 5) + b".mwaf"
+    utf8 = raw.replace(old, name)
+    # the bit that says UTF-8, in both lists
+    for mark, place in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        at = utf8.index(mark) + place
+        utf8 = utf8[:at] + (0x800).to_bytes(2, "little") + utf8[at + 2 :]
+    path.write_bytes(utf8)
+    with pytest.raises(FormatError, match=r"1_flags\.zip: damaged or no zip archive"):
+        read_flag_files([path])
+
+
+@pytest.mark.parametrize("baseline", [3e12, -300.0])
+def test_antennas_that_no_table_has(small, tmp_path, baseline):
+    """A damaged number of an antenna decides neither how much memory is taken nor which other antenna is meant."""
+    path = tmp_path / "a.uvfits"
+    mwaconvert.convert(small, path)
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].data.base["BASELINE"][0] = baseline
+    with pytest.raises(FormatError, match="its visibilities name antenna"):
+        open_visibilities(path)

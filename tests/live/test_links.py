@@ -223,7 +223,7 @@ def test_journals_mend_what_was_torn(tmp_path):
     assert [e["a"] for e in journal.entries()] == [1, None, 3]
     journal.close()
     path.write_bytes(b"x\n" + path.read_bytes())
-    with pytest.raises(FormatError, match="no entry"):
+    with pytest.raises(FormatError, match="not an entry"):
         Journal(path)
 
 

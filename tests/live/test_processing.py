@@ -227,7 +227,7 @@ def test_a_classifier(synthetic, tmp_path):
     with pytest.raises(FormatError, match="takes"):
         Classifier(Classify(model_dmtime=str(path)))
     (tmp_path / "bad.onnx").write_bytes(b"nonsense")
-    with pytest.raises(FormatError, match="no model in ONNX"):
+    with pytest.raises(FormatError, match="not a model in ONNX"):
         Classifier(Classify(model_freqtime=str(tmp_path / "bad.onnx")))
 
 

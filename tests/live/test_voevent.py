@@ -185,7 +185,7 @@ def test_retries():
     [
         (None, "no answer in time"),
         (b"", "hung up"),
-        (b"\xff\xff\xff\xff", "no broker of VOEvents"),
+        (b"\xff\xff\xff\xff", "not a broker of VOEvents"),
         (struct.pack(">I", 3) + b"<a>", "no XML"),
         (struct.pack(">I", 4) + b"<a/>", "expected an answer of a broker"),
     ],

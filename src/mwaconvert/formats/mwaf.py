@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import textwrap
 import warnings
 import zipfile
@@ -139,7 +140,10 @@ def _read_archive(path: Path) -> list[FlagFile]:
                 with archive.open(member) as file:
                     data = np.frombuffer(file.read(size), np.uint8)
                 found.append(parse_flag_file(data, f"{path}/{member.filename}"))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
+        OverflowError, struct.error,
+    ) as error:  # fmt: skip
         raise FormatError(
             f"{path}: damaged or no zip archive of flag files: {error}; fetch it again"
         ) from None

@@ -22,6 +22,8 @@ _HANDLING = ("allow_resubmit", "expiry_days")
 class JobFileError(InputError):
     """A job file with problems; `problems` has all of them."""
 
+    one_line = False
+
     def __init__(self, name: str, problems: Sequence[Problem]) -> None:
         self.problems = tuple(sorted(problems))
         lines = "\n".join(f"  {problem}" for problem in self.problems)

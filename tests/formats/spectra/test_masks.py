@@ -79,7 +79,8 @@ def test_lists_of_channels(tmp_path, stream):
 def test_damaged_masks(tmp_path, stream):
     path = tmp_path / "a.mask"
     whole = rfifind([3], [1], [[3, 7], list(range(16)), [3], [3, 15]])
-    for held in (b"", whole[:40], whole[:-3], whole[:56] + b"\xff" * 8):
+    endless = whole[:24] + struct.pack("<d", np.inf) + whole[32:]  # seconds of an interval
+    for held in (b"", whole[:40], whole[:-3], whole[:56] + b"\xff" * 8, endless):
         path.write_bytes(held)
         with pytest.raises(FormatError):
             read_mask(path, stream)

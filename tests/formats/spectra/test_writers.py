@@ -352,7 +352,7 @@ def test_lists_of_others(tmp_path, filterbanks):
         ("12.0 3 four\n", "line 1: expected numbers"),
         ("12.0 3 4\n", "line 1: expected 9 or 14 or 15 numbers"),
         ("# DM Sigma Time Sample Downfact\n1 2 3 4 nan\n", "line 2"),
-        ("\udcff", "no text"),
+        ("\udcff", "not text"),
     ],
 )
 def test_damaged_lists(tmp_path, text, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from pathlib import Path
 
@@ -56,7 +57,11 @@ def _read_rfifind(path: Path, stream: Stream) -> TimeMask:
     try:
         *_, interval_s, _, _, n_chan, n_interval, points = _HEAD.unpack_from(held)
         if not (
-            n_chan > 0 and n_interval > 0 and n_chan * n_interval < _MOST and interval_s > 0 and points > 0
+            n_chan > 0
+            and n_interval > 0
+            and n_chan * n_interval < _MOST
+            and 0 < interval_s < math.inf
+            and points > 0
         ):
             raise FormatError(f"{path}: {n_chan} channels and {n_interval} intervals make no mask")
         at = _HEAD.size

@@ -193,9 +193,13 @@ def _antennas(
         second = np.where(long, (number - 65536) % 2048, number % 256)
     else:
         first, second = column("ANTENNA1"), column("ANTENNA2")
-    lookup = np.full(max(int(numbers.max()), int(first.max()), int(second.max())) + 1, len(numbers))
-    lookup[numbers] = np.arange(len(numbers))
-    return lookup[first], lookup[second]
+    order = np.argsort(numbers, kind="stable")
+
+    def places(antennas: IntArray) -> IntArray:
+        at = np.minimum(np.searchsorted(numbers, antennas, sorter=order), len(numbers) - 1)
+        return np.where(numbers[order[at]] == antennas, order[at], len(numbers))
+
+    return places(first), places(second)
 
 
 def _axis(header: Any, k: int, n: int) -> FloatArray:
