@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from serving import OBSID
 from mwaconvert.cli.main import main
 from mwaconvert.jobs.control.states import Role, State
 from mwaconvert.jobs.control.store import Store
+from mwaconvert.services.server import listen
 from services.postgres import Postgres, is_installed
 
 META = {"obs_id": OBSID, "download_type": "vis_meta"}
@@ -108,3 +110,12 @@ def test_what_cannot_be_started(words, text, monkeypatch):
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 2
     assert text in result.output
+
+
+def test_answers_do_not_wait_for_acknowledgements():
+    """asyncio turns Nagle's algorithm off on connections of sockets that name their protocol only."""
+    opened = listen("127.0.0.1", 0).socket
+    try:
+        assert opened.proto == socket.IPPROTO_TCP
+    finally:
+        opened.close()

@@ -62,7 +62,9 @@ def listen(host: str, port: int, tls: tuple[Path, Path] | None = None) -> Listen
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        opened = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio sends small parts at once on sockets of this protocol by name; else each answer in two parts waits
+        # 40 ms for the other side to acknowledge the first
+        opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, port))
     except OSError as error:
