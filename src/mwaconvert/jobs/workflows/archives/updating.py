@@ -93,19 +93,30 @@ def _qa2(row: ObscoreMember) -> str:
 
 
 def _enter(catalog: Catalog, new: Iterator[_New], refused: _Told, at: datetime) -> _Told:
-    """Put in many sets, by project; of a project that is not taken as a whole, each set by itself."""
+    """Put in many sets, by project; those that are not taken keep no others back."""
     told: _Told = {}
     for project, found in groupby(sorted(new, key=lambda item: item[0]), key=lambda item: item[0]):
         sets = list(found)
         for start in range(0, len(sets), _AT_ONCE):
-            piece = sets[start : start + _AT_ONCE]
-            try:
-                _put(catalog, project, piece, at)
-                entered = piece
-            except Error:
-                entered = [item for item in piece if _put_alone(catalog, project, item, refused, at)]
+            entered = _put_or_split(catalog, project, sets[start : start + _AT_ONCE], refused, at)
             told |= {look.unit.status_uid: (f"new, of {project}",) for _, look, _ in entered}
     return told
+
+
+def _put_or_split(
+    catalog: Catalog, project: str, sets: list[_New], refused: _Told, at: datetime
+) -> list[_New]:
+    """Put sets in together, or halves of them where that is refused, down to the set that is at fault."""
+    try:
+        _put(catalog, project, sets, at)
+    except Error as error:
+        if len(sets) == 1:
+            refused[sets[0][1].unit.status_uid] = (f"new, and cannot be put in: {error}",)
+            return []
+        half = len(sets) // 2
+        parts = (sets[:half], sets[half:])
+        return [item for part in parts for item in _put_or_split(catalog, project, part, refused, at)]
+    return sets
 
 
 def _put(catalog: Catalog, project: str, sets: list[_New], at: datetime) -> None:
@@ -121,12 +132,3 @@ def _put(catalog: Catalog, project: str, sets: list[_New], at: datetime) -> None
 
 
 _DEPTH = {Level.PROGRAM: 0, Level.SCIENCE_GOAL: 1, Level.GROUP: 2}
-
-
-def _put_alone(catalog: Catalog, project: str, item: _New, refused: _Told, at: datetime) -> bool:
-    try:
-        _put(catalog, project, [item], at)
-    except Error as error:
-        refused[item[1].unit.status_uid] = (f"new, and cannot be put in: {error}",)
-        return False
-    return True
