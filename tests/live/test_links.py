@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from live_node import run_async
 
@@ -172,9 +172,14 @@ def test_requests_of_noise(text):
 
 
 @given(st.text(min_size=1, max_size=100), st.text(max_size=100))
+@example("None", "")
 def test_requests_as_python_writes_them(command, payload):
-    request = parse_request(repr({"service": "all", "command": command, "payload": payload}))
-    if command not in ("None",):
+    text = repr({"service": "all", "command": command, "payload": payload})
+    if command == "None":
+        with pytest.raises(FormatError, match="No command specified"):
+            parse_request(text)
+    else:
+        request = parse_request(text)
         assert request.command == command
         assert request.payload == (payload if payload not in ("", "None") else None)
 

@@ -280,3 +280,42 @@ def test_a_stock_client_talks_to_our_master(node, tmp_path):
         "{'LOFARTrigger.interval': 0.1}\n"
     )
     assert darc("stop_master") == (0, "status: Success\nmessage: Stopping master\n")
+
+
+@pytest.mark.services  # seconds, as it waits for processes
+def test_an_event_is_taken_back(node, receiver, tmp_path):
+    """By command, through master and sender, to the broker."""
+    from mwaconvert.cli.live import live
+
+    def run(*words):
+        return CliRunner().invoke(live, [*words, "--config", str(node.config)])
+
+    sky = Sky(tmp_path / "obs")
+    arm(node, "voevent")
+    node.ask("start_observation", payload=sky.path)
+    sky.pulse(dm=400.0)
+    wait_for(lambda: outcomes(node, "voevent_generator"))
+    id = next(e["trigger"]["id"] for e in journal(node, "voevent_generator") if "trigger" in e)
+    assert run("retract", "nonsense", "--reason", "x").exit_code == 1
+    assert "sent, as a test" in run("update", id, "--dm", "401").output
+    assert "sent, as a test" in run("retract", id, "--reason", "interference").output
+    assert [xml.count(b"EventIVORN cite") for xml in receiver.xml] == [0, 1, 2]
+
+
+@pytest.mark.services  # seconds, as it waits for processes
+def test_from_a_line_to_a_topic_of_kafka(tmp_path, receiver):
+    """The library's mock broker takes the event beside the one of VOEvents."""
+    pytest.importorskip("confluent_kafka")
+    options = tmp_path / "options.yaml"
+    options.write_text("test.mock.num.brokers: 1\n")
+    options.chmod(0o600)
+    kafka = {"servers": "localhost:1", "topic": "t", "options": str(options), "interval": 0.1}
+    with Node(tmp_path, receiver, kafka_sender=kafka) as node:
+        for way in ("voevent", "kafka"):
+            arm(node, way)
+        sky = Sky(tmp_path / "obs")
+        node.ask("start_observation", payload=sky.path)
+        sky.pulse(dm=400.0)
+        wait_for(lambda: receiver.xml and outcomes(node, "kafka_sender"))
+        (outcome,) = outcomes(node, "kafka_sender")
+        assert outcome.startswith("sent, as a test: partition ")

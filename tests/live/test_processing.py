@@ -21,7 +21,7 @@ from mwaconvert.live.processing.cutter import Cutter, reprocess
 from mwaconvert.live.processing.extract import Refusal, Wanted, extract
 from mwaconvert.live.processing.merge import merge, result_folder, write_merged
 from mwaconvert.live.processing.products import Counts, Found, Score, read_lists, write_candidate, write_lists
-from mwaconvert.live.settings import Classify, Extractor, Settings
+from mwaconvert.live.settings import Classify, Extractor, Settings, settings_of
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream
 
@@ -239,6 +239,74 @@ def test_without_a_classifier_all_are_ranked_by_snr(synthetic):
     assert classifier.words == "S/N; there is no classifier"
 
 
+RUNTIME = """
+import os, time
+class Asked:
+    shape, name = ["batch", 32, 64, 1], "x"
+class InferenceSession:
+    n = 0
+    def __init__(self, *_, **__): LOAD
+    def get_inputs(self): return [Asked]
+    def run(self, *_):
+        self.n += 1
+        if self.n > 1: FAIL
+        return [[[0.1, 0.9]]]
+class SessionOptions: pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("fails", "words", "is_gone"),
+    [
+        ("raise RuntimeError('no memory')", "RuntimeError: no memory", False),
+        ("os._exit(9)", "its process died", True),
+        ("time.sleep(60)", "no answer in 2 s", True),
+    ],
+)
+def test_a_classifier_that_fails(synthetic, tmp_path, monkeypatch, fails, words, is_gone):
+    """One that raises, dies or hangs: candidates are kept, ranked by S/N, and it is said; nothing waits for it."""
+    (tmp_path / "onnxruntime.py").write_text(RUNTIME.replace("LOAD", "pass").replace("FAIL", fails))
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "a.onnx").write_bytes(b"x")
+    classifier = Classifier(Classify(model_freqtime=str(tmp_path / "a.onnx")))
+    if "no answer" in words:
+        monkeypatch.setattr("mwaconvert.live.processing.classifier._LONGEST_S", 2.0)
+    seen = Observation(
+        task_id="7", source="f", datetimesource="d.f", start_s=0.0, duration_s=9.0, beam=0, source_beam=0,
+        amber_dir=tmp_path, output_dir=tmp_path / "out",
+    )  # fmt: skip
+    cutter = Cutter(seen, Settings(), classifier)
+    found, kept = extract(synthetic, wanted()), []
+    entries = [
+        {"wanted": vars(wanted()), **cutter.keep(replace(found, snr=snr), kept)} for snr in (20.0, 30.0, 40.0)
+    ]
+    scores = [score.freq_time for _, score in kept]
+    assert scores[0] == pytest.approx(0.9)
+    assert all(math.isnan(p) for p in scores[1:])
+    assert classifier.problem == words
+    assert words in classifier.words
+    assert classifier.words.startswith("S/N; the classifier failed") == is_gone
+    listed, problem = cutter.finish(entries, kept, 3, tmp_path / "results", tmp_path / "local", None)
+    assert [f.snr for f in listed] == [40.0, 30.0, 20.0]
+    assert problem == ""
+
+
+def test_a_node_whose_model_cannot_be_loaded_goes_on(tmp_path, monkeypatch):
+    """It is degraded, says why, and cuts candidates out."""
+    from mwaconvert.services.live.node import Site
+    from mwaconvert.services.live.processes.processor import Processor
+
+    (tmp_path / "onnxruntime.py").write_text(RUNTIME.replace("LOAD", "os._exit(3)").replace("FAIL", "pass"))
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "a.onnx").write_bytes(b"x")
+    of_model = {"classifier": {"model_freqtime": str(tmp_path / "a.onnx")}}
+    state = {"state_dir": str(tmp_path / "state"), "node": "n"}
+    processor = Processor(Site(settings_of({"processor": of_model, "network": state})))
+    assert processor.trouble == {"classifier": "the classifier failed: its process died"}
+    assert processor.numbers["ranked_by"] == "S/N; the classifier failed: its process died"
+    assert math.isnan(processor.classifier.score(None).freq_time)
+
+
 def test_scaling():
     picture = np.random.default_rng(1).normal(5, 3, (8, 64)).astype(np.float32)
     whole, rows = scaled(picture, by_channel=False), scaled(picture, by_channel=True)
@@ -269,7 +337,7 @@ def test_beams_put_together(tmp_path):
     assert folder == tmp_path / "20190518" / "2019-05-18-23:51:13.R1"
     found = [Found(beam=0, snr=12, dm=50, time_s=1, width=5, synthesised=3, p=0.7)]
     write_lists(folder, 0, found, Counts(raw=9, clustered=3, thresholds=1, classified=1))
-    write_lists(folder, 1, [], Counts())
+    write_lists(folder, 1, [replace(found[0], beam=1, p=math.nan)], Counts())
     (folder / "CB02_summary.yaml").write_text("")
     (folder / "CB03_summary.yaml").write_text("a: [1, 2")
     write_lists(folder, 4, found, Counts())
@@ -284,6 +352,7 @@ def test_beams_put_together(tmp_path):
     assert "&lt;b&gt;R1" in page
     assert "<b>" not in page
     assert "CB05 is missing" in page
+    assert "1, by S/N behind the others" in page
     facts = json.loads((folder / "info.yaml").read_text())
     assert (facts["ymw16"], facts["task.taskID"]) == (188.0, "1")
     assert len((folder / "coordinates.txt").read_text().splitlines()) == 3
@@ -308,6 +377,26 @@ def test_reprocessing(darc, tmp_path):
     assert len(found) == 2
     assert (tmp_path / "results" / "CB00.pdf").read_bytes().startswith(b"%PDF")
     assert len(list((tmp_path / "out" / "triggers_realtime" / "data").glob("*.hdf5"))) == 2
+
+
+def test_reprocessing_says_that_the_classifier_failed(darc, tmp_path, monkeypatch):
+    pytest.importorskip("h5py")
+    (tmp_path / "onnxruntime.py").write_text(RUNTIME.replace("LOAD", "pass").replace("FAIL", "os._exit(9)"))
+    monkeypatch.syspath_prepend(tmp_path)
+    model = tmp_path / "a.onnx"
+    model.write_bytes(b"x")
+    banks = tmp_path / "banks"
+    banks.mkdir()
+    (banks / "CB00_00.fil").symlink_to(darc / "synthetic" / "synthetic_CB00_00.fil")
+    path = tmp_path / "CB00_step1.trigger"
+    lines = [f"0 1 1 {w} {t} 1 {dm} 20" for dm, t, w, _ in BURSTS]
+    path.write_text(
+        "\n".join(["# beam_id batch_id sample_id integration_step time DM_id DM SNR", *lines]) + "\n"
+    )
+    with_model = settings_of({"processor": {"classifier": {"model_freqtime": str(model)}}})
+    done = reprocess([path], observation(tmp_path), with_model, banks, tmp_path / "results")
+    assert sorted(math.isnan(f.p) for f in done.found) == [False, True]
+    assert done.notes[0].endswith("ranked by S/N: the classifier failed: its process died")
 
 
 def test_a_beam_without_data(tmp_path):

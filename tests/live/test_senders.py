@@ -10,7 +10,8 @@ from mwaconvert.errors import ResourceError
 from mwaconvert.live.settings import settings_of
 from mwaconvert.live.triggers import Trigger
 from mwaconvert.services.live.node import Site
-from mwaconvert.services.live.processes.senders import DadaSender, LofarSender, VOEventSender
+from mwaconvert.services.live.processes.events import VOEventSender
+from mwaconvert.services.live.processes.senders import DadaSender, LofarSender
 from mwaconvert.services.live.wire.messages import Message, Send, Switch
 
 

@@ -73,7 +73,7 @@ def test_schema(schema, test, name):
 def test_updates_and_retractions(schema):
     first = burst_event(CRAB, test=True, now_s=AT + 5)
     update = burst_event(replace(CRAB, snr=60.0), test=True, now_s=AT + 9, cites=(Cite.UPDATE, first.ivorn))
-    back = retraction(first.ivorn, "interference in all beams", test=True, now_s=AT + 60)
+    back = retraction([first.ivorn], "interference in all beams", test=True, now_s=AT + 60)
     for event, word in ((update, "supersedes"), (back, "retraction")):
         top = etree.fromstring(event.xml)
         schema.assertValid(top)
@@ -268,7 +268,7 @@ def test_a_real_broker_takes_and_forwards(tmp_path):
         assert not again.accepted
         assert "seen" in again.text.lower()
         assert send_voevent(
-            "127.0.0.1", port, retraction(EVENT.ivorn, "a test", test=True, now_s=AT)
+            "127.0.0.1", port, retraction([EVENT.ivorn], "a test", test=True, now_s=AT)
         ).accepted
         seen = receive(link)
         while b"Transport" in seen[:200]:  # it asks whether we are alive

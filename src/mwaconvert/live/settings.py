@@ -126,6 +126,25 @@ class VOEvents:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kafka:
+    """VOEvents on a topic of Kafka, as of GCN, beside those to a broker; none without `servers`.
+
+    `servers`: HOST:PORT, with commas between several. `options`: a file (YAML) of options of librdkafka, as those of TLS
+    and the secret; only its owner may read it. The rest as for VOEvents.
+    """
+
+    servers: str = ""
+    topic: str = ""
+    options: str = ""
+    test: bool = True
+    interval: float = 1.0
+    send_events: bool = False
+    age_max: float = 300
+    per_hour: int = 10
+    per_source_per_day: int = 20
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lofar:
     """Frequency in MHz, length of the buffer in seconds; triggers at most, as for VOEvents."""
 
@@ -304,6 +323,24 @@ class Network:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mail:
+    """Mail of observations, warnings and freezes of LOFAR; none is sent without `host` and `to`.
+
+    `security`: starttls, tls from the first byte, or none. `port`: 0 for the usual one. `ca`: certificates that the
+    server's must come from; empty: the system's. `password_file`: holds the password of `user` and nothing else.
+    """
+
+    host: str = ""
+    port: int = 0
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    sender: str = ""
+    to: tuple[str, ...] = ()
+    ca: str = ""
+    user: str = ""
+    password_file: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All sections, by the names of the file.
 
@@ -318,12 +355,14 @@ class Settings:
     amber_listener: Listener = Listener()
     amber_clustering: Clustering = Clustering()
     voevent_generator: VOEvents = VOEvents()
+    kafka_sender: Kafka = Kafka()
     lofar_trigger: Lofar = Lofar()
     dada_trigger: Dada = Dada()
     sb_generator: Beams = field(default_factory=Beams)
     processor: Processing = Processing()
     processor_master: Merging = Merging()
     offline_processing: Offline = Offline()
+    mail: Mail = Mail()
     network: Network = field(default_factory=Network)
     ignored: tuple[str, ...] = ()
 

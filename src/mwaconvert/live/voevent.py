@@ -10,7 +10,7 @@ import math
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -109,19 +109,21 @@ def burst_event(
     return VOEvent(ivorn=ivorn, xml=_text(top))
 
 
-def retraction(ivorn: str, reason: str, *, test: bool, now_s: float, author: Author | None = None) -> VOEvent:
-    """The event that takes another one back.
+def retraction(
+    ivorns: Sequence[str], reason: str, *, test: bool, now_s: float, author: Author | None = None
+) -> VOEvent:
+    """The event that takes others back.
 
     Parameters
     ----------
-    ivorn : of the event that was wrong
+    ivorns : of the event that was wrong, and of its updates
     reason : in words, for those who received it
     """
-    own = f"{ivorn}/retraction/{_mjd(now_s)}"
+    own = f"{ivorns[0]}/retraction/{_mjd(now_s)}"
     top = _document(own, test=test, now_s=now_s, author=author or Author())
     why = _add(top, "Why", importance="0")
     _add(why, "Description", reason)
-    _cite(top, Cite.RETRACTION, ivorn)
+    _cite(top, Cite.RETRACTION, *ivorns)
     return VOEvent(ivorn=own, xml=_text(top))
 
 
@@ -267,8 +269,10 @@ def _where_when(top: Any, trigger: Trigger, ra_deg: float, dec_deg: float) -> No
     _add(position, "Error2Radius", f"{BEAM_ARCMIN / 60:g}")
 
 
-def _cite(top: Any, how: Cite, ivorn: str) -> None:
-    _add(_add(top, "Citations"), "EventIVORN", ivorn, cite=how.value)
+def _cite(top: Any, how: Cite, *ivorns: str) -> None:
+    citations = _add(top, "Citations")
+    for ivorn in ivorns:
+        _add(citations, "EventIVORN", ivorn, cite=how.value)
 
 
 def _text(top: Any) -> bytes:

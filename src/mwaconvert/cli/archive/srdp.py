@@ -275,7 +275,7 @@ def cleanup(run: str, config_path: Path, why: str) -> None:
 def notify(switch: str | None, again: str | None, config_path: Path, why: str) -> None:
     """Send the mail that waits, each once, and tell what did not go out."""
     from mwaconvert.jobs.control.states import Sending, Switch
-    from mwaconvert.jobs.workflows.archives.mail import KIND
+    from mwaconvert.jobs.delivery.mail import KIND
 
     with _open(config_path) as (site, store, _):
         if switch is not None:

@@ -6,7 +6,19 @@ import click
 
 from mwaconvert.cli.live.common import SETTINGS
 from mwaconvert.cli.live.search import search
-from mwaconvert.cli.live.services import arm, disarm, master, observe, reload, restart, start, status, stop
+from mwaconvert.cli.live.services import (
+    arm,
+    disarm,
+    master,
+    observe,
+    reload,
+    restart,
+    retract,
+    start,
+    status,
+    stop,
+    update,
+)
 from mwaconvert.cli.live.trials import decide, reprocess, test_trigger
 
 
@@ -27,6 +39,8 @@ for command in (
     observe,
     arm,
     disarm,
+    retract,
+    update,
     decide,
     test_trigger,
     reprocess,

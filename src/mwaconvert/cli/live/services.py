@@ -139,7 +139,7 @@ def observe(payload: Path, end: str | None, config: Path | None) -> None:
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("way", type=click.Choice(["lofar", "voevent"]))
+@click.argument("way", type=click.Choice(["lofar", "voevent", "kafka"]))
 @click.option("--hours", type=click.FloatRange(0, 24, min_open=True), help="Real triggers for so long.")
 @click.option("--test", is_flag=True, help="Triggers marked as tests, until switched off.")
 @config
@@ -152,7 +152,7 @@ def arm(way: str, hours: float | None, test: bool, config: Path | None) -> None:
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("way", type=click.Choice(["lofar", "voevent"]))
+@click.argument("way", type=click.Choice(["lofar", "voevent", "kafka"]))
 @config
 @verbose
 def disarm(way: str, config: Path | None) -> None:
@@ -167,3 +167,58 @@ def _switch(config: Path | None, way: Any, wanted: Any, until_s: float) -> None:
 
     switch = Switch(way=way, wanted=wanted, who=getpass.getuser(), until_s=until_s)
     _say(ask(read_site(config_path(config)), switch))
+
+
+_event = click.argument("event", metavar="EVENT")
+_way = click.option(
+    "--way",
+    type=click.Choice(["voevent", "kafka"]),
+    default="voevent",
+    show_default=True,
+    help="It went out by.",
+)
+
+
+@click.command(context_settings=SETTINGS)
+@_event
+@_way
+@click.option("--reason", required=True, help="In words, for those who received it.")
+@config
+@verbose
+def retract(event: str, way: str, reason: str, config: Path | None) -> None:
+    """Take back a VOEvent that went out, and its updates; EVENT is the id of its trigger or its ivorn."""
+    _correct(config, "retract", way, event, reason)
+
+
+@click.command(context_settings=SETTINGS)
+@_event
+@_way
+@click.option("--dm", type=click.FloatRange(min=0), help="In pc/cm^3.")
+@click.option("--dm-error", "dm_err", type=click.FloatRange(min=0), help="In pc/cm^3.")
+@click.option("--snr", type=click.FloatRange(min=0))
+@click.option("--flux", "flux_jy", type=click.FloatRange(min=0), help="In Jy.")
+@click.option("--name", help="Of the source.")
+@click.option(
+    "--radec",
+    "radec_deg",
+    type=(click.FloatRange(0, 360, max_open=True), click.FloatRange(-90, 90)),
+    metavar="RA DEC",
+    help="In degrees.",
+)
+@config
+@verbose
+def update(event: str, way: str, config: Path | None, **changes: Any) -> None:
+    """Send a VOEvent again with what is better known now; it says which one it supersedes."""
+    _correct(config, "update", way, event, **changes)
+
+
+def _correct(config: Path | None, what: Any, way: Any, event: str, reason: str = "", **changes: Any) -> None:
+    from mwaconvert.services.live.commands import CORRECTION_S
+    from mwaconvert.services.live.node import read_site
+    from mwaconvert.services.live.operator import ask
+    from mwaconvert.services.live.wire.messages import Changes, Correct
+
+    correct = Correct(
+        what=what, way=way, event=event, who=getpass.getuser(), reason=reason, changes=Changes(**changes)
+    )
+    _say(ask(read_site(config_path(config)), correct, timeout_s=CORRECTION_S + 5))

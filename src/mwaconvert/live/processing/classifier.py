@@ -6,14 +6,21 @@ out; column 1 of what a model gives is the probability of a pulse.
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha256
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from mwaconvert.errors import FormatError, InputError
+from mwaconvert.errors import Error, FormatError, InputError, ResourceError
 from mwaconvert.extras import need
 from mwaconvert.live.processing.extract import Extract
 from mwaconvert.live.processing.products import Score
@@ -21,6 +28,8 @@ from mwaconvert.live.settings import Classify, expanded
 
 Floats = npt.NDArray[np.float32]
 _FREQ_TIME, _DM_TIME = (32, 64), (64, 64)
+#: of one answer, and of loading; then the process hangs, s
+_LONGEST_S = 60.0
 
 
 class Model:
@@ -60,49 +69,154 @@ class Model:
         return float(np.asarray(out).reshape(-1)[-1])
 
 
+Pictures: TypeAlias = list[Floats | None]
+
+
+class _Child:
+    """A process of its own for the models: one that dies or hangs takes nobody along.
+
+    Raises
+    ------
+    Error
+        The models cannot be used.
+    """
+
+    def __init__(self, models: Sequence[tuple[str, tuple[int, int]]]) -> None:
+        context = get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._lock = threading.Lock()
+        self.process = context.Process(target=_serve, args=(theirs, models), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.names: list[str] = self._answer()
+
+    def ask(self, pictures: Pictures) -> list[float]:
+        """Probabilities. Raises Error if a model fails, ResourceError if the process is gone or hangs."""
+        with self._lock:
+            try:
+                self._pipe.send(pictures)
+            except OSError:
+                raise ResourceError("its process died") from None
+            answer: list[float] = self._answer()
+            return answer
+
+    def _answer(self) -> Any:
+        try:
+            if not self._pipe.poll(_LONGEST_S):
+                self.process.kill()
+                raise ResourceError(f"no answer in {_LONGEST_S:g} s")
+            answer = self._pipe.recv()
+        except (EOFError, OSError):
+            raise ResourceError("its process died") from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def _serve(pipe: Connection, wanted: Sequence[tuple[str, tuple[int, int]]]) -> None:
+    """The process of the models: until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent ends it
+    models: list[Model | None] = []
+
+    def load(_: Pictures) -> list[str]:
+        models.extend(Model(Path(path), shape) if path else None for path, shape in wanted)
+        return [model.name for model in models if model is not None]
+
+    def ask(pictures: Pictures) -> list[float]:
+        asked = zip(models, pictures, strict=True)
+        return [float("nan") if m is None or p is None else m(p) for m, p in asked]
+
+    with suppress(EOFError, OSError):
+        pipe.send(_tried(load, []))
+        while True:
+            pipe.send(_tried(ask, pipe.recv()))
+
+
+def _tried(what: Callable[[Pictures], Any], pictures: Pictures) -> Any:
+    try:
+        return what(pictures)
+    except Error as error:
+        return error
+    except Exception as error:  # the errors of a runtime have no common class
+        return FormatError(f"{type(error).__name__}: {str(error)[:200]}")
+
+
 class Classifier:
-    """Both models, as far as the settings name them."""
+    """Both models, as far as the settings name them.
+
+    Attributes
+    ----------
+    problem : why some candidates, or all from then on, have no probability; empty if none
+    """
 
     def __init__(self, settings: Classify) -> None:
-        self.settings = settings
-        self._freq_time = _model(settings.model_freqtime, _FREQ_TIME)
-        self._dm_time = _model(settings.model_dmtime, _DM_TIME)
+        self.settings, self.problem = settings, ""
+        paths = [_path(settings.model_freqtime), _path(settings.model_dmtime)]
+        wanted = list(zip(paths, (_FREQ_TIME, _DM_TIME), strict=True))
+        self._child = _Child(wanted) if any(paths) else None
+        self._names = self._child.names if self._child else []
+
+    @classmethod
+    def without(cls, settings: Classify, problem: str) -> Classifier:
+        """One whose models cannot be used: it says so, and gives no probabilities."""
+        found = cls(replace(settings, model_freqtime="", model_dmtime=""))
+        found.problem = problem
+        return found
 
     @property
     def words(self) -> str:
         """By what candidates are ranked."""
-        names = [model.name for model in (self._freq_time, self._dm_time) if model is not None]
-        return " and ".join(names) or "S/N; there is no classifier"
+        if self._child is None:
+            return (
+                f"S/N; the classifier failed: {self.problem}"
+                if self.problem
+                else "S/N; there is no classifier"
+            )
+        names = " and ".join(self._names)
+        return f"{names}; S/N where it failed: {self.problem}" if self.problem else names
 
     def score(self, found: Extract) -> Score:
-        """Probabilities of a candidate."""
+        """Probabilities of a candidate; none if a model fails, which is then in `problem`."""
+        child = self._child
+        if child is None:
+            return Score()
         by_channel = self.settings.scaling == "channel"
-        names = [model.name for model in (self._freq_time, self._dm_time) if model is not None]
+        pictures: Pictures = [
+            _small(found.freq_time, _FREQ_TIME, by_channel=by_channel)
+            if self.settings.model_freqtime
+            else None,
+            _small(found.dm_time, _DM_TIME, by_channel=False) if self.settings.model_dmtime else None,
+        ]
+        try:
+            freq_time, dm_time = child.ask(pictures)
+        except ResourceError as error:  # gone: what comes after is ranked by S/N, too
+            self.problem, self._child = str(error), None
+            return Score()
+        except Error as error:
+            self.problem = str(error)
+            return Score()
         return Score(
-            freq_time=_asked(self._freq_time, found.freq_time, by_channel=by_channel),
-            dm_time=_asked(self._dm_time, found.dm_time, by_channel=False),
-            model=", ".join(names),
-            scaling=self.settings.scaling if names else "",
+            freq_time=freq_time,
+            dm_time=dm_time,
+            model=", ".join(self._names),
+            scaling=self.settings.scaling,
         )
 
     def accepts(self, score: Score) -> bool:
-        """Above both limits; what has no model passes."""
+        """Above both limits; what has no probability passes."""
         s = self.settings
         return not (score.freq_time <= s.thresh_freqtime or score.dm_time <= s.thresh_dmtime)
 
 
-def _model(name: str, shape: tuple[int, int]) -> Model | None:
+def _path(name: str) -> str:
     # models of Keras, which configurations of ARTS name, are not for us
-    return Model(Path(expanded(name)), shape) if name.endswith(".onnx") else None
+    return expanded(name) if name.endswith(".onnx") else ""
 
 
-def _asked(model: Model | None, picture: Floats, *, by_channel: bool) -> float:
-    if model is None:
-        return float("nan")
-    n, m = model.shape
+def _small(picture: Floats, shape: tuple[int, int], *, by_channel: bool) -> Floats:
+    n, m = shape
     rows, columns = picture.shape
-    small = picture.reshape(n, rows // n, m, columns // m).mean((1, 3))
-    return model(scaled(small, by_channel=by_channel))
+    return scaled(picture.reshape(n, rows // n, m, columns // m).mean((1, 3)), by_channel=by_channel)
 
 
 def scaled(picture: Floats, *, by_channel: bool) -> Floats:

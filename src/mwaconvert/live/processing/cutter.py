@@ -233,4 +233,8 @@ def reprocess(
     for entry in entries:
         if "refused" in entry:
             refused[entry["refused"]] = refused.get(entry["refused"], 0) + 1
+    if cutter.classifier.problem:
+        notes.append(
+            f"candidates without p are ranked by S/N: the classifier failed: {cutter.classifier.problem}"
+        )
     return Reprocessed(tuple(found), refused, (*notes, *([problem] if problem else [])))

@@ -114,6 +114,11 @@ def _page(
         ("Candidates", len(merged.found)),
         *((f"CB{beam:02d} is missing", why) for beam, why in merged.missing.items()),
     ]
+    n_without = sum(math.isnan(f.p) for f in merged.found)
+    if 0 < n_without < len(merged.found):
+        facts.append(
+            ("Without p", f"{n_without}, by S/N behind the others: no classifier there, or it failed")
+        )
     counts = [
         (f"{beam:02d}", c.raw, c.clustered, c.thresholds, c.classified) for beam, c in merged.counts.items()
     ]

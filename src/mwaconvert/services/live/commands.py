@@ -16,15 +16,18 @@ from mwaconvert.live.observation import Observation, read_observation
 from mwaconvert.services.live.hub import Hub
 from mwaconvert.services.live.node import CLASSES, Name, process_of
 from mwaconvert.services.live.observations import Observations
-from mwaconvert.services.live.wire.messages import Command, Reply, Role, Switch
+from mwaconvert.services.live.wire.messages import Command, Correct, Reply, Role, Switch
 
 _log = logging.getLogger(__name__)
 _SWITCHES = {
     "lofar": (Name.LOFAR, "LOFAR triggering"),
     "voevent": (Name.VOEVENT, "VOEvent sending"),
+    "kafka": (Name.KAFKA, "Kafka sending"),
 }
+#: how long a correction may take: a broker that does not answer is tried again
+CORRECTION_S = 80.0
 #: what may be asked by those who only look
-_VIEW = ("status", "get_attr", "lofar_status", "voevent_status", "node_status")
+_VIEW = ("status", "get_attr", "lofar_status", "voevent_status", "kafka_status", "node_status")
 
 
 def _error(message: str) -> Reply:
@@ -237,5 +240,17 @@ class Commands:
             return _error(f"{words}: it is the master node that sends")
         try:
             return await self.hub.ask(name, switch)
+        except Error as error:
+            return Reply(status="Error", message=str(error))
+
+    async def correct(self, correct: Correct, role: Role) -> Reply:
+        """Hand it to the sender, which knows what went out; this needs the role to arm, armed or not."""
+        if not role.may(Role.ARM):
+            return _error(f"Not allowed: {correct.what} needs the role {Role.ARM}")
+        name, words = _SWITCHES[correct.way]
+        if name not in self.hub.services:
+            return _error(f"{words}: it is the master node that sends")
+        try:
+            return await self.hub.ask(name, correct, CORRECTION_S)
         except Error as error:
             return Reply(status="Error", message=str(error))

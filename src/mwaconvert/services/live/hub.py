@@ -30,6 +30,7 @@ from mwaconvert.services.live.wire.messages import (
     Beat,
     Body,
     Command,
+    Correct,
     Message,
     Reload,
     Reply,
@@ -77,7 +78,7 @@ class Hub:
         self._read_peers()
         self.supervisors = {name: self._supervisor(name) for name in {process_of(n) for n in self.services}}
         self.on_service: Callable[[Name], None] = lambda _: None
-        self.on_question: Callable[[Command | Switch, Peer], Awaitable[Reply]]
+        self.on_question: Callable[[Command | Correct | Switch, Peer], Awaitable[Reply]]
         self.stopping = asyncio.Event()
         self._asked: dict[str, asyncio.Future[Reply]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -260,14 +261,14 @@ class Hub:
                 future = self._asked.pop(message.id, None)
                 if future is not None and not future.done():
                     future.set_result(message.body)
-            case Command() | Switch():
+            case Command() | Correct() | Switch():
                 self.in_background(self._answer(message, link))
             case _:
                 _log.warning("%s: what it sent is not for a master", message.sender)
 
     async def _answer(self, message: Message, link: Link) -> None:
         body = message.body
-        assert isinstance(body, Command | Switch)
+        assert isinstance(body, Command | Correct | Switch)
         reply = await self.on_question(body, link.peer)
         link.send(Message(sender=self.site.node, to=message.sender, body=reply, id=message.id))
 
@@ -294,13 +295,13 @@ class Hub:
             if self.links.get(f"{self.site.node}/{service.value}"):
                 self.tell(service, body, task_id)
 
-    async def ask(self, service: Name, body: Body) -> Reply:
-        """Raises ResourceError without an answer in time."""
+    async def ask(self, service: Name, body: Body, timeout_s: float | None = None) -> Reply:
+        """Raises ResourceError without an answer in time; None: that of the settings."""
         number = secrets.token_hex(8)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._asked[number] = future
         to = f"{self.site.node}/{service.value}"
-        timeout_s = self.site.settings.darc_master.control_timeout
+        timeout_s = timeout_s or self.site.settings.darc_master.control_timeout
         try:
             if not self.route(Message(sender=self.site.node, to=to, body=body, id=number)):
                 raise ResourceError(f"{service.value} service is not running")

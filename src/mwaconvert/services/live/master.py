@@ -11,7 +11,7 @@ from mwaconvert.services.live.hub import Hub
 from mwaconvert.services.live.node import Site
 from mwaconvert.services.live.observations import Observations
 from mwaconvert.services.live.wire.keys import Peer
-from mwaconvert.services.live.wire.messages import Command, Reply, Role, Switch
+from mwaconvert.services.live.wire.messages import Command, Correct, Reply, Role, Switch
 from mwaconvert.services.live.wire.text_port import serve_text
 
 
@@ -48,9 +48,11 @@ class Master:
         finally:
             await self.hub.close()
 
-    async def _answer(self, question: Command | Switch, peer: Peer) -> Reply:
+    async def _answer(self, question: Command | Correct | Switch, peer: Peer) -> Reply:
         if isinstance(question, Switch):
             return await self.commands.switch(question, peer.role)
+        if isinstance(question, Correct):
+            return await self.commands.correct(question, peer.role)
         return await self.commands.run(question, peer.role, peer.name)
 
     async def _answer_text(self, command: Command) -> Reply:

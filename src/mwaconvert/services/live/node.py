@@ -20,6 +20,7 @@ class Name(StrEnum):
     OFFLINE = "offline_processing"
     LOFAR = "lofar_trigger"
     VOEVENT = "voevent_generator"
+    KAFKA = "kafka_sender"
     WEBSITE = "status_website"
 
 
@@ -32,6 +33,7 @@ CLASSES = {
     Name.OFFLINE: "OfflineProcessing",
     Name.LOFAR: "LOFARTrigger",
     Name.VOEVENT: "VOEventGenerator",
+    Name.KAFKA: "KafkaSender",
     Name.WEBSITE: "StatusWebsite",
 }
 _WORKER = (Name.LISTENER, Name.CLUSTERING, Name.DADA, Name.PROCESSOR)
@@ -51,6 +53,8 @@ def services_of(settings: Settings) -> tuple[Name, ...]:
         found.append(Name.WEBSITE)
     if mode != "offline":
         found += _MASTER if role == "master" else _WORKER if role == "worker" else (*_WORKER, *_MASTER)
+        if role != "worker" and settings.kafka_sender.servers:
+            found.append(Name.KAFKA)
     return tuple(dict.fromkeys(found))
 
 
@@ -92,4 +96,9 @@ def read_site(config: Path | None) -> Site:
         raise InputError("network.master: a worker needs HOST:PORT of the master node")
     for where in (*([network.master] if network.master else []), *network.workers.values()):
         host_port(where)
+    if site.settings.kafka_sender.servers and not site.settings.kafka_sender.topic:
+        raise InputError("kafka_sender.topic: expected the name of a topic, beside `servers`")
+    mail = site.settings.mail
+    if mail.host and not (mail.sender and mail.to):
+        raise InputError("mail: expected `sender`, and addresses in `to`, beside `host`")
     return site

@@ -14,7 +14,7 @@ from mwaconvert.services.live.hub import OPERATOR
 from mwaconvert.services.live.node import Site
 from mwaconvert.services.live.wire.keys import Peer, read_peers
 from mwaconvert.services.live.wire.link import call, client_tls
-from mwaconvert.services.live.wire.messages import Command, Message, Reply, Role, Switch
+from mwaconvert.services.live.wire.messages import Command, Correct, Message, Reply, Role, Switch
 
 
 def own_peer(site: Site) -> Peer:
@@ -36,7 +36,13 @@ def own_peer(site: Site) -> Peer:
 
 
 async def ask_node(
-    host: str, port: int, peer: Peer, body: Command | Switch, *, tls_ca: str = "", timeout_s: float = 10.0
+    host: str,
+    port: int,
+    peer: Peer,
+    body: Command | Correct | Switch,
+    *,
+    tls_ca: str = "",
+    timeout_s: float = 10.0,
 ) -> Reply:
     """One question to a master.
 
@@ -61,7 +67,7 @@ async def ask_node(
     raise ResourceError(f"{host}:{port}: the link broke")
 
 
-def ask(site: Site, body: Command | Switch, *, timeout_s: float = 10.0) -> Reply:
+def ask(site: Site, body: Command | Correct | Switch, *, timeout_s: float = 10.0) -> Reply:
     """A question to the node of this machine. Raises ResourceError."""
     network = site.settings.network
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(network.host, network.host)

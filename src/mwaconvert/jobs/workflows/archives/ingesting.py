@@ -27,8 +27,8 @@ from mwaconvert.archive.quality.notes import (
 )
 from mwaconvert.errors import Error, InputError, ResourceError
 from mwaconvert.jobs.control.work import CancelledError, Context, Json
+from mwaconvert.jobs.delivery.mail import tell
 from mwaconvert.jobs.workflows.archives.asking import QA, Answer, Asked, Purpose, check_decision, supplied
-from mwaconvert.jobs.workflows.archives.mail import tell
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, now
 from mwaconvert.jobs.workflows.archives.staging import own_text
 from mwaconvert.jobs.workflows.archives.stores import Kept, archive_name, keep

@@ -24,9 +24,9 @@ from mwaconvert.archive.units import Calibrated
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.states import Fault
 from mwaconvert.jobs.control.work import Context, Gate, Json, Retry, Step, StepError, Workflow
+from mwaconvert.jobs.delivery.mail import tell
 from mwaconvert.jobs.workflows.archives import casa, ingesting, requesting
 from mwaconvert.jobs.workflows.archives.asking import QA, Answer, Asked, Purpose, edits_of, place_of_run
-from mwaconvert.jobs.workflows.archives.mail import tell
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, now
 from mwaconvert.jobs.workflows.archives.staging import fetch_raw, find_raw
 from mwaconvert.jobs.workflows.steps import PATIENT, reaching

@@ -10,9 +10,9 @@ from mwaconvert.jobs.control.states import State
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import Job, Message, Workflow
 from mwaconvert.jobs.control.worker import Worker
+from mwaconvert.jobs.delivery.mail import KIND as MAIL
+from mwaconvert.jobs.delivery.mail import mail_sender
 from mwaconvert.jobs.workflows.archives.kinds import archives
-from mwaconvert.jobs.workflows.archives.mail import KIND as MAIL
-from mwaconvert.jobs.workflows.archives.mail import mail_sender
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite
 
 

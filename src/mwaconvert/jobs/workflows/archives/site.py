@@ -15,8 +15,8 @@ from mwaconvert.archive.products import ProductTable, read_product_table
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.slurm import Slurm
 from mwaconvert.jobs.control.store import url_of
+from mwaconvert.jobs.delivery.mail import MailServer, Security
 from mwaconvert.jobs.delivery.places import place
-from mwaconvert.jobs.workflows.archives.mail import MailServer, Security
 from mwaconvert.jobs.workflows.archives.ngas import Ngas
 from mwaconvert.jobs.workflows.archives.stores import PlaceStore, Store
 

@@ -33,7 +33,7 @@ _AGAIN_S = 1.0
 _AFTER_S = 30.0
 #: records of one batch that are kept; of a storm the rest is counted
 _RECORDS = 500
-_SENDERS = {Way.IQUV: Name.DADA, Way.LOFAR: Name.LOFAR, Way.VOEVENT: Name.VOEVENT}
+_SENDERS = {"iquv": Name.DADA, "lofar": Name.LOFAR, "voevent": Name.VOEVENT, "kafka": Name.KAFKA}
 
 
 @dataclass
@@ -193,10 +193,12 @@ class Chain(Service):
             send = Send(way="iquv", triggers=dumps, start_s=seen.start_s, made_s=now_s)
             found[f"{seen.task_id}-{seen.beam:02d}-iquv-{watch.journal.n + 1}"] = send
         for decision in decisions:
-            for way in decision.triggers:
-                if way is not Way.IQUV:
-                    trigger = trigger_of(decision, seen, dm)
-                    name = way.name.lower()
+            names = [way.name.lower() for way in decision.triggers if way is not Way.IQUV]
+            if "voevent" in names and self.site.settings.kafka_sender.servers:
+                names.append("kafka")
+            if names:
+                trigger = trigger_of(decision, seen, dm)
+                for name in names:
                     found[f"{trigger.id}-{name}"] = Send(
                         way=name,  # type: ignore[arg-type]
                         triggers=(trigger,),
@@ -223,7 +225,7 @@ class Chain(Service):
                 self._count(given_up=1)
                 self._note(watch, {"done": id, "outcome": "given up: too late"}, sync=False)
             elif now_s - unsent.tried_s >= _AGAIN_S:
-                name = _SENDERS[Way[unsent.send.way.upper()]].value
+                name = _SENDERS[unsent.send.way].value
                 node = self.site.node if unsent.send.way == "iquv" else MASTER
                 if self.post(f"{node}/{name}", unsent.send, task_id=watch.observation.task_id, id=id):
                     unsent.tried_s = now_s

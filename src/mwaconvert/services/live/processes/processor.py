@@ -21,14 +21,16 @@ from mwaconvert.live.observation import Observation
 from mwaconvert.live.processing.classifier import Classifier
 from mwaconvert.live.processing.cutter import Cutter, is_selected, key_of
 from mwaconvert.live.processing.extract import Extract, Wanted
-from mwaconvert.live.processing.merge import merge, result_folder, write_merged
+from mwaconvert.live.processing.merge import Merged, merge, result_folder, write_merged
 from mwaconvert.live.processing.pages import thumbnail
 from mwaconvert.live.processing.products import Score
-from mwaconvert.live.settings import expanded
+from mwaconvert.live.settings import Classify, expanded
 from mwaconvert.services.live.node import Name, Site
 from mwaconvert.services.live.processes.journal import Journal, file_name, follow_entries
+from mwaconvert.services.live.processes.mails import PostBox
 from mwaconvert.services.live.processes.service import Service
 from mwaconvert.services.live.wire.messages import StartObservation
+from mwaconvert.text import plural
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.5
@@ -69,12 +71,13 @@ class Processor(Service):
     def __init__(self, site: Site) -> None:
         super().__init__(site)
         self.settings = site.settings.processor
-        self.classifier = Classifier(self.settings.classifier)
+        self.classifier = _classifier(self.settings.classifier)
         self.works: dict[str, Work] = {}
         self._pool = ThreadPoolExecutor(max(1, self.settings.num_extractor))
         self._merging: dict[str, asyncio.Task[None]] = {}
+        self.post_box = PostBox(self)
         self.numbers = {"extracted": 0, "refused": 0, "failed": 0, "accepted": 0, "queue": 0}
-        self.numbers["ranked_by"] = self.classifier.words
+        self._say_classifier()
 
     async def on_start(self, start: StartObservation) -> None:
         task_id = start.observation.task_id
@@ -103,6 +106,7 @@ class Processor(Service):
 
     async def work(self) -> None:
         while not self.stopping.is_set():
+            self.post_box.send_in_background()
             for task_id, work in list(self.works.items()):
                 try:
                     await asyncio.to_thread(self._follow, work)
@@ -174,6 +178,7 @@ class Processor(Service):
         try:
             found = work.cutter.cut(wanted)
             entry |= work.cutter.keep(found, work.kept)
+            self._say_classifier()
             if isinstance(found, Extract):
                 self._show(found)
             self._count("refused" if "refused" in entry else "extracted")
@@ -189,6 +194,26 @@ class Processor(Service):
         except OSError as error:
             self.trouble["journal"] = f"{work.journal.path}: {error.strerror}"
 
+    def _mail_merged(self, seen: Observation, merged: Merged, page: Path) -> None:
+        """The page of an observation, and a warning if it lacks beams, once each."""
+        n = plural(len(merged.found), "candidate")
+        self.post_box.put(
+            f"{seen.task_id}-summary",
+            f"ARTS FRB Alert System - {seen.datetimesource}",
+            f"{seen.source}, task {seen.task_id}: {n} of {plural(len(merged.counts), 'beam')}.\n{page.parent}\n",
+            html=page.read_text(),
+        )
+        if merged.missing:
+            lines = [f"CB{beam:02d}: {why}" for beam, why in merged.missing.items()]
+            self.post_box.put(
+                f"{seen.task_id}-missing",
+                f"ARTS FRB Alert System - warning: {plural(len(lines), 'beam')} missing of {seen.datetimesource}",
+                "\n".join(
+                    [*lines, "", "Put right what is wrong on the node, then: mwaconvert live reprocess"]
+                )
+                + "\n",
+            )
+
     def _show(self, found: Extract) -> None:
         """The last few, small enough for a message."""
         facts = {"at_s": time.time(), "dm": found.dm, "snr": found.snr, "picture": thumbnail(found)}
@@ -196,6 +221,11 @@ class Processor(Service):
         for old in pictures[: -_PICTURES + 1]:
             self.recent.remove(old)
         self.recent.append(facts)
+
+    def _say_classifier(self) -> None:
+        self.numbers["ranked_by"] = self.classifier.words
+        if self.classifier.problem:
+            self.trouble["classifier"] = f"the classifier failed: {self.classifier.problem}"
 
     def _count(self, name: str) -> None:
         self.numbers[name] = int(self.numbers[name]) + 1
@@ -243,6 +273,15 @@ class Processor(Service):
             ranked_by=self.classifier.words,
             most=settings.ntrig_email_max,
         )
+        self._mail_merged(seen, merged, page)
         if missing:
             self.trouble[f"merge {seen.task_id}"] = f"{len(missing)} beams are missing"
         self.recent.append({"task_id": seen.task_id, "page": str(page), "missing": len(missing)})
+
+
+def _classifier(settings: Classify) -> Classifier:
+    """Candidates are cut out whether models can be used or not."""
+    try:
+        return Classifier(settings)
+    except Error as error:
+        return Classifier.without(settings, str(error))

@@ -20,7 +20,8 @@ _PROGRAMS = {
     Name.WEBSITE: ("page", "Website"),
     Name.DADA: ("senders", "DadaSender"),
     Name.LOFAR: ("senders", "LofarSender"),
-    Name.VOEVENT: ("senders", "VOEventSender"),
+    Name.VOEVENT: ("events", "VOEventSender"),
+    Name.KAFKA: ("events", "KafkaSender"),
 }
 
 

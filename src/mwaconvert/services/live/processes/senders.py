@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mwaconvert.errors import Error, FormatError, InputError, ResourceError
-from mwaconvert.live.files import read_facts, write_facts, write_whole
+from mwaconvert.live.files import read_facts, write_facts
 from mwaconvert.live.gate import Admission, Arming, Gate, Sent, State
-from mwaconvert.live.settings import expanded
 from mwaconvert.live.triggers import (
     Trigger,
     dada_event,
@@ -27,11 +26,12 @@ from mwaconvert.live.triggers import (
     send_tcp,
     send_udp,
 )
-from mwaconvert.live.voevent import burst_event, send_voevent
 from mwaconvert.services.live.node import Name, Site
-from mwaconvert.services.live.processes.journal import Journal, file_name
+from mwaconvert.services.live.processes.journal import Journal
+from mwaconvert.services.live.processes.mails import PostBox
 from mwaconvert.services.live.processes.service import Service
 from mwaconvert.services.live.wire.messages import Done, Message, Reply, Send, StartObservation, Switch
+from mwaconvert.text import utc_text
 
 _log = logging.getLogger(__name__)
 _CLOCK_S = 1.0
@@ -176,6 +176,7 @@ class External(Sender):
         super().__init__(site)
         self.arming = self._kept_arming()
         self.gate = self._gate()
+        self.post_box = PostBox(self)
         self._gathered: list[tuple[Trigger, asyncio.Future[tuple[Trigger, int]]]] = []
         self._show_state()
 
@@ -235,6 +236,7 @@ class External(Sender):
     async def work(self) -> None:
         while not self.stopping.is_set():
             self._show_state()
+            self.post_box.send_in_background()
             try:
                 async with asyncio.timeout(1.0):
                     await self.stopping.wait()
@@ -267,9 +269,14 @@ class External(Sender):
         admission = self.gate.admit(best, state, now_s)
         if admission is not Admission.SEND:
             return str(admission.value)
-        self.begin(id, sending, sent=asdict(self.gate.sent[-1]))
+        self.begin(id, sending, sent=asdict(self.gate.sent[-1]), trigger=asdict(best))
         self._show_state()
-        return await self._outcome(data, state)
+        outcome = await self._outcome(data, state)
+        self.mail_of(best, outcome, test=state is State.TEST)
+        return outcome
+
+    def mail_of(self, trigger: Trigger, outcome: str, *, test: bool) -> None:
+        """Mail of what went out, if any is wanted."""
 
     async def _outcome(self, data: Any, state: State) -> str:
         try:
@@ -339,35 +346,23 @@ class LofarSender(External):
         settings = self.site.settings.lofar_trigger
         return send_udp(settings.lofar_host, settings.lofar_port, data, timeout_s=0.2).hex()
 
-
-class VOEventSender(External):
-    """VOEvents to a broker; kept as files, too."""
-
-    name: ClassVar[Name] = Name.VOEVENT
-
-    def latest_s(self, trigger: Trigger) -> float:
-        return trigger.time_s + self.site.settings.voevent_generator.age_max
-
-    def written(self, trigger: Trigger, *, test: bool) -> tuple[str, Any]:
-        event = burst_event(trigger, test=test, now_s=time.time())
-        folder = Path(expanded(self.site.settings.voevent_generator.voevent_dir))
-        name = file_name(f"{trigger.id}{'-test' if test else ''}")
-        write_whole(folder / f"{name}.xml", event.xml.decode())
-        return event.ivorn, event
-
-    def transmit(self, data: Any) -> str:
-        settings = self.site.settings.voevent_generator
-        answer = send_voevent(settings.broker_host, settings.broker_port, data)
-        if not answer.accepted:
-            raise ResourceError(f"the broker refused {data.ivorn}: {answer.text or 'no reason given'}")
-        return "ack"
-
-    async def _left_over(self, id: str, send: Send) -> str | None:
-        """The same event again, by its name: a broker takes it once."""
-        was_test = bool(self.begun[id]["sent"]["is_test"])
-        now_s = time.time()
-        state = self.arming.state(now_s)
-        if now_s > self.latest_s(send.triggers[0]) or (not was_test and state is not State.OBSERVE):
-            return "unknown: it may have been sent when the service ended; not sent again"
-        _, event = self.written(send.triggers[0], test=was_test)
-        return await self._outcome(event, State.TEST if was_test else State.OBSERVE)
+    def mail_of(self, trigger: Trigger, outcome: str, *, test: bool) -> None:
+        """Who watches LOFAR is told of each freeze, and of each that failed."""
+        place = "not known" if trigger.radec_deg is None else "{:.5f} {:.5f} deg".format(*trigger.radec_deg)
+        facts = {
+            "Observation": trigger.task_id,
+            "Source": trigger.name or "new",
+            "DM": f"{trigger.dm:.2f} pc/cm^3",
+            "S/N": f"{trigger.snr:.1f}",
+            "Arrival (UTC)": utc_text(trigger.time_s),
+            "Width": f"{trigger.width_s * 1e3:.2f} ms",
+            "Flux": f"{trigger.flux_jy:.2f} Jy",
+            "Compound beam": f"{trigger.beam:02d}, synthesised beam {trigger.synthesised_beam}",
+            "Its coordinates": place,
+            "What became of it": outcome,
+        }
+        self.post_box.put(
+            trigger.id + ("-test" if test else ""),
+            f"ARTS LOFAR Trigger Alert{' (test)' if test else ''}",
+            "".join(f"{name:<19}{value}\n" for name, value in facts.items()),
+        )

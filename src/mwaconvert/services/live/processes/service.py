@@ -16,6 +16,7 @@ from mwaconvert.services.live.wire.link import Link, call
 from mwaconvert.services.live.wire.messages import (
     Beat,
     Body,
+    Correct,
     Done,
     Message,
     Reload,
@@ -74,6 +75,14 @@ class Service:
     async def on_switch(self, switch: Switch) -> Reply:
         """A way out is switched."""
         return Reply(status="Error", message=f"{self.name.value} sends nothing ({switch.way})")
+
+    async def on_correct(self, message: Message, correct: Correct) -> None:
+        """An event is to be taken back, or updated."""
+        self.post(
+            message.sender,
+            Reply(status="Error", message=f"{self.name.value} sends no events: {correct.event}"),
+            id=message.id,
+        )
 
     async def on_reload(self) -> None:
         """Settings were read again."""
@@ -148,6 +157,8 @@ class Service:
                     await self.on_done(message, message.body)
                 case Switch():
                     self.post(message.sender, await self.on_switch(message.body), id=message.id)
+                case Correct():
+                    await self.on_correct(message, message.body)
                 case Reload():
                     self.site = await asyncio.to_thread(read_site, self.site.config)
                     await self.on_reload()

@@ -29,6 +29,16 @@ def new_key() -> bytes:
     return secrets.token_bytes(_BYTES)
 
 
+def refuse_shared(path: Path) -> None:
+    """Raises InputError if others than its owner may read a file of secrets, or it is not there."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}", path=path) from None
+    if mode & 0o077:
+        raise InputError(f"{path}: others than its owner can read the secrets in it; chmod 600", path=path)
+
+
 def read_peers(path: Path) -> dict[str, Peer]:
     """A file of keys (YAML): `name: {key: 64 hexadecimal digits, role: view | operate | arm | node}`.
 
@@ -38,8 +48,7 @@ def read_peers(path: Path) -> dict[str, Peer]:
         Others than its owner may read the file.
     FormatError
     """
-    if path.stat().st_mode & 0o077:
-        raise InputError(f"{path}: others than its owner can read the keys; chmod 600", path=path)
+    refuse_shared(path)
     found = read_yaml(path)
     if not isinstance(found, Mapping):
         raise FormatError(f"{path}: expected names with key and role", path=path)

@@ -72,7 +72,7 @@ class Send(_Part):
     """A trigger for a sender; it says what became of it with `Done` under the same id, and takes it once."""
 
     kind: Literal["send"] = "send"
-    way: Literal["iquv", "lofar", "voevent"]
+    way: Literal["iquv", "lofar", "voevent", "kafka"]
     triggers: tuple[Trigger, ...] = Field(min_length=1, max_length=200)
     start_s: float
     made_s: float
@@ -98,10 +98,42 @@ class Switch(_Part):
     """Off, tests, or real triggers until a moment, of one way out."""
 
     kind: Literal["switch"] = "switch"
-    way: Literal["lofar", "voevent"]
+    way: Literal["lofar", "voevent", "kafka"]
     wanted: Literal["off", "test", "observe"]
     who: _Name
     until_s: float = 0.0
+
+
+class Changes(_Part):
+    """What is better known of a pulse; None: as it was said. DMs in pc/cm^3, angles in degrees."""
+
+    dm: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    dm_err: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    snr: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    flux_jy: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    name: _Name | None = None
+    radec_deg: tuple[Annotated[float, Field(ge=0, lt=360)], Annotated[float, Field(ge=-90, le=90)]] | None = (
+        None
+    )
+
+
+class Correct(_Part):
+    """Take back an event that went out, or say what is better known now.
+
+    Parameters
+    ----------
+    event : id of its trigger, or its ivorn
+    reason : in words, for those who received it
+    changes : of fields of the trigger, for an update
+    """
+
+    kind: Literal["correct"] = "correct"
+    what: Literal["retract", "update"]
+    way: Literal["voevent", "kafka"] = "voevent"
+    event: _Name
+    who: _Name
+    reason: Annotated[str, Field(max_length=2000)] = ""
+    changes: Changes = Changes()
 
 
 class Command(_Part):
@@ -123,7 +155,7 @@ class Reply(_Part):
 
 
 Body = Annotated[
-    StartObservation | StopObservation | Reload | Send | Done | Beat | Switch | Command | Reply,
+    StartObservation | StopObservation | Reload | Send | Done | Beat | Switch | Correct | Command | Reply,
     Field(discriminator="kind"),
 ]
 

@@ -58,7 +58,7 @@ def parse_request(text: str) -> Command:
         except (ValueError, SyntaxError):
             raise FormatError("Cannot parse message") from None
         found[key] = value
-    if not found.get("command"):
+    if found.get("command") in (None, "None", ""):
         raise FormatError("No command specified")
     facts = {key: found[key] for key in _KEYS if found.get(key) not in (None, "None", "")}
     try:

@@ -1,4 +1,4 @@
-"""Mail: what the outbox sends, over SMTP with TLS."""
+"""Mail over SMTP with TLS: how the outbox sends it, and others that keep an account of their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from mwaconvert.jobs.control.outbox import RefusedError, Sender
-from mwaconvert.jobs.control.work import Context, Json, Message
+from mwaconvert.jobs.control.work import Context, Json
 
 #: the kind of these messages in the outbox
 KIND = "mail"
@@ -58,7 +58,7 @@ def mail_sender(server: MailServer) -> Sender:
     Only an answer that the server has refused, or a connection that never came about, is a refusal: after any other
     error the mail may be out, and a person looks.
     """
-    return Sender(lambda message: _send(server, message), _MOST, _PERIOD_S)
+    return Sender(lambda message: send_mail(server, message.key, message.payload), _MOST, _PERIOD_S)
 
 
 def tell(context: Context, to: Sequence[str], subject: str, text: str, key: str) -> None:
@@ -72,8 +72,20 @@ def mail(to: str, subject: str, text: str) -> Json:
     return {"to": to, "subject": " ".join(subject.split()), "text": text}
 
 
-def _send(server: MailServer, message: Message) -> str:
-    letter = _letter(server, message.key, message.payload)
+def send_mail(server: MailServer, key: str, payload: Mapping[str, object]) -> str:
+    """Send one mail, and give the answer of the server.
+
+    Parameters
+    ----------
+    key : the same for each try of the same mail
+    payload : of `mail`; with `html`, the same in that form goes along
+
+    Raises
+    ------
+    RefusedError
+        The mail certainly did not go out; after any other error it may have.
+    """
+    letter = _letter(server, key, payload)
     try:
         connection = _connect(server)
     except (OSError, smtplib.SMTPException) as error:
@@ -115,6 +127,8 @@ def _letter(server: MailServer, key: str, payload: Mapping[str, object]) -> Emai
     name = "".join(c if c.isalnum() else "." for c in key)
     letter["Message-ID"] = f"<{name}@{server.sender.rpartition('@')[2] or 'mwaconvert'}>"
     letter.set_content(str(payload["text"]))
+    if "html" in payload:
+        letter.add_alternative(str(payload["html"]), subtype="html")
     return letter
 
 
