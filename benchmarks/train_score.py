@@ -1,6 +1,6 @@
 """Weights of the score of candidates, from injections into simulated noise and interference.
 
-    python benchmarks/train_score.py [--files N] [--test] [--out src/mwaconvert/transients/score.json]
+    python benchmarks/train_score.py [--files N] [--test] [--out src/mwaconvert/transients/judging/score.json]
 
 Files of `injections.py`, of seeds that its study does not use, are cleaned with all steps, without the one for impulses
 and without the one for channels, so that there is interference to learn from, and searched down to S/N 6. Rows that
@@ -22,8 +22,8 @@ from mwaconvert import transients
 from mwaconvert.spectra.dispersion import delay_per_dm
 from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.transients.clean.cleaning import Cleaning
-from mwaconvert.transients.flags import place_of
-from mwaconvert.transients.score import FEATURES, Model, model
+from mwaconvert.transients.judging.flags import place_of
+from mwaconvert.transients.judging.score import FEATURES, Model, model
 from mwaconvert.transients.survey import plan_survey
 
 SKIES = ("noise", "real", "lightning", "satellites", "loss", "agc")

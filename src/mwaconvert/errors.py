@@ -31,8 +31,9 @@ class Error(Exception):
     one_line = True
 
     def __init__(self, message: str = "", *, option: str = "", path: Path | None = None) -> None:
-        # words of a damaged file may break lines
-        super().__init__(" ".join(message.splitlines()) if self.one_line else message)
+        if self.one_line:  # words of a damaged file, or of a library, may break lines
+            message = " ".join(line.strip() for line in message.splitlines() if line.strip())
+        super().__init__(message)
         self.option = option
         self.path = path
 

@@ -10,6 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mwaconvert.cli.main import main
+from mwaconvert.jobs.control.store import Store
+from mwaconvert.jobs.control.work import Request
+from mwaconvert.jobs.executors.order import read_order
+from mwaconvert.jobs.workflows import cluster
 from mwaconvert.text import size_text
 
 OBSID = "1412607288"
@@ -52,6 +56,28 @@ def test_a_file_of_jobs(place: Path) -> None:
     assert f"{OBSID}_1_uvfits.tar" in shown
     assert "convert 1" in call("logs", "1", "-d", "products").output
     assert call("watch", "1", "2", "-d", "products").exit_code == 0
+
+
+def test_tokens_of_cluster_jobs_are_not_printed(tmp_path: Path) -> None:
+    order = read_order(
+        {
+            "image_name": "alpine",
+            "command": ["ls"],
+            "job_name": "listing",
+            "environment": {"FRB_MASTER_ACCESS_TOKEN": "opens-doors", "DEPTH": "3"},
+        }
+    )
+    database = str(tmp_path / "jobs.db")
+    store = Store(database)
+    request = Request(cluster.KIND, "ann", order.canonical, order.shown, name=order.name)
+    job_id = store.submit(request).id
+    store.close()
+    for words in (["show", str(job_id), "--json"], ["list", "--json"], ["show", str(job_id)]):
+        done = call(*words, "--database", database)
+        assert done.exit_code == 0, done.output
+        assert "opens-doors" not in done.output
+    (listed,) = json.loads(call("list", "--json", "--database", database).output)
+    assert listed["canonical"]["environment"] == {"FRB_MASTER_ACCESS_TOKEN": "***", "DEPTH": "3"}
 
 
 def test_what_failed_is_told_in_the_documented_form(place: Path) -> None:
@@ -206,10 +232,10 @@ def test_a_disk_that_is_full_while_jobs_run(place: Path, monkeypatch: pytest.Mon
 def test_no_room_for_a_store(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sqlalchemy as sa
 
-    def migrate(engine: object) -> None:
+    def migrate(*_: object) -> None:
         raise sa.exc.OperationalError("", None, Exception("database or disk is full"))
 
-    monkeypatch.setattr("mwaconvert.jobs.control.store.migrate.migrate", migrate)
+    monkeypatch.setattr("mwaconvert.jobs.control.store.database.migrate", migrate)
     done = call("run", "jobs.csv", "--root", "raw")
     assert done.exit_code == 2
     assert "cannot be made or brought up to date (database or disk is full)" in done.stderr

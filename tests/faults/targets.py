@@ -50,7 +50,7 @@ class Case:
 
 
 def make_cases(inputs: Path) -> list[Case]:
-    """Every verb that writes."""
+    """Verbs that write: conversions to each kind of output, and others."""
     obs, legacy, slow = (
         str(next((inputs / name).glob("*.metafits"))) for name in ("mwax/1412607288", "legacy", "slow")
     )

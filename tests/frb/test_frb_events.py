@@ -223,7 +223,10 @@ def test_through_the_service(service, tmp_path, monkeypatch):
     assert done.exit_code == 0, done.output
     assert "beam 1123" in done.stdout
     assert set(handler.tokens) == {"abc"}
+    monkeypatch.delenv("CHIME_FRB_ACCESS_TOKEN")
+    monkeypatch.setenv("FRB_MASTER_ACCESS_TOKEN", "of-a-job")
     assert "beam 0123" in run(*words, "--beam", 123, "-o", tmp_path / "b.npz").stdout
+    assert handler.tokens[-1] == "of-a-job"
     (tmp_path / "s.py").write_text(
         "import sys\nfrom iautils import cascade\n"
         "print(cascade.make_cascade_from_eventid(int(sys.argv[2]), beams='max').beam_nos)"
@@ -260,7 +263,7 @@ def test_our_own_service(tmp_path, root, monkeypatch):
 
 def test_services_that_are_not_to_be_trusted(service, tmp_path):
     url, handler = service
-    with pytest.raises(InputError, match="it is not known there"):
+    with pytest.raises(InputError, match=r"event 5: .* does not have it \(404: Not Found\)"):
         fetch_event(url, 5, tmp_path)
     for beam in ("../../etc", [1], None, 7):
         handler.beam = beam

@@ -16,7 +16,7 @@ from mwaconvert.formats.spectra.reader import open_stream
 from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
 from mwaconvert.live.observation import Observation, read_beam_table, synthesise
 from mwaconvert.live.processing.beams import SynthesisedStream, open_beam
-from mwaconvert.live.processing.classifier import Classifier, scaled
+from mwaconvert.live.processing.classifier import Classifier
 from mwaconvert.live.processing.cutter import Cutter, reprocess
 from mwaconvert.live.processing.extract import Refusal, Wanted, extract
 from mwaconvert.live.processing.merge import merge, result_folder, write_merged
@@ -24,6 +24,7 @@ from mwaconvert.live.processing.products import Counts, Found, Score, read_lists
 from mwaconvert.live.settings import Classify, Extractor, Settings, settings_of
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream
+from mwaconvert.transients.judging.classifiers import scaled
 
 #: DM, time, width in samples, S/N by DARC without cleaning
 BURSTS = [(50.0, 0.12, 5, 60.35), (20.0, 0.24, 1, 38.4)]
@@ -224,10 +225,10 @@ def test_a_classifier(synthetic, tmp_path):
     assert not classifier.accepts(replace(score, freq_time=0.4))
     flat = replace(found, freq_time=np.zeros((64, 64), np.float32))
     assert classifier.score(flat).freq_time == pytest.approx(0.5)  # no noise to divide by: zeros, not NaN
-    with pytest.raises(FormatError, match="takes"):
+    with pytest.raises(FormatError, match="expected one input of 64 x 64"):
         Classifier(Classify(model_dmtime=str(path)))
     (tmp_path / "bad.onnx").write_bytes(b"nonsense")
-    with pytest.raises(FormatError, match="not a model in ONNX"):
+    with pytest.raises(FormatError, match="not a sound ONNX model"):
         Classifier(Classify(model_freqtime=str(tmp_path / "bad.onnx")))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from chime import Chime, Recorded, chime
 
+from mwaconvert.jobs.control import confine
 from mwaconvert.jobs.control.states import Role
 from mwaconvert.jobs.control.store import Store
 
@@ -222,26 +223,34 @@ def test_a_disk_that_a_job_fills(tmp_path, small_disk):
         assert client.call("GET", "/v1/swarm/kill-job/loud").json() == {"loud": True}
 
 
-def test_limits_by_a_control_group(tmp_path):
-    """What is written for the kernel, into folders that look like its own."""
-    from mwaconvert.jobs.executors.process import own_cgroup
-    from mwaconvert.jobs.executors.watch import Group
+def test_limits_by_a_control_group(tmp_path, monkeypatch):
+    """In folders that look like the kernel's own: what is written for it, who is in the group, what it tells."""
+    groups = tmp_path / "groups"
+    groups.mkdir()
+    monkeypatch.setattr(confine, "delegated", lambda: (groups, frozenset({"memory", "cpu"})))
+    look = (
+        "import os, sys\nfrom pathlib import Path\n(group,) = Path(sys.argv[1]).glob('mwaconvert-job-*')\n"
+        "print(*((group / name).read_text() for name in ('memory.max', 'cpu.max')), flush=True)\n"
+        "assert (group / 'cgroup.procs').read_text() == str(os.getpid())\n"
+        "(group / 'memory.events').write_text('oom 3\\noom_kill 2\\n')\nos.kill(os.getpid(), 9)"
+    )
+    with chime(tmp_path) as cluster:
+        client = cluster.client()
+        client.spawn(
+            "held", sys.executable, "-c", look, str(groups), job_mem_limit=1 << 30, job_cpu_limit=1.5
+        )
+        assert client.wait_for("held", "complete", "failed") == "failed"
+        record = client.call("GET", "/v1/swarm/job/held").json()
+        assert "out of memory" in record["error"], client.call("GET", "/v1/swarm/log/held").body
+        assert record["prepared"]["enforced"]["job_mem_limit"] == "control group"
+        assert b"1073741824 150000 100000" in client.call("GET", "/v1/swarm/log/held").body
 
-    own = tmp_path / "service"
-    own.mkdir()
-    (tmp_path / "cgroup.subtree_control").write_text("cpu memory\n")
-    (own / "cgroup.controllers").write_text("cpu memory pids\n")
-    (own / "cgroup.subtree_control").write_text("\n")
-    (tmp_path / "of").write_text("0::/service\n")
-    assert own_cgroup(tmp_path, tmp_path / "of") == tmp_path
-    (own / "cgroup.subtree_control").write_text("memory cpu\n")
-    assert own_cgroup(tmp_path, tmp_path / "of") == own
-    (own / "cgroup.controllers").write_text("pids\n")
-    assert own_cgroup(tmp_path, tmp_path / "of") is None
-    (tmp_path / "of").write_text("4:memory:/x\n")
-    assert own_cgroup(tmp_path, tmp_path / "of") is None
-    group = Group(str(own), "job-1", 1 << 30, 1.5)
-    assert (own / "job-1" / "memory.max").read_text() == str(1 << 30)
-    assert (own / "job-1" / "cpu.max").read_text() == "150000 100000"
-    (own / "job-1" / "memory.events").write_text("oom 3\noom_kill 2\n")
-    assert group.oom_kills() == 2
+
+def test_a_job_without_a_group_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(confine, "delegated", lambda: (tmp_path / "none", frozenset({"memory", "cpu"})))
+    with chime(tmp_path) as cluster:
+        client = cluster.client()
+        client.spawn("free", "true")
+        assert client.wait_for("free", "complete", "failed") == "complete"
+        record = client.call("GET", "/v1/swarm/job/free").json()
+        assert "no control group could be made" in str(record)

@@ -7,7 +7,7 @@ from serving import SECRET, configuration
 from mwaconvert.jobs.control.states import Role
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.services.app import make_app
-from mwaconvert.services.asvo_v2 import ACCESS_COOKIE, Use, make_token
+from mwaconvert.services.asvo.v2 import ACCESS_COOKIE, Use, make_token
 from mwaconvert.services.auth import COOKIE
 
 pytestmark = pytest.mark.services

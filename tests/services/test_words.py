@@ -5,7 +5,7 @@ import pytest
 from mwaconvert.jobs.control.states import State
 from mwaconvert.jobs.workflows.registry import workflows
 from mwaconvert.jobs.workflows.site import local_site
-from mwaconvert.services.asvo_words import KINDS, STEPS, Word, iso, meaning_of, needs_numbers, word_of
+from mwaconvert.services.asvo.words import KINDS, STEPS, Word, iso, meaning_of, needs_numbers, word_of
 
 
 def test_every_state_and_step_has_a_word_and_the_word_leads_back(tmp_path):

@@ -10,7 +10,7 @@ from filterbanks import pulse
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
 from mwaconvert.transients import products
-from mwaconvert.transients.classifiers import Classifier
+from mwaconvert.transients.judging.classifiers import Classifier
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -8,7 +8,7 @@ from mwaconvert.spectra.candidate import Candidate, Flag
 from mwaconvert.spectra.dispersion import delay_per_dm
 from mwaconvert.transients import Spectra, open_stream
 from mwaconvert.transients.clean.cleaning import Cleaning
-from mwaconvert.transients.flags import Doubts
+from mwaconvert.transients.judging.flags import Doubts
 from mwaconvert.transients.survey import plan_survey
 
 FREQS = 1220 + 300 / 128 * (np.arange(128) + 0.5)

@@ -13,9 +13,9 @@ from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.transients import Spectra
 from mwaconvert.transients.clean.cleaning import ORIGIN, STRETCH, UNIT, Cleaning, clean
-from mwaconvert.transients.flags import across_beams
-from mwaconvert.transients.looks import N_BANDS, Look, look_at
-from mwaconvert.transients.score import FEATURES, features, model
+from mwaconvert.transients.judging.flags import across_beams
+from mwaconvert.transients.judging.looks import N_BANDS, Look, look_at
+from mwaconvert.transients.judging.score import FEATURES, features, model
 from mwaconvert.transients.survey import LOOKED_AT, plan_survey
 
 FREQS = 1220 + 300 / 128 * (np.arange(128) + 0.5)
@@ -138,7 +138,7 @@ def test_a_list_without_scores_reads(tmp_path):
 def test_weights_are_those_of_the_features():
     from importlib.resources import files
 
-    held = json.loads((files("mwaconvert.transients") / "score.json").read_text())
+    held = json.loads((files("mwaconvert.transients.judging") / "score.json").read_text())
     assert held["features"] == list(FEATURES)
 
 

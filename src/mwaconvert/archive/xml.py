@@ -43,7 +43,7 @@ def read_xml(data: bytes, name: str, root: str, namespace: str | None) -> Elemen
     try:
         top = etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
-        raise FormatError(f"{name}: is no XML document: {' '.join(str(error.msg).split())}") from None
+        raise FormatError(f"{name}: is no XML document: {error.msg}") from None
     if top.getroottree().docinfo.internalDTD is not None:
         raise FormatError(
             f"{name}: has a document type, which can hold entity bombs; remove the DOCTYPE line"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.errors import Error, InputError, ResourceError
 from mwaconvert.vocabulary.arguments import prepare
 from mwaconvert.vocabulary.options import GROUPS, TABLE, Spec, in_words, squeeze
@@ -87,7 +88,7 @@ def _key(spec: Spec) -> str:
     cls=_ConvertCommand,
     params=_parameters(),
     short_help="Raw files to uvfits and measurement sets (the default verb).",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings=SETTINGS,
 )
 def convert(words: tuple[str, ...], **params: Any) -> None:
     """Convert raw visibilities to uvfits files and measurement sets.

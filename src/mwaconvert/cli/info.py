@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mwaconvert.cli.verbs import SETTINGS
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -23,7 +25,7 @@ CABLEDEL = {0: "none", 1: "cables and receiver clock", 2: "cables, receiver cloc
 
 @click.command(
     short_help="What was observed, which files are there, what would be done.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings=SETTINGS,
 )
 @click.argument("metafits", type=click.Path(path_type=Path), metavar="OBS.metafits")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[RAW FILES]...")

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from mwaconvert import __version__
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.errors import Error, InputError
 
 #: exit codes
@@ -240,7 +241,7 @@ def _explain(error: Exception, *, verbose: bool) -> int:
     help=_ABOUT,
     options_metavar="[VERB]",
     subcommand_metavar="OBS.metafits [RAW FILES]... [OPTIONS]",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings=SETTINGS,
 )
 @click.version_option(__version__, "-V", "--version", prog_name="mwaconvert")
 def main() -> None:

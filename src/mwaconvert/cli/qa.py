@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.vocabulary.values import MOST_THREADS
 
 
 @click.command(
     short_help="Draw an existing uvfits file or measurement set.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings=SETTINGS,
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option(

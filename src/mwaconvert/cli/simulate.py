@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.errors import InputError
 from mwaconvert.vocabulary import values
 
 
 @click.command(
     short_help="Raw files of a known sky.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings=SETTINGS,
 )
 @click.option(
     "--like",

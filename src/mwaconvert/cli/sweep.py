@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from mwaconvert.cli.verbs import SETTINGS
+
 
 @click.command(
     short_help="Remove what killed runs have left in a folder.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings=SETTINGS,
 )
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FOLDER...")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")

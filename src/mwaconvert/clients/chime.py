@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 URL_VARIABLE = "CHIME_FRB_URL"
 ACCESS_VARIABLE, REFRESH_VARIABLE = "CHIME_FRB_ACCESS_TOKEN", "CHIME_FRB_REFRESH_TOKEN"
+#: as jobs of the cluster get them
+JOB_ACCESS_VARIABLE, JOB_REFRESH_VARIABLE = "FRB_MASTER_ACCESS_TOKEN", "FRB_MASTER_REFRESH_TOKEN"
 USER_VARIABLE, PASSWORD_VARIABLE = "FRB_MASTER_USERNAME", "FRB_MASTER_PASSWORD"
 #: seconds to wait for a connection, and for the next bytes of an answer
 _TIMEOUT_S = (5.0, 60.0)
@@ -46,7 +48,8 @@ class API:
     Parameters
     ----------
     base_url : of the service; else the variable CHIME_FRB_URL
-    access_token, refresh_token : else CHIME_FRB_ACCESS_TOKEN and CHIME_FRB_REFRESH_TOKEN
+    access_token, refresh_token : else CHIME_FRB_ACCESS_TOKEN and CHIME_FRB_REFRESH_TOKEN, or FRB_MASTER_..., which jobs
+        of the cluster get
     username, password : to log in where there are no tokens; else FRB_MASTER_USERNAME and FRB_MASTER_PASSWORD
     authentication : False sends no token
     timeout_s : how long the next bytes of an answer may take
@@ -67,8 +70,8 @@ class API:
         if not url:
             raise InputError(f"name the service with base_url=, or set {URL_VARIABLE}")
         self.base_url = url.rstrip("/")
-        self.access_token = access_token or os.environ.get(ACCESS_VARIABLE)
-        self.refresh_token = refresh_token or os.environ.get(REFRESH_VARIABLE)
+        self.access_token = access_token or _variable(ACCESS_VARIABLE, JOB_ACCESS_VARIABLE)
+        self.refresh_token = refresh_token or _variable(REFRESH_VARIABLE, JOB_REFRESH_VARIABLE)
         self.username = username or os.environ.get(USER_VARIABLE)
         self.password = password or os.environ.get(PASSWORD_VARIABLE)
         self.authentication = authentication
@@ -155,6 +158,11 @@ class API:
         if not reply.ok:
             raise requests.HTTPError(f"{reply.status_code}: {_sentence(reply)}", response=reply)
         return reply
+
+
+def _variable(*names: str) -> str | None:
+    """The first of these that is set."""
+    return next((value for name in names if (value := os.environ.get(name))), None)
 
 
 def _end_of(token: str) -> float:
@@ -285,8 +293,8 @@ class Swarm:
         of_job = [] if job_id is None else ["--job-id", str(job_id)]
         self.API.renew()
         tokens = {
-            "FRB_MASTER_ACCESS_TOKEN": self.API.access_token,
-            "FRB_MASTER_REFRESH_TOKEN": self.API.refresh_token,
+            JOB_ACCESS_VARIABLE: self.API.access_token,
+            JOB_REFRESH_VARIABLE: self.API.refresh_token,
         }
         given = {key: value for key, value in tokens.items() if value}
         return self.spawn_job(

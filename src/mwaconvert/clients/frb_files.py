@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+from mwaconvert.clients.chime import API
 from mwaconvert.errors import FormatError, InputError, ResourceError
 from mwaconvert.extras import need
 from mwaconvert.text import some
@@ -17,9 +16,7 @@ _CHUNK = re.compile(
     r"(?:^|.*/)data/(?P<telescope>[a-z][a-z0-9_-]{0,31})/intensity/raw/(?P<day>\d{4}/\d\d/\d\d)/"
     r"astro_(?P<event>\d{1,19})/(?P<beam>\d{4})/(?P<name>[A-Za-z0-9_.-]{1,200}\.msgpack)"
 )
-_TIMEOUT_S = (5, 60)  # to connect, between bytes
 _MOST_BYTES = 1 << 29  # of a chunk; those of CHIME/FRB have 17 MB
-_TOKENS = ("CHIME_FRB_ACCESS_TOKEN", "FRB_MASTER_ACCESS_TOKEN")
 
 
 def fetch_event(base_url: str, event: int, folder: Path, *, beam: int | None = None) -> int:
@@ -44,40 +41,36 @@ def fetch_event(base_url: str, event: int, folder: Path, *, beam: int | None = N
     FormatError : what it answers makes no sense
     """
     requests = need("requests", "client", "asking a service")
-    with requests.Session() as session:
-        token = next((os.environ[name] for name in _TOKENS if os.environ.get(name)), None)
-        if token:
-            session.headers["authorization"] = token
-        try:
-            return _fetch(session, base_url.rstrip("/"), event, folder, beam)
-        except requests.HTTPError as error:
-            status = error.response.status_code
-            if status == 404:
-                raise InputError(f"event {event}: {base_url}: {_told(error.response)}") from error
-            raise ResourceError(
-                f"{base_url}: refused with status {status} ({error.response.reason})"
-            ) from error
-        except requests.RequestException as error:
-            raise ResourceError(
-                f"{base_url}: no answer ({type(error).__name__}); is the service up?"
-            ) from error
+    api = API(base_url)
+    try:
+        return _fetch(api, event, folder, beam)
+    except requests.HTTPError as error:
+        if error.response.status_code == 404:
+            raise InputError(f"event {event}: {api.base_url} does not have it ({error})") from error
+        raise ResourceError(f"{api.base_url}: refused ({error})") from error
+    except requests.JSONDecodeError as error:
+        raise FormatError(f"{api.base_url}: an answer is not JSON") from error
+    except requests.RequestException as error:
+        raise ResourceError(
+            f"{api.base_url}: no answer ({type(error).__name__}); is the service up?"
+        ) from error
 
 
-def _fetch(session: Any, base_url: str, event: int, folder: Path, beam: int | None) -> int:
-    names = _json(session, f"{base_url}/v1/events/filenames/{event}")
+def _fetch(api: API, event: int, folder: Path, beam: int | None) -> int:
+    names = api.get(f"/v1/events/filenames/{event}")
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise FormatError(f"{base_url}: expected a list of names of files")
+        raise FormatError(f"{api.base_url}: expected a list of names of files")
     chunks: dict[int, list[tuple[str, re.Match[str]]]] = {}
     for name in names:
         found = _CHUNK.fullmatch(name)
         if found and int(found["event"]) == event:
             chunks.setdefault(int(found["beam"]), []).append((name, found))
     if not chunks:
-        raise InputError(f"event {event}: {base_url} has no raw intensity of it")
+        raise InputError(f"event {event}: {api.base_url} has no raw intensity of it")
     if beam is None and len(chunks) == 1:
         beam = next(iter(chunks))
     elif beam is None:
-        beam = _brightest(_json(session, f"{base_url}/v1/events/{event}"), set(chunks))
+        beam = _brightest(api.get(f"/v1/events/{event}"), set(chunks))
     if beam not in chunks:
         there = some([f"{number:04d}" for number in sorted(chunks)])
         what = "the brightest beam is not known" if beam is None else f"no raw intensity of beam {beam:04d}"
@@ -94,26 +87,8 @@ def _fetch(session: Any, base_url: str, event: int, folder: Path, beam: int | No
         )
         target = folder.joinpath(*below)
         target.mkdir(parents=True, exist_ok=True)
-        _download(session, base_url, name, target / found["name"])
+        _download(api, name, target / found["name"])
     return beam
-
-
-def _json(session: Any, url: str) -> Any:
-    answer = session.get(quote(url, safe=":/"), timeout=_TIMEOUT_S)
-    answer.raise_for_status()
-    try:
-        return answer.json()
-    except ValueError as error:
-        raise FormatError(f"{url}: the answer is not JSON") from error
-
-
-def _told(answer: Any) -> str:
-    """Why something was not found, in the words of the service."""
-    try:
-        told = answer.json()["detail"]
-    except (ValueError, KeyError, TypeError):
-        told = None
-    return " ".join(told.split())[:200] if isinstance(told, str) else "it is not known there"
 
 
 def _brightest(event: Any, beams: set[int]) -> int | None:
@@ -127,16 +102,15 @@ def _brightest(event: Any, beams: set[int]) -> int | None:
     return None
 
 
-def _download(session: Any, base_url: str, name: str, target: Path) -> None:
-    url = f"{base_url}/v1/events/filename"
-    with session.post(url, json={"filename": name}, stream=True, timeout=_TIMEOUT_S) as answer:
-        answer.raise_for_status()
+def _download(api: API, name: str, target: Path) -> None:
+    asked = {"filename": name}
+    with api.send("POST", "/v1/events/filename", json=asked, stream=True) as answer:
         held = 0
         with target.open("wb") as file:
             for piece in answer.iter_content(1 << 20):
                 held += len(piece)
                 if held > _MOST_BYTES:
                     raise FormatError(
-                        f"{base_url}: {name} has more than {_MOST_BYTES} bytes: no chunk of an event"
+                        f"{api.base_url}: {name} has more than {_MOST_BYTES} bytes: no chunk of an event"
                     )
                 file.write(piece)

@@ -37,8 +37,7 @@ def decode_hdu(path: Path, hdu_number: int) -> npt.NDArray[np.float32]:
     except Error:
         raise
     except Exception as error:  # a damaged codec stream raises whatever its library raises
-        text = " ".join(str(error).split())
-        raise FormatError(f"{path}: HDU {hdu_number}: cannot be decoded: {text}") from error
+        raise FormatError(f"{path}: HDU {hdu_number}: cannot be decoded: {error}") from error
     if not isinstance(data, np.ndarray) or data.ndim != 2:
         raise FormatError(f"{path}: HDU {hdu_number}: expected an image of 2 axes, found something else")
     return np.ascontiguousarray(data, dtype=np.float32)

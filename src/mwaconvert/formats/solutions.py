@@ -183,8 +183,7 @@ def _read_fits(path: Path, freqs_hz: FloatArray) -> Solutions:
         raise
     except Exception as error:  # a damaged header can make astropy raise anything
         raise FormatError(
-            f"{path}: damaged, or solutions of an unknown layout: {' '.join(str(error).split())}; "
-            "fetch it again, or choose another"
+            f"{path}: damaged, or solutions of an unknown layout: {error}; fetch it again, or choose another"
         ) from None
     raise FormatError(
         f"{path}: holds neither SOLUTIONS (hyperdrive) nor CALIBDATA (metafits made with include_calib=1); "

@@ -63,8 +63,7 @@ def mend(path: Path, copy: Path) -> list[str]:
         except MetadataError:
             raise
         except Exception as error:
-            text = " ".join(str(error).split())
-            raise MetadataError(f"{path}: not a usable metafits file: it is damaged: {text}") from error
+            raise MetadataError(f"{path}: not a usable metafits file: it is damaged: {error}") from error
     return notes
 
 

@@ -25,7 +25,8 @@ from mwaconvert import __version__
 from mwaconvert.errors import Error, InputError, ResourceError
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import UnknownError
-from mwaconvert.services import asvo, asvo_v2, asvo_v2_site, files
+from mwaconvert.services import files
+from mwaconvert.services.asvo import v1, v2, v2_site
 from mwaconvert.services.auth import Sessions
 from mwaconvert.services.config import Config
 from mwaconvert.services.rows import Rows
@@ -72,7 +73,7 @@ def make_app(config: Config, store: Store, secret: bytes) -> FastAPI:
     app = FastAPI(title="mwaconvert", version=__version__, lifespan=life, docs_url=None, redoc_url=None)
     app.state.service = service
     app.state.metrics = Metrics(store, config.work)
-    for router in (asvo.router, asvo_v2.router, asvo_v2_site.router, files.router, *_other_faces()):
+    for router in (v1.router, v2.router, v2_site.router, files.router, *_other_faces()):
         app.include_router(router)
     _add_health(app)
     _add_errors(app)
@@ -218,13 +219,13 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        if request.url.path.startswith(asvo_v2.PREFIX):
-            return asvo_v2.invalid_fields(error.errors())
+        if request.url.path.startswith(v2.PREFIX):
+            return v2.invalid_fields(error.errors())
         problems = [f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors()]
         return say("; ".join(problems), 400)
 
-    @app.exception_handler(asvo_v2.ProblemError)
-    async def problem(_request: Request, error: asvo_v2.ProblemError) -> Response:
+    @app.exception_handler(v2.ProblemError)
+    async def problem(_request: Request, error: v2.ProblemError) -> Response:
         return error.response()
 
     @app.exception_handler(Error)

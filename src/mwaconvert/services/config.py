@@ -7,7 +7,7 @@ import os
 import socket
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +24,7 @@ from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.slurm import Slurm
 from mwaconvert.jobs.control.store import url_of
 from mwaconvert.jobs.control.work import Limits, Quotas
-from mwaconvert.jobs.delivery.places import Bucket, Folder, Web, place
+from mwaconvert.jobs.delivery.places import Bucket, BucketSetting, Folder, Web, place
 from mwaconvert.jobs.executors import process
 from mwaconvert.jobs.executors.apptainer import ApptainerExecutor
 from mwaconvert.jobs.executors.containers import ContainerExecutor
@@ -115,18 +115,6 @@ def _is_loopback(host: str) -> bool:
     except OSError:
         return False
     return bool(found) and all(ipaddress.ip_address(address).is_loopback for address in found)
-
-
-#: what a bucket may need; what is left out comes from the environment (AWS_REGION ...)
-BucketSetting = Literal[
-    "access_key_id",
-    "endpoint",
-    "region",
-    "secret_access_key",
-    "session_token",
-    "skip_signature",
-    "virtual_hosted_style_request",
-]
 
 
 class Where(_Part):
@@ -287,7 +275,7 @@ class Chime(_Part):
                 name: process.Image(image.launcher, image.entrypoint, image.environment)
                 for name, image in self.images.items()
             }
-            return process.ProcessExecutor(table, self.archive, process.own_cgroup())
+            return process.ProcessExecutor(table, self.archive)
         if self.executor is Way.APPTAINER:
             return ApptainerExecutor(Slurm(options=self.sbatch), self.archive, self.sif)
         return ContainerExecutor(self.executor, self.socket, self.archive, self.network)

@@ -16,8 +16,8 @@ from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream, Stream
 from mwaconvert.staging import StagedPath
-from mwaconvert.transients.cutouts import piece_of
 from mwaconvert.transients.dedispersion import plan_dedispersion
+from mwaconvert.transients.judging.cutouts import piece_of
 from mwaconvert.transients.prepare import Preparation
 
 if TYPE_CHECKING:

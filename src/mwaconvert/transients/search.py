@@ -18,8 +18,8 @@ from mwaconvert.transients.clean.cleaning import ORIGIN, STRETCH
 from mwaconvert.transients.clean.masked import Masked
 from mwaconvert.transients.clean.precision import Precision
 from mwaconvert.transients.events import pulses
-from mwaconvert.transients.flags import Doubts, Place
-from mwaconvert.transients.looks import Look
+from mwaconvert.transients.judging.flags import Doubts, Place
+from mwaconvert.transients.judging.looks import Look
 from mwaconvert.transients.trials.dm_plan import dm_trials, plan_dms
 from mwaconvert.transients.trials.transform import plan_transform
 

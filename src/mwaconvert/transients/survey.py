@@ -20,8 +20,8 @@ from mwaconvert.spectra.stream import Stream, Weights
 from mwaconvert.transients.clean.cleaning import Cleaned, Cleaning, clean
 from mwaconvert.transients.clean.masked import MaskedParts
 from mwaconvert.transients.dedispersion import too_long
-from mwaconvert.transients.flags import Place, place_of
-from mwaconvert.transients.looks import Look, look_at
+from mwaconvert.transients.judging.flags import Place, place_of
+from mwaconvert.transients.judging.looks import Look, look_at
 from mwaconvert.transients.prepare import Preparation
 from mwaconvert.transients.search import Search, search
 from mwaconvert.transients.trials.dm_plan import dm_trials

@@ -19,33 +19,21 @@ PEERS = {"B": "Birli", "C": "cotter", "H": "hyperdrive", "A": "ASVO"}
 
 
 @dataclass(frozen=True)
-class Spec:
-    """One option.
+class Named:
+    """An option of any verb.
 
     Attributes
     ----------
     spelling : its names, ours first, separated by blanks
-    sets : field of `conversion.options.Options`, or a setting of the run (`cli.request`)
-    help : one sentence
+    sets : what it sets, see the tables
+    help : one sentence or two
     metavar : names of its values; empty for a flag
-    parse : reads the value or values, raises ValueError; not used by flags
-    value : what a flag sets
-    nargs : how many values follow
-    listed : values add up when the option is repeated, and bare numbers after it belong to it
-    peers : letters of `PEERS`: who has it under one of these names
-    note : for an option that only states a fact: what the report says about it
     """
 
     spelling: str
     sets: str
     help: str
     metavar: str = ""
-    parse: Callable[..., Any] = str
-    value: Any = True
-    nargs: int = 1
-    listed: bool = False
-    peers: str = ""
-    note: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,6 +47,28 @@ class Spec:
     def canonical(self) -> str:
         """The long name by which it is declared and spoken of."""
         return next(name for name in self.names if name.startswith("--"))
+
+
+@dataclass(frozen=True)
+class Spec(Named):
+    """One option; `sets` is a field of `conversion.options.Options`, or a setting of the run (`vocabulary.request`).
+
+    Attributes
+    ----------
+    parse : reads the value or values, raises ValueError; not used by flags
+    value : what a flag sets
+    nargs : how many values follow
+    listed : values add up when the option is repeated, and bare numbers after it belong to it
+    peers : letters of `PEERS`: who has it under one of these names
+    note : for an option that only states a fact: what the report says about it
+    """
+
+    parse: Callable[..., Any] = str
+    value: Any = True
+    nargs: int = 1
+    listed: bool = False
+    peers: str = ""
+    note: str = ""
 
 
 # one option a line or two, as a table

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mwaconvert.errors import InputError
 from mwaconvert.text import plain
 from mwaconvert.vocabulary import values
-from mwaconvert.vocabulary.options import squeeze
+from mwaconvert.vocabulary.options import Named, squeeze
 
 if TYPE_CHECKING:
     from mwaconvert.transients.products import SpectraRequest
@@ -206,15 +206,11 @@ RANGES = Kind(lambda text: values.ranges(text.replace(":", "-")), _as_range)
 
 
 @dataclass(frozen=True)
-class Spec:
-    """One option.
+class Spec(Named):
+    """One option; `sets` is a field, or two separated by a blank, or one of `RUN_SETTINGS`.
 
     Attributes
     ----------
-    spelling : its names, ours first, separated by blanks
-    sets : the field, or two fields separated by a blank, or one of `RUN_SETTINGS`
-    help : one sentence or two
-    metavar : names of its values; empty for a flag
     kind : how values are read and written; not used by flags
     value : what a flag sets
     nargs : how many values follow
@@ -223,29 +219,12 @@ class Spec:
     required : click refuses its absence
     """
 
-    spelling: str
-    sets: str
-    help: str
-    metavar: str = ""
     kind: Kind = TEXT
     value: Any = True
     nargs: int = 1
     listed: bool = False
     peers: str = ""
     required: bool = False
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self.spelling.split())
-
-    @property
-    def is_flag(self) -> bool:
-        return not self.metavar
-
-    @property
-    def canonical(self) -> str:
-        """The long name by which it is declared and spoken of."""
-        return next(name for name in self.names if name.startswith("--"))
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -98,6 +98,34 @@ def test_what_a_killed_worker_left_is_removed(fake_groups):
     assert [path.name for path in fake_groups.glob("mwaconvert-[0-9]*")] == [f"mwaconvert-{os.getpid()}-0"]
 
 
+def test_a_job_that_outlives_its_worker_is_not_ended(fake_groups, monkeypatch):
+    group, held = confine.make_group(Limits(memory=5000, cpus=1), outlives=True)
+    assert held == {"memory", "cpu"}
+    left = [group, *(fake_groups / f"mwaconvert-job-{2**22 + k}-0" for k in (1, 2))]
+    for folder in left[1:]:
+        folder.mkdir()
+
+    def rmdir(path):
+        """As the kernel does, which keeps a group that has processes."""
+        if path != left[2]:
+            raise OSError
+        shutil.rmtree(path)
+
+    monkeypatch.setattr(Path, "rmdir", rmdir)
+    confine.delegated()
+    assert [folder.exists() for folder in left] == [True, True, False]
+    assert not (left[1] / "cgroup.kill").exists()
+
+
+def test_the_group_aside_is_in_the_one_that_was_given(fake_groups, monkeypatch):
+    """A program that a worker started finds the same place as the worker."""
+    (fake_groups / "cgroup.subtree_control").write_text("cpu memory")
+    (fake_groups / "cgroup.procs").write_text("1\n")
+    monkeypatch.undo()
+    monkeypatch.setattr(machine, "control_group", lambda: fake_groups / "mwaconvert-worker")
+    assert confine._find.__wrapped__() == (fake_groups, {"memory", "cpu"})
+
+
 @pytest.mark.parametrize(
     "hindrance",
     [

@@ -27,14 +27,16 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._sql: Any = need("sqlalchemy", "archive", "the catalogue")
+        from mwaconvert.databases import control_transactions
+
         self._t: Mapping[str, Any] = metadata().tables
         sqlite = url.startswith("sqlite")
         more = {"connect_args": {"timeout": _BUSY_S}} if sqlite else {}
         try:
             self._engine = self._sql.create_engine(url, **more)
+            control_transactions(self._engine)
             if sqlite:
-                self._sql.event.listen(self._engine, "connect", _sqlite_rules)
-                self._sql.event.listen(self._engine, "begin", _begin)
+                self._sql.event.listen(self._engine, "connect", _keep_foreign_keys)
             self._is_sqlite = sqlite
             with self._writing() as connection:
                 metadata().create_all(connection)
@@ -84,14 +86,8 @@ class Database:
             connection.execute(source.insert(), row)
 
 
-def _sqlite_rules(connection: Any, _record: object) -> None:
-    """SQLite keeps no foreign keys unless told, for each connection; its driver begins no transactions for us."""
-    connection.isolation_level = None
+def _keep_foreign_keys(connection: Any, _record: object) -> None:
+    """SQLite keeps none unless told, for each connection."""
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
-
-
-def _begin(connection: Any) -> None:
-    is_write = connection.get_execution_options().get("write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")

@@ -8,24 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from mwaconvert.cli.archive.restore import SITE_VARIABLE
+from mwaconvert.cli.verbs import SETTINGS, verbose
 
 if TYPE_CHECKING:
     from mwaconvert.archive.requests import Request
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 #: exit codes beside those of all verbs: two files that differ, as diff and cmp have it; what must not be used
 DIFFERENT, REFUSED = 1, 2
-
-
-_verbose = click.option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    expose_value=False,  # seen by main
-    help="Tracebacks of unexpected errors.",
-)
 
 
 def _say(line: str) -> None:
@@ -34,20 +25,20 @@ def _say(line: str) -> None:
 
 
 @click.group(
-    short_help="Requests, packages and measurement sets of ALMA and the VLA.", context_settings=_SETTINGS
+    short_help="Requests, packages and measurement sets of ALMA and the VLA.", context_settings=SETTINGS
 )
 def archive() -> None:
     """Look at and check what observatories process: requests (PPR), delivered packages, measurement sets."""
 
 
-@archive.group(context_settings=_SETTINGS)
+@archive.group(context_settings=SETTINGS)
 def ppr() -> None:
     """Pipeline processing requests: what they ask for, and what a pipeline would make of them."""
 
 
-@ppr.command(context_settings=_SETTINGS)
+@ppr.command(context_settings=SETTINGS)
 @click.argument("file", type=_FILE)
-@_verbose
+@verbose
 def show(file: Path) -> None:
     """Show what a request asks for; it need not be sound."""
     from mwaconvert.archive.requests import problems, read_request
@@ -59,10 +50,10 @@ def show(file: Path) -> None:
         _say(f"{'problem':<12}{problem}")
 
 
-@ppr.command(context_settings=_SETTINGS)
+@ppr.command(context_settings=SETTINGS)
 @click.argument("first", type=_FILE)
 @click.argument("second", type=_FILE)
-@_verbose
+@verbose
 @click.pass_context
 def diff(context: click.Context, first: Path, second: Path) -> None:
     """Tell in words what the second request changes; exit code 1 if it changes anything."""
@@ -74,9 +65,9 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
     context.exit(DIFFERENT if told else 0)
 
 
-@ppr.command(context_settings=_SETTINGS)
+@ppr.command(context_settings=SETTINGS)
 @click.argument("file", type=_FILE)
-@_verbose
+@verbose
 def check(file: Path) -> None:
     """Refuse a request that a pipeline would misread or stop at, naming each trap."""
     from mwaconvert.archive.requests import check as check_request
@@ -129,7 +120,7 @@ def _commands(request: Request) -> list[str]:
     return lines
 
 
-@archive.command(context_settings=_SETTINGS)
+@archive.command(context_settings=SETTINGS)
 @click.argument("first", type=_FOLDER, metavar="A.ms")
 @click.argument("second", type=_FOLDER, metavar="B.ms")
 @click.option(
@@ -145,7 +136,7 @@ def _commands(request: Request) -> list[str]:
     help="Compare this column of the main table; repeat.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-@_verbose
+@verbose
 @click.pass_context
 def compare(
     context: click.Context,
@@ -173,10 +164,10 @@ def compare(
     context.exit(0 if found.equal else DIFFERENT)
 
 
-@archive.command(context_settings=_SETTINGS)
+@archive.command(context_settings=SETTINGS)
 @click.option("--config", "config_path", type=click.Path(path_type=Path), envvar=SITE_VARIABLE, required=True,
               metavar="FILE", help=f"Configuration of the site; also by {SITE_VARIABLE}.")  # fmt: skip
-@_verbose
+@verbose
 def update(config_path: Path) -> None:
     """Look at the archive's metadata again, and tell what changed; delivered sets that are new enter the catalogue."""
     from mwaconvert.cli.archive.restore import owner
@@ -189,17 +180,17 @@ def update(config_path: Path) -> None:
             _say(f"{uid}: {'; '.join(words)}")
 
 
-@archive.group(context_settings=_SETTINGS)
+@archive.group(context_settings=SETTINGS)
 def package() -> None:
     """Delivered packages and run directories."""
 
 
-@package.command("check", context_settings=_SETTINGS)
+@package.command("check", context_settings=SETTINGS)
 @click.argument("folder", type=_FOLDER)
 @click.option(
     "--kinds", type=_FILE, metavar="FILE", help="Table of kinds and roles of files; ours by default."
 )
-@_verbose
+@verbose
 @click.pass_context
 def check_folder(context: click.Context, folder: Path, kinds: Path | None) -> None:
     """Tell what keeps a package from being restored, before CASA starts; exit code 2 if anything does.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _LAYOUTS = ("delivery", "request", "run")
 
 @click.command(
     short_help="Restore a member set of ALMA, or a delivered package.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings=SETTINGS,
 )
 @click.argument("what", metavar="MOUS_UID|PACKAGE")
 @click.option("-d", "--dir", "folder", type=_PATH, default=Path(), metavar="DIR",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mwaconvert.cli.archive.restore import SITE_VARIABLE, here, jobs_of, owner
+from mwaconvert.cli.verbs import SETTINGS, verbose
 from mwaconvert.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from mwaconvert.jobs.workflows.archives.asking import Answer
     from mwaconvert.jobs.workflows.archives.site import ArchiveSite
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _PATH = click.Path(path_type=Path)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -37,9 +37,7 @@ def _common(command: _Command) -> _Command:
             help=f"Configuration of the site; also by {SITE_VARIABLE}.",
         ),
         click.option("--why", default="", metavar="TEXT", help="The reason, for the audit trail."),
-        click.option(
-            "-v", "--verbose", is_flag=True, expose_value=False, help="Tracebacks of unexpected errors."
-        ),
+        verbose,
     ):
         command = option(command)
     return command
@@ -87,9 +85,7 @@ def _post(site: ArchiveSite, store: Store) -> None:
         send_mail(site, store, f"{socket.gethostname()}-mail-{os.getpid()}")
 
 
-@click.group(
-    short_help="Science-ready products: runs, quality assurance, ingest.", context_settings=_SETTINGS
-)
+@click.group(short_help="Science-ready products: runs, quality assurance, ingest.", context_settings=SETTINGS)
 def srdp() -> None:
     """Science-ready products of VLA and ALMA: runs of a pipeline, quality assurance, ingest, cleanup.
 
@@ -104,7 +100,7 @@ def srdp() -> None:
     """
 
 
-@srdp.command(context_settings=_SETTINGS)
+@srdp.command(context_settings=SETTINGS)
 @click.argument("target", metavar="SDM|MOUS_UID")
 @click.option("--mpi-servers", type=click.IntRange(0), default=0, metavar="N", help="Run CASA on several.")
 @click.option("--automatic", is_flag=True, help="It was ingested just now: do nothing if it was calibrated.")
@@ -126,7 +122,7 @@ def calibrate(
         _end(site, store, job, is_here)
 
 
-@srdp.command(context_settings=_SETTINGS)
+@srdp.command(context_settings=SETTINGS)
 @click.argument("target", metavar="MOUS_UID")
 @click.option("--mpi-servers", type=click.IntRange(0), default=0, metavar="N", help="Run CASA on several.")
 @_here
@@ -140,7 +136,7 @@ def image(target: str, mpi_servers: int, is_here: bool, config_path: Path, why: 
         _end(site, store, job, is_here)
 
 
-@srdp.command(context_settings=_SETTINGS)
+@srdp.command(context_settings=SETTINGS)
 @click.argument("run", metavar="RUN")
 @click.option("--ppr", type=_FILE, metavar="FILE", help="Edited request; it survives byte for byte.")
 @click.option("--flag-template", "templates", type=_FILE, multiple=True, metavar="FILE",
@@ -184,7 +180,7 @@ _templates = click.option(
 )
 
 
-@srdp.command("qa-pass", context_settings=_SETTINGS)
+@srdp.command("qa-pass", context_settings=SETTINGS)
 @click.argument("run", metavar="RUN")
 @_notes
 @_templates
@@ -199,7 +195,7 @@ def qa_pass(
     _answer(run, Answer.PASS, notes, templates, is_here, config_path, why)
 
 
-@srdp.command("qa-fail", context_settings=_SETTINGS)
+@srdp.command("qa-fail", context_settings=SETTINGS)
 @click.argument("run", metavar="RUN")
 @_notes
 @_here
@@ -229,7 +225,7 @@ def _answer(
         _end(site, store, job, is_here)
 
 
-@srdp.command(context_settings=_SETTINGS)
+@srdp.command(context_settings=SETTINGS)
 @click.argument("run", metavar="RUN")
 @click.option("--report", type=_FILE, metavar="FILE", help="QA report of images, which goes into the weblog.")
 @_templates
@@ -250,7 +246,7 @@ def ingest(
         _answer(run, Answer.PASS, report, templates, is_here, config_path, why)
 
 
-@srdp.command(context_settings=_SETTINGS)
+@srdp.command(context_settings=SETTINGS)
 @click.argument("run", metavar="RUN")
 @_common
 def cleanup(run: str, config_path: Path, why: str) -> None:
@@ -268,7 +264,7 @@ def cleanup(run: str, config_path: Path, why: str) -> None:
     click.echo(f"{run}: {'removed' if removed else 'was gone already'}")
 
 
-@srdp.command(context_settings=_SETTINGS)
+@srdp.command(context_settings=SETTINGS)
 @click.option("--switch", type=click.Choice(["live", "test"]), help="Whether mail goes out at all.")
 @click.option("--again", metavar="KEY", help="Let a message go out that did not.")
 @_common
@@ -293,7 +289,7 @@ def notify(switch: str | None, again: str | None, config_path: Path, why: str) -
                 )
 
 
-@srdp.command(context_settings=_SETTINGS)
+@srdp.command(context_settings=SETTINGS)
 @click.argument("run", required=False, metavar="[RUN]")
 @click.option("--here", "is_here", is_flag=True, help="Carry on what is queued, as after a crash.")
 @_common
@@ -336,7 +332,7 @@ def _show(store: Store, catalog: Catalog, run: str) -> None:
         click.echo(f"{entry.at:%Y-%m-%d %H:%M:%S}  {entry.actor}  {entry.action.words}  {words}".rstrip())
 
 
-@srdp.command(context_settings=_SETTINGS)
+@srdp.command(context_settings=SETTINGS)
 @click.option("--dry-run", is_flag=True, help="Tell what would be removed, and remove nothing.")
 @_common
 def expire(dry_run: bool, config_path: Path, why: str) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import click
 
 from mwaconvert.cli.frb import catalogue, data, jobs
-
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+from mwaconvert.cli.verbs import SETTINGS
 
 
 @click.group(
-    short_help="Events of CHIME/FRB: catalogue, archive, data, figures, jobs.", context_settings=_SETTINGS
+    short_help="Events of CHIME/FRB: catalogue, archive, data, figures, jobs.", context_settings=SETTINGS
 )
 def frb() -> None:
     """Events of CHIME/FRB: the catalogue, what the archive holds, data and figures, jobs of the cluster."""

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mwaconvert.cli.service.serve import CONFIG_VARIABLE
+from mwaconvert.cli.verbs import SETTINGS, verbose
 from mwaconvert.errors import InputError
 
 if TYPE_CHECKING:
     from mwaconvert.frb.catalogue.catalogue import Catalogue
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _EVENT_COLUMNS = ("id", "recorded", "dm", "snr", "ra", "dec", "event_type", "source")
 _SOURCE_COLUMNS = ("name", "type", "ra", "dec", "dm", "candidate_id")
 _CANDIDATE_COLUMNS = ("id", "source", "events")
@@ -42,13 +42,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="FILE",
             help=f"The configuration of a service, which names the database; also by {CONFIG_VARIABLE}.",
         ),
-        click.option(
-            "-v",
-            "--verbose",
-            is_flag=True,
-            expose_value=False,  # seen by main
-            help="Tracebacks of unexpected errors.",
-        ),
+        verbose,
     )
     for option in reversed(options):
         command = option(command)
@@ -86,7 +80,7 @@ def _catalogue(database: str | None, config_path: Path | None) -> Iterator[Catal
         store.close()
 
 
-@click.command(context_settings=_SETTINGS, short_help="Fill the catalogue from files.")
+@click.command(context_settings=SETTINGS, short_help="Fill the catalogue from files.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @_options
 def load(paths: tuple[Path, ...], database: str | None, config_path: Path | None) -> None:
@@ -116,7 +110,7 @@ def load(paths: tuple[Path, ...], database: str | None, config_path: Path | None
                 click.echo(f"{path}: {line}", err=True)
 
 
-@click.command(context_settings=_SETTINGS, short_help="Events by what was measured.")
+@click.command(context_settings=SETTINGS, short_help="Events by what was measured.")
 @click.option("--dm", nargs=2, type=float, metavar="LOW HIGH", help="pc/cm3")
 @click.option("--snr", nargs=2, type=float, metavar="LOW HIGH")
 @click.option("--ra", nargs=2, type=float, metavar="LOW HIGH", help="degrees")
@@ -145,7 +139,7 @@ def events(
     _print(found, _EVENT_COLUMNS, form)
 
 
-@click.command(context_settings=_SETTINGS, short_help="Sources by type or name.")
+@click.command(context_settings=SETTINGS, short_help="Sources by type or name.")
 @click.argument("name", required=False)
 @click.option("--type", "kind", metavar="TYPE", help="FRB, FRB_REPEATER, PULSAR, STEADY or RRAT.")
 @_asking
@@ -164,7 +158,7 @@ def sources(
     _print(found, _SOURCE_COLUMNS, form)
 
 
-@click.command(context_settings=_SETTINGS, short_help="Candidates and their events.")
+@click.command(context_settings=SETTINGS, short_help="Candidates and their events.")
 @_asking
 def candidates(database: str | None, config_path: Path | None, form: str) -> None:
     """List candidates."""
@@ -172,7 +166,7 @@ def candidates(database: str | None, config_path: Path | None, form: str) -> Non
         _print(catalogue.candidates(), _CANDIDATE_COLUMNS, form)
 
 
-@click.command(context_settings=_SETTINGS, short_help="What people call events.")
+@click.command(context_settings=SETTINGS, short_help="What people call events.")
 @click.argument("kind", required=False, metavar="[CLASSIFICATION]")
 @click.option("--strict", is_flag=True, help="By what is not contested, not by the last vote.")
 @_asking

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mwaconvert.cli.verbs import SETTINGS, verbose
+from mwaconvert.clients.chime import URL_VARIABLE
 from mwaconvert.errors import Error, InputError
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from mwaconvert.frb.archive import EventFiles, Holding, Root
     from mwaconvert.spectra.spectra import Spectra
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 #: exit code beside those of all verbs
 NOTHING_FOUND = 1
 
@@ -44,15 +45,6 @@ class _Spoken(click.Command):
 def _option(found: re.Match[str]) -> str:
     name = "--" + _NAMES.get(found[1], found[1]).replace("_", "-")
     return name if found[2] is None else f"{name} {found[2]}"
-
-
-_verbose = click.option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    expose_value=False,  # seen by main
-    help="Tracebacks of unexpected errors.",
-)
 
 
 def _archive(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -93,8 +85,8 @@ def _day(word: str | None) -> date | None:
 _service = click.option(
     "--service",
     metavar="URL",
-    envvar="CHIME_FRB_URL",
-    help="Without --root: bring the event from a service (http://host:port/frb-master, or CHIME_FRB_URL).",
+    envvar=URL_VARIABLE,
+    help=f"Without --root: bring the event from a service (http://host:port/frb-master, or {URL_VARIABLE}).",
 )
 
 
@@ -125,11 +117,11 @@ def _found(event: str, roots: Sequence[str], telescope: str, day: date | None) -
     return find_event(event, roots_of(roots), telescope=telescope, day=day)
 
 
-@click.command(cls=_Spoken, context_settings=_SETTINGS, short_help="What the archive holds of an event.")
+@click.command(cls=_Spoken, context_settings=SETTINGS, short_help="What the archive holds of an event.")
 @click.argument("event")
 @_archive
 @click.option("--json", "as_json", is_flag=True, help="Print records as JSON, not a table.")
-@_verbose
+@verbose
 @click.pass_context
 def find(
     context: click.Context,
@@ -191,7 +183,7 @@ _overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing
 
 
 @click.command(
-    cls=_Spoken, context_settings=_SETTINGS, short_help="The waterfall of an event, as get_wfall.py makes it."
+    cls=_Spoken, context_settings=SETTINGS, short_help="The waterfall of an event, as get_wfall.py makes it."
 )
 @click.option("--eventid", required=True, metavar="N", help="The number of the event.")
 @click.option("--dm", required=True, type=float, metavar="DM", help="pc/cm^3")
@@ -204,7 +196,7 @@ _overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing
 @_service
 @_threads
 @_overwrite
-@_verbose
+@verbose
 def wfall(
     eventid: str,
     dm: float,
@@ -239,7 +231,7 @@ def wfall(
     )
 
 
-@click.command(cls=_Spoken, context_settings=_SETTINGS, short_help="The tutorial's figures of waterfalls.")
+@click.command(cls=_Spoken, context_settings=SETTINGS, short_help="The tutorial's figures of waterfalls.")
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
 )
@@ -255,7 +247,7 @@ def wfall(
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help=".pdf, .png or .svg")
 @_overwrite
-@_verbose
+@verbose
 def plot(
     files: tuple[Path, ...],
     dms: tuple[float, ...],
@@ -300,7 +292,7 @@ def plot(
 
 @click.command(
     cls=_Spoken,
-    context_settings=_SETTINGS,
+    context_settings=SETTINGS,
     short_help="An event for other programs, from intensity or baseband.",
 )
 @click.argument("source", nargs=-1, required=True, metavar="SOURCE...")
@@ -342,7 +334,7 @@ def plot(
 @_archive
 @_threads
 @_overwrite
-@_verbose
+@verbose
 def export(source: tuple[str, ...], output: Path, named: str | None, overwrite: bool, **how: Any) -> None:
     """Write an event as SIGPROC (.fil), PSRFITS in search mode (.sf), FBH5 (.h5), waterfall or fitburst (.npz).
 
@@ -425,13 +417,13 @@ def _of_chunks(
 @click.command(
     "run-script",
     cls=_Spoken,
-    context_settings=_SETTINGS | {"ignore_unknown_options": True, "allow_interspersed_args": False},
+    context_settings=SETTINGS | {"ignore_unknown_options": True, "allow_interspersed_args": False},
     short_help="Run a script that imports iautils and frb_common.",
 )
 @_beam
 @_archive
 @_service
-@_verbose
+@verbose
 @click.argument("script", type=click.Path(exists=True, dir_okay=False))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[ARGUMENT]...")
 @click.pass_context

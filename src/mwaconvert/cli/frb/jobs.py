@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mwaconvert.cli.verbs import SETTINGS, verbose
+from mwaconvert.clients.chime import ACCESS_VARIABLE, PASSWORD_VARIABLE, REFRESH_VARIABLE, URL_VARIABLE
 from mwaconvert.errors import InputError, ResourceError
 
 if TYPE_CHECKING:
     from mwaconvert.clients.chime import FRBMaster
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 #: exit codes beside those of all verbs
 FAILED = 1
-_ENV = "CHIME_FRB_URL"
 
 
-@click.group(short_help="Jobs of the cluster.", context_settings=_SETTINGS)
+@click.group(short_help="Jobs of the cluster.", context_settings=SETTINGS)
 def jobs() -> None:
     """Jobs of the cluster.
 
@@ -30,15 +30,10 @@ def jobs() -> None:
 
 
 def _at(command: Callable[..., Any]) -> Callable[..., Any]:
-    of_verbose = click.option(
-        "-v",
-        "--verbose",
-        is_flag=True,
-        expose_value=False,  # seen by main
-        help="Tracebacks of unexpected errors.",
+    of_url = click.option(
+        "--url", envvar=URL_VARIABLE, metavar="URL", help=f"Of the service; also by {URL_VARIABLE}."
     )
-    of_url = click.option("--url", envvar=_ENV, metavar="URL", help=f"Of the service; also by {_ENV}.")
-    return of_url(of_verbose(command))
+    return of_url(verbose(command))
 
 
 @contextmanager
@@ -65,9 +60,9 @@ def _print(facts: object) -> None:
     click.echo(json.dumps(facts, indent=1))
 
 
-@jobs.command(context_settings=_SETTINGS)
+@jobs.command(context_settings=SETTINGS)
 @click.argument("username")
-@click.password_option(confirmation_prompt=False, envvar="FRB_MASTER_PASSWORD")
+@click.password_option(confirmation_prompt=False, envvar=PASSWORD_VARIABLE)
 @_at
 def login(username: str, password: str, url: str | None) -> None:
     """Print tokens as lines that a shell takes in: eval "$(mwaconvert frb jobs login ann)"."""
@@ -75,11 +70,11 @@ def login(username: str, password: str, url: str | None) -> None:
 
     with _service(url) as master:
         master.API.generate_token(username, password)
-        click.echo(f"export CHIME_FRB_ACCESS_TOKEN={shlex.quote(str(master.API.access_token))}")
-        click.echo(f"export CHIME_FRB_REFRESH_TOKEN={shlex.quote(str(master.API.refresh_token))}")
+        click.echo(f"export {ACCESS_VARIABLE}={shlex.quote(str(master.API.access_token))}")
+        click.echo(f"export {REFRESH_VARIABLE}={shlex.quote(str(master.API.refresh_token))}")
 
 
-@jobs.command(context_settings={**_SETTINGS, "ignore_unknown_options": True})
+@jobs.command(context_settings={**SETTINGS, "ignore_unknown_options": True})
 @click.argument("name")
 @click.argument("image")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
@@ -121,7 +116,7 @@ def spawn(
     click.echo(made["ID"])
 
 
-@jobs.command(context_settings=_SETTINGS)
+@jobs.command(context_settings=SETTINGS)
 @click.argument("pattern", default=".*")
 @click.option("--json", "as_json", is_flag=True)
 @_at
@@ -137,7 +132,7 @@ def status(pattern: str, as_json: bool, url: str | None) -> None:
         click.echo(f"{name:<{width}}  {state}")
 
 
-@jobs.command(context_settings=_SETTINGS)
+@jobs.command(context_settings=SETTINGS)
 @click.argument("name")
 @_at
 def show(name: str, url: str | None) -> None:
@@ -146,7 +141,7 @@ def show(name: str, url: str | None) -> None:
         _print(master.swarm.get_record(name))
 
 
-@jobs.command(context_settings=_SETTINGS)
+@jobs.command(context_settings=SETTINGS)
 @click.argument("name")
 @click.option("--follow", is_flag=True, help="Until the job ends.")
 @_at
@@ -160,7 +155,7 @@ def logs(name: str, follow: bool, url: str | None) -> None:
             click.echo(line)
 
 
-@jobs.command(context_settings=_SETTINGS)
+@jobs.command(context_settings=SETTINGS)
 @click.argument("pattern")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0), metavar="S", help="Wait no longer.")
 @click.pass_context
@@ -177,7 +172,7 @@ def wait(context: click.Context, pattern: str, timeout_s: float | None, url: str
     context.exit(0 if completed == len(states) else FAILED)
 
 
-@jobs.command(context_settings=_SETTINGS)
+@jobs.command(context_settings=SETTINGS)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @_at
 def kill(names: tuple[str, ...], url: str | None) -> None:
@@ -189,7 +184,7 @@ def kill(names: tuple[str, ...], url: str | None) -> None:
         raise InputError(f"not there, or not to be ended: {', '.join(left)}")
 
 
-@jobs.command(context_settings=_SETTINGS)
+@jobs.command(context_settings=SETTINGS)
 @click.argument("pattern")
 @_at
 def prune(pattern: str, url: str | None) -> None:

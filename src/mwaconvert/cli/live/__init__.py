@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from mwaconvert.cli.live.common import SETTINGS
 from mwaconvert.cli.live.search import search
 from mwaconvert.cli.live.services import (
     arm,
@@ -20,6 +19,7 @@ from mwaconvert.cli.live.services import (
     update,
 )
 from mwaconvert.cli.live.trials import decide, reprocess, test_trigger
+from mwaconvert.cli.verbs import SETTINGS
 
 
 @click.group(

@@ -6,15 +6,6 @@ from pathlib import Path
 
 import click
 
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-
-verbose = click.option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    expose_value=False,  # seen by main
-    help="Tracebacks of unexpected errors.",
-)
 config = click.option(
     "--config",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),

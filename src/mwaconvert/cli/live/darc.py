@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from mwaconvert import __version__
-from mwaconvert.cli.live.common import SETTINGS, config_path
+from mwaconvert.cli.live.common import config_path
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.errors import Error
 
 _SERVICE = ("status", "start", "stop", "restart", "get_attr")

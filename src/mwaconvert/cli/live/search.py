@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mwaconvert.cli.live.common import SETTINGS, verbose
+from mwaconvert.cli.verbs import SETTINGS, verbose
 
 if TYPE_CHECKING:
     from mwaconvert.live.searching.realtime import Progress

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaconvert.cli.live.common import SETTINGS, config, config_path, verbose
+from mwaconvert.cli.live.common import config, config_path
+from mwaconvert.cli.verbs import SETTINGS, verbose
 from mwaconvert.errors import InputError, ResourceError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mwaconvert.cli.live.common import SETTINGS, verbose
+from mwaconvert.cli.verbs import SETTINGS, verbose
 from mwaconvert.errors import InputError, ResourceError
 
 if TYPE_CHECKING:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+from mwaconvert.cli.verbs import SETTINGS
 
 
-@click.group(short_help="Check the configuration of a service.", context_settings=_SETTINGS)
+@click.group(short_help="Check the configuration of a service.", context_settings=SETTINGS)
 def config() -> None:
     """Configurations of a service."""
 
 
-@config.command(context_settings=_SETTINGS)
+@config.command(context_settings=SETTINGS)
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 def check(file: Path) -> None:
     """Say all that is wrong in a configuration, without starting anything."""

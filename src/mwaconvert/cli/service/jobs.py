@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mwaconvert.cli.logs import keep_logs
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ LOCAL, SLURM = "local", "slurm"
 _AT_ONCE_HERE, _AT_ONCE_ON_SLURM = 2, 200
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _PATH = click.Path(path_type=Path)
 
 
@@ -75,7 +75,7 @@ def _open_store(folder: Path, database: str | None, *, make: bool = False) -> It
         store.close()
 
 
-@click.group(short_help="Run the jobs of a file, and look after jobs.", context_settings=_SETTINGS)
+@click.group(short_help="Run the jobs of a file, and look after jobs.", context_settings=SETTINGS)
 def jobs() -> None:
     """Run the jobs of a file here, and look after jobs of every kind.
 
@@ -90,7 +90,7 @@ def jobs() -> None:
     """
 
 
-@jobs.command(context_settings=_SETTINGS)
+@jobs.command(context_settings=SETTINGS)
 @click.argument("file", type=_PATH, metavar="JOBS.csv")
 @click.option("--root", "roots", type=_PATH, multiple=True, metavar="DIR",
               help="Raw data, in DIR/<obsid> and below; may be repeated.")  # fmt: skip
@@ -361,7 +361,7 @@ def _event_line(event: Event) -> str:
     return ""
 
 
-@jobs.command("list", context_settings=_SETTINGS)
+@jobs.command("list", context_settings=SETTINGS)
 @click.option("--state", "states", multiple=True, metavar="STATE", help="Only these; may be repeated.")
 @click.option("--kind", metavar="KIND", help="Only jobs of this kind.")
 @click.option(
@@ -402,10 +402,16 @@ def _state(text: str) -> Any:
 
 
 def _facts(job: Job) -> dict[str, Any]:
-    return asdict(job) | {"state": str(job.state), "fault": None if job.fault is None else str(job.fault)}
+    from mwaconvert.jobs.workflows.cluster import understood
+
+    return asdict(job) | {
+        "canonical": understood(job),
+        "state": str(job.state),
+        "fault": None if job.fault is None else str(job.fault),
+    }
 
 
-@jobs.command(context_settings=_SETTINGS)
+@jobs.command(context_settings=SETTINGS)
 @click.argument("job_id", type=int, metavar="JOB")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @_store_options
@@ -438,7 +444,7 @@ def _utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-@jobs.command(context_settings=_SETTINGS)
+@jobs.command(context_settings=SETTINGS)
 @click.argument("job_ids", type=int, nargs=-1, required=True, metavar="JOB...")
 @_store_options
 def watch(job_ids: tuple[int, ...], folder: Path, database: str | None, verbose: bool) -> int:
@@ -451,7 +457,7 @@ def watch(job_ids: tuple[int, ...], folder: Path, database: str | None, verbose:
         return 0 if all(store.job(i).state is State.COMPLETED for i in job_ids) else JOB_ERRORS
 
 
-@jobs.command(context_settings=_SETTINGS)
+@jobs.command(context_settings=SETTINGS)
 @click.argument("job_id", type=int, metavar="JOB")
 @click.option("-f", "--follow", is_flag=True, help="Go on as the job prints more.")
 @_store_options
@@ -482,7 +488,7 @@ def _echo_new(path: Path, title: str, shown: dict[Path, int]) -> None:
     click.echo(text.decode(errors="replace"), nl=False)
 
 
-@jobs.command(context_settings=_SETTINGS)
+@jobs.command(context_settings=SETTINGS)
 @click.argument("job_ids", type=int, nargs=-1, required=True, metavar="JOB...")
 @_store_options
 def cancel(job_ids: tuple[int, ...], folder: Path, database: str | None, verbose: bool) -> None:
@@ -494,7 +500,7 @@ def cancel(job_ids: tuple[int, ...], folder: Path, database: str | None, verbose
             click.echo(f"job {job_id}: {'cancelled' if job.state.is_terminal else 'will be cancelled'}")
 
 
-@jobs.command(context_settings=_SETTINGS)
+@jobs.command(context_settings=SETTINGS)
 @click.argument("job_ids", type=int, nargs=-1, required=True, metavar="JOB...")
 @click.option("--from", "step", metavar="STEP", help="Do this step and all that come after it anew.")
 @_store_options
@@ -517,7 +523,7 @@ def retry(
             click.echo(f"job {job_id}: queued again")
 
 
-@jobs.command(context_settings=_SETTINGS)
+@jobs.command(context_settings=SETTINGS)
 @click.option("--keep-days", type=click.FloatRange(0), metavar="DAYS",
               help="Forget jobs that ended so long ago and have no product left.")  # fmt: skip
 @_store_options
@@ -532,7 +538,7 @@ def gc(keep_days: float | None, folder: Path, database: str | None, verbose: boo
             click.echo(line)
 
 
-@jobs.command(context_settings=_SETTINGS)
+@jobs.command(context_settings=SETTINGS)
 @click.argument("target", type=_PATH, metavar="FILE")
 @_store_options
 def backup(target: Path, folder: Path, database: str | None, verbose: bool) -> None:
@@ -547,7 +553,7 @@ def backup(target: Path, folder: Path, database: str | None, verbose: bool) -> N
     click.echo(f"wrote {target}")
 
 
-@jobs.command(context_settings=_SETTINGS)
+@jobs.command(context_settings=SETTINGS)
 @click.argument("source", type=_PATH, metavar="FILE")
 @click.option(
     "-d", "--dir", "folder", type=_PATH, default=Path(), metavar="DIR", help="Folder of the products."

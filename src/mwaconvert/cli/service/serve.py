@@ -7,16 +7,27 @@ from pathlib import Path
 
 import click
 
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.errors import InputError
 
 CONFIG_VARIABLE = "MWACONVERT_CONFIG"
 _TRIAL = Path("mwaconvert-trial")
 _PATH = click.Path(path_type=Path)
+#: of verbs that cannot do without
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    envvar=CONFIG_VARIABLE,
+    required=True,
+    metavar="FILE",
+    help=f"The configuration of the service; also by {CONFIG_VARIABLE}.",
+)
 
 
 @click.command(
     short_help="Serve jobs to the ASVO's clients and a web page.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings=SETTINGS,
 )
 @click.option(
     "--config",

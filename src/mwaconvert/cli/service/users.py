@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from mwaconvert.cli.service.serve import CONFIG_VARIABLE
+from mwaconvert.cli.service.serve import config_option
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.errors import InputError
 
 if TYPE_CHECKING:
     from mwaconvert.jobs.control.store import Store
     from mwaconvert.services.config import Config
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _ROLES = ("view", "operate", "approve")
 _NAME_CHARACTERS = "letters, digits, dots, dashes and underscores"
-
-
-def _config_option(command: _Command) -> _Command:
-    return click.option(
-        "--config",
-        "config_path",
-        type=click.Path(path_type=Path),
-        envvar=CONFIG_VARIABLE,
-        required=True,
-        metavar="FILE",
-        help=f"The configuration of the service; also by {CONFIG_VARIABLE}.",
-    )(command)
 
 
 @contextmanager
@@ -50,12 +37,12 @@ def _open(config_path: Path) -> Iterator[tuple[Config, Store]]:
         store.close()
 
 
-@click.group(short_help="Who may use a service.", context_settings=_SETTINGS)
+@click.group(short_help="Who may use a service.", context_settings=SETTINGS)
 def users() -> None:
     """Users of a service, their keys and roles."""
 
 
-@users.command(context_settings=_SETTINGS)
+@users.command(context_settings=SETTINGS)
 @click.argument("name", metavar="NAME")
 @click.option("--role", type=click.Choice(_ROLES), default="operate", show_default=True,
               help="view: look; operate: submit and cancel too; approve: decide at gates too.")  # fmt: skip
@@ -64,7 +51,7 @@ def users() -> None:
 @click.option("--queued", type=click.IntRange(0), metavar="N", help="Jobs that wait, at most.")
 @click.option("--disk", metavar="SIZE", help="Of all products, at most: 500, 500GB, 2TiB.")
 @click.option("--replace", is_flag=True, help="Give a user that is there a new key; the old one ends.")
-@_config_option
+@config_option
 def add(
     name: str,
     role: str,
@@ -101,9 +88,9 @@ def add(
         click.echo(store.add_user(name, Role(role), quotas, {} if group is None else {"group": group}))
 
 
-@users.command(context_settings=_SETTINGS)
+@users.command(context_settings=SETTINGS)
 @click.argument("name", metavar="NAME")
-@_config_option
+@config_option
 def revoke(name: str, config_path: Path) -> None:
     """End the key and all sessions of a user; jobs and products stay."""
     with _open(config_path) as (_, store):
@@ -111,8 +98,8 @@ def revoke(name: str, config_path: Path) -> None:
     click.echo(f"user {name}: the key opens nothing any more")
 
 
-@users.command("list", context_settings=_SETTINGS)
-@_config_option
+@users.command("list", context_settings=SETTINGS)
+@config_option
 def list_(config_path: Path) -> None:
     """All users, with roles and quotas."""
     with _open(config_path) as (_, store):

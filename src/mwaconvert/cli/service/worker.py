@@ -6,22 +6,15 @@ from pathlib import Path
 
 import click
 
-from mwaconvert.cli.service.serve import CONFIG_VARIABLE
+from mwaconvert.cli.service.serve import config_option
+from mwaconvert.cli.verbs import SETTINGS
 
 
 @click.command(
     short_help="Carry out jobs of a service.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings=SETTINGS,
 )
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    envvar=CONFIG_VARIABLE,
-    required=True,
-    metavar="FILE",
-    help=f"The configuration of the service; also by {CONFIG_VARIABLE}.",
-)
+@config_option
 @click.option(
     "--id", "worker_id", metavar="NAME", help="Name of this worker, always the same. Default: the machine."
 )

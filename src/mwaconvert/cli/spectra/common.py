@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
+from mwaconvert.cli.progress import Progress
 from mwaconvert.errors import Error, InputError
 from mwaconvert.vocabulary.spectra import TABLES, Asked, Spec, Verb, build, in_words, prepare
 
 if TYPE_CHECKING:
-    from mwaconvert.transients.products.requests import SeveralRequest
+    from mwaconvert.transients.products.report import ProductReport
+    from mwaconvert.transients.products.requests import SeveralRequest, SpectraRequest
 
+Request = TypeVar("Request", bound="SpectraRequest")
 Several = TypeVar("Several", bound="SeveralRequest")
 
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+class _Plan(Protocol):
+    """What a request comes to."""
+
+    def lines(self) -> dict[str, str] | Sequence[dict[str, str]]:
+        """What would be done, by name; of several files for each."""
+
+    def run(self, progress: Progress | None = None) -> ProductReport:
+        """Do it."""
 
 
 class SpectraCommand(click.Command):
@@ -81,7 +92,7 @@ def ask(verb: Verb, params: dict[str, Any]) -> Asked:
 
 
 @contextmanager
-def spoken(verb: Verb) -> Iterator[None]:
+def _spoken(verb: Verb) -> Iterator[None]:
     """Sentences of the library, which name fields, with the names of the command line."""
     try:
         yield
@@ -90,11 +101,25 @@ def spoken(verb: Verb) -> Iterator[None]:
         raise
 
 
+def carry_out(asked: Asked, request: Request, make_plan: Callable[[Request], _Plan]) -> ProductReport | None:
+    """Plan and run; after a dry run, which says what would be done, there is no report."""
+    with _spoken(asked.verb):
+        plan = make_plan(request)
+        if asked.dry_run:
+            lines = plan.lines()
+            for part in [lines] if isinstance(lines, dict) else lines:
+                print_lines(part)
+            return None
+        with Progress(enabled=not asked.quiet) as stages:
+            return plan.run(stages)
+
+
 def each_observation(verb: Verb, request: Several, quiet: bool) -> Iterator[Several]:
     """A request for each observation among several files, named if there are several."""
     from mwaconvert.transients.products.observations import observations
 
-    asked = observations(request)
+    with _spoken(verb):
+        asked = observations(request)
     if len(asked) > 1 and not quiet:
         print_notes(verb, [f"these are {len(asked)} observations, each for itself; see `grouping`"])
     for one in asked:

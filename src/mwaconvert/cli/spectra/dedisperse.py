@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from mwaconvert.cli.progress import Progress
 from mwaconvert.cli.spectra import common
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.vocabulary.spectra import Verb
 
 
@@ -16,7 +16,7 @@ from mwaconvert.vocabulary.spectra import Verb
     cls=common.SpectraCommand,
     params=common.parameters(Verb.DEDISPERSE),
     short_help="Dedisperse a filterbank at one DM.",
-    context_settings=common.SETTINGS,
+    context_settings=SETTINGS,
 )
 def dedisperse(**params: Any) -> None:
     """Dedisperse a filterbank of any format at one DM and average it.
@@ -38,13 +38,7 @@ def dedisperse(**params: Any) -> None:
     from mwaconvert.transients.products.requests import DedisperseRequest
 
     assert isinstance(asked.request, DedisperseRequest)
-    with common.spoken(Verb.DEDISPERSE):
-        plan = plan_dedisperse(asked.request)
-        if asked.dry_run:
-            common.print_lines(plan.lines())
-            return
-        with Progress(enabled=not asked.quiet) as stages:
-            report = plan.run(stages)
-    if not asked.quiet:
+    report = common.carry_out(asked, asked.request, plan_dedisperse)
+    if report is not None and not asked.quiet:
         click.echo(f"{asked.request.target}")
         common.print_notes(Verb.DEDISPERSE, report.notes)

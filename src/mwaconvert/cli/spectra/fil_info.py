@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from mwaconvert.cli.spectra import common
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.vocabulary.spectra import VOLTAGES, parsed
 
 
@@ -20,7 +21,7 @@ from mwaconvert.vocabulary.spectra import VOLTAGES, parsed
         click.Option(["-v", "--verbose"], is_flag=True, help="Tracebacks of unexpected errors."),
     ],
     short_help="What a filterbank holds.",
-    context_settings=common.SETTINGS,
+    context_settings=SETTINGS,
 )
 def fil_info(
     file: Path,

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from mwaconvert.cli.progress import Progress
 from mwaconvert.cli.spectra import common
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.vocabulary.spectra import Verb
 
 
@@ -17,7 +17,7 @@ from mwaconvert.vocabulary.spectra import Verb
     cls=common.SpectraCommand,
     params=common.parameters(Verb.FOLD),
     short_help="Fold a filterbank at a period.",
-    context_settings=common.SETTINGS,
+    context_settings=SETTINGS,
 )
 def fold(**params: Any) -> None:
     """Fold spectra of any format at a period and a DM, and draw them: profile, parts of time and band, S/N against
@@ -35,14 +35,8 @@ def fold(**params: Any) -> None:
     from mwaconvert.transients.products.period_requests import FoldRequest
 
     assert isinstance(asked.request, FoldRequest)
-    with common.spoken(Verb.FOLD):
-        plan = plan_fold(asked.request)
-        if asked.dry_run:
-            common.print_lines(plan.lines())
-            return
-        with Progress(enabled=not asked.quiet) as stages:
-            report = plan.run(stages)
-    if asked.quiet:
+    report = common.carry_out(asked, asked.request, plan_fold)
+    if report is None or asked.quiet:
         return
     found = report.numbers
     dm_err = "" if math.isnan(found["dm_err"]) else f" +- {found['dm_err']:.3f}"

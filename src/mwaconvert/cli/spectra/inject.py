@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from mwaconvert.cli.progress import Progress
 from mwaconvert.cli.spectra import common
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.vocabulary.spectra import Verb
 
 
@@ -16,7 +16,7 @@ from mwaconvert.vocabulary.spectra import Verb
     cls=common.SpectraCommand,
     params=common.parameters(Verb.INJECT),
     short_help="Add pulses to a filterbank, to see what a search finds.",
-    context_settings=common.SETTINGS,
+    context_settings=SETTINGS,
 )
 def inject(**params: Any) -> None:
     """Add pulses of random time, DM, width and strength to spectra of any format.
@@ -34,14 +34,8 @@ def inject(**params: Any) -> None:
     from mwaconvert.transients.products.requests import InjectRequest
 
     assert isinstance(asked.request, InjectRequest)
-    with common.spoken(Verb.INJECT):
-        plan = plan_inject(asked.request)
-        if asked.dry_run:
-            common.print_lines(plan.lines())
-            return
-        with Progress(enabled=not asked.quiet) as stages:
-            report = plan.run(stages)
-    if not asked.quiet:
+    report = common.carry_out(asked, asked.request, plan_inject)
+    if report is not None and not asked.quiet:
         for file in report.outputs:
             click.echo(f"{file.path}")
         common.print_notes(Verb.INJECT, report.notes)

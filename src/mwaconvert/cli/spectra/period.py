@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaconvert.cli.progress import Progress
 from mwaconvert.cli.spectra import common
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.vocabulary.spectra import Verb
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _SHOWN = 20
     cls=common.SpectraCommand,
     params=common.parameters(Verb.PERIOD),
     short_help="Search a filterbank for periods.",
-    context_settings=common.SETTINGS,
+    context_settings=SETTINGS,
 )
 def period(**params: Any) -> None:
     """Search a filterbank, or a dedispersed series, for what repeats.
@@ -48,16 +48,10 @@ def period(**params: Any) -> None:
     from mwaconvert.transients.products.periods import plan_period
 
     assert isinstance(asked.request, PeriodRequest)
-    with common.spoken(Verb.PERIOD):
-        for request in common.each_observation(Verb.PERIOD, asked.request, asked.quiet):
-            plan = plan_period(request)
-            if asked.dry_run:
-                common.print_lines(plan.lines())
-                continue
-            with Progress(enabled=not asked.quiet) as stages:
-                report = plan.run(stages)
-            if not asked.quiet:
-                _print(request, report)
+    for request in common.each_observation(Verb.PERIOD, asked.request, asked.quiet):
+        report = common.carry_out(asked, request, plan_period)
+        if report is not None and not asked.quiet:
+            _print(request, report)
 
 
 def _print(request: PeriodRequest, report: ProductReport) -> None:

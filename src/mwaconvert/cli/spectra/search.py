@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mwaconvert.cli.progress import Progress
 from mwaconvert.cli.spectra import common
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.vocabulary.spectra import Verb
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _MEASURES = {
     cls=common.SpectraCommand,
     params=common.parameters(Verb.SEARCH),
     short_help="Search a filterbank for dispersed pulses.",
-    context_settings=common.SETTINGS,
+    context_settings=SETTINGS,
 )
 def search(**params: Any) -> None:
     """Search a filterbank of any format for dispersed pulses.
@@ -52,16 +52,10 @@ def search(**params: Any) -> None:
     from mwaconvert.transients.products.search import plan_search
 
     assert isinstance(asked.request, SearchRequest)
-    with common.spoken(Verb.SEARCH):
-        for request in common.each_observation(Verb.SEARCH, asked.request, asked.quiet):
-            plan = plan_search(request)
-            if asked.dry_run:
-                common.print_lines(plan.lines())
-                continue
-            with Progress(enabled=not asked.quiet) as stages:
-                report = plan.run(stages)
-            if not asked.quiet:
-                _print(request, report)
+    for request in common.each_observation(Verb.SEARCH, asked.request, asked.quiet):
+        report = common.carry_out(asked, request, plan_search)
+        if report is not None and not asked.quiet:
+            _print(request, report)
 
 
 def _print(request: SearchRequest, report: ProductReport) -> None:

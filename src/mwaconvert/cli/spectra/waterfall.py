@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from mwaconvert.cli.progress import Progress
 from mwaconvert.cli.spectra import common
+from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.vocabulary.spectra import Verb
 
 
@@ -16,7 +16,7 @@ from mwaconvert.vocabulary.spectra import Verb
     cls=common.SpectraCommand,
     params=common.parameters(Verb.WATERFALL),
     short_help="Draw waterfalls of pulses.",
-    context_settings=common.SETTINGS,
+    context_settings=SETTINGS,
 )
 def waterfall(**params: Any) -> None:
     """Draw the waterfalls of pulses, each below its profile, at a size for journals.
@@ -36,14 +36,7 @@ def waterfall(**params: Any) -> None:
     from mwaconvert.transients.products.waterfall import plan_waterfall
 
     assert isinstance(asked.request, WaterfallRequest)
-    with common.spoken(Verb.WATERFALL):
-        plan = plan_waterfall(asked.request)
-        if asked.dry_run:
-            for lines in plan.lines():
-                common.print_lines(lines)
-            return
-        with Progress(enabled=not asked.quiet) as stages:
-            report = plan.run(stages)
-    if not asked.quiet:
+    report = common.carry_out(asked, asked.request, plan_waterfall)
+    if report is not None and not asked.quiet:
         click.echo(f"{asked.request.target}")
         common.print_notes(Verb.WATERFALL, report.notes)

@@ -284,7 +284,7 @@ def _read_ecsv(path: Path, text: str) -> list[Candidate]:
     try:
         table = Table.read(text.splitlines(), format="ascii.ecsv")
     except Exception as error:  # astropy raises whatever a damaged header leads to
-        raise FormatError(f"{path}: not a sound ECSV table: {' '.join(str(error).split())}") from error
+        raise FormatError(f"{path}: not a sound ECSV table: {error}") from error
     # text that is empty is masked
     rows = [
         {name: None if row[name] is np.ma.masked else row[name].item() for name in table.colnames}

@@ -205,7 +205,7 @@ class _Singlefile(Baseband):
         try:
             values = np.asarray(self._data[int(self._order[channel])], np.complex64)
         except _DAMAGED as error:
-            raise FormatError(f"{self.path}: {self.of.dataset}: {' '.join(str(error).split())}") from error
+            raise FormatError(f"{self.path}: {self.of.dataset}: {error}") from error
         return values.conj() if self._turned else values
 
     def close(self) -> None:
@@ -244,7 +244,7 @@ class _RawFiles(Baseband):
             try:
                 raw = np.asarray(_own(path, file, "baseband")[...], np.uint8)
             except _DAMAGED as error:
-                raise FormatError(f"{path}: baseband: {' '.join(str(error).split())}") from error
+                raise FormatError(f"{path}: baseband: {error}") from error
         return unpacked(raw).T
 
 
@@ -296,7 +296,7 @@ def open_baseband(path: Path | Sequence[Path]) -> Baseband:
         raise
     except _DAMAGED as error:
         file.close()
-        raise FormatError(f"{paths[0]}: {' '.join(str(error).split())}") from error
+        raise FormatError(f"{paths[0]}: {error}") from error
     file.close()
     return _RawFiles(paths)
 
@@ -342,7 +342,7 @@ def _opened(path: Path) -> Any:
     try:
         return h5py.File(path, "r")
     except (OSError, RuntimeError) as error:
-        raise FormatError(f"{path}: not a sound HDF5 file: {' '.join(str(error).split())}") from error
+        raise FormatError(f"{path}: not a sound HDF5 file: {error}") from error
 
 
 def _own(path: Path, file: Any, name: str) -> Any:
@@ -402,4 +402,4 @@ def _raw_head(path: Path) -> tuple[Path, int, tuple[int, float, float], tuple[in
         except Error:
             raise
         except _DAMAGED as error:
-            raise FormatError(f"{path}: {' '.join(str(error).split())}") from error
+            raise FormatError(f"{path}: {error}") from error

@@ -229,7 +229,7 @@ def _read_chunk(path: Path) -> _Chunk:
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
     except Exception as error:  # its own tree, and ValueError of nested sizes
-        raise FormatError(f"{path}: not a sound msgpack file: {' '.join(str(error).split())}") from error
+        raise FormatError(f"{path}: not a sound msgpack file: {error}") from error
     try:
         return _checked(path, items)
     except (TypeError, ValueError, OverflowError) as error:

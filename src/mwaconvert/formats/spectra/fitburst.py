@@ -36,7 +36,7 @@ def _read_dict(path: Path, key: str) -> dict[str, Any]:
     except FormatError:
         raise
     except Exception as error:  # a damaged archive raises whatever it meets
-        raise FormatError(f"{path}: '{key}' cannot be read: {' '.join(str(error).split())}") from error
+        raise FormatError(f"{path}: '{key}' cannot be read: {error}") from error
     if not isinstance(value, dict):
         raise FormatError(f"{path}: '{key}': expected a dictionary, found {type(value).__name__}")
     return value

@@ -54,7 +54,7 @@ def open_hdf5(path: Path, pol: int | None = None) -> Stream:
     try:
         file = h5py.File(path, "r")
     except (OSError, RuntimeError) as error:
-        raise FormatError(f"{path}: not a sound HDF5 file: {' '.join(str(error).split())}") from error
+        raise FormatError(f"{path}: not a sound HDF5 file: {error}") from error
     try:
         names = set(file)
         if "data" in names and _text(_attributes(file).get("CLASS")) == "FILTERBANK":
@@ -74,7 +74,7 @@ def open_hdf5(path: Path, pol: int | None = None) -> Stream:
         raise
     except _DAMAGED as error:
         file.close()
-        raise FormatError(f"{path}: {' '.join(str(error).split())}") from error
+        raise FormatError(f"{path}: {error}") from error
     except BaseException:
         file.close()
         raise
@@ -374,7 +374,7 @@ def _read(path: Path, dataset: Any, part: Any) -> npt.NDArray[Any]:
     try:
         return np.asarray(_numbers(path, dataset)[part])
     except _DAMAGED as error:
-        raise FormatError(f"{path}: {dataset.name} cannot be read: {' '.join(str(error).split())}") from error
+        raise FormatError(f"{path}: {dataset.name} cannot be read: {error}") from error
 
 
 def _text(value: Any) -> str:

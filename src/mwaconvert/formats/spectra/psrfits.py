@@ -60,8 +60,7 @@ class SearchStream(Stream):
         except Error:
             raise
         except Exception as error:  # astropy raises whatever a damaged header leads to
-            text = " ".join(str(error).split())
-            raise FormatError(f"{path}: HDU SUBINT cannot be read: {text}") from error
+            raise FormatError(f"{path}: HDU SUBINT cannot be read: {error}") from error
         super().__init__(**facts)
 
     def _set_up(

@@ -44,6 +44,21 @@ def looks_like_vdif(path: Path) -> bool:
     )
 
 
+def _band(path: Path, band_mhz: tuple[float, float] | None) -> tuple[float, float]:
+    """The edges of the band, which make sense."""
+    if band_mhz is None:
+        raise InputError(
+            f"{path}: VDIF does not say at which frequencies it was recorded: give the edges of the band, "
+            "see `band_mhz`",
+            option="band_mhz",
+            path=path,
+        )
+    low, high = band_mhz
+    if not (np.isfinite(band_mhz).all() and low > 0 and high > 0 and low != high):
+        raise InputError(f"{path}: a band from {low:g} to {high:g} MHz")
+    return band_mhz
+
+
 def _check_frame(path: Path) -> None:
     """Refuse a frame that cannot hold a sample of the channels that its header states.
 
@@ -91,16 +106,7 @@ class VdifStream(Stream):
     ) -> None:
         vdif = need("baseband.vdif", "vdif", f"reading {path.name}")
         units = need("astropy.units", "vdif", "VDIF")
-        if band_mhz is None:
-            raise InputError(
-                f"{path}: VDIF does not say at which frequencies it was recorded: give the edges of the band, "
-                "see `band_mhz`",
-                option="band_mhz",
-                path=path,
-            )
-        low, high = band_mhz
-        if not (np.isfinite(band_mhz).all() and low > 0 and high > 0 and low != high):
-            raise InputError(f"{path}: a band from {low:g} to {high:g} MHz")
+        low, high = _band(path, band_mhz)
         if channels < 1 or average < 1:
             raise InputError(f"{path}: {channels} channels, averages of {average}: expected positive numbers")
         _check_frame(path)
@@ -116,22 +122,15 @@ class VdifStream(Stream):
                 n_times, start = int(self._file.shape[0]), float(self._file.start_time.mjd)
         except Exception as error:  # the package raises whatever a damaged header leads to
             raw.close()
-            raise FormatError(
-                f"{path}: not valid VDIF: {' '.join(str(error).split()) or type(error).__name__}"
-            ) from error
+            raise FormatError(f"{path}: not valid VDIF: {str(error) or type(error).__name__}") from error
         take = channels * average * (1 if is_complex else 2)
         if n_times < take:
             raw.close()
             raise InputError(
                 f"{path}: {n_times} voltages are too few for {channels} channels averaged over {average}"
             )
-        self._complex, self._n_in, self._split, self._average, self._take = (
-            is_complex,
-            n_in,
-            channels,
-            average,
-            take,
-        )
+        self._complex, self._n_in = is_complex, n_in
+        self._split, self._average, self._take = channels, average, take
         n_out = n_in * channels
         step = (high - low) / n_out
         # the bins of a transform are centred on multiples of their width from zero frequency
@@ -169,7 +168,7 @@ class VdifStream(Stream):
                 volts = self._file.read(n * self._take)
         except Exception as error:
             raise FormatError(
-                f"{self.path}: a damaged frame near voltage {first * self._take}: {' '.join(str(error).split())}"
+                f"{self.path}: a damaged frame near voltage {first * self._take}: {error}"
             ) from error
         volts = volts.reshape(n, self._average, -1, volts.shape[1], self._n_in)
         if self._split == 1:

@@ -124,7 +124,7 @@ def read_wfall(path: Path) -> ArrayStream:
         NotImplementedError,
         InputError,
     ) as error:
-        raise FormatError(f"{path}: not a sound .npz file: {' '.join(str(error).split())}") from error
+        raise FormatError(f"{path}: not a sound .npz file: {error}") from error
     return ArrayStream(spectra, path, kind, scalars)
 
 

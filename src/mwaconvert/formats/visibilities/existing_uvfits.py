@@ -91,7 +91,7 @@ def open_uvfits(path: Path) -> VisibilityFile:
     except Error:
         raise
     except Exception as error:  # a damaged header can make astropy raise anything
-        raise FormatError(f"{path}: is not a whole uvfits file: {' '.join(str(error).split())}") from None
+        raise FormatError(f"{path}: is not a whole uvfits file: {error}") from None
 
 
 def _open(path: Path) -> VisibilityFile:

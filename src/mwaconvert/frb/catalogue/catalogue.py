@@ -10,7 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from mwaconvert.errors import FormatError, InputError
+from mwaconvert.databases import migrate
+from mwaconvert.errors import InputError
 from mwaconvert.frb.catalogue import tables
 from mwaconvert.frb.catalogue.model import (
     Classification,
@@ -41,6 +42,7 @@ from mwaconvert.frb.catalogue.tables import (
 Row = dict[str, Any]
 #: databases limit how many numbers a query may have
 _AT_ONCE = 500
+_MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x667262
 _WRITER_LOCK = 0x667263  # numbers of our own among PostgreSQL's advisory locks
 #: of what is measured at once, on which lists can be narrowed
@@ -85,7 +87,7 @@ class Catalogue:
             if sa.inspect(c).has_table(tables.VERSION_TABLE):
                 version = c.execute(sa.text(f"SELECT version_num FROM {tables.VERSION_TABLE}")).scalar()
         if version != tables.VERSION:
-            _migrate(engine)
+            migrate(engine, _MIGRATIONS, _MIGRATION_LOCK, "the catalogue")
 
     # -- events
 
@@ -219,16 +221,6 @@ class Catalogue:
             found = _all(c, sa.select(candidates).order_by(candidates.c.id))
         return [{**row, "events": numbers.get(row["id"], [])} for row in found]
 
-    def source_of_event(self, number: int) -> str | None:
-        """The name of the source of an event; None if it is not known."""
-        query = (
-            sa.select(candidates.c.source)
-            .join(candidate_events, candidate_events.c.candidate == candidates.c.id)
-            .where(candidate_events.c.event_id == number)
-        )
-        with self._engine.connect() as c:
-            return c.execute(query).scalar()
-
     # -- verifications
 
     def vote(self, vote: Vote) -> Row:
@@ -355,25 +347,6 @@ class _Writing:
                 self._transaction.rollback()
         finally:
             self._connection.close()
-
-
-def _migrate(engine: sa.Engine) -> None:
-    import alembic.command
-    import alembic.util
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.connect().execution_options(write=True) as connection, connection.begin():
-        if engine.dialect.name == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-        config.attributes["connection"] = connection
-        try:
-            alembic.command.upgrade(config, "head")
-        except alembic.util.CommandError as error:
-            raise FormatError(
-                f"{engine.url}: the catalogue was written by a newer version of this program ({error}); update it"
-            ) from error
 
 
 def _all(c: sa.Connection, query: sa.Select[Any]) -> list[Row]:

@@ -25,7 +25,8 @@ from typing import Any
 from mwaconvert import machine
 from mwaconvert.jobs.control.work import Limits
 
-_PREFIX = "mwaconvert-"
+_PREFIX, _OUTLIVING = "mwaconvert-", "mwaconvert-job-"
+_ASIDE = "mwaconvert-worker"
 _WANTED = ("memory", "cpu")
 _PERIOD_US = 100_000
 _PATIENCE_S = 5.0
@@ -92,7 +93,7 @@ class Confinement:
 @contextmanager
 def confine(limits: Limits) -> Iterator[Confinement]:
     """What holds a program within its limits, as long as the block lasts; what is left of it then is ended."""
-    group, held = _make_group(limits)
+    group, held = make_group(limits)
     held_by: dict[str, Means] = {}
     cpus: tuple[int, ...] = ()
     if limits.memory is not None:
@@ -115,8 +116,11 @@ def confine(limits: Limits) -> Iterator[Confinement]:
         confinement.end()
 
 
-def _make_group(limits: Limits) -> tuple[Path | None, frozenset[str]]:
-    """A group of its own for a program, and what it limits; nothing if there is nothing to limit, or no leave."""
+def make_group(limits: Limits, *, outlives: bool = False) -> tuple[Path | None, frozenset[str]]:
+    """A group of its own for a program, and what it limits; nothing if there is nothing to limit, or no leave.
+
+    One that outlives this process is not ended by the next worker.
+    """
     wanted: dict[str, dict[str, Any]] = {}
     if limits.memory is not None:
         wanted["memory"] = {"memory.max": limits.memory, "memory.oom.group": 1}
@@ -124,12 +128,11 @@ def _make_group(limits: Limits) -> tuple[Path | None, frozenset[str]]:
         wanted["cpu"] = {"cpu.max": f"{math.ceil(limits.cpus * _PERIOD_US)} {_PERIOD_US}"}
     if not wanted:
         return None, frozenset()
-    with _finding:
-        place = delegated()
+    place = delegated()
     if place is None:
         return None, frozenset()
     folder, controllers = place
-    group = folder / f"{_PREFIX}{os.getpid()}-{next(_numbers)}"
+    group = folder / f"{_OUTLIVING if outlives else _PREFIX}{os.getpid()}-{next(_numbers)}"
     try:
         group.mkdir()
         for name in wanted.keys() & controllers:
@@ -144,15 +147,20 @@ def _make_group(limits: Limits) -> tuple[Path | None, frozenset[str]]:
     return group, frozenset(wanted) & controllers
 
 
-@functools.cache
 def delegated() -> tuple[Path, frozenset[str]] | None:
     """The folder in which this process may make groups, and what they can limit; None if it may not.
 
     A group that has processes cannot have groups that limit: if all processes of the own group are this one,
     it moves aside, into a group of its own.
     """
+    with _finding:
+        return _find()
+
+
+@functools.cache
+def _find() -> tuple[Path, frozenset[str]] | None:
     own = machine.control_group()
-    return None if own is None else _delegated_in(own)
+    return None if own is None else _delegated_in(own.parent if own.name == _ASIDE else own)
 
 
 def _delegated_in(own: Path) -> tuple[Path, frozenset[str]] | None:
@@ -166,7 +174,7 @@ def _delegated_in(own: Path) -> tuple[Path, frozenset[str]] | None:
             if own.joinpath("cgroup.type").exists() and members != {os.getpid()}:
                 return None
             if own.joinpath("cgroup.type").exists():  # the root of all has no type, and may have processes
-                aside = own / f"{_PREFIX}worker"
+                aside = own / _ASIDE
                 aside.mkdir(exist_ok=True)
                 (aside / "cgroup.procs").write_text(str(os.getpid()))
             (own / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(can)))
@@ -175,6 +183,10 @@ def _delegated_in(own: Path) -> tuple[Path, frozenset[str]] | None:
     for left in own.glob(f"{_PREFIX}[0-9]*"):
         if machine.process_start(int(left.name.split("-")[1])) is None:  # of a worker that was killed
             Confinement({}, group=left).end()
+    for left in own.glob(f"{_OUTLIVING}*"):
+        if machine.process_start(int(left.name.removeprefix(_OUTLIVING).split("-")[0])) is None:
+            with suppress(OSError):  # what runs in it goes on
+                left.rmdir()
     return own, can
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 VERSION = "0002"
-"""The newest migration; `store.migrate` brings an older store to it."""
+"""The newest migration; `databases.migrate` brings an older store to it."""
 
 metadata = sa.MetaData()
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from mwaconvert.errors import InputError, ResourceError
@@ -616,7 +616,7 @@ def _links(page: str) -> list[str]:
 
 
 #: what a bucket may need; what is left out comes from the environment (AWS_REGION ...)
-SETTINGS = (
+BucketSetting = Literal[
     "access_key_id",
     "endpoint",
     "region",
@@ -624,7 +624,8 @@ SETTINGS = (
     "session_token",
     "skip_signature",
     "virtual_hosted_style_request",
-)
+]
+SETTINGS: tuple[str, ...] = get_args(BucketSetting)
 
 
 def _refuse_unknown(url: str, settings: Mapping[str, Any]) -> None:

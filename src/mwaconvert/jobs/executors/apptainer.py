@@ -22,7 +22,15 @@ from mwaconvert.jobs.control.work import (
     TransientError,
 )
 from mwaconvert.jobs.executors import watch
-from mwaconvert.jobs.executors.executor import MOUNT, Prepared, Way, last_words, refuse_bad_end, see_archive
+from mwaconvert.jobs.executors.executor import (
+    MOUNT,
+    Prepared,
+    Way,
+    last_words,
+    note_mount,
+    refuse_bad_end,
+    see_archive,
+)
 from mwaconvert.jobs.executors.order import Order
 from mwaconvert.jobs.executors.process import answer, end_of, passed_on, write_order
 
@@ -64,11 +72,7 @@ class ApptainerExecutor:
             missing.append(
                 f"job_cpu_limit: {order.cpu_limit:g} cores; Slurm gives {math.ceil(order.cpu_limit)}"
             )
-        if order.mount_archive:
-            if self.archive is None:
-                missing.append(f"mount_archiver: there is no archive here to be seen at {MOUNT}")
-            else:
-                enforced["mount_archiver"] = "read-only"
+        note_mount(order, self.archive, enforced, missing)
         return Prepared(enforced, tuple(missing))
 
     def run(self, context: Context, order: Order) -> Json:
@@ -120,14 +124,14 @@ class ApptainerExecutor:
         # values go by the environment: words of a command are for all to see
         given = {f"APPTAINERENV_{name}": value for name, value in order.environment.items()}
         wanted = {
-            "name": context.attempt.directory.name,
             "argv": [*words, self._image(order), *order.argv],
             "environment": {**passed_on(), **given},
             "folder": str(work),
             "log": str(context.log_path),
             "memory": order.memory_limit,
             "cpus": order.cpu_limit,
-            "cgroup": None,
+            "group": None,
+            "notes": [],
             "grace_s": _GRACE_S,
         }
         write_order(context.directory, wanted)

@@ -24,6 +24,7 @@ from mwaconvert.jobs.executors.executor import (
     Prepared,
     Way,
     last_words,
+    note_mount,
     refuse_bad_end,
     see_archive,
 )
@@ -76,11 +77,7 @@ class ContainerExecutor:
         ]
         enforced = {name: "container" for name, is_kept in kept.items() if is_kept}
         enforced["job_mem_reservation"] = enforced["job_cpu_reservation"] = "waits until it is free"
-        if order.mount_archive:
-            if self.archive is None:
-                missing.append(f"mount_archiver: there is no archive here to be seen at {MOUNT}")
-            else:
-                enforced["mount_archiver"] = "read-only"
+        note_mount(order, self.archive, enforced, missing)
         return Prepared(enforced, tuple(missing))
 
     def run(self, context: Context, order: Order) -> Json:

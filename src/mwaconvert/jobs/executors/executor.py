@@ -144,6 +144,14 @@ def see_archive(order: Order, archive: Path | None) -> None:
         raise ResourceError(f"the archive at {archive} is not there; see whether its disk is mounted")
 
 
+def note_mount(order: Order, archive: Path | None, enforced: dict[str, str], missing: list[str]) -> None:
+    """Say how a container sees the archive, if its job wants to."""
+    if order.mount_archive and archive is None:
+        missing.append(f"mount_archiver: there is no archive here to be seen at {MOUNT}")
+    elif order.mount_archive:
+        enforced["mount_archiver"] = "read-only"
+
+
 class Pace:
     """Looks often at first, then seldom."""
 

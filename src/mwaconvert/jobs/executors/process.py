@@ -19,9 +19,10 @@ from typing import Any
 
 from mwaconvert import machine
 from mwaconvert.errors import ResourceError
+from mwaconvert.jobs.control import confine
 from mwaconvert.jobs.control.execute import end_group
 from mwaconvert.jobs.control.states import Fault, Outcome
-from mwaconvert.jobs.control.work import Attempt, CancelledError, Context, Json, StepError
+from mwaconvert.jobs.control.work import Attempt, CancelledError, Context, Json, Limits, StepError
 from mwaconvert.jobs.executors import watch
 from mwaconvert.jobs.executors.executor import (
     MOUNT,
@@ -63,21 +64,10 @@ class Image:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def own_cgroup(root: Path = Path("/sys/fs/cgroup"), of: Path = Path("/proc/self/cgroup")) -> Path | None:
-    """A control group (version 2) in which this process may make others with limits; None if there is none."""
-    try:
-        own = next(line[3:].strip() for line in of.read_text().splitlines() if line.startswith("0::"))
-        group = root / own.lstrip("/")
-        if not set((group / "cgroup.controllers").read_text().split()) >= _CONTROLLERS:
-            return None
-        # limits are for groups whose parent hands the controllers down
-        for parent in (group, group.parent):
-            handed = set((parent / "cgroup.subtree_control").read_text().split())
-            if handed >= _CONTROLLERS and os.access(parent, os.W_OK):
-                return parent
-    except (OSError, StopIteration):
-        pass
-    return None
+def _has_groups() -> bool:
+    """Whether control groups can limit jobs here."""
+    place = confine.delegated()
+    return place is not None and place[1] >= _CONTROLLERS
 
 
 class ProcessExecutor:
@@ -89,18 +79,13 @@ class ProcessExecutor:
         What each image stands for.
     archive
         The folder that containers see as /data/chime.
-    cgroup
-        In which groups for jobs are made; None: there are only resource limits.
     """
 
     way = Way.PROCESS
 
-    def __init__(
-        self, images: Mapping[str, Image], archive: Path | None = None, cgroup: Path | None = None
-    ) -> None:
+    def __init__(self, images: Mapping[str, Image], archive: Path | None = None) -> None:
         self.images = images
         self.archive = archive
-        self.cgroup = cgroup
 
     def prepare(self, order: Order) -> Prepared:
         image = self._image(order)
@@ -109,7 +94,7 @@ class ProcessExecutor:
             raise StepError(f"{order.name}: no command is given, and {order.image} has none", Fault.INPUT)
         enforced = {}
         missing = []
-        if self.cgroup is not None:
+        if _has_groups():
             enforced["job_mem_limit"] = enforced["job_cpu_limit"] = "control group"
         else:
             enforced["job_mem_limit"] = "watched, and a limit of the data of each process"
@@ -166,17 +151,30 @@ class ProcessExecutor:
             environment["CHIME_ARCHIVE"] = str(self.archive)
         launcher = [word.replace(_ARCHIVE, str(self.archive or "")) for word in image.launcher]
         wanted = {
-            "name": f"mwaconvert-{context.job.id}-{context.attempt.number}",
             "argv": [*launcher, *(order.argv or image.entrypoint)],
             "environment": environment,
             "folder": str(work),
             "log": str(context.log_path),
             "memory": order.memory_limit,
             "cpus": order.cpu_limit,
-            "cgroup": None if self.cgroup is None else str(self.cgroup),
+            "group": None,
+            "notes": [],
             "grace_s": _GRACE_S,
         }
-        start_watch(folder, wanted)
+        group = None
+        if _has_groups():
+            group, _ = confine.make_group(
+                Limits(memory=order.memory_limit, cpus=order.cpu_limit), outlives=True
+            )
+            said = "no control group could be made; resource limits instead"
+            wanted |= {"notes": [said]} if group is None else {"group": str(group)}
+        try:
+            start_watch(folder, wanted)
+        except ResourceError:
+            if group is not None:
+                with suppress(OSError):
+                    group.rmdir()
+            raise
 
     def _earlier(self, context: Context) -> Attempt | None:
         """The attempt of a worker that died, whose program was started; one that never began is not to begin now."""

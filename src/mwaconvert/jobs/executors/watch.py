@@ -103,16 +103,10 @@ def family() -> list[tuple[int, int]]:
 
 
 class Group:
-    """A control group (version 2) of the job, where the system gives us one."""
+    """The control group (version 2) that the worker made for the job."""
 
-    def __init__(self, parent: str, name: str, memory: int, cpus: float) -> None:
-        self.path = Path(parent) / name
-        self.path.mkdir(exist_ok=True)
-        (self.path / "memory.max").write_text(str(memory))
-        for file, text in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
-            if (self.path / file).exists():
-                (self.path / file).write_text(text)
-        (self.path / "cpu.max").write_text(f"{int(cpus * 100000)} 100000")
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
 
     def join(self) -> None:
         """This process becomes a member."""
@@ -144,13 +138,8 @@ class Job:
         self.peak = 0
         self.pid = 0
         self.status: int | None = None
-        self.notes: list[str] = []
-        self.group: Group | None = None
-        if wanted["cgroup"]:
-            try:
-                self.group = Group(wanted["cgroup"], wanted["name"], wanted["memory"], wanted["cpus"])
-            except OSError as error:
-                self.notes.append(f"no control group: {error.strerror}; resource limits instead")
+        self.notes: list[str] = list(wanted["notes"])
+        self.group = Group(wanted["group"]) if wanted["group"] else None
 
     def start(self, output: int) -> int:
         """The program as a child; its number."""

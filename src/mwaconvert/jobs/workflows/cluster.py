@@ -62,6 +62,11 @@ def submit(store: Store, order: Order, owner: str, cluster: Cluster, capacity: C
     return store.submit(request, allow_resubmit=True, capacity=capacity)
 
 
+def understood(job: Job) -> Json:
+    """Parameters of a job of any kind as the program understood them, as people may see them."""
+    return order_of(job.canonical).shown if job.kind == KIND else job.canonical
+
+
 def reserve(context: Context, cluster: Cluster) -> Json:
     """Wait until the cores of the job are free."""
     order = order_of(context.job.canonical)

@@ -17,57 +17,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
-from mwaconvert.errors import Error, FormatError, InputError, ResourceError
-from mwaconvert.extras import need
+from mwaconvert.errors import Error, FormatError, ResourceError
 from mwaconvert.live.processing.extract import Extract
 from mwaconvert.live.processing.products import Score
 from mwaconvert.live.settings import Classify, expanded
+from mwaconvert.transients.judging.classifiers import Floats, Network, scaled
 
-Floats = npt.NDArray[np.float32]
 _FREQ_TIME, _DM_TIME = (32, 64), (64, 64)
 #: of one answer, and of loading; then the process hangs, s
 _LONGEST_S = 60.0
-
-
-class Model:
-    """One model.
-
-    Raises
-    ------
-    InputError
-        onnxruntime is not installed, or there is no such file.
-    FormatError
-        No model of ONNX, or one of other pictures.
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, int]) -> None:
-        runtime = need("onnxruntime", "classifier", "classifying candidates")
-        if not path.is_file():
-            raise InputError(f"{path}: there is no such model", path=path)
-        data = path.read_bytes()
-        self.name = f"{path.name} sha256:{sha256(data).hexdigest()[:16]}"
-        self.shape = shape
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = 1
-        try:
-            self._session: Any = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its errors have no common class
-            raise FormatError(f"{path}: is not a model in ONNX: {str(error)[:200]}", path=path) from None
-        wanted = self._session.get_inputs()[0]
-        if list(wanted.shape[1:]) != [*shape, 1]:
-            raise FormatError(
-                f"{path}: takes {wanted.shape}; expected (1, {shape[0]}, {shape[1]}, 1)", path=path
-            )
-        self._input = wanted.name
-
-    def __call__(self, picture: Floats) -> float:
-        """Probability of a pulse. picture: `shape`, scaled."""
-        (out,) = self._session.run(None, {self._input: picture[None, :, :, None].astype(np.float32)})
-        return float(np.asarray(out).reshape(-1)[-1])
-
 
 Pictures: TypeAlias = list[Floats | None]
 
@@ -116,11 +74,11 @@ class _Child:
 def _serve(pipe: Connection, wanted: Sequence[tuple[str, tuple[int, int]]]) -> None:
     """The process of the models: until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent ends it
-    models: list[Model | None] = []
+    models: list[Network | None] = []
 
     def load(_: Pictures) -> list[str]:
-        models.extend(Model(Path(path), shape) if path else None for path, shape in wanted)
-        return [model.name for model in models if model is not None]
+        models.extend(Network(Path(path), size, threads=1) if path else None for path, size in wanted)
+        return [_name(model.path) for model in models if model is not None]
 
     def ask(pictures: Pictures) -> list[float]:
         asked = zip(models, pictures, strict=True)
@@ -130,6 +88,10 @@ def _serve(pipe: Connection, wanted: Sequence[tuple[str, tuple[int, int]]]) -> N
         pipe.send(_tried(load, []))
         while True:
             pipe.send(_tried(ask, pipe.recv()))
+
+
+def _name(path: Path) -> str:
+    return f"{path.name} sha256:{sha256(path.read_bytes()).hexdigest()[:16]}"
 
 
 def _tried(what: Callable[[Pictures], Any], pictures: Pictures) -> Any:
@@ -217,11 +179,3 @@ def _small(picture: Floats, shape: tuple[int, int], *, by_channel: bool) -> Floa
     n, m = shape
     rows, columns = picture.shape
     return scaled(picture.reshape(n, rows // n, m, columns // m).mean((1, 3)), by_channel=by_channel)
-
-
-def scaled(picture: Floats, *, by_channel: bool) -> Floats:
-    """Less the median, over the standard deviation: of all, or of each channel. What is not a number then is 0."""
-    axis = 1 if by_channel else None
-    centred = picture - np.median(picture, axis=axis, keepdims=True)
-    sigma = centred.std(axis=axis, keepdims=True)
-    return np.asarray(np.divide(centred, sigma, out=np.zeros_like(centred), where=sigma > 0), np.float32)

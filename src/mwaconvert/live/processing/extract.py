@@ -17,7 +17,7 @@ from mwaconvert.errors import InputError
 from mwaconvert.live.observation import K_AMBER, delay_s
 from mwaconvert.live.settings import Extractor
 from mwaconvert.spectra.stream import Stream
-from mwaconvert.transients.cutouts import piece_of
+from mwaconvert.transients.judging.cutouts import piece_of
 from mwaconvert.transients.masking import mask_iqrm
 from mwaconvert.transients.prepare import Preparation
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mwaconvert.errors import Error, ResourceError
-from mwaconvert.live.settings import expanded, host_port
+from mwaconvert.live.settings import host_port
 from mwaconvert.services.live.hub import OPERATOR
 from mwaconvert.services.live.node import Site
-from mwaconvert.services.live.wire.keys import Peer, read_peers
+from mwaconvert.services.live.wire.keys import Peer
 from mwaconvert.services.live.wire.link import call, client_tls
 from mwaconvert.services.live.wire.messages import Command, Correct, Message, Reply, Role, Switch
 
@@ -98,11 +97,3 @@ async def poll(
 
     found = await asyncio.gather(*(one(where) for where in nodes.values()))
     return dict(zip(nodes, found, strict=True))
-
-
-def peer_named(site: Site, name: str) -> Peer:
-    """A peer of the file of keys. Raises Error."""
-    peers = read_peers(Path(expanded(site.settings.network.keys))) if site.settings.network.keys else {}
-    if name not in peers:
-        raise ResourceError(f"network.keys: has no key of {name}")
-    return peers[name]

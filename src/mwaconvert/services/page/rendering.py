@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -15,9 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mwaconvert import __version__
 from mwaconvert.jobs.control.states import Role
-from mwaconvert.jobs.control.work import Job
-from mwaconvert.jobs.executors.order import order_of
-from mwaconvert.jobs.workflows import cluster
+from mwaconvert.jobs.workflows.cluster import understood
 from mwaconvert.services.auth import Session
 from mwaconvert.services.page.guard import form_token
 from mwaconvert.services.service import service_of
@@ -48,11 +45,6 @@ def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _understood(job: Job) -> Mapping[str, Any]:
-    """Parameters as the program understood them, without what opens doors."""
-    return order_of(job.canonical).shown if job.kind == cluster.KIND else job.canonical
-
-
 @cache
 def _environment() -> Environment:
     made = Environment(
@@ -69,7 +61,7 @@ def _environment() -> Environment:
         "took": took_text,
         "about": about_text,
     }
-    made.globals |= {"version": __version__, "pretty": _pretty, "understood": _understood}
+    made.globals |= {"version": __version__, "pretty": _pretty, "understood": understood}
     return made
 
 

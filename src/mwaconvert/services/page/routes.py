@@ -18,7 +18,7 @@ from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.states import Role, State
 from mwaconvert.jobs.control.work import Decision, Job
 from mwaconvert.jobs.delivery.places import Folder
-from mwaconvert.services.asvo import file_address
+from mwaconvert.services.asvo.v1 import file_address
 from mwaconvert.services.auth import COOKIE, Session, set_cookie
 from mwaconvert.services.page import files, submission, views
 from mwaconvert.services.page.guard import (

@@ -20,14 +20,15 @@ from mwaconvert.spectra.candidate import NOT_KNOWN, Candidate
 from mwaconvert.staging import StagedPath
 from mwaconvert.text import size_text
 from mwaconvert.transients import masking
-from mwaconvert.transients.classifiers import Classifier
 from mwaconvert.transients.clean.cleaning import Cleaning
 from mwaconvert.transients.clean.masked import Masked
 from mwaconvert.transients.completeness import completeness
-from mwaconvert.transients.cutouts import cut_out, write_cutout
+from mwaconvert.transients.judging.classifiers import Classifier
+from mwaconvert.transients.judging.cutouts import cut_out, write_cutout
 from mwaconvert.transients.products import common
 from mwaconvert.transients.products.report import FileKind, ProductFile, ProductReport
 from mwaconvert.transients.products.requests import SearchRequest
+from mwaconvert.transients.search import Search
 from mwaconvert.transients.survey import LOOKED_AT, Clean, Survey, plan_survey
 
 _DRAWING_BYTES = 70 << 20  # of matplotlib
@@ -92,38 +93,12 @@ class SearchPlan:
                 outputs.append(
                     _draw_masked(survey, search.masked, request.plots, overwrite=request.overwrite)
                 )
-        numbers: dict[str, Any] = {
-            "n_candidates": len(candidates),
-            "n_dms": int(search.dms.size),
-            "dm_min": float(search.dms[0]),
-            "dm_max": float(search.dms[-1]),
-            "loss": search.loss,
-            "n_segments": len(survey.segments),
-            "sweep_s": survey.sweep * survey.stream.dt_s,
-            "memory_bytes": self.memory_bytes,
-        }
+        numbers = self._numbers(search, len(candidates))
         if request.cutouts is not None:
             outputs += self._cut(survey, candidates[: request.max_plots], request.cutouts)
-        notes = []
-        if search.masked is not None:
-            numbers |= {
-                "masked_part": search.masked.whole_part,
-                "masked_channels": search.masked.channels.tolist(),
-                "n_impulses": search.masked.n_impulses,
-                "n_dispersed": search.masked.n_dispersed,
-            }
-            notes.append(search.masked.words())
+        notes = _notes(search)
         if request.completeness:
             numbers |= self._complete(survey, outputs, notes, progress)
-        if search.too_many:
-            notes.append(
-                f"{search.too_many} candidates have no score: beyond the best {LOOKED_AT} of a segment none is looked at"
-            )
-        if search.thinned:
-            notes.append(
-                f"a storm: {search.thinned} detections were left out where better ones of the same width were "
-                "less than 1024 samples and a 64th of the DMs away"
-            )
         return common.finish(
             request,
             (survey.stream,),
@@ -133,6 +108,26 @@ class SearchPlan:
             candidates=tuple(candidates),
             notes=tuple(notes),
         )
+
+    def _numbers(self, search: Search, n_candidates: int) -> dict[str, Any]:
+        numbers: dict[str, Any] = {
+            "n_candidates": n_candidates,
+            "n_dms": int(search.dms.size),
+            "dm_min": float(search.dms[0]),
+            "dm_max": float(search.dms[-1]),
+            "loss": search.loss,
+            "n_segments": len(self.survey.segments),
+            "sweep_s": self.survey.sweep * self.survey.stream.dt_s,
+            "memory_bytes": self.memory_bytes,
+        }
+        if search.masked is not None:
+            numbers |= {
+                "masked_part": search.masked.whole_part,
+                "masked_channels": search.masked.channels.tolist(),
+                "n_impulses": search.masked.n_impulses,
+                "n_dispersed": search.masked.n_dispersed,
+            }
+        return numbers
 
     def _cut(self, survey: Survey, candidates: list[Candidate], folder: Path) -> list[ProductFile]:
         """Cut-outs of candidates."""
@@ -168,6 +163,21 @@ class SearchPlan:
                 staged.temporary.write_text(result.table(), "utf-8")
             outputs.append(ProductFile.of(table, FileKind.CANDIDATES))
         return {"n_injected": n, "n_injected_found": found, "half_found_snr": from_snr}
+
+
+def _notes(search: Search) -> list[str]:
+    """What the user should know."""
+    notes = [] if search.masked is None else [search.masked.words()]
+    if search.too_many:
+        notes.append(
+            f"{search.too_many} candidates have no score: beyond the best {LOOKED_AT} of a segment none is looked at"
+        )
+    if search.thinned:
+        notes.append(
+            f"a storm: {search.thinned} detections were left out where better ones of the same width were "
+            "less than 1024 samples and a 64th of the DMs away"
+        )
+    return notes
 
 
 def plan_search(request: SearchRequest) -> SearchPlan:

@@ -1,1 +1,1 @@
-"""Alembic migrations of the store; `store.migrate` runs them."""
+"""Alembic migrations of the store; `databases.migrate` runs them."""

@@ -1,4 +1,4 @@
-"""Alembic's entry: takes the connection that `store.migrate` hands over."""
+"""Alembic's entry: takes the connection that `databases.migrate` hands over."""
 
 from alembic import context
 

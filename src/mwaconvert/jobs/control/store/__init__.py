@@ -1,4 +1,4 @@
-"""The store of jobs: the only SQL of the package. One class of many rooms, one for each purpose."""
+"""The store of jobs: the only SQL of jobs. One class of many rooms, one for each purpose."""
 
 from __future__ import annotations
 

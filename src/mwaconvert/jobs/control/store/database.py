@@ -19,11 +19,13 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from mwaconvert.databases import control_transactions, migrate
 from mwaconvert.errors import InputError, ResourceError
-from mwaconvert.jobs.control import schema
+from mwaconvert.jobs.control import migrations, schema
 
 T = TypeVar("T")
-_WRITER_LOCK = 0x6D7761  # a number of our own among PostgreSQL's advisory locks
+_MIGRATIONS = Path(migrations.__file__).parent
+_WRITER_LOCK, _MIGRATION_LOCK = 0x6D7761, 0x6D7762  # numbers of our own among PostgreSQL's advisory locks
 _BUSY_S = 10
 _LOCK = sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK))
 _NEW_EVENTS = schema.events.insert()
@@ -65,19 +67,6 @@ def url_of(database: str | Path) -> str:
     return text
 
 
-def _control_transactions(engine: sa.Engine) -> None:
-    """Let us begin transactions on SQLite, not its driver: a writer must lock before it reads."""
-
-    @sa.event.listens_for(engine, "connect")
-    def no_implicit_begin(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        is_write = connection.get_execution_options().get("write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
-
-
 class Database:
     """Transactions of a store; parameters as of `Store`."""
 
@@ -93,8 +82,7 @@ class Database:
                 raise InputError(f"{path}: the folder of the store of jobs does not exist; make it first")
         self.engine = engine_of(self.url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
-        if self.is_sqlite:
-            _control_transactions(self.engine)
+        control_transactions(self.engine)
         self._writer = threading.Lock()
         self._changed = threading.Condition()
         self._writes = 0
@@ -106,10 +94,8 @@ class Database:
 
     def _bring_up_to_date(self) -> None:
         if self._read(_version_of) != schema.VERSION:
-            from mwaconvert.jobs.control.store.migrate import migrate
-
             try:
-                migrate(self.engine)
+                migrate(self.engine, _MIGRATIONS, _MIGRATION_LOCK, "the store of jobs")
             except sa.exc.OperationalError as error:
                 raise ResourceError(
                     f"{self.engine.url}: the store of jobs cannot be made or brought up to date ({error.orig}); see "

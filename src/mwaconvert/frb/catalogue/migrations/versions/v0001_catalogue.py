@@ -9,6 +9,7 @@ down_revision = None
 _NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
+# One function: the columns of tables, one after the other.
 def upgrade() -> None:
     op.create_table(
         "frb_events",

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from mwaconvert.spectra.candidate import Candidate
-    from mwaconvert.transients.looks import Look
+    from mwaconvert.transients.judging.looks import Look
 
 #: what the model looks at, in this order
 FEATURES = ("snr", "spread", "weakest", "channel", "there", "sweep", "width", "members")

@@ -16,7 +16,7 @@ from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.states import State
 from mwaconvert.jobs.control.store import Selection
 from mwaconvert.jobs.control.work import DuplicateError, Job, Product, UnknownError
-from mwaconvert.services import asvo_words as words
+from mwaconvert.services.asvo import words
 from mwaconvert.services.auth import (
     COOKIE,
     Operator,

@@ -17,8 +17,8 @@ from mwaconvert.errors import Error
 from mwaconvert.jobs.control.states import Role, State
 from mwaconvert.jobs.delivery.inputs import RawFile, Wanted, find
 from mwaconvert.jobs.delivery.places import Folder
-from mwaconvert.services import asvo_words as words
-from mwaconvert.services.asvo_v2 import PREFIX, Code, Operator, ProblemError, ServiceOf, Viewer
+from mwaconvert.services.asvo import words
+from mwaconvert.services.asvo.v2 import PREFIX, Code, Operator, ProblemError, ServiceOf, Viewer
 from mwaconvert.services.service import Service
 
 router = APIRouter(prefix=PREFIX, tags=["ASVO v2"])

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from mwaconvert.spectra.candidate import NOT_KNOWN, Candidate, Flag
 from mwaconvert.spectra.dispersion import K_DM, delay_per_dm
-from mwaconvert.transients.looks import Look
-from mwaconvert.transients.score import features, model
+from mwaconvert.transients.judging.looks import Look
+from mwaconvert.transients.judging.score import features, model
 
 #: part of the band that holds a pulse, below which it gets a flag
 _PART = 1 / 3

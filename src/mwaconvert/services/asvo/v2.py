@@ -20,8 +20,8 @@ from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.states import Role, State
 from mwaconvert.jobs.control.store import Selection
 from mwaconvert.jobs.control.work import DuplicateError, Job, Product, UnknownError, User
-from mwaconvert.services import asvo_words as words
-from mwaconvert.services.asvo import DUPLICATE, file_address, own_job
+from mwaconvert.services.asvo import words
+from mwaconvert.services.asvo.v1 import DUPLICATE, file_address, own_job
 from mwaconvert.services.auth import Session, is_cross_site
 from mwaconvert.services.service import Service, service_of
 from mwaconvert.services.signing import key_for

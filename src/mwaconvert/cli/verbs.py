@@ -1,0 +1,15 @@
+"""What all verbs share."""
+
+from __future__ import annotations
+
+import click
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+verbose = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,  # seen by main
+    help="Tracebacks of unexpected errors.",
+)
