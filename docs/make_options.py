@@ -4,15 +4,11 @@ from pathlib import Path
 
 import click
 
-from mwaconvert.cli.spectra.dedisperse import dedisperse
-from mwaconvert.cli.spectra.fil_info import fil_info
-from mwaconvert.cli.spectra.fold import fold
-from mwaconvert.cli.spectra.inject import inject
-from mwaconvert.cli.spectra.period import period
-from mwaconvert.cli.spectra.search import search
-from mwaconvert.cli.spectra.waterfall import waterfall
+from mwaconvert.cli.main import main
 from mwaconvert.vocabulary.options import GROUPS, PEERS, REFUSED, Spec
 from mwaconvert.vocabulary.request import PRESETS
+
+_OF_FILTERBANKS = ("dedisperse", "search", "waterfall", "inject", "period", "fold", "fil-info")
 
 HEAD = """# Options of `mwaconvert convert`
 
@@ -50,12 +46,13 @@ def options_page() -> str:
     parts.append(
         "\n# Options of the verbs for filterbanks\n\nFormats and examples: [transients.md](transients.md).\n"
     )
-    parts += [_verb(command) for command in (dedisperse, search, waterfall, inject, period, fold, fil_info)]
+    parts += [_verb(name) for name in _OF_FILTERBANKS]
     return "".join(parts)
 
 
-def _verb(command: click.Command) -> str:
-    """The options of a verb that click declares, as a table."""
+def _verb(name: str) -> str:
+    """The options of a verb that click declares, as a table; as the command line gives them, with those of all verbs."""
+    command = main.get_command(click.Context(main), name)
     rows = []
     for param in command.params:
         if isinstance(param, click.Option):

@@ -29,7 +29,7 @@ WORDS = {
 
 def exists(name: str) -> bool:
     """Whether a dotted name is a module or attribute of the archive, its jobs or its face; members may be short."""
-    home = {"archives": "mwaconvert.jobs.workflows", "archive": "mwaconvert.services"}
+    home = {"archives": "mwaconvert.jobs.workflows", "archive": "mwaconvert.services", "jobs": "mwaconvert"}
     parts = name.split(".")
     for n in range(len(parts), 0, -1):
         try:

@@ -168,6 +168,54 @@ def test_of_two_who_decide_one_is_told(archive: Archive) -> None:
     assert (decision.decided_by, decision.why) == (winner, winner)
 
 
+def again(client: Browser, run_id: str = RUN, files: object = (), **fields: str):
+    data = {**fields, "form_token": token_of(client.get("/jobs").text)}
+    empty = [("cont", ("", b"", "application/octet-stream"))]  # as browsers send what was left empty
+    return client.post(f"/archive/runs/{run_id}/rerun", data=data, files=[*files, *empty])
+
+
+def test_a_run_again_with_what_was_edited(archive: Archive) -> None:
+    eve, pat = archive.client("eve"), archive.client("pat")
+    post(pat, "/archive/runs", target=SDM, purpose="calibrate")
+    assert 'name="flag_template"' not in pat.get(f"/archive/runs/{RUN}").text  # it is under way
+    archive.work()
+    assert 'name="flag_template"' not in eve.get(f"/archive/runs/{RUN}").text
+    assert 'name="flag_template"' in pat.get(f"/archive/runs/{RUN}").text
+    assert again(eve).status_code == 403
+    assert again(pat, "none").status_code == 404
+    template = ("flag_template", ("flagtemplate.txt", b"mode='manual' antenna='ea03'\n", "text/plain"))
+    for sent, words in (
+        ([("flux", ("x.csv", b"nonsense\n", "text/csv"))], "flux.csv: the header is &#39;nonsense&#39;"),
+        ([("ppr", ("PPR.xml", b"<a/>", "text/xml"))], "PPR.xml: "),
+        ([("flag_template", ("x.txt", b"", "text/plain"))], "x.txt: is not a flag template"),
+        ([("flag_template", ("../flagtemplate.txt", b"", "text/plain"))], "cannot be a file name"),
+        ([template, template], "two of the files have the name flagtemplate.txt"),
+        ([("flux", ("a.csv", b"", "text/csv")), ("flux", ("b.csv", b"", "text/csv"))], "a run takes one"),
+    ):
+        refused = again(pat, files=sent)
+        assert refused.status_code == 409
+        assert words in refused.text, refused.text[:3000]
+        assert "/tmp" not in refused.text
+    assert len(archive.store.jobs()) == 1
+    assert again(pat, files=[("flux", ("a.csv", b"x" * (2 << 20), "text/csv"))]).status_code == 413
+    request = (archive.site.areas["qa"] / RUN / "working" / "PPR.xml").read_bytes() + b"<!-- edited -->\n"
+    sent = [template, ("ppr", ("mine.xml", request, "text/xml"))]
+    assert again(pat, files=sent, in_place="true", why="ea03 is bad").url.path == "/jobs/2"
+    archive.work()
+    second = f"{SDM}.calibrate.2"
+    job = job_of(archive.store, second)
+    assert (job.state, job.error_text) == (State.WAITING, None)
+    home = archive.site.areas["qa"] / RUN
+    assert (home / "working" / "PPR.xml").read_bytes() == request
+    assert (home / "working" / f"{SDM}.flagtemplate.txt").read_bytes() == template[1][1]
+    assert (home / "old_working_1").is_dir()
+    shown = pat.get(f"/archive/runs/{second}").text
+    assert "ea03 is bad" in shown
+    assert sha256(request).hexdigest() in shown
+    assert job_of(archive.store, RUN).state is State.COMPLETED
+    assert again(pat, second).url.path == "/jobs/3"  # nothing edited, a folder of its own
+
+
 def test_weblogs_show_nothing_else(archive: Archive, tmp_path: Path) -> None:
     pat = archive.client("pat")
     post(pat, "/archive/runs", target=SDM, purpose="calibrate")

@@ -109,7 +109,8 @@ def working(config: Config, store: Store) -> Iterator[None]:
 
     settings = config.workers
     site = config.site()
-    if site.slurm is not None and shutil.which("sbatch") is None:
+    batches = (site.slurm, None if site.archive is None else site.archive.slurm)
+    if any(batches) and shutil.which("sbatch") is None:
         raise ResourceError("slurm: there is no sbatch on PATH; start workers where batch jobs are submitted")
     worker = Worker(
         store,

@@ -12,24 +12,38 @@ from pathlib import Path
 import metadata_samples
 import pytest
 import request_samples as samples
-from archive_samples import CALL, CASA, casa_python, fill, member, put_into_store, restorable, with_sets
+from archive_samples import (
+    CALL,
+    CASA,
+    LONG_AGO,
+    casa_python,
+    fill,
+    member,
+    put_into_store,
+    restorable,
+    with_sets,
+)
 from casa_sets import observe, real_casa
 from fake_ngas import fake_ngas
 from package_samples import ONE, TWO, package
 
 from mwaconvert.archive.casa import CasaVersion
-from mwaconvert.archive.catalog import Action, Look
+from mwaconvert.archive.catalog import Action, Look, Run, RunState
 from mwaconvert.archive.layouts import LayoutKind
+from mwaconvert.archive.products import describe_file
+from mwaconvert.archive.quality.ingest import CALIBRATION_TAR, IngestItem, pack_calibration
+from mwaconvert.archive.quality.notes import CalibrationStatus, QaState
 from mwaconvert.archive.units import ProductFile
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.states import State
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import Job
-from mwaconvert.jobs.workflows.archives import resolving, restore
-from mwaconvert.jobs.workflows.archives.resolving import update_pass
+from mwaconvert.jobs.workflows.archives import restore
+from mwaconvert.jobs.workflows.archives.asking import Purpose
 from mwaconvert.jobs.workflows.archives.restore import REPORT, restore_request, submit_or_resume
 from mwaconvert.jobs.workflows.archives.running import carry_on
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, local_site
+from mwaconvert.jobs.workflows.archives.stores import archive_name, keep
 
 WHAT = samples.MOUS.file_form
 
@@ -292,25 +306,6 @@ def test_a_set_that_only_the_metadata_know(site: ArchiveSite, tmp_path: Path) ->
     store.close()
 
 
-def test_a_pass_tells_what_changed_in_the_metadata(site: ArchiveSite, tmp_path: Path) -> None:
-    told, path = with_metadata(site, tmp_path)
-    with told.catalog() as catalog, pytest.raises(InputError, match="has no metadata database"):
-        update_pass(site, catalog, "ann")
-    with told.catalog() as catalog:
-        resolving.refresh(told, catalog, samples.MOUS)
-        assert update_pass(told, catalog, "ann") == {}
-        metadata_samples.change(path, "DELETE FROM asa_product_files WHERE NGAS_FILE_ID LIKE '%caltables%'")
-        metadata_samples.change(path, "UPDATE aqua_ous SET QA2STATUS = 'SemiPass'")
-        assert update_pass(told, catalog, "ann") == {
-            samples.MOUS: ("QA2: Pass -> SemiPass", "tables stored apart: yes -> no")
-        }
-        assert update_pass(told, catalog, "ann") == {}
-        assert (
-            catalog.trail(str(samples.MOUS))[0].detail
-            == "QA2: Pass -> SemiPass; tables stored apart: yes -> no"
-        )
-
-
 def test_raw_data_that_leave_their_folder_are_refused(
     site: ArchiveSite, store: Store, tmp_path: Path
 ) -> None:
@@ -320,3 +315,67 @@ def test_raw_data_that_leave_their_folder_are_refused(
     assert (job.state, job.step) == (State.FAILED, "stage")
     assert f"{ONE}.ms.tar" in (job.error_text or "")
     assert not list(tmp_path.rglob("outside"))
+
+
+def only_as_tar(site: ArchiveSite, tmp_path: Path) -> Path:
+    """All that the store has of the set but raw data becomes the tar of a calibration that passed; gives its place."""
+    table, target, run = site.table(), str(samples.MOUS), f"{WHAT}.calibrate.1"
+    products = tmp_path / "products"
+    products.mkdir()
+    for path in sorted((tmp_path / "store").iterdir()):
+        if not path.name.endswith(".ms.tar"):
+            path.rename(products / path.name)
+    tar = pack_calibration(products, tmp_path / f"{run}{CALIBRATION_TAR}", table)
+    item = IngestItem(describe_file(tar, table))
+    sha256 = str(item.file.sha256)
+    kept = keep(site.stores[0], tar, archive_name(tar.name, sha256), sha256)
+    with site.catalog() as catalog:
+        catalog.put_run(Run(run, Purpose.CALIBRATE.kind, target, state=RunState.COMPLETED), (), LONG_AGO)
+        catalog.put_ingest(run, 1, [item.verified(kept.file_id, None, sha256, LONG_AGO)])
+        catalog.put_state(target, QaState(CalibrationStatus.CALIBRATED), run, LONG_AGO)
+    return tmp_path / "store" / kept.file_id
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["listed one by one", "not listed"])
+def test_a_set_whose_calibration_was_ingested_as_one_tar(
+    site: ArchiveSite, store: Store, tmp_path: Path, listed: bool
+) -> None:
+    with site.catalog() as catalog:
+        files = catalog.member(samples.MOUS).files
+    tar = only_as_tar(site, tmp_path)
+    if not listed:
+        change(site, files=())
+    job = restored(site, store)
+    assert (job.state, job.error_text) == (State.COMPLETED, None)
+    report = json.loads((Path(store.products(job.id)[0].path) / REPORT).read_text())
+    assert f"the calibration is from {tar.name}" in report["notes"]
+    assert report["inputs"] == {file.name: file.sha256 for file in files if file.file_class != "science"}
+    assert len(report["sets"]) == 2
+
+
+def test_a_tar_of_a_calibration_is_believed_by_its_checksum_and_its_review(
+    site: ArchiveSite, store: Store, tmp_path: Path
+) -> None:
+    tar = only_as_tar(site, tmp_path)
+    change(site, files=())
+    whole = tar.read_bytes()
+    tar.write_bytes(whole[:-1] + b"x")
+    job = restored(site, store)
+    assert (job.state, job.step) == (State.FAILED, "resolve")
+    assert "its bytes are not those that the archive was given" in (job.error_text or "")
+    tar.write_bytes(whole)
+    with site.catalog() as catalog:
+        catalog.put_state(str(samples.MOUS), QaState(CalibrationStatus.DO_NOT_CALIBRATE), "run", LONG_AGO)
+    assert "no calibration files were delivered" in (restored(site, store).error_text or "")
+
+
+def test_a_listed_file_that_the_tar_has_otherwise_is_refused(
+    site: ArchiveSite, store: Store, tmp_path: Path
+) -> None:
+    with site.catalog() as catalog:
+        files = catalog.member(samples.MOUS).files
+    only_as_tar(site, tmp_path)
+    change(site, files=[replace(f, size=None, sha256="0" * 64) if "caltab" in f.name else f for f in files])
+    job = restored(site, store)
+    assert (job.state, job.step) == (State.FAILED, "stage")
+    assert "its bytes are not those that the archive was given" in (job.error_text or "")

@@ -89,9 +89,9 @@ class Desk:
         job = ask_rerun(self.site, self.store, self.catalog, run_id, edits, "dora", **more)
         return self.on(job.name)
 
-    def clean(self, reason: str = "") -> bool:
+    def clean(self, reason: str = "", run_id: str = RUN) -> bool:
         """Whether there was something to remove; refused as the command is."""
-        request = cleanup_request(RUN, "dora", reason)
+        request = cleanup_request(run_id, "dora", reason)
         job = self.store.submit(request, allow_resubmit=True)
         carry_on(self.site, self.store, [job.id])
         job = self.store.job(job.id)
@@ -190,6 +190,28 @@ def test_images_of_alma(desk: Desk) -> None:
     }
     state = desk.catalog.state(str(samples.MOUS))
     assert state == QaState(CalibrationStatus.UNSET, SrdpStatus.PASS)
+
+
+def test_images_of_a_set_that_was_calibrated_here(desk: Desk, tmp_path: Path) -> None:
+    """The archive lists no calibration; that of the run that passed lies in it as one tar."""
+    target = samples.MOUS.file_form
+    member = desk.catalog.member(samples.MOUS)
+    desk.catalog.put_member(
+        desk.catalog.project_of(samples.MOUS), replace(member, files=()), datetime.now(UTC)
+    )
+    for path in (tmp_path / "store").glob("*.tgz"):
+        path.unlink()
+    job = desk.ask(target, Purpose.IMAGE)
+    assert (job.state, job.step) == (State.FAILED, "fetch")
+    assert "no calibration files were delivered" in (job.error_text or "")
+    assert desk.ask(target).state is State.WAITING
+    assert desk.decide(Answer.PASS, f"{target}.calibrate.1").state is State.COMPLETED
+    assert desk.clean(run_id=f"{target}.calibrate.1")
+    job = desk.ask(target, Purpose.IMAGE)
+    assert (job.state, job.error_text) == (State.WAITING, None)
+    tables = desk.folder("qa", job.name) / "rawdata" / "unknown.session_1.caltables.tgz"
+    with tarfile.open(tables) as tar:
+        assert tar.getnames() == ["bandpass.tbl/table.dat"]
 
 
 def test_an_observation_starts_its_calibration_once(desk: Desk) -> None:

@@ -22,9 +22,18 @@ class Members(Database):
 
     def put_units(self, project: str, units: Iterable[tuple[UnitSet, Level]], at: datetime) -> None:
         """Put unit sets above members, each after the one that contains it; known ones get their new state."""
+        table = self._t["obs_unit_set"]
+        fresh: dict[str, dict[str, Any]] = {}
         with self._writing() as connection:
+            known = {row[0] for row in connection.execute(self._sql.select(table.c.status_uid))}
             for unit, level in units:
-                self._put(connection, "obs_unit_set", rows.of_unit(project, unit, level, at))
+                row = rows.of_unit(project, unit, level, at)
+                if str(unit.status_uid) in known:
+                    self._put(connection, "obs_unit_set", row)
+                else:
+                    fresh[str(unit.status_uid)] = row
+            if fresh:
+                connection.execute(table.insert(), list(fresh.values()))
 
     def put_member(self, project: str, look: MemberSnapshot, at: datetime) -> tuple[Change, ...]:
         """Put a member set as it is seen now; what changed since the last look, nothing for a new one.
@@ -43,6 +52,16 @@ class Members(Database):
 
         New ones are written together, a statement for each table.
         """
+        try:
+            return self._put_members(project, looks, at)
+        except self._sql.exc.IntegrityError:
+            raise MetadataError(
+                f"{project}: a member set has a scheduling block, execution block or part id that another row has"
+            ) from None
+
+    def _put_members(
+        self, project: str, looks: Iterable[MemberSnapshot], at: datetime
+    ) -> dict[StatusUid, tuple[Change, ...]]:
         units = self._t["obs_unit_set"]
         told: dict[StatusUid, tuple[Change, ...]] = {}
         fresh: dict[str, list[dict[str, Any]]] = {}
@@ -132,6 +151,14 @@ class Members(Database):
         with self._reading() as connection:
             found = connection.execute(query.where(units.c.level == Level.MEMBER.value))
             return {StatusUid(Uid.parse(row[0])): row[1] for row in found}
+
+    def looks(self) -> dict[StatusUid, rows.Look]:
+        """Short looks at all member sets, as they were last seen."""
+        units = self._t["obs_unit_set"]
+        query = self._sql.select(units).where(units.c.level == Level.MEMBER.value)
+        with self._reading() as connection:
+            found = connection.execute(query).mappings()
+            return {StatusUid(Uid.parse(row["status_uid"])): rows.to_look(row) for row in found}
 
     def projects(self) -> tuple[str, ...]:
         """Codes of all projects."""

@@ -20,6 +20,7 @@ from mwaconvert.archive.reruns import RunInput
 from mwaconvert.archive.sources.snapshot import MemberSnapshot
 from mwaconvert.archive.times import parse_utc, utc
 from mwaconvert.archive.units import (
+    Calibrated,
     CalibrationState,
     Delivery,
     ExecBlock,
@@ -67,6 +68,12 @@ class Look:
         state = self.calibration
         date = _iso(self.release_date)
         return (self.state, self.qa2, date, state.by.value, state.official, state.complete, state.separate)
+
+
+def to_look(row: Row) -> Look:
+    """A short look from the row of a member set."""
+    state = CalibrationState(Calibrated(row["calibrated"]), row["official"], row["complete"], row["separate"])
+    return Look(row["state"], row["qa2"], _time(row["release_date"]), state)
 
 
 #: columns of a short look

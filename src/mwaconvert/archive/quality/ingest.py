@@ -29,6 +29,10 @@ NOT_IN_ARCHIVE = (
 )
 
 
+#: how the name of the tar of a calibration ends, after the run's
+CALIBRATION_TAR = ".calibration.tar"
+
+
 @dataclass(frozen=True, slots=True)
 class IngestItem:
     """A file on its way into the archive; `verified_at` is the time it was read back and had its SHA-256."""

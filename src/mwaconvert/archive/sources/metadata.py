@@ -6,7 +6,7 @@ set are put right here, at the boundary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -19,12 +19,22 @@ from mwaconvert.archive.identifiers import (
     Uid,
     UnitRef,
     delivery_name,
+    is_alma_project,
     safe_name,
 )
 from mwaconvert.archive.sources.snapshot import MemberSnapshot
 from mwaconvert.archive.status import read_status
 from mwaconvert.archive.times import read_utc, utc
-from mwaconvert.archive.units import ExecBlock, ProductFile, Qa0, SchedBlock, UnitSet, calibration_state
+from mwaconvert.archive.units import (
+    ExecBlock,
+    Level,
+    ProductFile,
+    Qa0,
+    SchedBlock,
+    UnitSet,
+    calibration_state,
+    check_sessions,
+)
 from mwaconvert.errors import Error, InputError, MetadataError
 from mwaconvert.extras import need
 
@@ -36,6 +46,11 @@ _TABLES = (
     "AQUA_OUS",
     "AQUA_V_EXECBLOCK",
 )
+_PARENT = "PARENT_OBS_UNIT_SET_STATUS_ID"
+#: values of one statement, of which databases allow some thousands
+_AT_ONCE = 500
+#: of the sets that contain a member set, from its group up
+LEVELS = (Level.GROUP, Level.SCIENCE_GOAL, Level.PROGRAM)
 
 
 class MetadataDatabase:
@@ -72,6 +87,7 @@ class MetadataDatabase:
             table: self._sql.Table(names[table], metadata, schema=schema, autoload_with=self._engine)
             for table in _TABLES
         }
+        self._held: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
 
     def close(self) -> None:
         """Let go of the database."""
@@ -83,19 +99,40 @@ class MetadataDatabase:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _rows(self, table: str, order: str = "", **equal: str) -> Iterator[dict[str, Any]]:
-        """Rows where columns have values, unknown values of `order` last, on every database."""
+    def _rows(self, table: str, column: str, value: str, order: str = "") -> Sequence[dict[str, Any]]:
+        """Rows where a column has a value, unknown values of `order` last, on every database."""
+        held = self._held.get((table, column), {})
+        if value in held:
+            return held[value]
+        return self._read(table, column, [value], order)
+
+    def _read(self, table: str, column: str, values: Sequence[str], order: str = "") -> list[dict[str, Any]]:
         source = self._tables[table]
         columns = {column.name.upper(): column for column in source.columns}
-        absent = [name for name in equal if name not in columns]
-        if absent:
-            raise MetadataError(f"the table {table} has no column {', '.join(absent)}")
-        query = self._sql.select(source).where(*(columns[name] == value for name, value in equal.items()))
+        if column not in columns:
+            raise MetadataError(f"the table {table} has no column {column}")
+        query = self._sql.select(source).where(columns[column].in_(values))
         if order:
             query = query.order_by(columns[order].is_(None), columns[order])
         with self._engine.connect() as connection:
-            for row in connection.execute(query).mappings():
-                yield {name.upper(): value for name, value in row.items()}
+            found = connection.execute(query).mappings()
+            return [{name.upper(): value for name, value in row.items()} for row in found]
+
+    def _hold(
+        self, table: str, column: str, values: Collection[str], order: str = ""
+    ) -> list[dict[str, Any]]:
+        """Read the rows of many values in a few statements; `_rows` finds them until they are let go."""
+        held = self._held.setdefault((table, column), {})
+        wanted = [value for value in values if value not in held]
+        held.update({value: [] for value in wanted})
+        found = [
+            row
+            for start in range(0, len(wanted), _AT_ONCE)
+            for row in self._read(table, column, wanted[start : start + _AT_ONCE], order)
+        ]
+        for row in found:
+            held[row[column]].append(row)
+        return found
 
     def unit_set(self, uid: StatusUid) -> UnitSet:
         """A unit set of any level: its status document where the table has it, else what the columns tell.
@@ -105,10 +142,10 @@ class MetadataDatabase:
         InputError
             The database does not know it.
         """
-        row = next(self._rows("OBS_UNIT_SET_STATUS", STATUS_ENTITY_ID=str(uid)), None)
+        row = next(iter(self._rows("OBS_UNIT_SET_STATUS", "STATUS_ENTITY_ID", str(uid))), None)
         if row is None:
             raise InputError(f"{uid} is not in the metadata database")
-        parent = row.get("PARENT_OBS_UNIT_SET_STATUS_ID")
+        parent = row.get(_PARENT)
         project = row.get("OBS_PROJECT_STATUS_ID")
         if row.get("XML"):
             text = row["XML"]
@@ -143,7 +180,7 @@ class MetadataDatabase:
 
     def sched_blocks(self, mous: StatusUid) -> tuple[SchedBlock, ...]:
         """Scheduling blocks of a member set."""
-        rows = self._rows("SCHED_BLOCK_STATUS", "STATUS_ENTITY_ID", PARENT_OBS_UNIT_SET_STATUS_ID=str(mous))
+        rows = self._rows("SCHED_BLOCK_STATUS", _PARENT, str(mous), "STATUS_ENTITY_ID")
         return tuple(
             SchedBlock(
                 EntityUid(Uid.parse(row["DOMAIN_ENTITY_ID"])), StatusUid(Uid.parse(row["STATUS_ENTITY_ID"]))
@@ -162,13 +199,13 @@ class MetadataDatabase:
                 _qa0(row.get("QA0STATUS")),
             )
             for block in self.sched_blocks(mous)
-            for row in self._rows("AQUA_V_EXECBLOCK", "STARTTIME", SCHEDBLOCKUID=str(block.uid))
+            for row in self._rows("AQUA_V_EXECBLOCK", "SCHEDBLOCKUID", str(block.uid), "STARTTIME")
         ]
         return tuple(sorted(found, key=lambda e: (e.start is None, e.start or datetime.min, e.uid)))
 
     def product_files(self, mous: StatusUid) -> tuple[ProductFile, ...]:
         """Product files of a member set with their classes; roles are told by a table of kinds."""
-        rows = self._rows("ASA_PRODUCT_FILES", "NGAS_FILE_ID", **{self._owner_column(): str(mous)})
+        rows = self._rows("ASA_PRODUCT_FILES", self._owner_column(), str(mous), "NGAS_FILE_ID")
         return tuple(ProductFile(safe_name(row["NGAS_FILE_ID"]), row.get("FILE_CLASS") or "") for row in rows)
 
     def _columns(self, table: str) -> set[str]:
@@ -200,7 +237,7 @@ class MetadataDatabase:
         MetadataError
             Two deliveries of one name that disagree.
         """
-        rows = list(self._rows("ASA_DELIVERY_STATUS", DELIVERY_NAME=delivery_name(project, mous)))
+        rows = self._rows("ASA_DELIVERY_STATUS", "DELIVERY_NAME", delivery_name(project, mous))
         dates = {_time(row.get("RELEASE_DATE")) for row in rows}
         if len(dates) > 1:
             raise MetadataError(f"{mous} has deliveries of different release dates")
@@ -208,7 +245,7 @@ class MetadataDatabase:
 
     def qa2(self, mous: StatusUid) -> str:
         """The QA2 status of a set, as the archive words it; empty where there is none."""
-        row = next(self._rows("AQUA_OUS", OUS_STATUS_ENTITY_ID=str(mous)), {})
+        row = next(iter(self._rows("AQUA_OUS", "OUS_STATUS_ENTITY_ID", str(mous))), {})
         return str(row.get("QA2STATUS") or "")
 
     def looks(self, sets: Mapping[StatusUid, str]) -> dict[StatusUid, Look]:
@@ -258,6 +295,51 @@ class MetadataDatabase:
             self.release_date(project, mous),
             self.qa2(mous),
         )
+
+    def delivered(self) -> dict[StatusUid, str]:
+        """All member sets that were delivered, with the codes of their projects; not those of two projects."""
+        found: dict[StatusUid, set[str]] = {}
+        for (name,) in self._columns_of("ASA_DELIVERY_STATUS", "DELIVERY_NAME"):
+            uid = Uid.within(str(name))
+            project = "" if uid is None else str(name).removesuffix(f"_{uid.file_form}")
+            if uid is not None and is_alma_project(project):
+                found.setdefault(StatusUid(uid), set()).add(project)
+        return {mous: projects.pop() for mous, projects in found.items() if len(projects) == 1}
+
+    def members(
+        self, sets: Mapping[StatusUid, str]
+    ) -> Iterator[tuple[StatusUid, MemberSnapshot | Error, tuple[tuple[UnitSet, Level], ...]]]:
+        """Many member sets (uid -> code of project) as `member` tells them, each with the sets that contain it.
+
+        Tables are read in pieces, not a statement for each set. What keeps one from being read stands in its place.
+        """
+        names = list(sets)
+        for start in range(0, len(names), _AT_ONCE):
+            piece = names[start : start + _AT_ONCE]
+            self._hold_members([str(uid) for uid in piece], [delivery_name(sets[uid], uid) for uid in piece])
+            for uid in piece:
+                try:
+                    look = self.member(sets[uid], uid)
+                    check_sessions(look.unit.sessions)
+                    above = [self.unit_set(container) for container in look.chain]
+                except Error as error:
+                    yield uid, error, ()
+                else:
+                    yield uid, look, tuple(zip(above, LEVELS, strict=False))[::-1]
+            self._held.clear()
+
+    def _hold_members(self, uids: list[str], deliveries: list[str]) -> None:
+        at: Collection[str] = uids
+        while at:  # each level of containers; a circle ends as its sets are there already
+            found = self._hold("OBS_UNIT_SET_STATUS", "STATUS_ENTITY_ID", at)
+            at = {row[_PARENT] for row in found if row.get(_PARENT)}
+        blocks = self._hold("SCHED_BLOCK_STATUS", _PARENT, uids, "STATUS_ENTITY_ID")
+        self._hold(
+            "AQUA_V_EXECBLOCK", "SCHEDBLOCKUID", {row["DOMAIN_ENTITY_ID"] for row in blocks}, "STARTTIME"
+        )
+        self._hold("ASA_PRODUCT_FILES", self._owner_column(), uids, "NGAS_FILE_ID")
+        self._hold("ASA_DELIVERY_STATUS", "DELIVERY_NAME", deliveries)
+        self._hold("AQUA_OUS", "OUS_STATUS_ENTITY_ID", uids)
 
 
 def _read_only(connection: Any, _record: object) -> None:

@@ -169,10 +169,10 @@ def compare(
               metavar="FILE", help=f"Configuration of the site; also by {SITE_VARIABLE}.")  # fmt: skip
 @verbose
 def update(config_path: Path) -> None:
-    """Look at the metadata of all member sets of the catalogue again, and tell what changed."""
+    """Look at the archive's metadata again, and tell what changed; delivered sets that are new enter the catalogue."""
     from mwaconvert.cli.archive.restore import owner
-    from mwaconvert.jobs.workflows.archives.resolving import update_pass
     from mwaconvert.jobs.workflows.archives.site import read_site
+    from mwaconvert.jobs.workflows.archives.updating import update_pass
 
     site = read_site(config_path)
     with site.catalog() as catalog:

@@ -95,20 +95,54 @@ class Slurm:
         ResourceError
             Slurm is not installed.
         """
+        attempt = self.begin(context, lambda: argv, options=options)
+        return self.finish(context, attempt, Path(str(argv[0])).name, on_line=on_line)
+
+    def begin(
+        self, context: Context, make: Callable[[], Sequence[str | Path]], *, options: Sequence[str] = ()
+    ) -> Attempt:
+        """Submit a program, unless what an earlier attempt of this step had submitted is done or goes on.
+
+        Parameters
+        ----------
+        make
+            Gives program and arguments; called only when it is submitted, so what it clears is used by nobody.
+
+        Returns
+        -------
+        Attempt
+            Whose batch job `finish` waits for: this one or an earlier one.
+        """
         attempt = self._find_earlier(context)
         if attempt is None:
-            attempt = context.attempt
-            batch_id = self._submit(context, [str(part) for part in argv], options)
-        else:
-            batch_id = attempt.batch_id or ""
-        context.note_batch(batch_id)
+            batch_id = self._submit(context, [str(part) for part in make()], options)
+            attempt = replace(context.attempt, batch_id=batch_id)
+        context.note_batch(attempt.batch_id or "")
+        return attempt
+
+    def finish(
+        self,
+        context: Context,
+        attempt: Attempt,
+        name: str,
+        *,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Path:
+        """Wait for the end of what `begin` has begun; gives its folder, and errors as `run`.
+
+        Parameters
+        ----------
+        name
+            Of the program, for what is told of a bad end.
+        """
+        batch_id = attempt.batch_id or ""
         self._wait(context, attempt, batch_id, on_line)
         code = int((attempt.directory / _EXIT).read_text())
         if code:
             last = last_line(attempt.log_path) if attempt.log_path.exists() else ""
             said = f"; its log ends with: {last}" if last else ""
             raise StepError(
-                f"{Path(str(argv[0])).name} (Slurm job {batch_id}) ended with exit code {code}{said}",
+                f"{name} (Slurm job {batch_id}) ended with exit code {code}{said}",
                 Fault.EXIT,
             )
         return attempt.directory

@@ -68,8 +68,9 @@ class Site:
 
     def end_batch(self, batch_id: str) -> None:
         """End what a step had begun before its worker lost sight of it."""
-        if batch_id.isdigit() and self.slurm is not None:
-            self.slurm.cancel(batch_id)
+        slurm = self.slurm or (None if self.archive is None else self.archive.slurm)
+        if batch_id.isdigit() and slurm is not None:
+            slurm.cancel(batch_id)
         elif self.cluster is not None:
             self.cluster.executor.end(batch_id)
 

@@ -23,6 +23,7 @@ from mwaconvert.jobs.workflows.archives.cleaning import cleanup_request
 from mwaconvert.jobs.workflows.archives.restore import restore_request
 from mwaconvert.jobs.workflows.archives.site import now
 from mwaconvert.services.archive import api
+from mwaconvert.services.archive.again import ask_again
 from mwaconvert.services.archive.desk import Desk, DeskOf, view_of, weblog_file
 from mwaconvert.services.auth import Session
 from mwaconvert.services.page.guard import Form, Posted, Viewer
@@ -190,7 +191,7 @@ def decide(request: Request, desk: DeskOf, form: Form, run_id: str) -> Response:
         except ValueError:
             raise InputError("choose pass or fail") from None
         if answer is Answer.RERUN:
-            raise InputError("a run again comes with what was edited: use mwaconvert srdp rerun")
+            raise InputError("a run again comes with what was edited: use its own form")
         return asking.decide(
             desk.site,
             desk.store,
@@ -203,6 +204,19 @@ def decide(request: Request, desk: DeskOf, form: Form, run_id: str) -> Response:
         )
 
     return _done(request, desk, form, run_id, action, notes)
+
+
+@pages.post("/runs/{run_id}/rerun")
+def run_again(request: Request, desk: DeskOf, form: Form, run_id: str) -> Response:
+    """Ask for a run again, with what an analyst edited."""
+    form.need(Role.APPROVE)
+    try:
+        job = ask_again(desk, form, run_id, _why(form))
+    except UnknownError:
+        raise
+    except Error as error:
+        return _run_page(request, desk, form.session, run_id, problem=str(error), status=409)
+    return RedirectResponse(f"/jobs/{job.id}", 303)
 
 
 @pages.post("/runs/{run_id}/assign")

@@ -17,7 +17,7 @@ from mwaconvert.services.service import service_of
 from mwaconvert.services.signing import key_for
 
 TOKEN = "form_token"
-_MOST_FIELDS = 100
+_MOST_FIELDS, _MOST_FILES = 100, 50
 _INSIDE = re.compile(r"/[A-Za-z0-9_./-]*(?:\?[A-Za-z0-9_.%&=+-]*)?")
 
 
@@ -52,16 +52,29 @@ def viewer(request: Request) -> Session:
 
 
 @dataclass(frozen=True)
+class Upload:
+    """A file of a form, with the name that the browser gives it, which is not to be trusted."""
+
+    field: str
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
 class Posted:
     """What a form brought; `session` is of its user."""
 
     session: Session
     fields: dict[str, str]
-    files: dict[str, bytes]
+    uploads: tuple[Upload, ...]
 
     def text(self, name: str) -> str:
         """A field; empty if it is not there."""
         return self.fields.get(name, "")
+
+    def uploaded(self, name: str) -> tuple[Upload, ...]:
+        """Files of a field; none if it was left empty."""
+        return tuple(upload for upload in self.uploads if upload.field == name)
 
     def need(self, role: Role) -> None:
         """403 unless the user has a role."""
@@ -73,7 +86,7 @@ async def read_form(request: Request) -> AsyncIterator[FormData]:
     """Fields of a form of this service; 403 if the page of another site sent it. A dependency of routes."""
     if is_cross_site(request):
         raise HTTPException(403, "refused: another site sent this form")
-    async with request.form(max_files=1, max_fields=_MOST_FIELDS) as form:
+    async with request.form(max_files=_MOST_FILES, max_fields=_MOST_FIELDS) as form:
         yield form
 
 
@@ -91,8 +104,13 @@ async def posted(
     fields = texts(form)
     if not is_token(service_of(request).secret, session.token, fields.pop(TOKEN, "")):
         raise HTTPException(403, "refused: the form is not of this session; open its page again")
-    files = {name: await value.read() for name, value in form.items() if not isinstance(value, str)}
-    return Posted(session, fields, files)
+    uploads = [
+        Upload(name, value.filename or "", await value.read())
+        for name, value in form.multi_items()
+        if not isinstance(value, str)
+    ]
+    # a field that was left empty comes as a file without a name
+    return Posted(session, fields, tuple(upload for upload in uploads if upload.name or upload.data))
 
 
 Viewer = Annotated[Session, Depends(viewer)]

@@ -89,7 +89,8 @@ def _page(
 def submit_file(request: Request, service: ServiceOf, form: Form) -> Response:
     """Take all jobs of a file in, or none if anything in it is wrong."""
     form.need(Role.OPERATE)
-    pasted, uploaded = form.text("jobs"), form.files.get("file", b"")
+    pasted = form.text("jobs")
+    uploaded = next((upload.data for upload in form.uploaded("file")), b"")
     data = uploaded or pasted.encode()
     text = data.decode("utf-8", "replace")
 

@@ -12,7 +12,13 @@ from mwaconvert.archive.catalog import Action, Catalog, RunState
 from mwaconvert.archive.layouts import Layout, run_layout
 from mwaconvert.archive.products import Kind, ProductTable, describe_file, product_files, write_sums
 from mwaconvert.archive.quality.areas import move_run, remove_run
-from mwaconvert.archive.quality.ingest import NOT_IN_ARCHIVE, IngestItem, check_cleanup, pack_calibration
+from mwaconvert.archive.quality.ingest import (
+    CALIBRATION_TAR,
+    NOT_IN_ARCHIVE,
+    IngestItem,
+    check_cleanup,
+    pack_calibration,
+)
 from mwaconvert.archive.quality.notes import (
     NOTES,
     publish_notes,
@@ -25,10 +31,7 @@ from mwaconvert.jobs.delivery.mail import tell
 from mwaconvert.jobs.workflows.archives.asking import QA, Answer, Asked, Purpose, check_decision, supplied
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, now
 from mwaconvert.jobs.workflows.archives.staging import own_text
-from mwaconvert.jobs.workflows.archives.stores import Kept, keep
-
-#: names that every archive keeps whole
-_LONGEST_NAME = 64
+from mwaconvert.jobs.workflows.archives.stores import Kept, archive_name, keep
 
 
 def record_decision(context: Context, site: ArchiveSite) -> Json:
@@ -97,7 +100,7 @@ def ingest(context: Context, site: ArchiveSite) -> Json:
     try:
         if site.ingest is None:
             raise InputError("the site has no store to ingest into; name it as stores.ingest")
-        pack_calibration(layout.products, layout.products / f"{asked.run_id}.calibration.tar", table)
+        pack_calibration(layout.products, layout.products / f"{asked.run_id}{CALIBRATION_TAR}", table)
         write_sums(layout.products)
         paths = _to_ingest(layout.products, table)
         items = [IngestItem(describe_file(path, table)) for path in paths]
@@ -281,7 +284,7 @@ def _to_ingest(products: Path, table: ProductTable) -> list[Path]:
     chosen = [
         path
         for path in product_files(products)
-        if table.kind(path.name) in (Kind.IMAGE, Kind.WEBLOG) or path.name.endswith(".calibration.tar")
+        if table.kind(path.name) in (Kind.IMAGE, Kind.WEBLOG) or path.name.endswith(CALIBRATION_TAR)
     ]
     names = [path.name for path in chosen]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -295,20 +298,6 @@ def _keep(site: ArchiveSite, path: Path, item: IngestItem) -> IngestItem:
     assert item.file.sha256 is not None
     kept = keep(site.ingest, path, archive_name(path.name, item.file.sha256), item.file.sha256)
     return item.verified(kept.file_id, kept.version, item.file.sha256, now())
-
-
-def archive_name(name: str, sha256: str) -> str:
-    """A name that every archive keeps whole: the middle of a long one gives way to a part of its hash.
-
-    Examples
-    --------
-    >>> len(archive_name("x" * 80 + ".calibration.tar", "0123456789abcdef" * 4))
-    64
-    """
-    if len(name) <= _LONGEST_NAME:
-        return name
-    end = name[-24:]
-    return f"{name[: _LONGEST_NAME - 14 - len(end)]}.{sha256[:12]}.{end}"
 
 
 def _into_cache(run: Path, cache: Path) -> None:

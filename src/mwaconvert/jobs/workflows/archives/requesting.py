@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from mwaconvert.archive.catalog import Catalog
 from mwaconvert.archive.identifiers import SdmName, StatusUid, Uid
@@ -22,6 +23,7 @@ from mwaconvert.archive.reruns import RunInput
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.work import Context
 from mwaconvert.jobs.workflows.archives.asking import Asked, Purpose
+from mwaconvert.jobs.workflows.archives.packed import find_calibration
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite
 from mwaconvert.jobs.workflows.archives.staging import file_into, own_text
 
@@ -75,7 +77,9 @@ def _request(site: ArchiveSite, catalog: Catalog, asked: Asked, layout: Layout, 
     )
 
 
-def fetch_calibration(site: ArchiveSite, catalog: Catalog, asked: Asked, layout: Layout) -> str:
+def fetch_calibration(
+    scratch: Path, site: ArchiveSite, catalog: Catalog, asked: Asked, layout: Layout
+) -> str:
     """Bring the calibration of a member set to the raw data; gives the CASA that made it.
 
     Raises
@@ -84,13 +88,14 @@ def fetch_calibration(site: ArchiveSite, catalog: Catalog, asked: Asked, layout:
         It is not official, complete and stored apart, or was made by hand; several manifests.
     """
     member = catalog.member(StatusUid(Uid.parse(asked.target)))
-    if member.calibration.missing:
-        raise InputError(f"{asked.target} cannot be imaged: {'; '.join(member.calibration.missing)}")
+    found = find_calibration(scratch, site, catalog, member)
+    if found.state.missing:
+        raise InputError(f"{asked.target} cannot be imaged: {'; '.join(found.state.missing)}")
     table, version = site.table(), ""
-    for file in member.files:
+    for file in found.files:
         kind = table.kind(file.name)
-        if kind in _OF_CALIBRATION and file.file_class.lower() != "science":
-            file_into(site.stores, file, layout.calibration / file.name)
+        if kind in _OF_CALIBRATION:
+            file_into(found.stores, file, layout.calibration / file.name)
             if kind is Kind.MANIFEST:
                 version = read_manifest(layout.calibration / file.name).casa_version
     return version

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from mwaconvert.archive.casa.versions import CasaVersion, choose_casa
@@ -11,18 +10,17 @@ from mwaconvert.archive.catalog import Action, Catalog
 from mwaconvert.archive.identifiers import StatusUid, Uid, disk_name
 from mwaconvert.archive.manifests import Manifest, choose_manifest, read_manifest
 from mwaconvert.archive.packages import check_package, room_needed
-from mwaconvert.archive.products import Kind
+from mwaconvert.archive.products import Kind, ProductTable
 from mwaconvert.archive.restores import decide_restore
-from mwaconvert.archive.sources.metadata import MetadataDatabase
+from mwaconvert.archive.sources.metadata import LEVELS, MetadataDatabase
 from mwaconvert.archive.sources.snapshot import MemberSnapshot, disagreements
-from mwaconvert.archive.units import Calibrated, Level, ProductFile
+from mwaconvert.archive.units import Calibrated
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.jobs.control.work import Json
+from mwaconvert.jobs.workflows.archives.packed import Calibration, find_calibration
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, now
 from mwaconvert.jobs.workflows.archives.staging import file_into, find_raw
 from mwaconvert.machine import tree_bytes
-
-_LEVELS = (Level.GROUP, Level.SCIENCE_GOAL, Level.PROGRAM)
 
 
 def member(scratch: Path, site: ArchiveSite, catalog: Catalog, wanted: Json) -> Json:
@@ -40,11 +38,11 @@ def member(scratch: Path, site: ArchiveSite, catalog: Catalog, wanted: Json) -> 
     catalog.deliveries(mous).check_public(mous, at)  # before anything of it is fetched
     if len(found.chain) < 2:
         raise InputError(f"{mous}: its group and science goal are not in the catalogue; put them in first")
-    calibration = found.calibration
+    source = find_calibration(scratch, site, catalog, found)
+    calibration, files = source.state, source.files
     if calibration.missing:
         raise InputError(f"{mous} cannot be restored: {'; '.join(calibration.missing)}")
-    files = [file for file in found.files if file.file_class.lower() != "science"]
-    manifest = _manifest(scratch, site, files, calibration.by)
+    manifest = _manifest(scratch, site.table(), source)
     executions = _executions(found, manifest)
     raw = {name: find_raw(site.stores, name) for name in executions}
     decision = decide_restore(
@@ -65,12 +63,16 @@ def member(scratch: Path, site: ArchiveSite, catalog: Catalog, wanted: Json) -> 
         "chain": [str(uid) for uid in found.chain],
         "at": at.isoformat(),
         "files": [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in files],
+        "tar": source.tar,
         "raw": {name: stored for name, (stored, _) in raw.items()},
         "casa": str(decision.casa.version),
         "casa_path": str(site.casas[decision.casa.version]),
         "calibrated": calibration.by.value,
         "warnings": list(decision.warnings),
-        "notes": _notes(found, manifest),
+        "notes": [
+            *([f"the calibration is from {source.tar['name']}"] if source.tar else []),
+            *_notes(found, manifest),
+        ],
     }
 
 
@@ -116,7 +118,7 @@ def refresh(site: ArchiveSite, catalog: Catalog, mous: StatusUid) -> None:
     with MetadataDatabase(site.metadata) as database:
         project = database.project_of(mous)
         look = database.member(project, mous)
-        units = [(database.unit_set(uid), level) for uid, level in zip(look.chain, _LEVELS, strict=False)]
+        units = [(database.unit_set(uid), level) for uid, level in zip(look.chain, LEVELS, strict=False)]
         catalog.put_units(project, reversed(units), now())
         for change in catalog.put_member(project, look, now()):
             catalog.note(
@@ -124,36 +126,14 @@ def refresh(site: ArchiveSite, catalog: Catalog, mous: StatusUid) -> None:
             )
 
 
-def update_pass(site: ArchiveSite, catalog: Catalog, actor: str) -> dict[StatusUid, tuple[str, ...]]:
-    """One pass over all member sets of the catalogue: what changed in the archive's metadata, in words.
-
-    A calibration that was split out, a release date that moved, another QA2: all of it goes into the audit trail.
-
-    Raises
-    ------
-    InputError
-        The site has no metadata database.
-    """
-    if site.metadata is None:
-        raise InputError("the site has no metadata database; name its URL as metadata")
-    at = now()
-    with MetadataDatabase(site.metadata) as database:
-        told = catalog.update(database.looks(catalog.members()), at)
-    catalog.note_changes(told, actor, at)
-    return told
-
-
-def _manifest(
-    scratch: Path, site: ArchiveSite, files: Sequence[ProductFile], by: Calibrated
-) -> Manifest | None:
+def _manifest(scratch: Path, table: ProductTable, source: Calibration) -> Manifest | None:
     """The manifest of the calibration, which tells sessions and CASA; a hand calibration may have none."""
-    table = site.table()
-    named = {file.name: file for file in files if table.kind(file.name) is Kind.MANIFEST}
-    if not named and by is Calibrated.HAND:
+    named = {file.name: file for file in source.files if table.kind(file.name) is Kind.MANIFEST}
+    if not named and source.state.by is Calibrated.HAND:
         return None
     chosen = named[choose_manifest([Path(name) for name in named]).name]
     target = scratch / chosen.name
-    file_into(site.stores, chosen, target)
+    file_into(source.stores, chosen, target)
     return read_manifest(target)
 
 

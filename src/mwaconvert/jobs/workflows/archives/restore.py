@@ -49,7 +49,8 @@ from mwaconvert.jobs.control.work import (
     Workflow,
     duplicate_key,
 )
-from mwaconvert.jobs.workflows.archives import resolving
+from mwaconvert.jobs.workflows.archives import casa, resolving
+from mwaconvert.jobs.workflows.archives.packed import stores_with
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, now
 from mwaconvert.jobs.workflows.archives.staging import fetch_raw, file_into, own_text
 from mwaconvert.jobs.workflows.steps import PATIENT, reaching
@@ -168,6 +169,7 @@ def stage(context: Context, site: ArchiveSite) -> Json:
     layout.make()
     table = site.table()
     inputs = []
+    stores = reaching(lambda: stores_with(site, found["tar"], context.directory))
     files = [ProductFile(**facts) for facts in found["files"]]
     if (
         layout.kind is not LayoutKind.DELIVERY
@@ -176,7 +178,7 @@ def stage(context: Context, site: ArchiveSite) -> Json:
     for number, file in enumerate(files):
         kind = table.kind(file.name)
         target = _place(layout, kind) / file.name
-        sha256 = reaching(lambda file=file, target=target: file_into(site.stores, file, target))  # type: ignore[misc]
+        sha256 = reaching(lambda file=file, target=target: file_into(stores, file, target))  # type: ignore[misc]
         inputs.append(RunInput(kind, target, sha256, False))
         context.progress(number / (2 * len(files)), file.name)
     for number, (execution, name) in enumerate(found["raw"].items()):
@@ -205,21 +207,19 @@ def check(context: Context, site: ArchiveSite) -> Json:
 def run_casa(context: Context, site: ArchiveSite) -> Json:
     """Run CASA as a child with an environment of its own; what it leaves tells how it ended, not its exit code."""
     found, checked = context.results["resolve"], context.results["check"]
-    layout = _layout(context, site)
-    _clear_left(layout)
-    report = check_package(layout.root, (), site.table())
-    report.check()
-    run = _casa_run(
-        context, layout, report, Path(found["casa_path"]), int(context.job.canonical["mpi_servers"])
-    )
-    warnings = []
-    try:
-        context.run(list(run.argv), directory=run.folder, env=dict(run.environment))
-    except StepError as error:
-        if error.fault is not Fault.EXIT:
-            raise
-        warnings.append(str(error))
-    outcome = judge_restore(layout, checked["executions"], [context.log_path])
+    layout, mpi_servers = _layout(context, site), int(context.job.canonical["mpi_servers"])
+
+    def make() -> CasaRun:
+        _clear_left(layout)
+        report = check_package(layout.root, (), site.table())
+        report.check()
+        return _casa_run(context, layout, report, Path(found["casa_path"]), mpi_servers)
+
+    end = casa.run_casa(context, site.slurm, make, mpi_servers=mpi_servers)
+    if end.fault is not None and end.fault.fault is not Fault.EXIT:
+        raise end.fault
+    warnings = [] if end.fault is None else [str(end.fault)]
+    outcome = judge_restore(layout, checked["executions"], [end.log])
     if not outcome.success:
         words = "; ".join((*outcome.reasons, *warnings, *outcome.severe[:1]))
         raise StepError(f"the restore failed: {words}", Fault.EXIT)
@@ -291,17 +291,17 @@ def _clear_left(layout: Layout) -> None:
 
 
 def _casa_run(
-    context: Context, layout: Layout, report: PackageReport, casa: Path, mpi_servers: int
+    context: Context, layout: Layout, report: PackageReport, home_of_casa: Path, mpi_servers: int
 ) -> CasaRun:
     """A Python stands for CASA's tasks alone, which start from measurement sets; a folder for all of CASA."""
     home = context.directory / "home"
     home.mkdir(exist_ok=True)
-    if casa.is_file():
-        return tasks_run(plan_restores(report), layout, casa, home)
+    if home_of_casa.is_file():
+        return tasks_run(plan_restores(report), layout, home_of_casa, home)
     if layout.kind is LayoutKind.DELIVERY:
-        return delivery_run(layout, casa, home, mpi_servers=mpi_servers)
+        return delivery_run(layout, home_of_casa, home, mpi_servers=mpi_servers)
     request = next(layout.working.glob("PPR*.xml"))
-    return request_run(layout, casa, home, request.name, Telescope.ALMA, mpi_servers=mpi_servers)
+    return request_run(layout, home_of_casa, home, request.name, Telescope.ALMA, mpi_servers=mpi_servers)
 
 
 def _run_id(context: Context) -> str:

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from mwaconvert.archive.casa import CasaVersion, choose_casa, judge_pipeline_run, request_run
+from mwaconvert.archive.casa import CasaRun, CasaVersion, choose_casa, judge_pipeline_run, request_run
 from mwaconvert.archive.catalog import Action, Run, RunState
 from mwaconvert.archive.layouts import Layout, run_layout
 from mwaconvert.archive.products import Kind, sha256_of
@@ -25,7 +25,7 @@ from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.states import Fault
 from mwaconvert.jobs.control.work import Context, Gate, Json, Retry, Step, StepError, Workflow
 from mwaconvert.jobs.delivery.mail import tell
-from mwaconvert.jobs.workflows.archives import ingesting, requesting
+from mwaconvert.jobs.workflows.archives import casa, ingesting, requesting
 from mwaconvert.jobs.workflows.archives.asking import QA, Answer, Asked, Purpose, edits_of, place_of_run
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, now
 from mwaconvert.jobs.workflows.archives.staging import fetch_raw, find_raw
@@ -127,7 +127,9 @@ def fetch(context: Context, site: ArchiveSite) -> Json:
         reaching(lambda name=name, target=target: fetch_raw(site.stores, name, target, context.directory))  # type: ignore[misc]
     if asked.purpose is Purpose.IMAGE:
         with site.catalog() as catalog:
-            casa = reaching(lambda: requesting.fetch_calibration(site, catalog, asked, layout))
+            casa = reaching(
+                lambda: requesting.fetch_calibration(context.directory, site, catalog, asked, layout)
+            )
     return {"raw": [execution.disk_name for execution in request.executions], "calibrated_with": casa}
 
 
@@ -136,31 +138,30 @@ def run_pipeline(context: Context, site: ArchiveSite) -> Json:
     asked = Asked.of(context.job)
     layout = layout_of(site, asked)
     inputs = [_input_of(facts, layout) for facts in context.results["prepare"]["inputs"]]
-    _check_inputs(inputs)
-    document = read_request(_request(context, layout))
-    check_request(document.request, document.name)
-    _clear(layout, {item.path.name for item in inputs})
     version, warnings = _casa(context, site, asked)
-    home = context.directory / "home"
-    home.mkdir()
-    run = request_run(
-        layout,
-        site.casas[version],
-        home,
-        Path(document.name).name,
-        asked.telescope,
-        mpi_servers=asked.mpi_servers,
-    )
-    reasons = []
-    try:
-        context.run(list(run.argv), directory=run.folder, env=dict(run.environment))
-    except StepError as error:
-        if error.fault is not Fault.EXIT:
-            reasons.append(str(error))
-    outcome = judge_pipeline_run(layout, [context.log_path])
+
+    def make() -> CasaRun:
+        _check_inputs(inputs)
+        document = read_request(_request(context, layout))
+        check_request(document.request, document.name)
+        _clear(layout, {item.path.name for item in inputs})
+        home = context.directory / "home"
+        home.mkdir()
+        return request_run(
+            layout,
+            site.casas[version],
+            home,
+            Path(document.name).name,
+            asked.telescope,
+            mpi_servers=asked.mpi_servers,
+        )
+
+    end = casa.run_casa(context, site.slurm, make, mpi_servers=asked.mpi_servers)
+    reasons = [] if end.fault is None or end.fault.fault is Fault.EXIT else [str(end.fault)]
+    outcome = judge_pipeline_run(layout, [end.log])
     reasons += outcome.reasons
     reasons += [f"{item.path.name}: the pipeline changed what was edited" for item in _changed(inputs)]
-    unused = unused_templates(context.log_path.read_text(errors="replace"), inputs)
+    unused = unused_templates(end.log.read_text(errors="replace"), inputs)
     warnings += [f"{name}: the log does not name it, so it was hardly applied" for name in unused]
     return {
         "reasons": reasons,

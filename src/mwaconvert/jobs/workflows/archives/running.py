@@ -23,7 +23,9 @@ def kinds(site: ArchiveSite) -> dict[str, Workflow]:
 
 def worker_here(site: ArchiveSite, store: Store) -> Worker:
     """A worker of this machine that takes over what the one before it left."""
-    return Worker(store, kinds(site), site.work, worker_id=f"{socket.gethostname()}-here")
+    end_batch = None if site.slurm is None else site.slurm.cancel
+    worker_id = f"{socket.gethostname()}-here"
+    return Worker(store, kinds(site), site.work, worker_id=worker_id, end_batch=end_batch)
 
 
 def carry_on(site: ArchiveSite, store: Store, only: Collection[int] | None = None) -> None:

@@ -13,6 +13,7 @@ from mwaconvert.archive.casa.versions import CasaVersion
 from mwaconvert.archive.catalog import Catalog
 from mwaconvert.archive.products import ProductTable, read_product_table
 from mwaconvert.errors import InputError
+from mwaconvert.jobs.control.slurm import Slurm
 from mwaconvert.jobs.control.store import url_of
 from mwaconvert.jobs.delivery.mail import MailServer, Security
 from mwaconvert.jobs.delivery.places import place
@@ -35,8 +36,10 @@ class ArchiveSite:
     stores : where files come from, the likeliest first
     ingest : where products go
     casas : installations of CASA; a Python that has casatasks stands for its tasks alone
+    obscore : table of the public archive as CSV, from which sets are known too
     procedures : files of pipeline procedures by telescope and purpose, as ``vla-calibrate``
     analysts, manager : who gets mail
+    slurm : where CASA runs as batch jobs; without it CASA is a child of the worker
     """
 
     database: str
@@ -49,10 +52,12 @@ class ArchiveSite:
     retention: Path | None = None
     kinds: Path | None = None
     versions: Path | None = None
+    obscore: Path | None = None
     metadata: str | None = None
     mail: MailServer | None = None
     analysts: tuple[str, ...] = ()
     manager: str | None = None
+    slurm: Slurm | None = None
 
     def catalog(self) -> Catalog:
         """The catalogue, to be closed by who opened it."""
@@ -131,9 +136,10 @@ def read_site(path: Path) -> ArchiveSite:
     return _Reader(path).site(facts)
 
 
-_PARTS = {"database", "work", "areas", "stores", "casa", "procedures", "files", "metadata", "mail"}
-_FILES = {"retention", "kinds", "versions"}
+_PARTS = {"database", "work", "areas", "stores", "casa", "procedures", "files", "metadata", "mail", "slurm"}
+_FILES = {"retention", "kinds", "versions", "obscore"}
 _STORES = {"read", "ingest", "settings"}
+_SLURM = {"options", "poll_s"}
 _MAIL = {"host", "port", "security", "ca", "user", "password_file", "sender", "analysts", "manager"}
 
 
@@ -151,6 +157,7 @@ class _Reader:
         files = self._part(facts, "files", _FILES)
         mail = self._part(facts, "mail", _MAIL)
         procedures = self._part(facts, "procedures", None)
+        slurm = self._part(facts, "slurm", _SLURM)
         settings = stores.get("settings", {})
         ingest = stores.get("ingest")
         metadata = facts.get("metadata")
@@ -165,11 +172,25 @@ class _Reader:
             retention=self._file(files, "retention") if "retention" in files else None,
             kinds=self._file(files, "kinds") if "kinds" in files else None,
             versions=self._file(files, "versions") if "versions" in files else None,
+            obscore=self._place(self._text(files, "obscore")) if "obscore" in files else None,
             metadata=None if metadata is None else str(metadata),
             mail=self._server(mail) if "host" in mail else None,
             analysts=self._texts(mail, "analysts"),
             manager=mail.get("manager"),
+            slurm=self._batches(slurm) if "slurm" in facts else None,
         )
+
+    def _batches(self, slurm: dict[str, Any]) -> Slurm:
+        poll_s = slurm.get("poll_s", 5.0)
+        if isinstance(poll_s, bool) or not isinstance(poll_s, int | float) or not 0 < poll_s <= 600:
+            raise self._error(f"slurm.poll_s is {poll_s!r}; expected seconds up to 600")
+        options = self._texts(slurm, "options")
+        odd = [option for option in options if not option.startswith("-") or option != option.strip()]
+        if odd:
+            raise self._error(
+                f"slurm.options has {odd[0]!r}; expected options of sbatch, as --partition=work"
+            )
+        return Slurm(poll_s=float(poll_s), options=options)
 
     def _server(self, mail: dict[str, Any]) -> MailServer:
         words = ", ".join(security.value for security in Security)

@@ -27,6 +27,8 @@ from mwaconvert.jobs.delivery.places import (
 
 #: so many try to give the bytes that were put in, before a store is held for damaged
 _TRIES = 2
+#: names that every archive keeps whole
+_LONGEST_NAME = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,3 +203,17 @@ def keep(store: Store, source: Path, name: str, sha256: str) -> Kept:
         if not problems:
             return kept
     raise FormatError(f"{name}: {'; '.join(problems)}")
+
+
+def archive_name(name: str, sha256: str) -> str:
+    """A name that every archive keeps whole: the middle of a long one gives way to a part of its hash.
+
+    Examples
+    --------
+    >>> len(archive_name("x" * 80 + ".calibration.tar", "0123456789abcdef" * 4))
+    64
+    """
+    if len(name) <= _LONGEST_NAME:
+        return name
+    end = name[-24:]
+    return f"{name[: _LONGEST_NAME - 14 - len(end)]}.{sha256[:12]}.{end}"
