@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from threading import Barrier, Thread
 
 import pytest
 import request_samples as samples
+from services.postgres import Postgres, is_installed
 
 from mwaconvert.archive.catalog import Catalog, Look, Run, RunState
 from mwaconvert.archive.identifiers import EntityUid, StatusUid, Uid, UnitRef
@@ -37,21 +37,23 @@ URLS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    if not is_installed():
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    with Postgres() as started:
+        yield started
+
+
 @pytest.fixture(params=URLS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/archive.db"
-    if "MWACONVERT_TEST_POSTGRESQL" not in os.environ:
-        pytest.skip("MWACONVERT_TEST_POSTGRESQL is the URL of no database")
-    return os.environ["MWACONVERT_TEST_POSTGRESQL"]
+    return str(request.getfixturevalue("server").new_database())
 
 
 @pytest.fixture
 def catalog(url: str) -> Iterator[Catalog]:
-    import sqlalchemy
-
-    from mwaconvert.archive.catalog.schema import metadata
-
     with Catalog(url) as opened:
         opened.put_units(
             PROJECT,
@@ -62,9 +64,6 @@ def catalog(url: str) -> Iterator[Catalog]:
             NOW,
         )
         yield opened
-    engine = sqlalchemy.create_engine(url)
-    metadata().drop_all(engine)
-    engine.dispose()
 
 
 def look() -> MemberSnapshot:
