@@ -1,14 +1,15 @@
 """The live services for hours: observations one after the other, pulses, and processes killed at random.
 
-    python tests/faults/live_soak.py --seconds 28800 [--seed 1] [--kill-s 8]
+    python tests/faults/live_soak.py --seconds 28800 [--calm 0.75] [--seed 1] [--kill-s 8]
     python tests/faults/live_soak.py --compress 480     a day of 24 observations in 180 s, and what it takes to settle
 
-A day is its observations without the time in which nothing happens: what is of pulses and rings keeps its seconds. In
-it each process is killed and hung, and the clock of the services steps forward and back, at least once.
+Nobody is killed in the calm part of the time, the first: it shows whether memory, open files, threads, queues or
+latencies grow. A day is its observations without the time in which nothing happens: what is of pulses and rings keeps
+its seconds. In it each process is killed and hung, and the clock of the services steps forward and back, at least once.
 
 At the end, or on Ctrl-C, the account: each line was read once, each trigger has an end that is in a journal, no packet
-and no VOEvent went out twice, and none that nobody asked for. Exit code 1 if not. All is on loopback and in a
-temporary folder.
+and no VOEvent went out twice, and none that nobody asked for; nothing grew. Exit code 1 if not. All is on loopback and
+in a temporary folder.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
+import numpy as np
+from growth import Growth
 from live_node import Node, Receiver, Sky, wait_for
 
 from mwaconvert.services.live.operator import ask
@@ -61,20 +64,29 @@ class Soak:
         rates = {"per_hour": 10**6, "per_source_per_day": 10**6}
         self.node = Node(folder, self.receiver, lofar_trigger=rates, voevent_generator=rates)
         self.written: dict[str, list[float]] = {}
+        self.pulses: list[tuple[float, float]] = []  # when, and of which DM
+        self.calm_until = 0.0
         self.faults: Counter[str] = Counter()
         self.deck: list[str] = []
         self.future: list[tuple[str, float]] = []  # pulses that the node must take for ones of a wrong clock
         self.next_fault = time.monotonic() + self.chance.expovariate(1 / kill_s)
         self.stopping = False
 
-    def run(self, seconds: float) -> None:
+    def run(self, seconds: float, calm: float) -> None:
         end = time.monotonic() + seconds
+        self.next_fault += seconds * calm
+        self.calm_until = time.time() + seconds * calm
+        self.growth = Growth([str(self.node.config)], self.numbers, min(30.0, seconds / 200))
         with self.node:
             self.begin()
+            self.growth.start()
             number = 0
             while time.monotonic() < end and not self.stopping:
                 number += 1
+                if time.time() > self.calm_until:
+                    self.growth.end()
                 self.observe(number, min(end, time.monotonic() + _LONG_S))
+            self.growth.end()
             wait_for(self.settled, timeout_s=120)
 
     def run_day(self, compress: float) -> None:
@@ -92,6 +104,19 @@ class Soak:
                 if not self.stopping:
                     self.observe(number, began + number * slot_s, wait_s)
             wait_for(self.settled, timeout_s=120)
+
+    def numbers(self) -> dict[str, float]:
+        """What may pile up."""
+        facts = self.node.status() or {"services": {}}
+        services = facts["services"].values()
+        disk = sum(path.stat().st_size for path in self.node.site.state.rglob("*") if path.is_file())
+        return {
+            "waiting": sum(s["numbers"].get("unsent", 0) for s in services),
+            "to be cut out": sum(s["numbers"].get("queue", 0) for s in services),
+            "dropped, unrouted": facts.get("dropped", 0) + facts.get("unrouted", 0),
+            "observations held": len(facts.get("observations", ())),
+            "MB of state": round(disk / 1e6, 2),
+        }
 
     def begin(self) -> None:
         for way in ("lofar", "voevent"):
@@ -131,6 +156,7 @@ class Soak:
         written = self.written[sky.task_id]
         dm = round(200 + len(written) % 300 * 7.3, 1)
         sky.pulse(dm=dm, width=50, age_s=0.2)
+        self.pulses.append((time.time(), dm))
         written.append(dm)
         return dm
 
@@ -219,6 +245,25 @@ class Soak:
             wrong.append(f"{len(self.receiver.packets)} packets, {noted} in the journal")
         return wrong
 
+    def latencies(self) -> list[str]:
+        """From a line to its event, in the first and in the last quarter of the calm."""
+        found = []
+        for text, at_s in zip(self.receiver.events, self.receiver.at_s, strict=True):
+            dm = float(text.splitlines()[2].split()[4])
+            written = max((s for s, its in self.pulses if its == dm and s <= at_s), default=None)
+            if written is not None and at_s < self.calm_until:
+                found.append(at_s - written)
+        if len(found) < 8:
+            return []
+        quarter = len(found) // 4
+        lines = []
+        for name, part in (("first", found[:quarter]), ("last", found[-quarter:])):
+            median, late = np.quantile(part, [0.5, 0.99])
+            lines.append(
+                f"{name} quarter: line to event, median {median:.3f} s, 99 % {late:.3f} s, n {len(part)}"
+            )
+        return lines
+
     def summary(self) -> str:
         outcomes = Counter(
             e["outcome"].partition(":")[0] if e["outcome"].startswith(("sent", "failed")) else e["outcome"]
@@ -241,6 +286,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=28800)
+    parser.add_argument("--calm", type=float, default=0.75, help="part of the time in which nobody is killed")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--compress", type=float, help="a day, so many times as fast, instead")
     parser.add_argument("--kill-s", type=float, default=8.0, help="between two kills, on average")
@@ -256,9 +302,13 @@ def main() -> int:
         if given.compress:
             soak.run_day(given.compress)
         else:
-            soak.run(given.seconds)
+            soak.run(given.seconds, given.calm)
         wrong = soak.account()
         print(soak.summary())
+        if not given.compress:
+            table, grown = soak.growth.table()
+            print("\n".join(["in the calm part:", *table, *soak.latencies()]))
+            wrong += grown
         print(
             "\n".join(wrong) if wrong else "nothing lost, nothing sent twice, nothing that nobody asked for"
         )
