@@ -42,7 +42,7 @@ attack: $(VENV)/test-installed  ## kills, full disks and pairs of runs, for at m
 	$(BIN)/python tests/faults/attack.py --seconds $(ATTACK_SECONDS)
 
 SOAK_SECONDS ?= 28800
-soak: $(VENV)/test-installed  ## live services with observations, kills and faults for SOAK_SECONDS, or a day SOAK_COMPRESS times as fast; Ctrl-C ends it with the account
+soak: $(VENV)/test-installed  ## live services with observations, kills and faults for SOAK_SECONDS with what grew, or a day SOAK_COMPRESS times as fast; Ctrl-C ends it with the account
 	$(BIN)/python tests/faults/live_soak.py $(if $(SOAK_COMPRESS),--compress $(SOAK_COMPRESS),--seconds $(SOAK_SECONDS))
 
 lint: $(VENV)/lint-installed
