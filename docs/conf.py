@@ -15,7 +15,7 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"mwaconvert {release}"
-exclude_patterns = ["make_options.py", "examples"]
+exclude_patterns = ["make_options.py", "examples", "paper"]
 # links to files of the repository that are not pages are for readers on a forge
 suppress_warnings = ["myst.xref_missing"]
 nitpicky = False
