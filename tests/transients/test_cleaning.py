@@ -217,7 +217,15 @@ def test_blocks_of_pieces():
     means = pieces.block_means(x)
     np.testing.assert_allclose(means[0], [1.5, 5.5, 8.5, 11.5, 15])
     lines = pieces.joined(np.array([[0, 4, 8, 1, 5]], np.float32))
-    middles = {0: 0, 2: 0.5, 6: 4.5, 9: 7.5, 10: 1, 12: 1.5, 16: 5}  # a sample is half a sample behind its beginning
+    middles = {
+        0: 0,
+        2: 0.5,
+        6: 4.5,
+        9: 7.5,
+        10: 1,
+        12: 1.5,
+        16: 5,
+    }  # a sample is half a sample behind its beginning
     np.testing.assert_allclose(lines[0, list(middles)], list(middles.values()))
 
 
