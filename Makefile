@@ -23,7 +23,7 @@ test-external: $(VENV)/test-installed  ## tests that need a program pip does not
 	$(BIN)/python -m pytest -q -m external tests
 
 SERVICES = postgresql slurm-wlm munge chromium podman runc busybox-static tmux zsh fish man-db
-test-services: $(VENV)/test-installed  ## tests with real PostgreSQL, Slurm, clients, browser; installs them as root on Debian (CASA: MWACONVERT_CASA_PYTHON)
+test-services: $(VENV)/test-installed  ## tests with real PostgreSQL, Slurm, clients, browser; installs them as root on Debian (CASA: MWACONVERT_CASA_PYTHON, NGAS: MWACONVERT_NGAS_PYTHON)
 	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
 	  then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVICES); fi
 	$(BIN)/python -m pip install -q '.[postgres]' 'comet>=3.1,<4' 'playwright>=1.40,<2'
