@@ -222,6 +222,7 @@ class Processor(Service):
             f"ARTS FRB Alert System - {seen.datetimesource}",
             f"{seen.source}, task {seen.task_id}: {n} of {plural(len(merged.counts), 'beam')}.\n{page.parent}\n",
             html=page.read_text(),
+            files=[path for beam in merged.counts if (path := page.with_name(f"CB{beam:02d}.pdf")).is_file()],
         )
         if merged.missing:
             lines = [f"CB{beam:02d}: {why}" for beam, why in merged.missing.items()]
