@@ -22,7 +22,7 @@ test: $(VENV)/test-installed  ## all tests that need nothing but pip
 test-external: $(VENV)/test-installed  ## tests that need a program pip does not install (Debian: wsclean)
 	$(BIN)/python -m pytest -q -m external tests
 
-SERVICES = postgresql slurm-wlm munge chromium podman runc busybox-static
+SERVICES = postgresql slurm-wlm munge chromium podman runc busybox-static tmux zsh fish man-db
 test-services: $(VENV)/test-installed  ## tests with real PostgreSQL, Slurm, clients, browser; installs them as root on Debian (CASA: MWACONVERT_CASA_PYTHON)
 	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
 	  then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVICES); fi
@@ -42,7 +42,7 @@ attack: $(VENV)/test-installed  ## kills, full disks and pairs of runs, for at m
 	$(BIN)/python tests/faults/attack.py --seconds $(ATTACK_SECONDS)
 
 SOAK_SECONDS ?= 28800
-soak: $(VENV)/test-installed  ## live services with observations, kills and faults for SOAK_SECONDS, or a day SOAK_COMPRESS times as fast; Ctrl-C ends it with the account
+soak: $(VENV)/test-installed  ## live services with observations, kills and faults for SOAK_SECONDS with what grew, or a day SOAK_COMPRESS times as fast; Ctrl-C ends it with the account
 	$(BIN)/python tests/faults/live_soak.py $(if $(SOAK_COMPRESS),--compress $(SOAK_COMPRESS),--seconds $(SOAK_SECONDS))
 
 lint: $(VENV)/lint-installed

@@ -107,7 +107,7 @@ def some(names: list[str], limit: int = 16) -> str:
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def json_text(facts: Mapping[str, Any]) -> str:
+def json_text(facts: Mapping[str, Any] | list[Any]) -> str:
     """Strict JSON of what `plain` made."""
     return json.dumps(facts, indent=1, allow_nan=False)
 
