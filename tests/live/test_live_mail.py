@@ -11,14 +11,14 @@ from live_node import run_async
 from mail_box import Box, mail_servers
 from test_senders import Wire, give, trigger
 
-from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.errors import InputError
 from mwaconvert.jobs.delivery.mail import Security
 from mwaconvert.live.observation import Observation
 from mwaconvert.live.processing.merge import merge
 from mwaconvert.live.settings import settings_of
 from mwaconvert.services.live.node import Site, read_site
 from mwaconvert.services.live.processes.processor import Processor
-from mwaconvert.services.live.processes.senders import LofarSender
+from mwaconvert.services.live.processes.senders import FinalError, LofarSender
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def send_all(service):
 
 def test_a_freeze_is_told_once_to_each(site, box):
     async def job(sender):
-        Wire(sender, [ResourceError("no host")])
+        Wire(sender, [FinalError("no host")])
         await give(sender, trigger(), trigger(id="1-00-2", dm=900.0, time_s=time.time() - 5))
 
     sender = LofarSender(site)

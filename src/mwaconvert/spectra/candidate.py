@@ -133,6 +133,7 @@ class SearchFacts:
     loss : bound of the S/N lost against exact delays
     k_dm : dispersion constant, MHz^2 s cm^3 / pc
     frame : what MJDs refer to
+    n_beams : of which the candidates were compared
     """
 
     path: Path
@@ -144,10 +145,12 @@ class SearchFacts:
     loss: float
     k_dm: float = K_DM
     frame: Frame = Frame.TOPOCENTRIC
+    n_beams: int = 1
 
     def lines(self) -> dict[str, str]:
         """The facts in words, by name."""
         low, high = self.band_mhz
+        beams = {"beams": f"{self.n_beams} were compared"} if self.n_beams > 1 else {}
         return {
             "file": str(self.path),
             "source": self.source,
@@ -157,7 +160,7 @@ class SearchFacts:
             "k_dm": f"{self.k_dm:.9f} MHz^2 s cm^3 / pc",
             "mjd": self.frame.words,
             "reference": f"times at {high:.6f} MHz, the centre of the highest channel (lowest {low:.6f} MHz)",
-        }
+        } | beams
 
 
 def to_table(candidates: Sequence[Candidate], facts: SearchFacts | None = None) -> QTable:

@@ -99,13 +99,14 @@ class Search:
             self.dms, self.freq_mhz, self.dt_s, self.widest_s, self.length_s, self.dm_data, self.k_dm
         )
 
-    def facts(self, stream: Stream, threshold: float) -> SearchFacts:
+    def facts(self, stream: Stream, threshold: float, n_beams: int = 1) -> SearchFacts:
         """What a list of the candidates has to say of the search.
 
         Parameters
         ----------
         stream : what was searched
         threshold : S/N of detections
+        n_beams : of which the candidates were compared
         """
         return SearchFacts(
             path=stream.path,
@@ -117,6 +118,7 @@ class Search:
             loss=self.loss,
             k_dm=self.k_dm,
             frame=stream.recording.frame,
+            n_beams=n_beams,
         )
 
     def __repr__(self) -> str:

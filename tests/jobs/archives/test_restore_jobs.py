@@ -240,7 +240,7 @@ def test_the_audit_trail_tells_a_change_of_release(site: ArchiveSite) -> None:
     with site.catalog() as catalog:
         look = catalog.member(samples.MOUS)
         short = Look(look.unit.state, "Fail", look.release_date, look.calibration)
-        assert catalog.update({samples.MOUS: short}, datetime.now(UTC)) == {
+        assert catalog.update({samples.MOUS: short}, "ann", datetime.now(UTC)) == {
             samples.MOUS: ("QA2: Pass -> Fail",)
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from mwaconvert.live.processing.products import (
     Counts,
     Found,
     Score,
+    read_candidate,
     write_candidate,
     write_clusters,
     write_lists,
@@ -141,6 +143,8 @@ class Cutter:
         """
         beam, problem = self.observation.beam or 0, ""
         found, clusters, n_cut = [], [], 0
+        entries = list(entries)
+        kept = [*kept, *_of_before(entries, kept)]
         for entry in entries:
             w = entry["wanted"]
             common = {"beam": beam, "dm": w["dm"], "synthesised": w["beam"]}
@@ -170,6 +174,21 @@ class Cutter:
             counts = Counts(raw=n_raw, clustered=len(clusters), thresholds=n_cut, classified=len(found))
         write_lists(folder, beam, found, counts)
         return found, problem
+
+
+def _of_before(
+    entries: Sequence[Mapping[str, Any]], kept: Sequence[tuple[Extract, Score]]
+) -> list[tuple[Extract, Score]]:
+    """Candidates that an earlier process accepted, to be drawn, too, as far as their files are there."""
+    drawn = {key_of(found.wanted) for found, _ in kept}
+    before = [
+        entry for entry in entries if entry.get("accepted") and key_of(Wanted(**entry["wanted"])) not in drawn
+    ]
+    found = []
+    for entry in before[: _DRAWN - len(kept)]:
+        with suppress(Error):
+            found.append(read_candidate(Path(entry["file"])))
+    return found
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def write_candidate(folder: Path, found: Extract, score: Score | None = None) ->
         number += 1
         path = folder / f"{candidate_name(found)}_{number}.hdf5"
     w, score = found.wanted, score or Score()
-    with whole(path) as beside, h5py.File(beside, "w") as file:
+    buffer = BytesIO()  # HDF5 itself does not survive a disk that is full
+    with h5py.File(buffer, "w") as file:
         file.create_dataset("data_freq_time", data=found.freq_time.astype(np.float64))
         file.create_dataset("data_dm_time", data=found.dm_time.astype(np.float64))
         file.attrs.update(
@@ -96,7 +98,53 @@ def write_candidate(folder: Path, found: Extract, score: Score | None = None) ->
                 "scaling": score.scaling,
             }
         )
+    with whole(path) as beside:
+        beside.write_bytes(buffer.getvalue())
     return path
+
+
+def read_candidate(path: Path) -> tuple[Extract, Score]:
+    """What `write_candidate` wrote.
+
+    Raises
+    ------
+    FormatError
+        It is not such a file, or cannot be read.
+    """
+    h5py = need("h5py", "hdf5", "reading candidates")
+    try:
+        with h5py.File(path) as file:
+            facts, planes = (
+                dict(file.attrs),
+                {name: file[f"data_{name}"][:] for name in ("freq_time", "dm_time")},
+            )
+        wanted = Wanted(
+            time_s=float(facts["toa_amber"]),
+            dm=float(facts["dm_amber"]),
+            snr=float(facts["snr_amber"]),
+            width=int(facts["downsamp_amber"]),
+            beam=int(facts["sb"]),
+        )
+        score = Score(
+            freq_time=float(facts["prob_freqtime"]),
+            dm_time=float(facts["prob_dmtime"]),
+            model=str(facts["model"]),
+            scaling=str(facts["scaling"]),
+        )
+        found = Extract(
+            wanted=wanted,
+            time_s=float(facts["toa"]),
+            dm=float(facts["dm"]),
+            snr=float(facts["snr"]),
+            width=int(facts["downsamp"]),
+            dt_s=float(facts["tsamp"]),
+            freq_time=planes["freq_time"].astype(np.float32),
+            dm_time=planes["dm_time"].astype(np.float32),
+            dms=facts["dms"],
+        )
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: is not a candidate that was cut out: {error}", path=path) from None
+    return found, score
 
 
 def _is_of(path: Path, wanted: Wanted) -> bool:

@@ -37,6 +37,11 @@ class Impulses:
     dispersed: int = 0  #: excesses that a positive DM makes stronger: left as they are
     storm: bool = False  #: too many to look at one by one: all were taken away
 
+    @property
+    def inside(self) -> npt.NDArray[np.bool_]:
+        """(n_times) whether something is taken away from a sample."""
+        return _inside(self.spans, self.keep.size)
+
     def subtract_from(self, common: Floats) -> None:
         """Add the models to what is subtracted from the channels, (n_sub, n_times)."""
         for (first, end), model in zip(self.spans, self.models, strict=True):
@@ -83,10 +88,7 @@ def find_impulses(
             guilty[k] = not _is_dispersed(alone, n_used, delays, (first, end, width), sweep)
             alone[:, first:end] = 0
     found = spans[guilty, :2]
-    inside = np.zeros(total.size, bool)
-    for first, end in found:
-        inside[first:end] = True
-    keep[_uneven(sums, squares, n_used, inside)] = 0
+    keep[_uneven(sums, squares, n_used, _inside(found, total.size))] = 0
     # short ones first, each with a spectrum of its own; what is taken away once is gone for those that overlap
     found = found[np.argsort(found[:, 1] - found[:, 0], kind="stable")]
     models = []
@@ -98,6 +100,14 @@ def find_impulses(
         freedom = max(1, sums.shape[0] - 1)
         keep[first:end][rest > freedom + _UNEVEN * np.sqrt(2 * freedom)] = 0
     return Impulses(keep, found, models, int((~guilty).sum()), storm)
+
+
+def _inside(spans: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.bool_]:
+    """(n) whether samples are in one of some spans."""
+    inside = np.zeros(n, bool)
+    for first, end in spans:
+        inside[first:end] = True
+    return inside
 
 
 def _model(sums: Floats, n_used: Floats) -> Floats:

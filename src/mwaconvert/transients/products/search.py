@@ -35,6 +35,18 @@ _DRAWING_BYTES = 70 << 20  # of matplotlib
 
 
 @dataclass(frozen=True, eq=False)
+class Found:
+    """What a search found, before anything is written."""
+
+    started: float  #: `time.perf_counter` at its beginning
+    survey: Survey  #: with its scales
+    search: Search
+    candidates: list[Candidate]  #: best first
+    beam: int = 0  #: its number, where beams were compared
+    n_beams: int = 1  #: that were compared
+
+
+@dataclass(frozen=True, eq=False)
 class SearchPlan:
     """How a file is searched, and what is written: made by `plan_search`."""
 
@@ -67,19 +79,51 @@ class SearchPlan:
         InputError : all channels are masked, or an output exists
         ResourceError : it takes more memory than is allowed, or an output cannot be written
         """
+        return self.written(self.found(progress), progress)
+
+    def found(self, progress: Progress | None = None) -> Found:
+        """Search alone.
+
+        Parameters
+        ----------
+        progress : told of the stages scaling and searching
+
+        Raises
+        ------
+        InputError : all channels are masked
+        ResourceError : it takes more memory than is allowed
+        """
         started = time.perf_counter()
         request, survey = self.request, self.survey
         common.check_memory(request.path, self.memory_bytes, request)
         if request.scale:
-            found = common.found_scales(survey.prepare, survey.stream, request.threads, progress)
-            survey = replace(survey, prepare=found)
+            survey = replace(
+                survey,
+                prepare=common.found_scales(survey.prepare, survey.stream, request.threads, progress),
+            )
         search = survey.run(progress)
         candidates = search.candidates()
         if self.classifier is not None:
             candidates = _classified(survey, candidates, self.classifier, request.max_plots)
+        return Found(started, survey, search, candidates)
+
+    def written(self, found: Found, progress: Progress | None = None) -> ProductReport:
+        """Outputs and the report of what was found.
+
+        Parameters
+        ----------
+        found : by this plan; its candidates may have been compared with those of other beams
+        progress : told of the stage drawing
+
+        Raises
+        ------
+        InputError : an output exists
+        ResourceError : an output cannot be written
+        """
+        request, survey, search, candidates = self.request, found.survey, found.search, found.candidates
         outputs = []
         if request.output is not None:
-            facts = search.facts(survey.stream, request.threshold)
+            facts = search.facts(survey.stream, request.threshold, found.n_beams)
             write_candidates(request.output, candidates, facts, overwrite=request.overwrite)
             outputs.append(ProductFile.of(request.output, FileKind.CANDIDATES))
         if request.write_mask is not None and search.masked is not None:
@@ -94,6 +138,8 @@ class SearchPlan:
                     _draw_masked(survey, search.masked, request.plots, overwrite=request.overwrite)
                 )
         numbers = self._numbers(search, len(candidates))
+        if found.n_beams > 1:
+            numbers |= {"beam": found.beam, "n_beams": found.n_beams}
         if request.cutouts is not None:
             outputs += self._cut(survey, candidates[: request.max_plots], request.cutouts)
         notes = _notes(search)
@@ -104,7 +150,7 @@ class SearchPlan:
             (survey.stream,),
             numbers,
             tuple(outputs),
-            started,
+            found.started,
             candidates=tuple(candidates),
             notes=tuple(notes),
         )

@@ -38,11 +38,12 @@ _SENDERS = {"iquv": Name.DADA, "lofar": Name.LOFAR, "voevent": Name.VOEVENT, "ka
 
 @dataclass
 class Unsent:
-    """A trigger that no sender has confirmed. `tried_s`: on the monotonic clock."""
+    """A trigger that no sender has confirmed. `tried_s`: on the monotonic clock; `may_go`: it is on disk."""
 
     send: Send
     until_s: float
     tried_s: float = -1e9
+    may_go: bool = True
 
 
 @dataclass
@@ -177,10 +178,8 @@ class Chain(Service):
         is_kept = self._note(watch, entry, sync=bool(sends))
         for id, send in sends.items():
             # what is not on disk cannot be told apart after a crash: the ring buffers may hear twice, others not
-            if is_kept or send.way == "iquv":
-                watch.unsent[id] = Unsent(send, self._until_s(send, watch.observation))
-            else:
-                self._count(given_up=1)
+            until_s, may_go = self._until_s(send, watch.observation), is_kept or send.way == "iquv"
+            watch.unsent[id] = Unsent(send, until_s, may_go=may_go)
         self._send_unsent(watch)
         self._show(judgement.decisions)
         return batch.rows.size > 100_000
@@ -224,7 +223,7 @@ class Chain(Service):
                 del watch.unsent[id]
                 self._count(given_up=1)
                 self._note(watch, {"done": id, "outcome": "given up: too late"}, sync=False)
-            elif now_s - unsent.tried_s >= _AGAIN_S:
+            elif unsent.may_go and now_s - unsent.tried_s >= _AGAIN_S:
                 name = _SENDERS[unsent.send.way].value
                 node = self.site.node if unsent.send.way == "iquv" else MASTER
                 if self.post(f"{node}/{name}", unsent.send, task_id=watch.observation.task_id, id=id):
@@ -252,6 +251,8 @@ class Chain(Service):
             except OSError:
                 return
             watch.waiting.pop(0)
+        for unsent in watch.unsent.values():
+            unsent.may_go = True
         self.trouble.pop("journal", None)
 
     def _end(self, watch: Watch) -> None:
