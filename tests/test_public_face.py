@@ -14,6 +14,7 @@ import pytest
 import mwaconvert
 from mwaconvert import api
 from mwaconvert.conversion.options import OptionValues
+from mwaconvert.quantities import Direction, Measured
 
 
 def test_all_public_names_are_listed_and_there():
@@ -52,7 +53,10 @@ def test_the_import_loads_no_service_and_nothing_heavy():
 
 def test_every_option_is_spelled_in_the_signatures():
     names = [field.name for field in fields(mwaconvert.Options)]
-    assert get_type_hints(OptionValues) == get_type_hints(mwaconvert.Options)
+    given, held = get_type_hints(OptionValues), get_type_hints(mwaconvert.Options)
+    with_units = {name for name in given if given[name] != held[name]}
+    assert with_units == {name for name in held if name.endswith(("_s", "_khz", "_deg", "_gib"))}
+    assert all(given[name] in (held[name] | Measured, held[name] | Direction) for name in with_units)
     for function in (mwaconvert.convert, mwaconvert.Observation.plan):
         shown = inspect.signature(function).parameters
         assert [name for name in shown if name in names] == names

@@ -127,6 +127,21 @@ def plain(value: Any) -> Any:
     return value
 
 
+def html_picture(path: Path | None) -> str:
+    """A picture of ours, .png or .html, for a notebook; empty where it is not or no longer."""
+    if path is None or not path.is_file():
+        return ""
+    import base64
+    import re
+
+    if path.suffix.lower() == ".png":
+        encoded = base64.b64encode(path.read_bytes()).decode()
+        return f'<img alt="{html.escape(path.name)}" src="data:image/png;base64,{encoded}">'
+    return "".join(
+        re.findall(r'<img alt="[^"<>]*" src="data:image/png;base64,[^"<>]*">', path.read_text("utf-8"))
+    )
+
+
 def html_facts(facts: Mapping[str, str]) -> str:
     """Names and values as a table for a notebook.
 
