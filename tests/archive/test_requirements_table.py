@@ -24,7 +24,7 @@ WORDS = {
     "mwaconvert archive ppr make",
     "mwaconvert archive update",
     "mwaconvert restore",
-    *(f"mwaconvert srdp {verb}" for verb in ("image", "ingest", "qa-pass", "rerun")),
+    *(f"mwaconvert srdp {verb}" for verb in ("fetch", "image", "ingest", "qa-pass", "rerun")),
 }
 
 
