@@ -131,13 +131,13 @@ def channel_sums(
 
     data and weights (n_chan, n_samp), about (n_chan,), which floats are summed less, sums (n_chan, 3)."""
 
-def check_bitshuffle(packed: npt.NDArray[np.uint8], n_bytes: int) -> None:
-    """Refuse bytes whose blocks go beyond their end."""
-
 def chunk_waterfall(
     chunks: Sequence[
         tuple[
-            npt.NDArray[np.uint8],
+            str,
+            int,
+            int,
+            int,
             bool,
             npt.NDArray[np.float32],
             npt.NDArray[np.float32],

@@ -147,8 +147,14 @@ def test_update_tells_what_changed(run: Run, tmp_path: Path) -> None:
         parent = UnitSet(metadata_samples.status("2"), "Delivered")
         catalog.put_units(PROJECT, [(parent, Level.GROUP)], metadata_samples.NOW)
         catalog.put_member(PROJECT, alma.member(PROJECT, MOUS), metadata_samples.NOW)
-    assert run("update", "--config", config).stdout == ""
+    nothing = "1 member set, 0 new or changed; left out: none\n"
+    assert run("update", "--config", config).stdout == nothing
     metadata_samples.change(database, "UPDATE asa_delivery_status SET RELEASE_DATE = '2030-01-01'")
     told = run("update", "--config", config).stdout
     assert told.startswith(f"{MOUS}: release date: 2018-05-01")
-    assert run("update", "--config", config).stdout == ""
+    assert told.endswith("\n1 member set, 1 new or changed; left out: none\n")
+    metadata_samples.change(
+        database, "INSERT INTO sched_block_status VALUES ('uid://A001/X1/X1', 'uid://A001/X1/X2', ?, '')",
+        str(metadata_samples.status("7")),
+    )  # fmt: skip
+    assert run("update", "--config", config).stdout == nothing.replace("none", "1 not delivered")

@@ -157,6 +157,13 @@ def test_things_that_are_no_files(tmp_path: Path, what: str) -> None:
             READERS[what](tmp_path / name)
 
 
+def test_a_strategy_of_aoflagger_is_a_file(tmp_path: Path, small: Path) -> None:
+    pytest.importorskip("aoflagger", reason="AOFlagger is not installed")
+    os.mkfifo(tmp_path / "fifo.lua")
+    with pytest.raises(InputError, match=r"expected a RFI strategy, found a FIFO"):
+        mwaconvert.open(small).plan(rfi="aoflagger", rfi_strategy=tmp_path / "fifo.lua")
+
+
 def test_raw_files_are_files(tmp_path: Path, small: Path) -> None:
     metafits = tmp_path / small.name
     metafits.write_bytes(small.read_bytes())

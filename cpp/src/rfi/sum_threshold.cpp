@@ -15,14 +15,14 @@ namespace {
 
 constexpr int kSixteen = 16;
 
-// Calls visit(begin, end) for ranges of window starts that hold all windows of `length` with a flag in them.
-// flagged: bits of the samples with flags.
+// Calls visit(begin, end) for ranges of window starts that hold all windows of `length` > 1 with samples that
+// are flagged and others that are not. changes: bits of the samples that differ in that from the next.
 template <typename Visit>
-void for_each_run(const uint64_t* flagged, int64_t n, int64_t length, Visit visit) {
+void for_each_run(const uint64_t* changes, int64_t n, int64_t length, Visit visit) {
   const int64_t last = n - length + 1;
   int64_t begin = 0, end = 0;
-  for_each_bit(flagged, (n + 63) / 64, [&](int64_t j) {
-    const int64_t first = std::max<int64_t>(0, j - length + 1);
+  for_each_bit(changes, (n - 1 + 63) / 64, [&](int64_t j) {
+    const int64_t first = std::max<int64_t>(0, j - length + 2);
     if (first > end + length) {  // else going on is as fast as a new start
       if (end > begin) visit(begin, end);
       begin = first;
@@ -47,11 +47,12 @@ void SumThreshold::Direction::reset(const RfiLevels& some, int64_t lines, int64_
   n = samples;
   n_groups = (lines + kSixteen - 1) / kSixteen;
   sample.resize(n_groups * n + kSixteen);
-  flags.assign(n_groups * n + kSixteen, 0);
+  flags.assign(n_groups * n + kSixteen + 1, 0);
   group.assign(n_groups, {});
+  top.resize(n_groups * some.count);
   largest.assign(n_groups, {});
-  n_flags.assign(lines, 0);
-  n_later.assign(lines, 0);
+  n_flags.assign(n_groups * kSixteen, 0);
+  n_later.assign(n_groups * kSixteen, 0);
   irregular.assign(lines, 0);
 }
 
@@ -63,11 +64,10 @@ void SumThreshold::Direction::flag(int64_t line, int64_t j) {
 }
 
 void SumThreshold::Direction::count_flag(int64_t line, bool later) {
-  Group& its = group[line / kSixteen];
-  its.flagged = true;
+  group[line / kSixteen].flagged = true;
   if (irregular[line]) return;
-  its.most_flags = std::max(its.most_flags, ++n_flags[line]);
-  if (later) its.most_later = std::max(its.most_later, ++n_later[line]);
+  ++n_flags[line];
+  n_later[line] += later;
 }
 
 void SumThreshold::run(const RfiLayout& layout, RfiImage x, const RfiLevels& time,
@@ -82,7 +82,7 @@ void SumThreshold::run(const RfiLayout& layout, RfiImage x, const RfiLevels& tim
   has_holes_ = layout.time.back() - layout.time.front() + 1 != n_places;
   hit_.resize(std::max(n_places, layout.n_good) + kSixteen);
   hit_work_.resize(hit_.size());
-  flagged_.resize(hit_.size() / 64 + 1);
+  changes_.resize(hit_.size() / 64 + 1);
 
   find_irregular();
   choose_scale();
@@ -156,21 +156,22 @@ void SumThreshold::scan_group(Direction& direction, int64_t g) {
   leave_out_irregular(direction, g);
   const Sixteen* sample = &direction.sample[g * direction.n];
   const RfiLevels& levels = *direction.levels;
+  SixteenFloats* top = &direction.top[g * levels.count];
   Group& group = direction.group[g];
-  const int32_t* largest = direction.largest[g].line;
-  float top = static_cast<float>(*std::max_element(largest, largest + kSixteen));
-  group.top[0] = top;
+  float most = take_means(direction.largest[g], 1, top[0]);
+  // lanes are those of the other direction
+  if (&direction == &frequency_) std::fill_n(top[0].line, kSixteen, most);
   // where windows of 2 have to be looked at, so have those of 4 and 8
-  const bool low = levels.count > 1 && top > levels.level[1] * scale_;
+  const bool low = levels.count > 1 && most > levels.level[1] * scale_;
   const ShortSums sums = low ? largest_short_sums(sample, direction.n) : ShortSums{};
   for (int k = 1; k < levels.count; ++k) {
     const int64_t length = int64_t{1} << k;
-    if (length <= direction.n && top > levels.level[k] * scale_) {
-      const int32_t sum = low && k <= 3 ? sums.of[k - 1] : largest_sum(sample, direction.n, length);
-      top = static_cast<float>(sum) / static_cast<float>(length);
-      if (top > levels.level[k] * scale_) group.levels |= 1u << k;
-    }
-    group.top[k] = top;
+    group.known[k] = group.known[k - 1];
+    if (length > direction.n || most <= levels.level[k] * scale_) continue;
+    group.known[k] = static_cast<uint8_t>(k);
+    most = take_means(low && k <= 3 ? sums.of[k - 1] : largest_sums(sample, direction.n, length), length,
+                      top[k]);
+    if (most > levels.level[k] * scale_) group.levels |= 1u << k;
   }
 }
 
@@ -180,27 +181,21 @@ void SumThreshold::flag_groups(Direction& direction, int level) {
     if (find_hits(direction, g, level)) flag_hits(direction, g, level);
 }
 
-// Whether no window with flags can exceed its level: when the group was looked through these were zeros, and
-// those flagged since have changed a sum by their limit at most.
-bool SumThreshold::ruled_out(const Direction& direction, const Group& group, int level) const {
-  constexpr float kRounding = 1.0001f;
-  const int64_t length = int64_t{1} << level;
-  const float sum =
-      group.top[level] * static_cast<float>(length) + static_cast<float>(group.most_later) * limit_ * scale_;
-  return length > group.most_flags && sum * kRounding <= direction.levels->level[level] * scale_ *
-                                                             static_cast<float>(length - group.most_flags);
-}
-
 // Whether a window exceeds its level, and which (hit_).
 bool SumThreshold::find_hits(Direction& direction, int64_t g, int level) {
   const RfiLevels& levels = *direction.levels;
-  Group& group = direction.group[g];
+  const Group& group = direction.group[g];
   const bool all = group.levels >> level & 1;
-  if (!all && (!group.flagged || ruled_out(direction, group, level))) return false;
-  const int64_t n = direction.n, length = int64_t{1} << level;
+  if (!all && !group.flagged) return false;
+  const int64_t n = direction.n, length = int64_t{1} << level, first = g * kSixteen;
+  const float limit = levels.level[level] * scale_;
+  const SixteenFloats* top = &direction.top[g * levels.count];
+  const KnownLines known{top[0].line, top[group.known[level]].line, &direction.n_flags[first],
+                         &direction.n_later[first]};
+  const uint32_t lines = all ? 0xffff : lines_in_question(known, n, length, limit);
+  if (lines == 0) return false;
   const Sixteen* sample = &direction.sample[g * n];
   const uint16_t* flags = &direction.flags[g * n];
-  const float limit = levels.level[level] * scale_;
   bool found = false;
   std::fill_n(hit_.data(), n, 0);
   const auto look = [&](int64_t begin, int64_t end) {
@@ -209,8 +204,8 @@ bool SumThreshold::find_hits(Direction& direction, int64_t g, int level) {
   if (all) {
     look(0, n - length + 1);
   } else {
-    find_nonzero(flags, n, flagged_.data());
-    for_each_run(flagged_.data(), n, length, look);
+    find_changes(flags, n - 1, lines, changes_.data());
+    for_each_run(changes_.data(), n, length, look);
   }
   return found;
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,8 +25,9 @@ from archive_samples import (
     with_sets,
 )
 from casa_sets import observe, real_casa
-from fake_ngas import fake_ngas
+from fake_ngas import FakeNgas, fake_ngas
 from package_samples import ONE, TWO, package
+from real_ngas import RealNgas, real_ngas
 
 from mwaconvert.archive.casa import CasaVersion
 from mwaconvert.archive.catalog import Action, Look, Run, RunState
@@ -240,13 +242,16 @@ def test_the_audit_trail_tells_a_change_of_release(site: ArchiveSite) -> None:
     with site.catalog() as catalog:
         look = catalog.member(samples.MOUS)
         short = Look(look.unit.state, "Fail", look.release_date, look.calibration)
-        assert catalog.update({samples.MOUS: short}, datetime.now(UTC)) == {
+        assert catalog.update({samples.MOUS: short}, "ann", datetime.now(UTC)) == {
             samples.MOUS: ("QA2: Pass -> Fail",)
         }
 
 
 @pytest.mark.services
-def test_real_casa_restores_what_it_calibrated_from_ngas_column_by_column(tmp_path: Path) -> None:
+@pytest.mark.parametrize("serving", [lambda _: fake_ngas(), real_ngas], ids=["stand-in", "real"])
+def test_real_casa_restores_what_it_calibrated_from_ngas_column_by_column(
+    tmp_path: Path, serving: Callable[[Path], AbstractContextManager[FakeNgas | RealNgas]]
+) -> None:
     python = real_casa()
     layout = package(tmp_path / "made")
     observe(python, tmp_path / "home", tmp_path / "originals", layout)
@@ -255,10 +260,11 @@ def test_real_casa_restores_what_it_calibrated_from_ngas_column_by_column(tmp_pa
     originals.mkdir()
     for name in (ONE, TWO):
         (tmp_path / "originals" / name / f"{name}.ms").rename(originals / f"{name}.ms")
-    with fake_ngas() as ngas:
+    with serving(tmp_path / "ngas") as ngas:
         for path in (tmp_path / "store").iterdir():
             ngas.keep(path.name, path.read_bytes())
-        ngas.corrupt(f"{ONE}.ms.flagversions.tgz", "disk1")  # the good copy is found
+        # the good copy is found
+        ngas.corrupt(f"{ONE}.ms.flagversions.tgz", ngas.disks[0])
         site = local_site(tmp_path / "out", [ngas.address], {CasaVersion.parse("6.7.0-31"): Path(python)})
         site.work.parent.mkdir(parents=True)
         store = Store(site.database)

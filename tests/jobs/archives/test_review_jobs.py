@@ -6,7 +6,8 @@ import os
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 import request_samples as samples
 from archive_samples import reviewing
-from fake_ngas import fake_ngas
+from fake_ngas import FakeNgas, fake_ngas
+from real_ngas import RealNgas, real_ngas
 
 from mwaconvert.archive.catalog import Action, Catalog, RunState
 from mwaconvert.archive.products import sha256_of
@@ -370,18 +372,27 @@ def test_an_ingest_that_fails_is_told_and_may_be_asked_for_again(desk: Desk, tmp
     assert desk.catalog.state(SDM).calibration is CalibrationStatus.CALIBRATED
 
 
-def test_a_corrupt_copy_refuses_the_cleanup_until_it_is_repaired(tmp_path: Path) -> None:
-    with fake_ngas() as ngas:
-        site = reviewing(tmp_path, ingest=Ngas(ngas.address, patience_s=0.2))
+@pytest.mark.parametrize(
+    "serving",
+    [
+        pytest.param(lambda _: fake_ngas(), id="stand-in"),
+        pytest.param(real_ngas, id="real", marks=pytest.mark.services),
+    ],
+)
+def test_a_corrupt_copy_refuses_the_cleanup_until_it_is_repaired(
+    tmp_path: Path, serving: Callable[[Path], AbstractContextManager[FakeNgas | RealNgas]]
+) -> None:
+    with serving(tmp_path / "ngas") as ngas:
+        disk = ngas.disks[1]
+        site = reviewing(tmp_path, ingest=Ngas(ngas.address, patience_s=2))
         store = Store(site.database)
         with site.catalog() as catalog:
             desk = Desk(site, store, catalog)
             desk.ask()
             assert desk.decide(Answer.PASS).state is State.COMPLETED
-            name = next(name for name in ngas.files if name.endswith("calibration.tar"))
+            name = next(name for name in ngas.names if name.endswith("calibration.tar"))
             assert len(name) == 64
-            good = ngas.files[name][1].data
-            ngas.corrupt(name, "disk2")
+            ngas.corrupt(name, disk)
             with pytest.raises(InputError) as refused:
                 desk.clean()
             assert str(refused.value) == (
@@ -389,9 +400,9 @@ def test_a_corrupt_copy_refuses_the_cleanup_until_it_is_repaired(tmp_path: Path)
                 "If failures are repeated, please file an SSA ticket."
             )
             (entry,) = [e for e in catalog.trail(RUN) if e.action is Action.NOT_CLEANED]
-            assert "disk disk2: NGAMS_ER_FILE_NOK" in entry.detail
+            assert f"disk {disk}: NGAMS_ER_FILE_NOK" in entry.detail
             assert desk.folder("processing").is_dir()
-            ngas.files[name][1].data = good
+            ngas.repair(name, disk)
             assert desk.clean()
         store.close()
 

@@ -176,8 +176,10 @@ def update(config_path: Path) -> None:
 
     site = read_site(config_path)
     with site.catalog() as catalog:
-        for uid, words in update_pass(site, catalog, owner()).items():
-            _say(f"{uid}: {'; '.join(words)}")
+        found = update_pass(site, catalog, owner())
+    for uid, words in found.told.items():
+        _say(f"{uid}: {'; '.join(words)}")
+    _say(found.words)
 
 
 @archive.group(context_settings=SETTINGS)

@@ -113,7 +113,7 @@ def status(config: Path | None, as_json: bool) -> None:
 
     facts = _ask(config, "node_status").message
     if as_json:
-        click.echo(json_text(plain(facts)))
+        click.echo(json_text(plain({"format": "mwaconvert live status", **facts})))
     else:
         click.echo(f"node {facts['node']}")
         for name, of in facts["services"].items():

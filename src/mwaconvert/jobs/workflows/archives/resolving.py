@@ -12,7 +12,7 @@ from mwaconvert.archive.manifests import Manifest, choose_manifest, read_manifes
 from mwaconvert.archive.packages import check_package, room_needed
 from mwaconvert.archive.products import Kind, ProductTable
 from mwaconvert.archive.restores import decide_restore
-from mwaconvert.archive.sources.metadata import LEVELS, MetadataDatabase
+from mwaconvert.archive.sources.metadata import MetadataDatabase
 from mwaconvert.archive.sources.snapshot import MemberSnapshot, disagreements
 from mwaconvert.archive.units import Calibrated
 from mwaconvert.errors import InputError, ResourceError
@@ -118,8 +118,7 @@ def refresh(site: ArchiveSite, catalog: Catalog, mous: StatusUid) -> None:
     with MetadataDatabase(site.metadata) as database:
         project = database.project_of(mous)
         look = database.member(project, mous)
-        units = [(database.unit_set(uid), level) for uid, level in zip(look.chain, LEVELS, strict=False)]
-        catalog.put_units(project, reversed(units), now())
+        catalog.put_units(project, database.above(look.chain), now())
         for change in catalog.put_member(project, look, now()):
             catalog.note(
                 Action.CHANGED, str(mous), "metadata", now(), detail=f"{change.kind.value}: {change.words}"
