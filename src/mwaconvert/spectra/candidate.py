@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.extras import need
 from mwaconvert.spectra.dispersion import K_DM
 from mwaconvert.spectra.recording import Frame
 
@@ -196,6 +197,17 @@ def to_table(candidates: Sequence[Candidate], facts: SearchFacts | None = None) 
             values = np.array([NOT_KNOWN if value is None else value for value in held], np.float64)
             table[field.name] = values if field.name not in _UNITS else values * _unit(_UNITS[field.name])
     return table
+
+
+def to_pandas(table: QTable) -> Any:
+    """A table of candidates as a pandas.DataFrame (extra `pandas`); names of columns have the units.
+
+    Raises
+    ------
+    InputError : pandas is not installed
+    """
+    need("pandas", "pandas", "to_pandas")
+    return table.to_pandas()
 
 
 def _unit(name: str) -> Any:

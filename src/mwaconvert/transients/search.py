@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.spectra.aliases import old_keywords
-from mwaconvert.spectra.candidate import Candidate, SearchFacts, html_table
+from mwaconvert.spectra.candidate import Candidate, SearchFacts, html_table, to_pandas, to_table
 from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients.clean.cleaning import ORIGIN, STRETCH
 from mwaconvert.transients.clean.masked import Masked
@@ -24,6 +24,8 @@ from mwaconvert.transients.trials.dm_plan import dm_trials, plan_dms
 from mwaconvert.transients.trials.transform import plan_transform
 
 if TYPE_CHECKING:
+    from astropy.table import QTable
+
     from mwaconvert.spectra.spectra import Spectra
     from mwaconvert.spectra.stream import Stream
 
@@ -122,6 +124,19 @@ class Search:
             f"<Search: {self.dms.size} DMs from {self.dms[0]:g} to {self.dms[-1]:g} pc/cm^3, "
             f"{len(self.detections)} detections, best S/N {float(self.snr.max()):.2f}>"
         )
+
+    def to_table(self) -> QTable:
+        """The candidates as a table of astropy, with units."""
+        return to_table(self.candidates())
+
+    def to_pandas(self) -> Any:
+        """The candidates as a pandas.DataFrame (extra `pandas`).
+
+        Raises
+        ------
+        InputError : pandas is not installed
+        """
+        return to_pandas(self.to_table())
 
     def _repr_html_(self) -> str:
         return html_table(self.candidates())

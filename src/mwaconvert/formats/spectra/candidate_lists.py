@@ -18,6 +18,7 @@ from mwaconvert.errors import FormatError, InputError
 from mwaconvert.spectra.aliases import warn_renamed
 from mwaconvert.spectra.candidate import NOT_KNOWN, Candidate, Flag, SearchFacts, to_table
 from mwaconvert.staging import StagedPath
+from mwaconvert.text import json_text as strict_json
 from mwaconvert.text import plain
 
 SUFFIXES = (".csv", ".ecsv", ".json", ".singlepulse", ".cand", ".trigger")
@@ -95,7 +96,7 @@ def json_text(candidates: Sequence[Candidate], facts: SearchFacts) -> str:
         "search": facts.lines(),
         "candidates": rows,
     }
-    return json.dumps(plain(whole), indent=1, allow_nan=False) + "\n"
+    return strict_json(plain(whole)) + "\n"
 
 
 def _cell(value: float | None, how: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import FormatError
+from mwaconvert.formats.stored import StoredArray
 from mwaconvert.spectra.recording import degrees, dms, hms
 from mwaconvert.staging import Kind, StagedPath
 
@@ -153,7 +154,7 @@ def read_series(path: Path) -> tuple[SeriesInfo, npt.NDArray[np.float32]]:
 
     Returns
     -------
-    info, (n_times) values mapped into memory
+    info, (n_times) values
 
     Raises
     ------
@@ -170,7 +171,7 @@ def read_series(path: Path) -> tuple[SeriesInfo, npt.NDArray[np.float32]]:
     if held != info.n_times:
         said = f"the .inf file promises {info.n_times} values, the .dat file holds {held}: all were read"
         info = replace(info, n_times=held, warnings=(said,))
-    return info, np.memmap(data, "<f4", "r", shape=(info.n_times,))
+    return info, StoredArray(data, np.dtype("<f4"), 0, (info.n_times,))[:]
 
 
 def write_series(

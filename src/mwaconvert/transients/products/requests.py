@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 
 from mwaconvert.errors import InputError
+from mwaconvert.quantities import bare
 
 #: largest dispersion constant that anybody can mean, MHz^2 s cm^3 / pc
 _LARGEST_K_DM = 1e6
@@ -59,6 +60,10 @@ class SpectraRequest:
     max_memory_gib: float | None = None
     overwrite: bool = False
     report: Path | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # quantities of astropy may stand for numbers
+            object.__setattr__(self, field.name, bare(field.name, getattr(self, field.name)))
 
     def check(self) -> None:
         """Refuse values that no file can make right.
