@@ -3,6 +3,8 @@
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,13 @@ def test_page(page: Path, request: pytest.FixtureRequest) -> None:
             _run_commands(text)
         else:
             exec(compile(text, page.name, "exec"), names)
+
+
+def test_what_new_users_typed_is_answered_as_the_page_says() -> None:
+    done = subprocess.run(
+        [sys.executable, DOCS / "make_first_words.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_pages_have_examples() -> None:

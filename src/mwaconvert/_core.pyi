@@ -707,6 +707,26 @@ def summarise_clusters(
 ) -> None:
     """What the members of each cluster make together."""
 
+@overload
+def take_subbands(
+    beam: npt.NDArray[np.uint8],
+    subbands: npt.NDArray[np.int64],
+    tab: int,
+    out: npt.NDArray[np.uint8],
+    threads: int = 0,
+) -> None:
+    """What a tied-array beam gives to a synthesised one: its channels in the subbands that name it."""
+
+@overload
+def take_subbands(
+    beam: npt.NDArray[np.float32],
+    subbands: npt.NDArray[np.int64],
+    tab: int,
+    out: npt.NDArray[np.float32],
+    threads: int = 0,
+) -> None:
+    """What a tied-array beam gives to a synthesised one: its channels in the subbands that name it."""
+
 def unpack(
     *,
     spectra: npt.NDArray[np.uint8],

@@ -23,13 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import Error, FormatError, ResourceError
+from mwaconvert.fits_heads import check_open_heads
 from mwaconvert.formats.fits_text import (
     BLOCK,
     CARD,
     Card,
     LongString,
     header_bytes,
-    promises_too_much,
     table_bytes,
 )
 from mwaconvert.formats.promises import TIGHTEST_FLAGS, check_promise
@@ -214,9 +214,8 @@ def _headers(data: PackedFlags | StoredArray, name: str) -> tuple[Any, Any, int]
             f"{name}: not a flag file: expected a FITS file, which begins with {MAGIC.decode()!r}, found "
             f"{headers[: len(MAGIC)].decode('latin-1')!r}; fetch it again, or remove it"
         )
-    if promises_too_much(headers):
-        raise FormatError(f"{name}: not a flag file: its header is damaged")
     try:
+        check_open_heads(io.BytesIO(headers), name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             with fits.open(io.BytesIO(headers), memmap=False) as hdus:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mwaconvert.arrays import FloatArray, IntArray
 from mwaconvert.constants import JD_OF_MJD_ZERO, SECONDS_PER_DAY, SPEED_OF_LIGHT_M_S
 from mwaconvert.errors import Error, FormatError
+from mwaconvert.fits_heads import check_heads
 from mwaconvert.formats.stored import StoredArray
 from mwaconvert.formats.visibilities.existing import (
     FITS_LINEAR,
@@ -127,6 +128,7 @@ def _read_head(path: Path) -> tuple[Any, int, list[str], IntArray]:
     """The header, where the data begin, and the names and numbers of the antennas."""
     from astropy.io import fits
 
+    check_heads(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is wrong with the file is said below
         with fits.open(path, memmap=False) as hdus:
