@@ -8,7 +8,7 @@ PY ?= $(abspath $(BIN))/python
 export SKBUILD_BUILD_DIR = $(abspath $(VENV))/build
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -o -name '*.py' -o -name '*.pyx')
 
-.PHONY: soak demo test test-external test-services fuzz attack lint docs format stubs tidy wheel test-wheel bench clean dev
+.PHONY: soak demo test test-external test-services fuzz attack lint docs format stubs tidy wheel test-wheel bench bench-history images clean dev
 
 demo: $(VENV)/installed  ## simulate a small observation and convert it
 	rm -rf demo
@@ -23,7 +23,7 @@ test-external: $(VENV)/test-installed  ## tests that need a program pip does not
 	$(BIN)/python -m pytest -q -m external tests
 
 SERVICES = postgresql slurm-wlm munge chromium podman runc busybox-static tmux zsh fish man-db
-test-services: $(VENV)/test-installed  ## tests with real PostgreSQL, Slurm, clients, browser; installs them as root on Debian (CASA: MWACONVERT_CASA_PYTHON)
+test-services: $(VENV)/test-installed  ## tests with real PostgreSQL, Slurm, clients, browser; installs them as root on Debian (CASA: MWACONVERT_CASA_PYTHON, NGAS: MWACONVERT_NGAS_PYTHON)
 	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
 	  then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVICES); fi
 	$(BIN)/python -m pip install -q '.[postgres]' 'comet>=3.1,<4' 'playwright>=1.40,<2'
@@ -97,6 +97,26 @@ bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--sca
 	$(BIN)/python benchmarks/chime_data.py
 	$(BIN)/python benchmarks/jobs.py
 	$(BIN)/python benchmarks/jobs_workloads.py
+
+# each commit in an environment of its own; what HISTORY_SECONDS cut off is left out of the pages
+HISTORY ?= 3
+HISTORY_SECONDS ?= 3000
+ASV = $(abspath $(BIN))/asv
+bench-history: $(VENV)/bin/python  ## asv's benchmarks of kernels, conversions and jobs for the last HISTORY commits, and their pages in .asv/html
+	$(BIN)/python -m pip install -q 'asv>=0.6.4,<0.7' 'virtualenv>=20'
+	cd benchmarks && $(ASV) machine --yes > /dev/null
+	cd benchmarks && SKBUILD_BUILD_DIR= timeout -s INT $(HISTORY_SECONDS) $(ASV) run --skip-existing-successful --show-stderr $(ARGS) \
+	  "$$(git rev-parse HEAD~$(HISTORY))..$$(git rev-parse HEAD)" || test $$? = 124
+	cd benchmarks && $(ASV) publish
+
+IMAGE_BUILDER ?= podman
+BASE ?= python:3.13-slim
+images: $(VENV)/bin/python  ## images of containers: mwaconvert (the command) and mwaconvert-service, on a Debian with Python
+	$(BIN)/python -m pip install -q 'setuptools-scm>=8,<12'
+	$(IMAGE_BUILDER) build $(IMAGE_ARGS) --build-arg BASE=$(BASE) --build-arg VERSION="$$($(BIN)/python -m setuptools_scm)" \
+	  -f install/Containerfile -t localhost/mwaconvert .
+	$(IMAGE_BUILDER) build $(IMAGE_ARGS) -f install/service.Containerfile -t localhost/mwaconvert-service .
+	$(IMAGE_BUILDER) run --rm localhost/mwaconvert --version
 
 clean:
 	rm -rf build demo dist $(VENV)

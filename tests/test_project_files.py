@@ -33,6 +33,32 @@ def test_metadata_agree(name, project):
     assert about[0] == about[1]
 
 
+def bounds(requirements: list[str]) -> dict[str, str]:
+    """name -> range of versions, without markers, extras and blanks."""
+    found = (re.match(r"([\w-]+)(?:\[.*?\])?\s*([^;]*)", text) for text in requirements)
+    return {one[1].removesuffix("-base"): one[2].strip() for one in found}
+
+
+def test_conda_recipe_requires_the_same(project):
+    recipe = yaml.safe_load((ROOT / "install" / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
+    of_conda = recipe["requirements"]
+    assert bounds(of_conda["run"]) == bounds(project["dependencies"]) | {"python": project["requires-python"]}
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
+    host = bounds(of_conda["host"])
+    assert {name: host[name] for name in bounds(build)} == bounds(build)
+    entries = {f"{name} = {target}" for name, target in project["scripts"].items()}
+    assert set(recipe["build"]["python"]["entry_points"]) == entries
+    assert recipe["about"]["summary"] == project["description"]
+
+
+def test_images_name_extras_that_exist(project):
+    for path in (ROOT / "install").glob("*Containerfile"):
+        text = path.read_text(encoding="utf-8")
+        extras = ",".join(re.findall(r"'(?:mwaconvert|\.)\[(.*?)\]'", text)).split(",")
+        assert extras != [""]
+        assert set(extras) <= set(project["optional-dependencies"])
+
+
 def test_paper():
     folder = ROOT / "docs" / "paper"
     paper = (folder / "paper.md").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ Source: FITS standard 4.0, sections 3.3, 4.4.1 and 6.1.
 from __future__ import annotations
 
 import math
+import os
 import re
 from pathlib import Path
 from typing import BinaryIO
@@ -47,8 +48,10 @@ def check_open_heads(file: BinaryIO, name: str, last: int | None = None) -> None
     name : of the file, for the message
     last : number of the last HDU that is needed; all by default
     """
+    size = file.seek(0, os.SEEK_END)
     number, begin = 0, 0
-    while last is None or number <= last:
+    while (last is None or number <= last) and (begin < size or not number):
+        file.seek(begin)
         header = _header(file, f"{name}: HDU {number}")
         if not header.startswith(b"XTENSION" if number else b"SIMPLE  ="):
             if number == 0:
@@ -57,7 +60,6 @@ def check_open_heads(file: BinaryIO, name: str, last: int | None = None) -> None
                 )
             return  # the end, or what is no part of FITS
         begin += len(header) + _data_bytes(header, f"{name}: HDU {number}")
-        file.seek(begin)
         number += 1
 
 

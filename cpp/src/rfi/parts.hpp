@@ -148,19 +148,20 @@ class SumThreshold {
  private:
   // Lines of one direction, sixteen at a time.
   struct Group {
-    uint32_t levels;              // bit k: without the flags, a window of length 2^k exceeds its level
-    float top[RfiLevels::kMost];  // what none of these windows exceeds, by k
-    bool flagged;                 // has flags
-    int most_flags, most_later;   // of a line; later: than the first ones
+    uint32_t levels;                  // bit k: without the flags, a window of length 2^k exceeds its level
+    bool flagged;                     // has flags
+    float largest;                    // no sample without a flag is larger, in units of the samples
+    uint8_t known[RfiLevels::kMost];  // which of `top` holds for windows of 2^k
   };
   struct Direction {
     const RfiLevels* levels;
     int64_t n_lines, n, n_groups;  // n: samples of a line
-    std::vector<Sixteen> largest;  // (n_groups) absolute values of samples, in any order of lanes
+    std::vector<Sixteen> largest;  // (n_groups) absolute values of samples
     std::vector<Sixteen> sample;   // (n_groups, n) 0 where flagged, and in lines with gaps
     std::vector<uint16_t> flags;   // (n_groups, n) bit l: line 16 group + l
     std::vector<Group> group;
-    std::vector<int32_t> n_flags, n_later;  // (n_lines)
+    std::vector<SixteenFloats> top;  // (n_groups, levels) what means of windows without flags do not exceed
+    std::vector<int32_t> n_flags, n_later;  // (n_lines) regular lines; later: than the first ones
     std::vector<uint8_t> irregular;         // (n_lines) lines with gaps: each on its own
 
     void reset(const RfiLevels& levels, int64_t n_lines, int64_t n);
@@ -181,7 +182,6 @@ class SumThreshold {
   void take_rows(int64_t g);
   void leave_out_irregular(Direction& direction, int64_t g) const;
   void scan_group(Direction& direction, int64_t g);
-  bool ruled_out(const Direction& direction, const Group& group, int level) const;
   bool find_hits(Direction& direction, int64_t g, int level);
   void flag_groups(Direction& direction, int level);
   void flag_hits(Direction& direction, int64_t g, int level);
@@ -210,7 +210,7 @@ class SumThreshold {
   float limit_ = 0, scale_ = 0;  // of single samples; to integers
   bool has_holes_ = false;       // timesteps without data between others
   std::vector<uint16_t> hit_, hit_work_;
-  std::vector<uint64_t> flagged_;
+  std::vector<uint64_t> changes_;
 
   std::vector<int32_t> irregular_rows_, irregular_columns_;
   std::vector<uint32_t> row_levels_, column_levels_;   // of these: bit k as above

@@ -13,14 +13,6 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kFew = 48;
 
-MWACONVERT_INLINE float largest_of_16(const float* lane) {
-  const f8 a = load(lane), b = load(lane + 8), x = a < b ? b : a;
-  const f4 c = __builtin_shufflevector(x, x, 0, 1, 2, 3), d = __builtin_shufflevector(x, x, 4, 5, 6, 7);
-  const f4 y = c < d ? d : c, turned = __builtin_shufflevector(y, y, 2, 3, 0, 1);
-  const f4 z = y < turned ? turned : y;
-  return std::max(z[0], z[1]);
-}
-
 // Of n <= 16 kVectors values: the largest that has at most `first` smaller ones, and `second`. No branches:
 // they could not be foreseen.
 template <typename V, int kVectors>

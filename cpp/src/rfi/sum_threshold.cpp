@@ -15,14 +15,14 @@ namespace {
 
 constexpr int kSixteen = 16;
 
-// Calls visit(begin, end) for ranges of window starts that hold all windows of `length` with a flag in them.
-// flagged: bits of the samples with flags.
+// Calls visit(begin, end) for ranges of window starts that hold all windows of `length` > 1 with samples that
+// are flagged and others that are not. changes: bits of the samples that differ in that from the next.
 template <typename Visit>
-void for_each_run(const uint64_t* flagged, int64_t n, int64_t length, Visit visit) {
+void for_each_run(const uint64_t* changes, int64_t n, int64_t length, Visit visit) {
   const int64_t last = n - length + 1;
   int64_t begin = 0, end = 0;
-  for_each_bit(flagged, (n + 63) / 64, [&](int64_t j) {
-    const int64_t first = std::max<int64_t>(0, j - length + 1);
+  for_each_bit(changes, (n - 1 + 63) / 64, [&](int64_t j) {
+    const int64_t first = std::max<int64_t>(0, j - length + 2);
     if (first > end + length) {  // else going on is as fast as a new start
       if (end > begin) visit(begin, end);
       begin = first;
@@ -47,11 +47,12 @@ void SumThreshold::Direction::reset(const RfiLevels& some, int64_t lines, int64_
   n = samples;
   n_groups = (lines + kSixteen - 1) / kSixteen;
   sample.resize(n_groups * n + kSixteen);
-  flags.assign(n_groups * n + kSixteen, 0);
+  flags.assign(n_groups * n + kSixteen + 1, 0);
   group.assign(n_groups, {});
+  top.resize(n_groups * some.count);
   largest.assign(n_groups, {});
-  n_flags.assign(lines, 0);
-  n_later.assign(lines, 0);
+  n_flags.assign(n_groups * kSixteen, 0);
+  n_later.assign(n_groups * kSixteen, 0);
   irregular.assign(lines, 0);
 }
 
@@ -63,11 +64,10 @@ void SumThreshold::Direction::flag(int64_t line, int64_t j) {
 }
 
 void SumThreshold::Direction::count_flag(int64_t line, bool later) {
-  Group& its = group[line / kSixteen];
-  its.flagged = true;
+  group[line / kSixteen].flagged = true;
   if (irregular[line]) return;
-  its.most_flags = std::max(its.most_flags, ++n_flags[line]);
-  if (later) its.most_later = std::max(its.most_later, ++n_later[line]);
+  ++n_flags[line];
+  n_later[line] += later;
 }
 
 void SumThreshold::run(const RfiLayout& layout, RfiImage x, const RfiLevels& time,
@@ -82,7 +82,7 @@ void SumThreshold::run(const RfiLayout& layout, RfiImage x, const RfiLevels& tim
   has_holes_ = layout.time.back() - layout.time.front() + 1 != n_places;
   hit_.resize(std::max(n_places, layout.n_good) + kSixteen);
   hit_work_.resize(hit_.size());
-  flagged_.resize(hit_.size() / 64 + 1);
+  changes_.resize(hit_.size() / 64 + 1);
 
   find_irregular();
   choose_scale();
@@ -115,13 +115,13 @@ void SumThreshold::take_rows(int64_t g) {
   const RfiLayout& layout = *layout_;
   const int64_t j0 = g * kSixteen, n_rows = std::min<int64_t>(kSixteen, time_.n - j0);
   Sixteen few[kSixteen] = {};  // the last timesteps may not be sixteen
+  const float* from[kSixteen];
+  for (int64_t r = 0; r < n_rows; ++r) from[r] = x_.row(layout.time[j0 + r]);
   for (int64_t c0 = 0; c0 < layout.n_good; c0 += kSixteen) {
-    const float* from[kSixteen];
-    for (int64_t r = 0; r < n_rows; ++r) from[r] = x_.row(layout.time[j0 + r]) + c0;
     const int64_t n_columns = std::min<int64_t>(kSixteen, layout.n_good - c0);
     Sixteen* block = &time_.sample[c0 / kSixteen * time_.n + j0];
     uint16_t above[kSixteen];
-    const bool any = to_sixteens(from, n_rows, (1u << n_columns) - 1, limit_, scale_, block, above,
+    const bool any = to_sixteens(from, c0, n_rows, (1u << n_columns) - 1, limit_, scale_, block, above,
                                  time_.largest[c0 / kSixteen].line, frequency_.largest[g].line) != 0;
     if (n_rows < kSixteen) block = std::copy_n(block, n_rows, few) - n_rows;
     transpose(block, frequency_.sample[g * frequency_.n + c0].line, kSixteen);
@@ -145,6 +145,7 @@ void SumThreshold::take_rows(int64_t g) {
 
 // Lines with gaps are handled elsewhere.
 void SumThreshold::leave_out_irregular(Direction& direction, int64_t g) const {
+  if (irregular_rows_.empty() && irregular_columns_.empty()) return;
   Sixteen* sample = &direction.sample[g * direction.n];
   for (int64_t line = g * kSixteen; line < std::min((g + 1) * kSixteen, direction.n_lines); ++line)
     if (direction.irregular[line])
@@ -156,51 +157,50 @@ void SumThreshold::scan_group(Direction& direction, int64_t g) {
   leave_out_irregular(direction, g);
   const Sixteen* sample = &direction.sample[g * direction.n];
   const RfiLevels& levels = *direction.levels;
+  SixteenFloats* top = &direction.top[g * levels.count];
   Group& group = direction.group[g];
-  const int32_t* largest = direction.largest[g].line;
-  float top = static_cast<float>(*std::max_element(largest, largest + kSixteen));
-  group.top[0] = top;
+  float most = take_means(direction.largest[g], 1, top[0]);
+  group.largest = most;
+  // lanes are those of the other direction
+  if (&direction == &frequency_) std::fill_n(top[0].line, kSixteen, most);
   // where windows of 2 have to be looked at, so have those of 4 and 8
-  const bool low = levels.count > 1 && top > levels.level[1] * scale_;
+  const bool low = levels.count > 1 && most > levels.level[1] * scale_;
   const ShortSums sums = low ? largest_short_sums(sample, direction.n) : ShortSums{};
   for (int k = 1; k < levels.count; ++k) {
     const int64_t length = int64_t{1} << k;
-    if (length <= direction.n && top > levels.level[k] * scale_) {
-      const int32_t sum = low && k <= 3 ? sums.of[k - 1] : largest_sum(sample, direction.n, length);
-      top = static_cast<float>(sum) / static_cast<float>(length);
-      if (top > levels.level[k] * scale_) group.levels |= 1u << k;
-    }
-    group.top[k] = top;
+    group.known[k] = group.known[k - 1];
+    if (length > direction.n || most <= levels.level[k] * scale_) continue;
+    group.known[k] = static_cast<uint8_t>(k);
+    most = take_means(low && k <= 3 ? sums.of[k - 1] : largest_sums(sample, direction.n, length), length,
+                      top[k]);
+    if (most > levels.level[k] * scale_) group.levels |= 1u << k;
   }
 }
 
 void SumThreshold::flag_groups(Direction& direction, int level) {
   if (int64_t{1} << level > direction.n) return;
-  for (int64_t g = 0; g < direction.n_groups; ++g)
-    if (find_hits(direction, g, level)) flag_hits(direction, g, level);
-}
-
-// Whether no window with flags can exceed its level: when the group was looked through these were zeros, and
-// those flagged since have changed a sum by their limit at most.
-bool SumThreshold::ruled_out(const Direction& direction, const Group& group, int level) const {
-  constexpr float kRounding = 1.0001f;
-  const int64_t length = int64_t{1} << level;
-  const float sum =
-      group.top[level] * static_cast<float>(length) + static_cast<float>(group.most_later) * limit_ * scale_;
-  return length > group.most_flags && sum * kRounding <= direction.levels->level[level] * scale_ *
-                                                             static_cast<float>(length - group.most_flags);
+  const float limit = direction.levels->level[level] * scale_;
+  for (int64_t g = 0; g < direction.n_groups; ++g) {
+    const Group& group = direction.group[g];
+    const bool idle = !(group.levels >> level & 1) && (!group.flagged || group.largest <= limit);
+    if (!idle && find_hits(direction, g, level)) flag_hits(direction, g, level);
+  }
 }
 
 // Whether a window exceeds its level, and which (hit_).
 bool SumThreshold::find_hits(Direction& direction, int64_t g, int level) {
   const RfiLevels& levels = *direction.levels;
-  Group& group = direction.group[g];
+  const Group& group = direction.group[g];
   const bool all = group.levels >> level & 1;
-  if (!all && (!group.flagged || ruled_out(direction, group, level))) return false;
-  const int64_t n = direction.n, length = int64_t{1} << level;
+  const int64_t n = direction.n, length = int64_t{1} << level, first = g * kSixteen;
+  const float limit = levels.level[level] * scale_;
+  const SixteenFloats* top = &direction.top[g * levels.count];
+  const KnownLines known{top[0].line, top[group.known[level]].line, &direction.n_flags[first],
+                         &direction.n_later[first]};
+  const uint32_t lines = all ? 0xffff : lines_in_question(known, n, length, limit);
+  if (lines == 0) return false;
   const Sixteen* sample = &direction.sample[g * n];
   const uint16_t* flags = &direction.flags[g * n];
-  const float limit = levels.level[level] * scale_;
   bool found = false;
   std::fill_n(hit_.data(), n, 0);
   const auto look = [&](int64_t begin, int64_t end) {
@@ -209,8 +209,8 @@ bool SumThreshold::find_hits(Direction& direction, int64_t g, int level) {
   if (all) {
     look(0, n - length + 1);
   } else {
-    find_nonzero(flags, n, flagged_.data());
-    for_each_run(flagged_.data(), n, length, look);
+    find_changes(flags, n - 1, lines, changes_.data());
+    for_each_run(changes_.data(), n, length, look);
   }
   return found;
 }

@@ -113,6 +113,13 @@ MWACONVERT_INLINE i16 first_lanes(int64_t n) {
   const int32_t end = static_cast<int32_t>(n);
   return {low < end, low < end - 8};
 }
+MWACONVERT_INLINE float largest_of_16(const float* lane) {
+  const f8 a = load(lane), b = load(lane + 8), x = a < b ? b : a;
+  const f4 c = __builtin_shufflevector(x, x, 0, 1, 2, 3), d = __builtin_shufflevector(x, x, 4, 5, 6, 7);
+  const f4 y = c < d ? d : c, turned = __builtin_shufflevector(y, y, 2, 3, 0, 1);
+  const f4 z = y < turned ? turned : y;
+  return z[0] < z[1] ? z[1] : z[0];
+}
 MWACONVERT_INLINE double sum(f16 v) {
   const f8 w = v.a + v.b;
   double s = 0;

@@ -18,14 +18,14 @@ MWACONVERT_INLINE void store_four(int32_t* p, i4 v) {
 }
 
 template <typename V>
-MWACONVERT_INLINE uint32_t to_sixteens_of(const float* const* rows, int64_t n_rows, uint32_t lanes,
-                                          float limit, float scale, Sixteen* out, uint16_t* above,
-                                          int32_t* top, int32_t* also_top) {
+MWACONVERT_INLINE uint32_t to_sixteens_of(const float* const* rows, int64_t column, int64_t n_rows,
+                                          uint32_t lanes, float limit, float scale, Sixteen* out,
+                                          uint16_t* above, int32_t* top, int32_t* also_top) {
   const typename V::Mask there = V::mask(lanes);
   typename V::Mask any = V::none();
   typename V::Ints largest = V::zero();
   for (int64_t r = 0; r < n_rows; ++r) {
-    const typename V::Floats x = V::load(rows[r]);
+    const typename V::Floats x = V::load(rows[r] + column);
     const typename V::Mask high = V::both(V::above(V::size(x), V::same(limit)), there);
     const typename V::Ints sample =
         V::only(V::without(there, high), V::to_ints(V::multiply(x, V::same(scale))));
@@ -40,7 +40,7 @@ MWACONVERT_INLINE uint32_t to_sixteens_of(const float* const* rows, int64_t n_ro
 }
 
 template <typename V>
-MWACONVERT_INLINE int32_t largest_sum_of(const Sixteen* sample, int64_t n, int64_t length) {
+MWACONVERT_INLINE Sixteen largest_sums_of(const Sixteen* sample, int64_t n, int64_t length) {
   typename V::Ints sum = V::zero(), most;
   for (int64_t i = 0; i < length; ++i) sum = V::add(sum, V::load(sample[i].line));
   most = V::size(sum);
@@ -48,9 +48,9 @@ MWACONVERT_INLINE int32_t largest_sum_of(const Sixteen* sample, int64_t n, int64
     sum = V::add(sum, V::subtract(V::load(sample[i + length - 1].line), V::load(sample[i - 1].line)));
     most = V::larger(most, V::size(sum));
   }
-  int32_t line[16];
-  V::store(line, most);
-  return *std::max_element(line, line + 16);
+  Sixteen result;
+  V::store(result.line, most);
+  return result;
 }
 
 template <typename V>
@@ -74,12 +74,33 @@ MWACONVERT_INLINE ShortSums largest_short_sums_of(const Sixteen* sample, int64_t
   if (i + 1 < n) take(sample[i + 1], 1);
   if (i + 2 < n) take(sample[i + 2], 2);
   ShortSums result;
-  for (int k = 0; k < 3; ++k) {
-    int32_t line[16];
-    V::store(line, most[k]);
-    result.of[k] = *std::max_element(line, line + 16);
-  }
+  for (int k = 0; k < 3; ++k) V::store(result.of[k].line, most[k]);
   return result;
+}
+
+template <typename V>
+MWACONVERT_INLINE float take_means_of(const Sixteen& sums, int64_t length, SixteenFloats& means) {
+  const typename V::Floats v =
+      V::multiply(V::to_floats(V::load(sums.line)), V::same(1 / static_cast<float>(length)));
+  V::store(means.line, v);
+  return largest_of_16(means.line);
+}
+
+// A window with f flags exceeds if its sum is above (length - f) levels. Each later flag has changed a sum by
+// the largest sample at most. Where no sample exceeds the level no mean does.
+template <typename V>
+MWACONVERT_INLINE uint32_t lines_in_question_of(const KnownLines& known, int64_t n, int64_t length,
+                                                float level) {
+  using Floats = typename V::Floats;
+  const auto same = [](int64_t v) __attribute__((always_inline)) { return V::same(static_cast<float>(v)); };
+  const Floats rounding = V::same(1.0001f), limit = V::same(level);
+  const Floats largest = V::multiply(V::load(known.largest), rounding);
+  const Floats flags = V::to_floats(V::load(known.flags)), later = V::to_floats(V::load(known.later));
+  const Floats sum = V::add(V::multiply(V::multiply(V::load(known.mean), rounding), same(length)),
+                            V::multiply(later, largest));
+  const Floats needed = V::multiply(V::subtract(same(length), flags), limit);
+  const auto some = V::both(V::above(flags, same(0)), V::above(same(n), flags));
+  return V::bits(V::both(some, V::both(V::above(largest, limit), V::above(sum, needed))));
 }
 
 template <typename V>
@@ -106,13 +127,17 @@ MWACONVERT_INLINE bool find_windows_of(const Sixteen* sample, const uint16_t* fl
 }
 
 MWACONVERT_TWICE(uint32_t, to_sixteens_here, to_sixteens_of,
-                 (const float* const* rows, int64_t n_rows, uint32_t lanes, float limit, float scale,
-                  Sixteen* out, uint16_t* above, int32_t* top, int32_t* also_top),
-                 (rows, n_rows, lanes, limit, scale, out, above, top, also_top))
-MWACONVERT_TWICE(int32_t, largest_sum_here, largest_sum_of,
+                 (const float* const* rows, int64_t column, int64_t n_rows, uint32_t lanes, float limit,
+                  float scale, Sixteen* out, uint16_t* above, int32_t* top, int32_t* also_top),
+                 (rows, column, n_rows, lanes, limit, scale, out, above, top, also_top))
+MWACONVERT_TWICE(Sixteen, largest_sums_here, largest_sums_of,
                  (const Sixteen* sample, int64_t n, int64_t length), (sample, n, length))
 MWACONVERT_TWICE(ShortSums, largest_short_sums_here, largest_short_sums_of,
                  (const Sixteen* sample, int64_t n), (sample, n))
+MWACONVERT_TWICE(float, take_means_here, take_means_of,
+                 (const Sixteen& sums, int64_t length, SixteenFloats& means), (sums, length, means))
+MWACONVERT_TWICE(uint32_t, lines_in_question_here, lines_in_question_of,
+                 (const KnownLines& known, int64_t n, int64_t length, float level), (known, n, length, level))
 MWACONVERT_TWICE(bool, find_windows_here, find_windows_of,
                  (const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end, int64_t length,
                   float level, uint16_t* hit),
@@ -120,17 +145,25 @@ MWACONVERT_TWICE(bool, find_windows_here, find_windows_of,
 
 }  // namespace
 
-uint32_t to_sixteens(const float* const* rows, int64_t n_rows, uint32_t lanes, float limit, float scale,
-                     Sixteen* out, uint16_t* above, int32_t* top, int32_t* also_top) {
-  return to_sixteens_here(rows, n_rows, lanes, limit, scale, out, above, top, also_top);
+uint32_t to_sixteens(const float* const* rows, int64_t column, int64_t n_rows, uint32_t lanes, float limit,
+                     float scale, Sixteen* out, uint16_t* above, int32_t* top, int32_t* also_top) {
+  return to_sixteens_here(rows, column, n_rows, lanes, limit, scale, out, above, top, also_top);
 }
 
-int32_t largest_sum(const Sixteen* sample, int64_t n, int64_t length) {
-  return largest_sum_here(sample, n, length);
+Sixteen largest_sums(const Sixteen* sample, int64_t n, int64_t length) {
+  return largest_sums_here(sample, n, length);
 }
 
 ShortSums largest_short_sums(const Sixteen* sample, int64_t n) {
   return largest_short_sums_here(sample, n);
+}
+
+float take_means(const Sixteen& sums, int64_t length, SixteenFloats& means) {
+  return take_means_here(sums, length, means);
+}
+
+uint32_t lines_in_question(const KnownLines& known, int64_t n, int64_t length, float level) {
+  return lines_in_question_here(known, n, length, level);
 }
 
 bool find_windows(const Sixteen* sample, const uint16_t* flags, int64_t begin, int64_t end, int64_t length,
@@ -164,13 +197,15 @@ void dilate(uint16_t* bits, int64_t n, int64_t length, uint16_t* work) {
 }
 
 MWACONVERT_CLONES
-void find_nonzero(const uint16_t* v, int64_t n, uint64_t* bits) {
+void find_changes(const uint16_t* v, int64_t n, uint32_t lines, uint64_t* bits) {
   typedef uint16_t Shorts __attribute__((vector_size(32)));
   std::fill_n(bits, (n + 63) / 64, 0);
   for (int64_t j = 0; j < n; j += 16) {
-    Shorts some;
+    Shorts some, next;
     std::memcpy(&some, v + j, sizeof some);
-    const bytes16 there = __builtin_convertvector(reinterpret_cast<Shorts>(some != Shorts{}), bytes16);
+    std::memcpy(&next, v + j + 1, sizeof next);
+    const Shorts change = (some ^ next) & static_cast<uint16_t>(lines);
+    const bytes16 there = __builtin_convertvector(reinterpret_cast<Shorts>(change != Shorts{}), bytes16);
     const uint64_t inside = n - j >= 16 ? 0xffff : (uint64_t{1} << (n - j)) - 1;
     bits[j / 64] |= (bits_of(there) & inside) << j % 64;
   }

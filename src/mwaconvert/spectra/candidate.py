@@ -41,6 +41,7 @@ class Flag(StrEnum):
     TOO_NARROW = "too_narrow"
     OUTSIDE = "outside"
     PART_OF_BAND = "part_of_band"
+    IMPULSE = "impulse"
     MANY_BEAMS = "many_beams"
 
     @property
@@ -56,6 +57,7 @@ _FLAG_WORDS = {
     Flag.TOO_NARROW: "it is narrower than half of what its DM smears over a channel",
     Flag.OUTSIDE: "a part of the sweep is before or after the data",
     Flag.PART_OF_BAND: "a third of the band, or less, holds it",
+    Flag.IMPULSE: "an impulse at DM 0 was taken away from a tenth of it or more: it is what is left of it, or lost S/N",
     Flag.MANY_BEAMS: "more beams have it than a source in the sky is in",
 }
 

@@ -165,11 +165,11 @@ def test_a_pass_that_dies_keeps_what_it_entered(
         another(alma, part)
     left, enter = [2], Catalog.enter
 
-    def dying(self: Catalog, *given: object) -> None:
+    def dying(self: Catalog, *given: object) -> object:
         if not left[0]:
             raise KeyboardInterrupt
         left[0] -= 1
-        enter(self, *given)
+        return enter(self, *given)
 
     monkeypatch.setattr(Catalog, "enter", dying)
     with pytest.raises(KeyboardInterrupt):

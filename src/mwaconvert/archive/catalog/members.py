@@ -57,8 +57,12 @@ class Members(Database):
             self._insert_members(connection, [NewMember(project, look)], at)
         return ()
 
-    def enter(self, new: Sequence[NewMember], actor: str, at: datetime) -> None:
+    def enter(self, new: Sequence[NewMember], actor: str, at: datetime) -> list[NewMember]:
         """Put in member sets that are new, the sets that contain them and the audit trail: all of it, or nothing.
+
+        Returns
+        -------
+        those that entered: another pass may have brought some of them in between
 
         Raises
         ------
@@ -66,9 +70,11 @@ class Members(Database):
             As `put_member`.
         """
         above = {unit.status_uid: (m.project, unit, level) for m in new for unit, level in m.above}
+        parents = (m.look.unit.parent for m in new)
         what = str(new[0].uid) if len(new) == 1 else f"one of {len(new)} member sets"
         with self._one_owner(what), self._writing() as connection:
-            known = self._known(connection, [*above, *(m.look.unit.parent for m in new)])
+            known = self._known(connection, [*above, *parents, *(m.uid for m in new)])
+            new = [m for m in new if str(m.uid) not in known]
             units = [
                 rows.of_unit(project, unit, level, at)
                 for uid, (project, unit, level) in above.items()
@@ -82,6 +88,7 @@ class Members(Database):
             self._insert_members(connection, new, at)
             told = [of_entry(Action.CHANGED, str(m.uid), actor, at, detail=m.words) for m in new]
             self._insert(connection, "audit", told)
+        return new
 
     @contextmanager
     def _one_owner(self, what: str) -> Iterator[None]:

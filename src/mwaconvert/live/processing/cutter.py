@@ -124,7 +124,7 @@ class Cutter:
         self,
         entries: Iterable[Mapping[str, Any]],
         kept: Sequence[tuple[Extract, Score]],
-        n_raw: int,
+        counted: tuple[int, int],
         folder: Path,
         local: Path,
         galactic_dm: float | None,
@@ -134,7 +134,7 @@ class Cutter:
         Parameters
         ----------
         entries : what was noted of each candidate, with `wanted`
-        n_raw : lines of AMBER; -1: not known
+        counted : lines of AMBER, -1 if not known, and clusters of storms that were left out
         folder, local : of the results of all beams, and of this one
 
         Returns
@@ -169,9 +169,15 @@ class Cutter:
             )
         except (Error, ValueError) as error:  # a colour that nobody knows, for one
             problem = str(error)
-        counts = Counts()
+        counts, (n_raw, n_left_out) = Counts(), counted
         if n_raw >= 0:
-            counts = Counts(raw=n_raw, clustered=len(clusters), thresholds=n_cut, classified=len(found))
+            counts = Counts(
+                raw=n_raw,
+                clustered=len(clusters),
+                thresholds=n_cut,
+                classified=len(found),
+                left_out=n_left_out,
+            )
         write_lists(folder, beam, found, counts)
         return found, problem
 
@@ -247,7 +253,7 @@ def reprocess(
         cut = list(pool.map(cutter.cut, wanted))
     entries = [{"wanted": vars(w), **cutter.keep(found, kept)} for w, found in zip(wanted, cut, strict=True)]
     local = observation.output_dir / settings.processor.output_subdir
-    found, problem = cutter.finish(entries, kept, n_raw, folder, local, galactic_dm)
+    found, problem = cutter.finish(entries, kept, (n_raw, 0), folder, local, galactic_dm)
     refused: dict[str, int] = {}
     for entry in entries:
         if "refused" in entry:

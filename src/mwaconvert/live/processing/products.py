@@ -12,6 +12,7 @@ import numpy as np
 
 from mwaconvert.errors import FormatError
 from mwaconvert.extras import need
+from mwaconvert.formats.hdf5_attributes import read_attributes
 from mwaconvert.live.files import whole, write_whole
 from mwaconvert.live.processing.extract import Extract, Wanted
 from mwaconvert.live.settings import read_yaml
@@ -29,12 +30,13 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Of a beam; -1: not known, as AMBER wrote no header."""
+    """Of a beam; -1: not known, as AMBER wrote no header. `left_out`: clusters of storms, the faintest of a batch."""
 
     raw: int = -1
     clustered: int = -1
     thresholds: int = -1
     classified: int = -1
+    left_out: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +117,7 @@ def read_candidate(path: Path) -> tuple[Extract, Score]:
     try:
         with h5py.File(path) as file:
             facts, planes = (
-                dict(file.attrs),
+                read_attributes(file),
                 {name: file[f"data_{name}"][:] for name in ("freq_time", "dm_time")},
             )
         wanted = Wanted(
@@ -177,6 +179,7 @@ def write_lists(folder: Path, beam: int, found: Sequence[Found], counts: Counts)
         f"ncand_post_clustering: {counts.clustered}",
         f"ncand_post_thresholds: {counts.thresholds}",
         f"ncand_post_classifier: {counts.classified}",
+        f"ncand_left_out: {counts.left_out}",
     ]
     _write_lines(folder / f"CB{beam:02d}_summary.yaml", facts)
 
@@ -206,9 +209,12 @@ def read_lists(folder: Path, beam: int) -> tuple[Counts, list[Found]]:
     names = ("ncand_raw", "ncand_post_clustering", "ncand_post_thresholds", "ncand_post_classifier")
     try:
         raw, clustered, thresholds, classified = (int(facts[name]) for name in names)
+        left_out = int(facts.get("ncand_left_out", 0))  # DARC writes none
     except (KeyError, TypeError, ValueError):
         raise FormatError(f"{path}: expected numbers of {', '.join(names)}", path=path) from None
-    counts = Counts(raw=raw, clustered=clustered, thresholds=thresholds, classified=classified)
+    counts = Counts(
+        raw=raw, clustered=clustered, thresholds=thresholds, classified=classified, left_out=left_out
+    )
     return counts, _read_triggers(folder / f"CB{beam:02d}_triggers.txt")
 
 

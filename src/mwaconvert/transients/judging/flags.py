@@ -16,6 +16,8 @@ from mwaconvert.transients.judging.score import features, model
 
 #: part of the band that holds a pulse, below which it gets a flag
 _PART = 1 / 3
+#: part of a pulse from which impulses were taken away, from which on it gets a flag
+_TAKEN = 0.1
 
 #: of a candidate: DM, time and width, as a search found them
 Place = tuple[float, float, float]
@@ -119,20 +121,20 @@ class Doubts:
     def features(self, c: Candidate, look: Look) -> npt.NDArray[np.float64]:
         """What the score follows from, see `score.features`."""
         dm = c.dm - self.dm_data
-        return features(c, look, dm * self._across, max(self._smear(dm), self.dt_s))
+        return features(c, look, dm * self.across_s, max(self._smear(dm), self.dt_s))
 
     def _score(self, c: Candidate, look: Look) -> float:
         return model().score(self.features(c, look))
 
     @property
-    def _across(self) -> float:
+    def across_s(self) -> float:
         """Seconds per unit of DM."""
         return float(delay_per_dm(self.freq_mhz, "top", self.k_dm).max())
 
     def of(self, c: Candidate, look: Look | None = None) -> tuple[Flag, ...]:
         """Flags of a candidate, and of a look at it."""
         dm = c.dm - self.dm_data
-        sweep = dm * self._across
+        sweep = dm * self.across_s
         step = float(self.dms[-1] - self.dms[-2]) if self.dms.size > 1 else 0.0
         near = max(step / 2, c.dm_err) if isfinite(c.dm_err) else step / 2
         edge = c.dm > self.dms[-1] - near or (self.dms[0] > self.dm_data and c.dm < self.dms[0] + near)
@@ -144,6 +146,7 @@ class Doubts:
             Flag.TOO_NARROW: c.width_s < self._smear(dm) / 2,
             Flag.OUTSIDE: outside,
             Flag.PART_OF_BAND: look is not None and look.spread < _PART,
+            Flag.IMPULSE: look is not None and look.taken >= _TAKEN,
         }
         return tuple(flag for flag, is_so in judged.items() if is_so)
 

@@ -21,6 +21,7 @@ from mwaconvert.staging import StagedPath
 from mwaconvert.text import size_text
 from mwaconvert.transients import masking
 from mwaconvert.transients.clean.cleaning import Cleaning
+from mwaconvert.transients.clean.impulses import among_impulses
 from mwaconvert.transients.clean.masked import Masked
 from mwaconvert.transients.completeness import completeness
 from mwaconvert.transients.judging.classifiers import Classifier
@@ -213,7 +214,13 @@ class SearchPlan:
 
 def _notes(search: Search) -> list[str]:
     """What the user should know."""
-    notes = [] if search.masked is None else [search.masked.words()]
+    notes = []
+    if search.masked is not None:
+        notes.append(search.masked.words())
+        sweep_s = search.doubts.across_s
+        notes += filter(
+            None, [among_impulses(search.masked.widths_s, sweep_s, search.dms[0] - search.dm_data)]
+        )
     if search.too_many:
         notes.append(
             f"{search.too_many} candidates have no score: beyond the best {LOOKED_AT} of a segment none is looked at"
@@ -221,7 +228,7 @@ def _notes(search: Search) -> list[str]:
     if search.thinned:
         notes.append(
             f"a storm: {search.thinned} detections were left out where better ones of the same width were "
-            "less than 1024 samples and a 64th of the DMs away"
+            "no more than 1024 samples and a 64th of the DMs away, most of them much less"
         )
     return notes
 

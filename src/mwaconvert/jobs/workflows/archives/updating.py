@@ -144,7 +144,7 @@ def _entered(
 ) -> list[NewMember]:
     """Put sets in together, or halves of them where that is refused, down to the set that is at fault."""
     try:
-        catalog.enter(sets, actor, at)
+        return catalog.enter(sets, actor, at)
     except Error as error:
         if len(sets) == 1:
             found.refuse(sets[0].uid, LeftOut.CLASHES, error)
@@ -152,4 +152,3 @@ def _entered(
         half = len(sets) // 2
         parts = (sets[:half], sets[half:])
         return [member for part in parts for member in _entered(catalog, part, found, actor, at)]
-    return list(sets)

@@ -60,6 +60,7 @@ class Work:
     kept: list[tuple[Extract, Score]] = field(default_factory=list)
     running: int = 0
     n_raw: int = -1
+    n_left_out: int = 0  # clusters of storms
     stopped_s: float | None = None
     again_s: float = 0.0  # on the monotonic clock: not finished before
 
@@ -82,7 +83,7 @@ class Processor(Service):
         self._pool = ThreadPoolExecutor(max(1, self.settings.num_extractor))
         self._merging: dict[str, asyncio.Task[None]] = {}
         self.post_box = PostBox(self)
-        self.numbers = {"extracted": 0, "refused": 0, "failed": 0, "accepted": 0, "queue": 0}
+        self.numbers = {"extracted": 0, "refused": 0, "failed": 0, "accepted": 0, "left_out": 0, "queue": 0}
         self._say_classifier()
 
     async def on_start(self, start: StartObservation) -> None:
@@ -141,6 +142,8 @@ class Processor(Service):
             if "decisions" not in entry:
                 continue
             work.n_raw = max(0, work.n_raw) + entry["candidates"]
+            self._count("left_out", entry["not_recorded"])
+            work.n_left_out += entry["not_recorded"]
             for decision in entry["decisions"]:
                 c = decision["cluster"]
                 wanted = Wanted(**{name: c[name] for name in ("time_s", "dm", "snr", "width", "beam")})
@@ -222,6 +225,7 @@ class Processor(Service):
             f"ARTS FRB Alert System - {seen.datetimesource}",
             f"{seen.source}, task {seen.task_id}: {n} of {plural(len(merged.counts), 'beam')}.\n{page.parent}\n",
             html=page.read_text(),
+            files=[path for beam in merged.counts if (path := page.with_name(f"CB{beam:02d}.pdf")).is_file()],
         )
         if merged.missing:
             lines = [f"CB{beam:02d}: {why}" for beam, why in merged.missing.items()]
@@ -247,8 +251,8 @@ class Processor(Service):
         if self.classifier.problem:
             self.trouble["classifier"] = f"the classifier failed: {self.classifier.problem}"
 
-    def _count(self, name: str) -> None:
-        self.numbers[name] = int(self.numbers[name]) + 1
+    def _count(self, name: str, n: int = 1) -> None:
+        self.numbers[name] = int(self.numbers[name]) + n
 
     # -- the end
 
@@ -263,7 +267,12 @@ class Processor(Service):
         folder = result_folder(Path(expanded(self.settings.result_dir)), work.observation)
         local = work.observation.output_dir / self.settings.output_subdir
         found, problem = work.cutter.finish(
-            work.done.values(), work.kept, work.n_raw, folder, local, work.start.galactic_dm
+            work.done.values(),
+            work.kept,
+            (work.n_raw, work.n_left_out),
+            folder,
+            local,
+            work.start.galactic_dm,
         )
         if problem:
             self.trouble["figures"] = problem
