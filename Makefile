@@ -52,6 +52,9 @@ lint: $(VENV)/lint-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python docs/notebook_code.py build/notebooks
+	MYPYPATH=src $(BIN)/mypy build/notebooks
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python cpp/bindings/make_stubs.py --check
 	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run --Werror $$(find cpp -name '*.[ch]pp')
