@@ -317,7 +317,7 @@ def test_a_classifier_that_fails(synthetic, tmp_path, monkeypatch, fails, words,
     assert classifier.problem == words
     assert words in classifier.words
     assert classifier.words.startswith("S/N; the classifier failed") == is_gone
-    listed, problem = cutter.finish(entries, kept, 3, tmp_path / "results", tmp_path / "local", None)
+    listed, problem = cutter.finish(entries, kept, (3, 0), tmp_path / "results", tmp_path / "local", None)
     assert [f.snr for f in listed] == [40.0, 30.0, 20.0]
     assert problem == ""
 
