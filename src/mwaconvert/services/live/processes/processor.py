@@ -126,6 +126,7 @@ class Processor(Service):
                     work.again_s = time.monotonic() + _AGAIN_S
                 else:
                     self.trouble.pop(task_id, None)
+            self.numbers["at_work"] = " ".join(self.works)
             self.numbers["queue"] = sum(len(w.queue) + w.running for w in self.works.values())
             try:
                 async with asyncio.timeout(_LOOK_S):
@@ -195,6 +196,8 @@ class Processor(Service):
             self._say_classifier()
             if isinstance(found, Extract):
                 self._show(found)
+                age_s = time.time() - work.observation.start_s - wanted.time_s
+                self.numbers["last_sky_to_file_s"] = round(age_s, 3)
             self._count("refused" if "refused" in entry else "extracted")
             if entry.get("accepted"):
                 self._count("accepted")
