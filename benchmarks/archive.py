@@ -1,6 +1,6 @@
-"""Times of the archive's catalogue and of comparing measurement sets: python benchmarks/archive.py [URL]
+"""Times of the archive's catalogue and of comparing measurement sets: python benchmarks/archive.py [URL URL]
 
-The catalogue holds 10 000 member sets and 100 000 execution blocks, in SQLite unless the URL of an empty database is
+Catalogues hold 10 000 member sets and 100 000 execution blocks, in SQLite unless the URLs of two empty databases are
 given. Two measurement sets of half a gigabyte are written by python-casacore, read through arcae, then compared.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sqlite3
 import sys
 import tempfile
 import time
@@ -21,7 +22,10 @@ from mwaconvert.archive.catalog import Catalog, Look, Run, RunState
 from mwaconvert.archive.compare import compare_measurement_sets
 from mwaconvert.archive.identifiers import EntityUid, ExecBlockUid, StatusUid, Uid
 from mwaconvert.archive.sources.snapshot import MemberSnapshot, NewMember
+from mwaconvert.archive.status import StatusDocument, write_status
 from mwaconvert.archive.units import ExecBlock, Level, ProductFile, SchedBlock, Session, UnitSet
+from mwaconvert.jobs.workflows.archives.site import local_site
+from mwaconvert.jobs.workflows.archives.updating import update_pass
 
 PROJECT, N_MEMBERS, N_ROWS = "2017.1.00886.L", 10_000, 150_000
 NOW = datetime(2018, 6, 1, tzinfo=UTC)
@@ -103,6 +107,66 @@ def catalogue(url: str) -> None:
         print(f"{'update pass, all changed':<48}{min(times):9.3f} s")
 
 
+_METADATA = """
+CREATE TABLE obs_unit_set_status (STATUS_ENTITY_ID PRIMARY KEY, DOMAIN_ENTITY_ID, DOMAIN_ENTITY_STATE,
+  PARENT_OBS_UNIT_SET_STATUS_ID, OBS_PROJECT_ID, OBS_PROJECT_STATUS_ID, FLAGS, XML);
+CREATE TABLE sched_block_status (DOMAIN_ENTITY_ID, STATUS_ENTITY_ID, PARENT_OBS_UNIT_SET_STATUS_ID, FLAGS);
+CREATE TABLE asa_product_files (NGAS_FILE_ID, FILE_CLASS, ASA_OUS_ID);
+CREATE TABLE asa_delivery_status (DELIVERY_NAME PRIMARY KEY, RELEASE_DATE);
+CREATE TABLE aqua_v_execblock (EXECBLOCKUID, SCHEDBLOCKUID, STARTTIME, ENDTIME, QA0STATUS);
+CREATE TABLE aqua_ous (OUS_STATUS_ENTITY_ID PRIMARY KEY, OBSUNITSETUID, OBSUNITSETPARTID, QA2STATUS);
+CREATE INDEX blocks ON sched_block_status (PARENT_OBS_UNIT_SET_STATUS_ID);
+CREATE INDEX files ON asa_product_files (ASA_OUS_ID);
+CREATE INDEX executions ON aqua_v_execblock (SCHEDBLOCKUID);
+"""
+
+
+def write_metadata(path: Path) -> None:
+    """Tables of an archive that delivered the member sets of `member`, each with a status document."""
+    project, top, groups = "uid://A001/X1284/X250", str(status(1, 1)), [status(3, n) for n in range(1000)]
+    tables: dict[str, list[tuple[object, ...]]] = {
+        name: [] for name in ("unit_set", "block", "files", "dates", "executions", "aqua")
+    }
+    tables["unit_set"].append((top, "X1", "Processing", None, project, None, "", None))
+    tables["unit_set"] += [
+        (str(uid), f"X2{n:05d}", "Processing", top, project, None, "", None) for n, uid in enumerate(groups)
+    ]
+    for number in range(N_MEMBERS):
+        look = member(number, groups[number % 1000])
+        mous, (block,) = str(look.unit.status_uid), look.sched_blocks
+        document = write_status(StatusDocument(look.unit)).decode()
+        part = f"X4{number:06d}"
+        parent = str(look.unit.parent)
+        tables["unit_set"].append((mous, part, "Delivered", parent, project, None, "", document))
+        tables["block"].append((str(block.uid), str(block.status_uid), mous, ""))
+        tables["files"] += [
+            (f"{number}.fits", "science", mous),
+            (f"{number}.caltables.tgz", "calibration", mous),
+        ]
+        tables["dates"].append((f"{PROJECT}_{look.unit.status_uid.file_form}", "2018-05-01T00:00:00"))
+        start, end = "2018-01-01T00:00:00", "2018-01-01T01:00:00"
+        tables["executions"] += [(str(e.uid), str(block.uid), start, end, "Pass") for e in look.exec_blocks]
+        tables["aqua"].append((mous, project, part, "Pass"))
+    names = ("obs_unit_set_status", "sched_block_status", "asa_product_files", "asa_delivery_status",
+             "aqua_v_execblock", "aqua_ous")  # fmt: skip
+    with sqlite3.connect(path) as db:
+        db.executescript(_METADATA)
+        for name, rows in zip(names, tables.values(), strict=True):
+            db.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+
+
+def passes(folder: Path, url: str) -> None:
+    """The first pass over an archive, in which all sets are new, and the next, in which nothing changed."""
+    write_metadata(folder / "alma.db")
+    (folder / "site").mkdir()
+    site = local_site(folder / "site", metadata=f"sqlite:///{folder}/alma.db")
+    with Catalog(url) as catalog:
+        for name in ("pass over 10 000 sets, all new", "pass over 10 000 sets, none new"):
+            cpu_s = time.process_time()
+            best(name, lambda: update_pass(site, catalog, "bench"), repeat=1)
+            print(f"{'  of which CPU of this process':<48}{time.process_time() - cpu_s:9.3f} s")
+
+
 def write_set(path: Path) -> None:
     from casacore.tables import default_ms, makearrcoldesc, maketabdesc, required_ms_desc
 
@@ -168,5 +232,7 @@ def comparison(folder: Path) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
-        catalogue(sys.argv[1] if len(sys.argv) > 1 else f"sqlite:///{scratch}/archive.db")
+        urls = sys.argv[1:] or [f"sqlite:///{scratch}/archive.db", f"sqlite:///{scratch}/passes.db"]
+        catalogue(urls[0])
+        passes(Path(scratch), urls[1])
         comparison(Path(scratch))

@@ -136,8 +136,6 @@ def test_the_three_layouts(tmp_path: Path) -> None:
         "/MOUS_uid___A001_X1284_X266/SBS_uid___A001_X1284_X3"
     )
     assert sorted(p.name for p in run.root.iterdir()) == ["products", "rawdata", "working"]
-    assert delivery.raw_place(samples.EBS[0]).name == f"{ONE}.asdm.sdm"
-    assert run.raw_place(samples.SDM).name == str(samples.SDM)
 
 
 def test_a_layout_is_not_made_over_an_earlier_restore(tmp_path: Path) -> None:

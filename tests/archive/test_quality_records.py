@@ -13,13 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from package_samples import tgz
 
-from mwaconvert.archive.products import SUMS, problem_of_archive, read_product_table, read_sums, sha256_of
+from mwaconvert.archive.products import (
+    SUMS,
+    ProductTable,
+    describe_file,
+    problem_of_archive,
+    read_product_table,
+    read_sums,
+    sha256_of,
+)
 from mwaconvert.archive.quality.areas import move_run, remove_run
 from mwaconvert.archive.quality.ingest import (
     NOT_IN_ARCHIVE,
     IngestItem,
     check_cleanup,
-    items_of,
     pack_calibration,
     unproven,
 )
@@ -48,6 +55,12 @@ NOW = datetime(2018, 6, 1, 12, tzinfo=UTC)
 def filled(status: str = "Pass", analyst: str = "AL", comments: str = "fine") -> str:
     text = TEMPLATE.replace("Pass/Fail", status).replace("Your Name Here", analyst)
     return text.replace("Add comments if needed", comments)
+
+
+def items_of(folder: Path, table: ProductTable) -> tuple[IngestItem, ...]:
+    """All files at the top of a products folder."""
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and path.name != SUMS)
+    return tuple(IngestItem(describe_file(path, table)) for path in paths)
 
 
 def test_the_template_filled_in() -> None:

@@ -21,6 +21,7 @@ WORDS = {
     "tests/cli/test_archive.py",
     "mwaconvert archive ...",
     "mwaconvert archive compare",
+    "mwaconvert archive find",
     "mwaconvert archive ppr make",
     "mwaconvert archive update",
     "mwaconvert restore",

@@ -19,9 +19,7 @@ from mwaconvert.archive.units import (
     UnitTree,
     calibration_state,
     check_sessions,
-    member_of_row,
     order_of,
-    shared_exec_blocks,
 )
 from mwaconvert.errors import InputError, MetadataError
 
@@ -131,12 +129,6 @@ def test_sessions_are_ordered_by_start_then_part_id() -> None:
     assert sorted([c, b, a, d], key=order_of) == [d, a, b, c]
 
 
-def test_one_block_in_two_sets_is_told() -> None:
-    one = UnitSet(status("4"), sessions=(Session(1, (block("1"), block("2"))),))
-    two = UnitSet(status("5"), sessions=(Session(1, (block("2"),)),))
-    assert shared_exec_blocks([one, two]) == {block("2"): (status("4"), status("5"))}
-
-
 def test_the_end_of_a_session_that_is_a_sentence() -> None:
     assert read_utc("Session is still running") is None
     assert read_utc(None) is None
@@ -231,15 +223,3 @@ def test_work_in_progress_is_not_restored_silently() -> None:
     assert len(calibration_state([]).missing) == 3
     together = calibration_state(files(("science", "x.fits"), ("calibration", "all_of_it.tar")))
     assert "may be split out later" in together.missing[0]
-
-
-@pytest.mark.parametrize("column", ["MOUS_ID", "STATUS_ENTITY_ID", "ASA_OUS_ID", "member_ouss_id"])
-def test_one_member_set_under_many_names(column: str) -> None:
-    assert member_of_row({column: "uid://A001/X1284/X4"}) == status("4")
-
-
-def test_rows_that_name_two_sets_or_none_are_refused() -> None:
-    with pytest.raises(MetadataError, match="found uid://A001/X1284/X4, uid://A001/X1284/X5"):
-        member_of_row({"MOUS_ID": "uid://A001/X1284/X4", "ASA_OUS_ID": "uid://A001/X1284/X5"})
-    with pytest.raises(MetadataError, match="found none"):
-        member_of_row({"MOUS_ID": None})

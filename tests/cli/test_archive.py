@@ -160,6 +160,29 @@ def test_update_tells_what_changed(run: Run, tmp_path: Path) -> None:
     assert run("update", "--config", config).stdout == nothing.replace("none", "1 not delivered")
 
 
+def test_find_a_set_by_any_of_its_names(run: Run, known: Path) -> None:
+    import metadata_samples
+
+    run("update", "--config", known)
+    line = f"{samples.MOUS}  {metadata_samples.PROJECT}  Delivered\n"
+    for name in (
+        samples.MOUS,
+        samples.MOUS.file_form,
+        f"{metadata_samples.PROJECT}_{samples.MOUS.file_form}",
+        f"member.{samples.MOUS.file_form}.session_1.caltables.tgz",
+        samples.EBS[2],
+        samples.BLOCK.uid,
+        metadata_samples.status("267"),
+    ):
+        assert run("find", name, "--config", known).stdout == line
+    for name, words in (
+        ("uid://A002/X1/X1", "no member set of the catalogue"),
+        ("x", "is not an archive uid"),
+    ):
+        done = run("find", name, "--config", known)
+        assert (done.returncode, words in done.stderr) == (2, True)
+
+
 INTENTS = """<ProcessingIntents><Intents><Keyword>PROCESS</Keyword><Value>true</Value></Intents>
 <Intents><Keyword>INTERFEROMETRY_POLARIZATION_OBSERVING_MODE</Keyword><Value>Undefined</Value></Intents>
 </ProcessingIntents>"""

@@ -19,6 +19,7 @@ _URI = re.compile("uid://" + _PARTS.replace("@", "/"))
 _FILE = re.compile("uid___" + _PARTS.replace("@", "_"))
 _FILE_WITHIN = re.compile(_FILE.pattern + r"(?![0-9a-fA-F])")
 _PART_ID = re.compile(r"X[0-9a-fA-F]{1,16}")
+_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
 _ALMA_PROJECT = re.compile(r"\d{4}\.[0-9A]\.\d{5}\.[A-Z]{1,3}")
 _VLA_PROJECT = re.compile(r"\d{2}[A-D]-\d{3}|A[A-Z]{1,2}\d{3,4}[A-Z]?|VLASS\d\.\d|T[A-Z]{3}\d{4}")
 _VLA_SDM = re.compile(
@@ -163,7 +164,7 @@ def safe_name(name: str) -> str:
     Names come from manifests, tar files and requests: none of them may leave the folder they are joined to.
     """
     bad = not name or name in (".", "..") or len(name.encode()) > 255
-    if bad or any(c in "/\\" or ord(c) < 32 or ord(c) == 127 for c in name):
+    if bad or _UNSAFE.search(name):
         raise InputError(
             f"{name!r} cannot be a file name; expected one part, without / and control characters"
         )

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
-from mwaconvert.archive.identifiers import ExecBlockUid, SdmName, StatusUid, disk_name, safe_name
+from mwaconvert.archive.identifiers import StatusUid, safe_name
 from mwaconvert.archive.times import utc
 from mwaconvert.errors import InputError
 
@@ -63,11 +63,6 @@ class Layout:
     def measurement_sets(self) -> Path:
         """Where calibrated measurement sets appear."""
         return self.root / "calibrated" if self.kind is LayoutKind.DELIVERY else self.working
-
-    def raw_place(self, execution: ExecBlockUid | SdmName) -> Path:
-        """The folder of a raw execution block."""
-        ending = ".asdm.sdm" if self.kind is LayoutKind.DELIVERY else ""
-        return self.raw / (disk_name(execution) + ending)
 
     def make(self) -> None:
         """Make the folders.

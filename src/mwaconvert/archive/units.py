@@ -18,7 +18,6 @@ from mwaconvert.archive.identifiers import (
     ExecBlockUid,
     SdmName,
     StatusUid,
-    Uid,
     UnitRef,
     disk_name,
     safe_name,
@@ -224,15 +223,6 @@ class UnitTree:
         return tuple(unit for unit in self.walk() if self.level(unit.status_uid) is Level.MEMBER)
 
 
-def shared_exec_blocks(units: Iterable[UnitSet]) -> dict[ExecBlockUid | SdmName, tuple[StatusUid, ...]]:
-    """Execution blocks that more than one set lists: possible, and to be told."""
-    owners: dict[ExecBlockUid | SdmName, list[StatusUid]] = {}
-    for unit in units:
-        for block in unit.exec_blocks:
-            owners.setdefault(block, []).append(unit.status_uid)
-    return {block: tuple(uids) for block, uids in owners.items() if len(uids) > 1}
-
-
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """What was known of a release at one time. A claw-back is a later row."""
@@ -371,31 +361,3 @@ def calibration_state(files: Iterable[ProductFile]) -> CalibrationState:
     by = Calibrated.HAND if by_hand else Calibrated.PIPELINE if complete else Calibrated.NOT_YET
     separate = any(_CALTABLES.search(name) for names in classes.values() for name in names)
     return CalibrationState(by, bool(classes.get("science")), complete, separate)
-
-
-#: columns of the archive's tables that hold one thing under several names
-_MEMBER_COLUMNS = (
-    "MOUS_ID",
-    "MEMBER_OUSS_ID",
-    "ASA_OUS_ID",
-    "ASA_MOUS_UID",
-    "STATUS_ENTITY_ID",
-    "OUS_STATUS_ENTITY_ID",
-)
-
-
-def member_of_row(row: Mapping[str, object]) -> StatusUid:
-    """The member set a row of an archive table belongs to, whatever the table calls the column.
-
-    Raises
-    ------
-    MetadataError
-        No such column, or two that disagree.
-    """
-    values = {str(row[c]) for name in _MEMBER_COLUMNS for c in (name, name.lower()) if row.get(c) is not None}
-    if len(values) != 1:
-        found = ", ".join(sorted(values)) or "none"
-        raise MetadataError(
-            f"a row must name one member set in {' or '.join(_MEMBER_COLUMNS)}; found {found}"
-        )
-    return StatusUid(Uid.parse(values.pop()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any, Self
 
 from mwaconvert.archive.catalog.schema import metadata
@@ -83,7 +84,7 @@ class Database:
         source = self._t[table]
         names = list(rows[0])
         columns = ", ".join(names)
-        values = [tuple(row[name] for name in names) for row in rows]
+        values = list(map(itemgetter(*names), rows))  # tables have several columns, so tuples
         for n in (n for n, name in enumerate(names) if isinstance(source.c[name].type, self._sql.JSON)):
             values = [(*row[:n], json.dumps(row[n]), *row[n + 1 :]) for row in values]
         if self._is_sqlite:

@@ -174,6 +174,31 @@ class Members(Database):
             raise InputError(f"{uid} is not in the catalogue")
         return str(found[0]["project"])
 
+    def find(self, name: str) -> tuple[StatusUid, ...]:
+        """Member sets that go by a name elsewhere; an execution block may be in several.
+
+        Parameters
+        ----------
+        name : uid of the set, of its scheduling block, the status of that, or an execution block, in either form; or a
+            name that holds one, of a delivery or file
+
+        Raises
+        ------
+        InputError
+            A name without a uid.
+        """
+        uid = Uid.within(name) or Uid.parse(name)
+        units, blocks, runs = (self._t[table] for table in ("obs_unit_set", "sched_block", "exec_block"))
+        member, text = units.c.level == Level.MEMBER.value, str(uid)
+        queries = (
+            self._sql.select(units.c.status_uid).where(member, units.c.status_uid == text),
+            self._sql.select(blocks.c.mous).where((blocks.c.uid == text) | (blocks.c.status_uid == text)),
+            self._sql.select(runs.c.mous).where(runs.c.uid == text),
+        )
+        with self._reading() as connection:
+            found = {row[0] for row in connection.execute(self._sql.union(*queries))}
+        return tuple(sorted(StatusUid(Uid.parse(mous)) for mous in found))
+
     def members(self) -> dict[StatusUid, str]:
         """All member sets, with the codes of their projects."""
         units = self._t["obs_unit_set"]

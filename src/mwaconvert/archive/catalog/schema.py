@@ -25,7 +25,7 @@ def metadata() -> Any:
 
 # One function: the columns of tables, one after the other.
 def _observation(sql: Any, found: Any) -> None:
-    """Projects, unit sets, scheduling blocks, sessions, execution blocks, deliveries, names elsewhere."""
+    """Projects, unit sets, scheduling blocks, sessions, execution blocks, deliveries, files."""
     text, number, flag = sql.String, sql.Integer, sql.Boolean
 
     def column(name: str, kind: Any, *more: Any, **words: Any) -> Any:
@@ -102,14 +102,6 @@ def _observation(sql: Any, found: Any) -> None:
         column("observed_at", text, primary_key=True),
         column("release_date", text, nullable=True),
         column("cause", text),
-    )
-    sql.Table(
-        "identifier_alias",
-        found,
-        column("system", text, primary_key=True),
-        column("place", text, primary_key=True),  # table and column
-        column("value", text, primary_key=True),
-        column("uid", text, index=True),
     )
     sql.Table(
         "product_file",

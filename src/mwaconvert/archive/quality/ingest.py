@@ -9,11 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from mwaconvert.archive.products import (
-    SUMS,
     ProductTable,
     anonymous,
     calibration_members,
-    describe_file,
     hashes_within,
     product_files,
     sha256_of,
@@ -55,12 +53,6 @@ class IngestItem:
                 f"{self.file.name}: the archive gave back other bytes than were put in; put it in again"
             )
         return replace(self, archive_id=archive_id, archive_version=version, verified_at=utc(at))
-
-
-def items_of(folder: Path, table: ProductTable) -> tuple[IngestItem, ...]:
-    """What is to be ingested of a products folder: its files at the top, with roles from the table."""
-    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.is_symlink() and p.name != SUMS)
-    return tuple(IngestItem(describe_file(path, table)) for path in files)
 
 
 def unproven(products: Path, items: Sequence[IngestItem]) -> tuple[Path, ...]:

@@ -118,8 +118,9 @@ class MetadataDatabase:
         if order:
             query = query.order_by(columns[order].is_(None), columns[order])
         with self._engine.connect() as connection:
-            found = connection.execute(query).mappings()
-            return [{name.upper(): value for name, value in row.items()} for row in found]
+            found = connection.execute(query)
+            names = [name.upper() for name in found.keys()]  # noqa: SIM118  (of a result, no mapping)
+            return [dict(zip(names, row, strict=True)) for row in found]
 
     def _hold(
         self, table: str, column: str, values: Collection[str], order: str = ""

@@ -10,6 +10,7 @@ import click
 from mwaconvert.cli.archive.make import make
 from mwaconvert.cli.archive.restore import SITE_VARIABLE
 from mwaconvert.cli.verbs import SETTINGS, verbose
+from mwaconvert.errors import InputError
 
 if TYPE_CHECKING:
     from mwaconvert.archive.requests import Request
@@ -18,6 +19,10 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 #: exit codes beside those of all verbs: two files that differ, as diff and cmp have it; what must not be used
 DIFFERENT, REFUSED = 1, 2
+
+
+_config = click.option("--config", "config_path", type=click.Path(path_type=Path), envvar=SITE_VARIABLE, required=True,
+                       metavar="FILE", help=f"Configuration of the site; also by {SITE_VARIABLE}.")  # fmt: skip
 
 
 def _say(line: str) -> None:
@@ -169,8 +174,7 @@ def compare(
 
 
 @archive.command(context_settings=SETTINGS)
-@click.option("--config", "config_path", type=click.Path(path_type=Path), envvar=SITE_VARIABLE, required=True,
-              metavar="FILE", help=f"Configuration of the site; also by {SITE_VARIABLE}.")  # fmt: skip
+@_config
 @verbose
 def update(config_path: Path) -> None:
     """Look at the archive's metadata again, and tell what changed; delivered sets that are new enter the catalogue."""
@@ -184,6 +188,22 @@ def update(config_path: Path) -> None:
     for uid, words in found.told.items():
         _say(f"{uid}: {'; '.join(words)}")
     _say(found.words)
+
+
+@archive.command(context_settings=SETTINGS)
+@click.argument("name", metavar="NAME")
+@_config
+@verbose
+def find(name: str, config_path: Path) -> None:
+    """Tell the member sets of a name: uid of a set, scheduling or execution block, name of a delivery or file."""
+    from mwaconvert.jobs.workflows.archives.site import read_site
+
+    with read_site(config_path).catalog() as catalog:
+        found = catalog.find(name)
+        for mous in found:
+            _say(f"{mous}  {catalog.project_of(mous)}  {catalog.member(mous).unit.state}")
+    if not found:
+        raise InputError(f"{name}: no member set of the catalogue has it")
 
 
 @archive.group(context_settings=SETTINGS)
