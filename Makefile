@@ -29,7 +29,10 @@ test-services: $(VENV)/test-installed  ## tests with real PostgreSQL, Slurm, cli
 	$(BIN)/python -m pip install -q '.[postgres]' 'comet>=3.1,<4' 'playwright>=1.40,<2'
 	$(PYTHON) -m venv $(VENV)/chime  # what chime-frb-api requires and what we require exclude each other
 	$(VENV)/chime/bin/python -m pip install -q 'chime-frb-api==4.10.0' pytest
-	CHIME_FRB_API_PYTHON=$(abspath $(VENV))/chime/bin/python $(BIN)/python -m pytest -q -m services tests
+	$(PYTHON) -m venv $(VENV)/readers  # of what frb export writes; fitburst is in its repository only
+	-$(VENV)/readers/bin/python -m pip install -q 'your>=0.6.7' 'git+https://github.com/CHIMEFRB/fitburst'
+	CHIME_FRB_API_PYTHON=$(abspath $(VENV))/chime/bin/python \
+	  FRB_READERS_PYTHON=$(abspath $(VENV))/readers/bin/python $(BIN)/python -m pytest -q -m services tests
 
 FUZZ_SECONDS ?= 60
 ATTACK_SECONDS ?= 1800
@@ -49,6 +52,9 @@ lint: $(VENV)/lint-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python docs/notebook_code.py build/notebooks
+	MYPYPATH=src $(BIN)/mypy build/notebooks
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python cpp/bindings/make_stubs.py --check
 	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run --Werror $$(find cpp -name '*.[ch]pp')

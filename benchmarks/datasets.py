@@ -22,22 +22,26 @@ VISIBILITY_BYTES = 8
 _SCALES: dict[str, dict[str, dict[str, Any]]] = {
     "full": {
         "mwax": {"duration_s": 24.0, "coarse_channels": 4},
+        "mwax-rfi": {"duration_s": 24.0, "coarse_channels": 4},
         "legacy": {"duration_s": 24.0, "coarse_channels": 4},
         "rice": {"duration_s": 64.0, "coarse_channels": 24},
     },
     "small": {
         "mwax": {"duration_s": 16.0, "coarse_channels": 1},
+        "mwax-rfi": {"duration_s": 16.0, "coarse_channels": 1},
         "legacy": {"duration_s": 16.0, "coarse_channels": 1},
         "rice": {"duration_s": 16.0, "coarse_channels": 4},
     },
 }
 _KINDS: dict[str, dict[str, Any]] = {
     "mwax": {"like": "mwax-128", "int_time_s": 0.5, "fine_khz": 10.0},
+    "mwax-rfi": {"like": "mwax-128", "int_time_s": 0.5, "fine_khz": 10.0, "rfi_fraction": 0.01},
     "legacy": {"like": "legacy-128", "int_time_s": 0.5, "fine_khz": 10.0},
     "rice": {"like": "legacy-128", "int_time_s": 2.0, "fine_khz": 40.0, "compress": True, "bscale": 2.0**-8},
 }
 DESCRIPTIONS = {
     "mwax": "MWAX float32, 0.5 s / 10 kHz",
+    "mwax-rfi": "the same with interference in 1 % of the cells",
     "legacy": "legacy float32, 0.5 s / 10 kHz",
     "rice": "legacy int32 Rice, 2 s / 40 kHz",
 }
@@ -86,7 +90,7 @@ def dataset(name: str, root: Path, scale: str) -> Dataset:
         name,
         metafits,
         # box numbers count down from the highest channel in legacy file names
-        tuple(sorted(folder.glob("*.fits"), reverse=name != "mwax")),
+        tuple(sorted(folder.glob("*.fits"), reverse=not name.startswith("mwax"))),
         n_times=round(options["duration_s"] / options["int_time_s"]),
         n_coarse=options["coarse_channels"],
         integration_bytes=options["coarse_channels"] * n_fine * N_BASELINES * 4 * VISIBILITY_BYTES,

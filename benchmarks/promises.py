@@ -6,7 +6,19 @@ from dataclasses import dataclass
 
 from measure import Ratio
 
-GROUPS = ("cat", "cp", "mwalib", "birli", "pyuvdata", "memory", "threads", "with", "rfi", "birli_rfi")
+GROUPS = (
+    "cat",
+    "cp",
+    "mwalib",
+    "birli",
+    "pyuvdata",
+    "memory",
+    "threads",
+    "with",
+    "rfi",
+    "interference",
+    "birli_rfi",
+)
 
 #: stands for a file of calibration solutions of the data
 SOLUTIONS = "SOLUTIONS"
@@ -29,7 +41,8 @@ class Row:
     bar, aim : the ratio must be, and is hoped to be, at most so large; at least so large for `threads`
     channels : convert only the first so many coarse channels
     share : of the integrations, for `memory`
-    extra : further options of ours, for `with`; SOLUTIONS among them stands for a file; for `rfi` quiet or noisy
+    extra : further options of ours, for `with`; SOLUTIONS among them stands for a file; for `rfi` quiet or noisy;
+        for `interference` the data set without any
     rfi : look for RFI
     """
 
@@ -80,6 +93,9 @@ def promises(scale: str) -> list[Row]:
         for suffix in (".uvfits", ".ms"):
             text = f"{name}, averaged to 8 s / 40 kHz, {suffix} / cat of the raw files"
             rows.append(Row("cat", text, name, suffix, FINE, 2.5, 1.5))
+    for name, sky in (("mwax", "no interference"), ("mwax-rfi", "interference in 1 % of the cells")):
+        text = f"mwax, {sky}, averaged to 8 s / 40 kHz, RFI detection, .uvfits / cat of the raw files"
+        rows.append(Row("cat", text, name, ".uvfits", FINE, 6.0, None, rfi=True))
     for name in ("mwax", "legacy"):
         for suffix in (".uvfits", ".ms"):
             text = f"{name}, not averaged, {suffix} / cp of the output"
@@ -141,6 +157,8 @@ def promises(scale: str) -> list[Row]:
     for kind, words in (("quiet", "no interference"), ("noisy", "narrow and short interference")):
         text = f"RFI detection, 224 x 768 x 4, {words}, baseline and core / AOFlagger's MWA strategy"
         rows.append(Row("rfi", text, "mwax", "", (), 1 / 15, 1 / 40, extra=(kind,)))
+    text = "mwax, averaged, .uvfits, RFI detection: interference in 1 % of the cells / none"
+    rows.append(Row("interference", text, "mwax-rfi", ".uvfits", FINE, 1.25, None, extra=("mwax",), rfi=True))
     for name in ("mwax", "legacy"):
         for options, kind in ((FINE, "averaged"), ((), "not averaged")):
             text = f"{name}, {kind}, .uvfits: with RFI detection / without"
@@ -151,4 +169,7 @@ def promises(scale: str) -> list[Row]:
     for name, options in (("mwax", FINE), ("legacy", FINE), ("rice", COARSE)):
         text = f"{name}, averaged, .uvfits: time on 1 core / time on 2"
         rows.append(Row("threads", text, name, ".uvfits", options, 1.7, 1.9))
+    for name, sky in (("mwax", "no interference"), ("mwax-rfi", "interference in 1 % of the cells")):
+        text = f"mwax, {sky}, averaged, RFI detection, .uvfits: time on 1 core / time on 2"
+        rows.append(Row("threads", text, name, ".uvfits", FINE, 1.8, None, rfi=True))
     return rows

@@ -4,7 +4,7 @@ Two commands run in turn, in alternating order, on files that are in the page ca
 of the ratios of the rounds, shown with the band that holds the middle half of them. Conversions are timed as
 whole commands, start-up included; of peers that are libraries only their own work is timed, without imports.
 
-    python benchmarks/ratios.py                full size: 16 GB of simulated data, made once and kept
+    python benchmarks/ratios.py                full size: 22 GB of simulated data, made once and kept
     python benchmarks/ratios.py --scale small  a check in a few minutes, in which start-up weighs heavily
 
 Outputs go to memory (/dev/shm) where there is room, so that ratios tell about programs and not about disks: a
@@ -154,6 +154,16 @@ class Bench:
         amplitude_bytes = visibility_bytes / 2 if row.rfi and row.data == "legacy" else 0
         memory_bytes = OURS_BYTES + amplitude_bytes + (0 if row.options else 1.5 * visibility_bytes)
         return self._compare(row, data, ours, plain, memory_bytes, self._rounds)
+
+    def _interference(self, row: Row, data: Dataset) -> Ratio:
+        clean = dataset(*row.extra, self._root, self._scale)
+
+        def ours(some: Dataset) -> Run:
+            run_peer("run_copy.py", "cat", *some.files)  # into the page cache
+            return self._convert(row, some)
+
+        with_any, with_none = partial(ours, data), partial(ours, clean)
+        return self._compare(row, data, with_any, with_none, OURS_BYTES, self._rounds)
 
     def _rfi(self, row: Row, data: Dataset) -> Ratio:  # noqa: ARG002
         ours, theirs = (

@@ -7,11 +7,16 @@ author = "The mwaconvert developers"
 project_copyright = author
 release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"mwaconvert {release}"
+# notebooks are executed, each in a folder of its own
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
 exclude_patterns = ["make_options.py", "examples", "paper"]
 # links to files of the repository that are not pages are for readers on a forge
 suppress_warnings = ["myst.xref_missing"]

@@ -21,7 +21,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 #: languages of blocks that nobody runs: output, files, what only a shell can do
 NOT_RUN = {"text", "json", "toml", "xml", "ini", "{toctree}", "{include}", "{eval-rst}"}
-_BLOCK = re.compile(r"^```(\S*)\n(.*?)^```", re.M | re.S)
+#: cells of notebooks are Python too
+_BLOCK = re.compile(r"^```(?:\{code-cell\} )?(\S*)\n(.*?)^```", re.M | re.S)
 
 
 def _blocks(page: Path) -> list[tuple[str, str]]:

@@ -57,6 +57,7 @@ class Case:
 EDGES = ("edges", "quack")
 GAPS = ("edges", "quack", "blocks", "timestep")
 ALL_RFI = ("narrow", "broad", "transient", "persistent", "tv")
+FIVE_RFI = ("drifting", "steps", "lightning", "intermittent", "saturating")
 CASES = [
     Case("noise", 56),
     Case("noise", 240),
@@ -82,6 +83,13 @@ CASES = [
     Case("all RFI, gaps", 240, source=2.0, ripple=True, mask=GAPS, rfi=ALL_RFI),
     Case("all RFI, gaps, 10 kHz", 56, 10, mask=GAPS, rfi=ALL_RFI),
     Case("all RFI, scattered cells missing", 112, source=2.0, mask=("edges", "scattered"), rfi=ALL_RFI),
+    Case("drifting carriers", 112, source=2.0, mask=EDGES, rfi=("drifting",)),
+    Case("digital TV in steps", 112, source=2.0, mask=EDGES, rfi=("steps",)),
+    Case("lightning", 112, source=2.0, mask=EDGES, rfi=("lightning",)),
+    Case("intermittent lines", 112, source=2.0, mask=EDGES, rfi=("intermittent",)),
+    Case("saturating lines", 112, source=2.0, mask=EDGES, rfi=("saturating",)),
+    Case("all five of these", 240, source=2.0, mask=EDGES, rfi=FIVE_RFI),
+    Case("all five of these, 10 kHz", 56, 10, 6, source=2.0, mask=EDGES, rfi=FIVE_RFI),
 ]
 
 
@@ -97,12 +105,12 @@ def simulate(case: Case, seed: int) -> tuple[npt.NDArray[np.complex64], Mask, Ma
     vis += case.source * fringe[..., None] * [1, 0.03, 0.03, 0.9]
     truth = np.zeros(shape, np.bool_)
     for kind in case.rfi:
-        for amplitude, cells in events(kind, case, rng):
-            drift = np.exp(2j * np.pi * rng.uniform(-0.02, 0.02) * t[cells[0]])
-            vis[cells] += (
-                amplitude * drift[..., None] * rng.uniform(0.5, 1.5, 4) * np.exp(2j * np.pi * rng.random(4))
-            )
-            truth[cells] = True
+        for event in OTHER_EVENTS[kind](case, rng) if kind in OTHER_EVENTS else events(kind, case, rng):
+            turns = rng.uniform(-0.02, 0.02)
+            products = rng.uniform(0.5, 1.5, 4) * np.exp(2j * np.pi * rng.random(4))
+            for amplitude, cells in event:
+                vis[cells] += amplitude * np.exp(2j * np.pi * turns * t[cells[0]])[..., None] * products
+                truth[cells] = True
     gain = np.linspace(1, case.slope, shape[1])
     if case.ripple:
         inside = np.abs(np.arange(case.n_fine) - case.n_fine / 2) / (case.n_fine / 2)
@@ -113,16 +121,20 @@ def simulate(case: Case, seed: int) -> tuple[npt.NDArray[np.complex64], Mask, Ma
     return vis.astype(np.complex64), mask, truth
 
 
-def events(kind: str, case: Case, rng: np.random.Generator) -> list[tuple[float, tuple[slice, slice]]]:
-    """Amplitudes and cells of interference."""
+#: an event of interference: amplitudes, and where
+Event = list[tuple[float, tuple[slice, slice]]]
+
+
+def events(kind: str, case: Case, rng: np.random.Generator) -> list[Event]:
+    """Events of interference, each a rectangle of cells."""
     n_time, n_chan, per_mhz = case.n_time, case.n_chan, 1e3 / case.width_khz
-    found = []
+    found: list[Event] = []
 
     def add(low: float, high: float, duration: float, channels: float) -> None:
         length, width = max(1, round(duration)), max(1, round(channels))
         start, first = rng.integers(max(1, n_time - length + 1)), rng.integers(max(1, n_chan - width + 1))
         amplitude = low * (high / low) ** rng.random()
-        found.append((amplitude, np.s_[start : start + length, first : first + width]))
+        found.append([(amplitude, np.s_[start : start + length, first : first + width])])
 
     if kind == "narrow":
         for _ in range(8):
@@ -140,6 +152,99 @@ def events(kind: str, case: Case, rng: np.random.Generator) -> list[tuple[float,
         for _ in range(2):
             add(0.8, 3, n_time * rng.uniform(0.1, 0.4), 7 * per_mhz)
     return found
+
+
+def strength(low: float, high: float, rng: np.random.Generator) -> float:
+    """An amplitude, all logarithms alike."""
+    return float(low * (high / low) ** rng.random())
+
+
+def drifting_carriers(case: Case, rng: np.random.Generator) -> list[Event]:
+    """Lines of one or two channels that move by up to two channels a timestep."""
+    found = []
+    for _ in range(4):
+        amplitude, width = strength(3, 30, rng), int(rng.integers(1, 3))
+        first, speed = rng.integers(case.n_chan), rng.uniform(-2, 2)
+        event: Event = []
+        for k in range(case.n_time):
+            channel = round(first + speed * k)
+            if 0 <= channel < case.n_chan:
+                event.append((amplitude, np.s_[k : k + 1, channel : channel + width]))
+        found.append(event)
+    return found
+
+
+def tv_in_steps(case: Case, rng: np.random.Generator) -> list[Event]:
+    """A channel of 7 MHz whose power goes up and down in steps."""
+    width = round(7e3 / case.width_khz)
+    first = int(rng.integers(max(1, case.n_chan - width + 1)))
+    event: Event = []
+    begin = int(rng.integers(case.n_time // 4))
+    while begin < case.n_time:
+        end = begin + 1 + int(case.n_time * rng.uniform(0.02, 0.25))
+        if rng.random() < 0.5:
+            event.append((strength(0.8, 8, rng), np.s_[begin:end, first : first + width]))
+        begin = end
+    return [event]
+
+
+def lightning(case: Case, rng: np.random.Generator) -> list[Event]:
+    """Strokes of one or two timesteps over all channels, weaker at higher ones."""
+    found = []
+    for _ in range(4):
+        amplitude, begin, length = (
+            strength(3, 60, rng),
+            int(rng.integers(case.n_time)),
+            int(rng.integers(1, 3)),
+        )
+        fall = rng.uniform(0.5, 3)
+        found.append(
+            [
+                (amplitude * (1 + c / case.n_chan) ** -fall, np.s_[begin : begin + length, c : c + 16])
+                for c in range(0, case.n_chan, 16)
+            ]
+        )
+    return found
+
+
+def intermittent_lines(case: Case, rng: np.random.Generator) -> list[Event]:
+    """Lines that go on and off, each at a pace of its own."""
+    found = []
+    for _ in range(6):
+        amplitude, width = strength(2, 30, rng), int(rng.integers(1, 4))
+        first, on, period = int(rng.integers(case.n_chan)), int(rng.integers(1, 9)), int(rng.integers(2, 25))
+        found.append(
+            [
+                (amplitude, np.s_[k : k + min(on, period), first : first + width])
+                for k in range(int(rng.integers(period)), case.n_time, period)
+            ]
+        )
+    return found
+
+
+def saturating_lines(case: Case, rng: np.random.Generator) -> list[Event]:
+    """Lines so strong that they spill over into their neighbours, with the square of the distance less."""
+    found = []
+    for _ in range(2):
+        amplitude, centre = strength(1e3, 1e5, rng), int(rng.integers(case.n_chan))
+        begin = int(rng.integers(case.n_time))
+        when = slice(begin, begin + 1 + int(case.n_time * rng.uniform(0.1, 0.6)))
+        found.append(
+            [
+                (amplitude / (1 + abs(c - centre)) ** 2, (when, slice(c, c + 1)))
+                for c in range(max(0, centre - 40), min(case.n_chan, centre + 41))
+            ]
+        )
+    return found
+
+
+OTHER_EVENTS = {
+    "drifting": drifting_carriers,
+    "steps": tv_in_steps,
+    "lightning": lightning,
+    "intermittent": intermittent_lines,
+    "saturating": saturating_lines,
+}
 
 
 def edge_channels(case: Case) -> Mask:

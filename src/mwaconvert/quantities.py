@@ -42,9 +42,8 @@ class Measured(Protocol):
 class Direction(Protocol):
     """A direction in the sky: `astropy.coordinates.SkyCoord`."""
 
-    @property
-    def icrs(self) -> Any:
-        """The same as right ascension and declination."""
+    def transform_to(self, frame: Any, merge_attributes: bool = ...) -> Any:
+        """The same in another frame; `icrs` is right ascension and declination."""
 
 
 def bare(name: str, value: Any) -> Any:

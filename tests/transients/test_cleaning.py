@@ -17,6 +17,7 @@ from mwaconvert.transients.clean.impulses import find_impulses
 from mwaconvert.transients.clean.levels import level_steps
 from mwaconvert.transients.clean.losses import without_lost
 from mwaconvert.transients.clean.scales import Pieces, block_moments
+from mwaconvert.transients.masking import zero_dm
 from mwaconvert.transients.search import search
 from mwaconvert.transients.survey import plan_survey
 
@@ -191,6 +192,14 @@ def test_impulses_that_overlap_are_taken_away_once():
     assert times.max() > 1
     left = (before - n_used * common).sum(0)
     assert abs(left[times > 0]).max() < 0.05
+
+
+def test_nothing_is_taken_away_where_zero_dm_left_nothing():
+    data = burst(0, snr=0.0)
+    data[:, 3000:3004] = np.minimum(255, data[:, 3000:3004].astype(int) + 40)
+    cleaned = clean(zero_dm(Spectra(data, FREQS, DT)))
+    assert len(cleaned.impulses.spans) == cleaned.impulses.dispersed == 0
+    assert cleaned.impulses.keep.all()
 
 
 @pytest.mark.parametrize("edges", [(0, 16384), (0, 9000, 16384)], ids=["steady", "with a step of the gain"])

@@ -198,6 +198,14 @@ MWACONVERT_INLINE double sum_of_lanes(typename V::Floats v) {
   return s[0];
 }
 
+template <typename V>
+MWACONVERT_INLINE int64_t sum_of_lanes(typename V::Ints v) {
+  int32_t lane[16], s = 0;
+  V::store(lane, v);
+  for (int k = 0; k < 16; ++k) s += lane[k];
+  return s;
+}
+
 // Calls visit(k, bits of columns [k, k + 16) of n that are not set in a row of bits), k = 0, 16, ...
 template <typename Visit>
 MWACONVERT_INLINE void for_each_unset(const uint64_t* row, int64_t n, Visit visit) {

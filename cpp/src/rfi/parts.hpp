@@ -150,6 +150,7 @@ class SumThreshold {
   struct Group {
     uint32_t levels;                  // bit k: without the flags, a window of length 2^k exceeds its level
     bool flagged;                     // has flags
+    float largest;                    // no sample without a flag is larger, in units of the samples
     uint8_t known[RfiLevels::kMost];  // which of `top` holds for windows of 2^k
   };
   struct Direction {

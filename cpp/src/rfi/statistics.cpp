@@ -26,16 +26,17 @@ template <typename V>
 MWACONVERT_INLINE void partition_row_of(const float* v, const uint64_t* excluded, int64_t n, float a, float b,
                                         float* inside, Partition& p) {
   typename V::Floats squares = V::same(0.0f);
+  typename V::Ints n_below = V::zero();
   const typename V::Floats low = V::same(a), high = V::same(b);
-  int64_t n_below = 0, n_inside = p.n_inside;
+  int64_t n_inside = p.n_inside;
   for_each_unset(excluded, n, [&](int64_t k, uint32_t unset) __attribute__((always_inline)) {
     const typename V::Floats x = V::load(v + k);
     const typename V::Mask used = V::mask(unset), below = V::both(V::above(low, x), used);
     squares = V::add(squares, V::only(below, V::multiply(x, x)));
-    n_below += std::popcount(V::bits(below));
+    n_below = V::increase(n_below, below);
     n_inside += V::append(V::without(V::both(V::above(high, x), used), below), x, inside + n_inside);
   });
-  p.n_below += n_below;
+  p.n_below += sum_of_lanes<V>(n_below);
   p.n_inside = n_inside;
   float lane[kLanes];
   V::store(lane, squares);
@@ -65,25 +66,43 @@ MWACONVERT_INLINE int64_t take_used_of(RfiImage x, const BitTable& excluded, con
 struct Bracket {
   float low, high;
   int64_t n_below, n_inside;
-  float* inside;
+  const float* inside;
 };
 
-// NaNs are passed over, also those that follow the n values.
+// Two brackets, the first below the second. NaNs are passed over, also those that follow the n values.
+// inside: room for n, padded.
 template <typename V>
-MWACONVERT_INLINE void partition_twice_of(const float* v, int64_t n, Bracket& first, Bracket& second) {
-  Bracket one = first, two = second;
-  const typename V::Floats low1 = V::same(one.low), high1 = V::same(one.high);
-  const typename V::Floats low2 = V::same(two.low), high2 = V::same(two.high);
+MWACONVERT_INLINE void partition_twice_of(const float* v, int64_t n, Bracket& first, Bracket& second,
+                                          float* inside) {
+  const typename V::Floats low1 = V::same(first.low), high1 = V::same(first.high);
+  const typename V::Floats low2 = V::same(second.low), high2 = V::same(second.high);
+  typename V::Ints n_below1 = V::zero(), n_below2 = V::zero();
+  int64_t n_inside = 0;
   for (int64_t k = 0; k < n; k += kLanes) {
     const typename V::Floats x = V::load(v + k);
     const typename V::Mask below1 = V::above(low1, x), below2 = V::above(low2, x);
-    one.n_below += std::popcount(V::bits(below1));
-    two.n_below += std::popcount(V::bits(below2));
-    one.n_inside += V::append(V::without(V::above(high1, x), below1), x, one.inside + one.n_inside);
-    two.n_inside += V::append(V::without(V::above(high2, x), below2), x, two.inside + two.n_inside);
+    n_below1 = V::increase(n_below1, below1);
+    n_below2 = V::increase(n_below2, below2);
+    const typename V::Mask inside1 = V::without(V::above(high1, x), below1);
+    const typename V::Mask inside2 = V::without(V::above(high2, x), below2);
+    n_inside += V::append(V::either(inside1, inside2), x, inside + n_inside);
   }
-  first = one;
-  second = two;
+  first.n_below = sum_of_lanes<V>(n_below1);
+  second.n_below = sum_of_lanes<V>(n_below2);
+  // the second's values to their end, the first's to the beginning: from a place of writing on, all is read
+  float* other = inside + n_inside + kLanes;
+  int64_t n_first = 0, n_second = 0;
+  for (int64_t k = 0; k < n_inside; k += kLanes) {
+    const uint32_t there = n_inside - k >= kLanes ? 0xffff : (1u << (n_inside - k)) - 1;
+    const typename V::Floats x = V::load(inside + k);
+    const typename V::Mask low = V::both(V::above(high1, x), V::mask(there));
+    n_second += V::append(V::without(V::mask(there), low), x, other + n_second);
+    n_first += V::append(low, x, inside + n_first);
+  }
+  first.inside = inside;
+  first.n_inside = n_first;
+  second.inside = other;
+  second.n_inside = n_second;
 }
 
 // Variance of n values drawn in to [low, high]; NaNs follow them, to the end of a vector.
@@ -123,7 +142,8 @@ MWACONVERT_TWICE(int64_t, take_used, take_used_of,
                   int64_t end, float* out),
                  (x, excluded, time, n_times, begin, end, out))
 MWACONVERT_TWICE(void, partition_twice, partition_twice_of,
-                 (const float* v, int64_t n, Bracket& first, Bracket& second), (v, n, first, second))
+                 (const float* v, int64_t n, Bracket& first, Bracket& second, float* inside),
+                 (v, n, first, second, inside))
 MWACONVERT_TWICE(double, clipped_variance, clipped_variance_of,
                  (const float* v, int64_t n, float low, float high), (v, n, low, high))
 MWACONVERT_TWICE(double, add_squares, add_squares_of,
@@ -255,10 +275,11 @@ void RfiStatistics::normalize_bands(const RfiLayout& layout, RfiImage x, const B
 RfiStatistics::Percentiles RfiStatistics::percentiles(const float* values, int64_t n, Percentiles guess) {
   const int64_t tail = static_cast<int64_t>(0.1 * n);
   const float margin = static_cast<float>(kMargin * (guess.high - guess.low) / std::sqrt(0.1 * n));
-  Bracket lower{guess.low - margin, guess.low + margin, 0, 0, at_least(bracket_, n + kLanes)};
-  Bracket upper{guess.high - margin, guess.high + margin, 0, 0, at_least(sample_, n + kLanes)};
+  const float middle = 0.5f * (guess.low + guess.high);
+  Bracket lower{guess.low - margin, std::min(guess.low + margin, middle), 0, 0, nullptr};
+  Bracket upper{std::max(guess.high - margin, middle), guess.high + margin, 0, 0, nullptr};
   at_least(work_, n + kLanes);
-  partition_twice(values, n, lower, upper);
+  partition_twice(values, n, lower, upper, at_least(bracket_, 2 * n + 3 * kLanes));
   const auto select = [&](const Bracket& near, int64_t k) {
     const int64_t rest = k - near.n_below;
     const bool there = rest >= 0 && rest < near.n_inside;

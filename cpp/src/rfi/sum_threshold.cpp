@@ -115,13 +115,13 @@ void SumThreshold::take_rows(int64_t g) {
   const RfiLayout& layout = *layout_;
   const int64_t j0 = g * kSixteen, n_rows = std::min<int64_t>(kSixteen, time_.n - j0);
   Sixteen few[kSixteen] = {};  // the last timesteps may not be sixteen
+  const float* from[kSixteen];
+  for (int64_t r = 0; r < n_rows; ++r) from[r] = x_.row(layout.time[j0 + r]);
   for (int64_t c0 = 0; c0 < layout.n_good; c0 += kSixteen) {
-    const float* from[kSixteen];
-    for (int64_t r = 0; r < n_rows; ++r) from[r] = x_.row(layout.time[j0 + r]) + c0;
     const int64_t n_columns = std::min<int64_t>(kSixteen, layout.n_good - c0);
     Sixteen* block = &time_.sample[c0 / kSixteen * time_.n + j0];
     uint16_t above[kSixteen];
-    const bool any = to_sixteens(from, n_rows, (1u << n_columns) - 1, limit_, scale_, block, above,
+    const bool any = to_sixteens(from, c0, n_rows, (1u << n_columns) - 1, limit_, scale_, block, above,
                                  time_.largest[c0 / kSixteen].line, frequency_.largest[g].line) != 0;
     if (n_rows < kSixteen) block = std::copy_n(block, n_rows, few) - n_rows;
     transpose(block, frequency_.sample[g * frequency_.n + c0].line, kSixteen);
@@ -145,6 +145,7 @@ void SumThreshold::take_rows(int64_t g) {
 
 // Lines with gaps are handled elsewhere.
 void SumThreshold::leave_out_irregular(Direction& direction, int64_t g) const {
+  if (irregular_rows_.empty() && irregular_columns_.empty()) return;
   Sixteen* sample = &direction.sample[g * direction.n];
   for (int64_t line = g * kSixteen; line < std::min((g + 1) * kSixteen, direction.n_lines); ++line)
     if (direction.irregular[line])
@@ -159,6 +160,7 @@ void SumThreshold::scan_group(Direction& direction, int64_t g) {
   SixteenFloats* top = &direction.top[g * levels.count];
   Group& group = direction.group[g];
   float most = take_means(direction.largest[g], 1, top[0]);
+  group.largest = most;
   // lanes are those of the other direction
   if (&direction == &frequency_) std::fill_n(top[0].line, kSixteen, most);
   // where windows of 2 have to be looked at, so have those of 4 and 8
@@ -177,8 +179,12 @@ void SumThreshold::scan_group(Direction& direction, int64_t g) {
 
 void SumThreshold::flag_groups(Direction& direction, int level) {
   if (int64_t{1} << level > direction.n) return;
-  for (int64_t g = 0; g < direction.n_groups; ++g)
-    if (find_hits(direction, g, level)) flag_hits(direction, g, level);
+  const float limit = direction.levels->level[level] * scale_;
+  for (int64_t g = 0; g < direction.n_groups; ++g) {
+    const Group& group = direction.group[g];
+    const bool idle = !(group.levels >> level & 1) && (!group.flagged || group.largest <= limit);
+    if (!idle && find_hits(direction, g, level)) flag_hits(direction, g, level);
+  }
 }
 
 // Whether a window exceeds its level, and which (hit_).
@@ -186,7 +192,6 @@ bool SumThreshold::find_hits(Direction& direction, int64_t g, int level) {
   const RfiLevels& levels = *direction.levels;
   const Group& group = direction.group[g];
   const bool all = group.levels >> level & 1;
-  if (!all && !group.flagged) return false;
   const int64_t n = direction.n, length = int64_t{1} << level, first = g * kSixteen;
   const float limit = levels.level[level] * scale_;
   const SixteenFloats* top = &direction.top[g * levels.count];

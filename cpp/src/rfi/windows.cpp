@@ -18,14 +18,14 @@ MWACONVERT_INLINE void store_four(int32_t* p, i4 v) {
 }
 
 template <typename V>
-MWACONVERT_INLINE uint32_t to_sixteens_of(const float* const* rows, int64_t n_rows, uint32_t lanes,
-                                          float limit, float scale, Sixteen* out, uint16_t* above,
-                                          int32_t* top, int32_t* also_top) {
+MWACONVERT_INLINE uint32_t to_sixteens_of(const float* const* rows, int64_t column, int64_t n_rows,
+                                          uint32_t lanes, float limit, float scale, Sixteen* out,
+                                          uint16_t* above, int32_t* top, int32_t* also_top) {
   const typename V::Mask there = V::mask(lanes);
   typename V::Mask any = V::none();
   typename V::Ints largest = V::zero();
   for (int64_t r = 0; r < n_rows; ++r) {
-    const typename V::Floats x = V::load(rows[r]);
+    const typename V::Floats x = V::load(rows[r] + column);
     const typename V::Mask high = V::both(V::above(V::size(x), V::same(limit)), there);
     const typename V::Ints sample =
         V::only(V::without(there, high), V::to_ints(V::multiply(x, V::same(scale))));
@@ -127,9 +127,9 @@ MWACONVERT_INLINE bool find_windows_of(const Sixteen* sample, const uint16_t* fl
 }
 
 MWACONVERT_TWICE(uint32_t, to_sixteens_here, to_sixteens_of,
-                 (const float* const* rows, int64_t n_rows, uint32_t lanes, float limit, float scale,
-                  Sixteen* out, uint16_t* above, int32_t* top, int32_t* also_top),
-                 (rows, n_rows, lanes, limit, scale, out, above, top, also_top))
+                 (const float* const* rows, int64_t column, int64_t n_rows, uint32_t lanes, float limit,
+                  float scale, Sixteen* out, uint16_t* above, int32_t* top, int32_t* also_top),
+                 (rows, column, n_rows, lanes, limit, scale, out, above, top, also_top))
 MWACONVERT_TWICE(Sixteen, largest_sums_here, largest_sums_of,
                  (const Sixteen* sample, int64_t n, int64_t length), (sample, n, length))
 MWACONVERT_TWICE(ShortSums, largest_short_sums_here, largest_short_sums_of,
@@ -145,9 +145,9 @@ MWACONVERT_TWICE(bool, find_windows_here, find_windows_of,
 
 }  // namespace
 
-uint32_t to_sixteens(const float* const* rows, int64_t n_rows, uint32_t lanes, float limit, float scale,
-                     Sixteen* out, uint16_t* above, int32_t* top, int32_t* also_top) {
-  return to_sixteens_here(rows, n_rows, lanes, limit, scale, out, above, top, also_top);
+uint32_t to_sixteens(const float* const* rows, int64_t column, int64_t n_rows, uint32_t lanes, float limit,
+                     float scale, Sixteen* out, uint16_t* above, int32_t* top, int32_t* also_top) {
+  return to_sixteens_here(rows, column, n_rows, lanes, limit, scale, out, above, top, also_top);
 }
 
 Sixteen largest_sums(const Sixteen* sample, int64_t n, int64_t length) {

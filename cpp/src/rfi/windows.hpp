@@ -16,11 +16,11 @@ struct alignas(64) SixteenFloats {
   float line[16];
 };
 
-// out[r] = rows[r][0..15] * scale in lanes whose bit is set in `lanes` and whose absolute value does not
-// exceed limit, else 0; above[r]: bits of those that do exceed it. Returns the union of these. The
+// out[r] = rows[r][column..column + 15] * scale in lanes whose bit is set in `lanes` and whose absolute value
+// does not exceed limit, else 0; above[r]: bits of those that do exceed it. Returns the union of these. The
 // largest absolute values of out are drawn into top and also_top: 16 lanes.
-uint32_t to_sixteens(const float* const* rows, int64_t n_rows, uint32_t lanes, float limit, float scale,
-                     Sixteen* out, uint16_t* above, int32_t* top, int32_t* also_top);
+uint32_t to_sixteens(const float* const* rows, int64_t column, int64_t n_rows, uint32_t lanes, float limit,
+                     float scale, Sixteen* out, uint16_t* above, int32_t* top, int32_t* also_top);
 
 // Sixteen lines of sixteen samples transposed; stride: from row to row of out.
 void transpose(const Sixteen* in, int32_t* out, int64_t stride);

@@ -101,7 +101,7 @@ void sum_row_narrow(const uint8_t* row, const float* scale, const float* level, 
   sum_row(row, scale, level, n_groups, [](const uint8_t* bytes) { return count_bytes(bytes); }, found);
 }
 
-// total(to + t) += scale * row(t) + offset where it is there; `to` may not be on a border of the registers.
+// to(t) += scale * row(t) + offset where it is there.
 MWACONVERT_CLONES
 void add_row_narrow(const uint8_t* row, const float* scale, const float* offset, int64_t n_groups,
                     float* to) {
@@ -136,21 +136,27 @@ MWACONVERT_WIDE inline __m512i sum_fours(const __m512i* x) {
 }
 
 MWACONVERT_WIDE inline Counts count_bytes_wide(const uint8_t* bytes) {
-  const __m512i low = _mm512_set1_epi16(255), ones = _mm512_set1_epi16(1), marks = _mm512_set1_epi8(64);
-  __m512i sums[4], squares[4];  // 4096 for each byte that is not 0 is in the sums
+  const __m512i low = _mm512_set1_epi16(255), ones = _mm512_set1_epi16(1);
+  __m512i sums[4], squares[4], least = _mm512_set1_epi8(-1);
   for (int k = 0; k < 4; ++k) {
     const __m512i x = _mm512_loadu_si512(bytes + 64 * k);
     const __m512i even = _mm512_and_si512(x, low), odd = _mm512_srli_epi16(x, 8);
-    const __m512i there = _mm512_maskz_mov_epi8(_mm512_test_epi8_mask(x, x), marks);
-    const __m512i both = _mm512_add_epi16(_mm512_add_epi16(even, odd), _mm512_maddubs_epi16(there, marks));
-    sums[k] = _mm512_madd_epi16(both, ones);
+    least = _mm512_min_epu8(least, x);
+    sums[k] = _mm512_madd_epi16(_mm512_add_epi16(even, odd), ones);
     squares[k] = _mm512_add_epi32(_mm512_madd_epi16(even, even), _mm512_madd_epi16(odd, odd));
   }
-  const __m512i sum = sum_fours(sums);
   Counts all;
-  all.n = reinterpret_cast<ints>(_mm512_srli_epi32(sum, 12));
-  all.sum = reinterpret_cast<ints>(_mm512_and_si512(sum, _mm512_set1_epi32(4095)));
+  all.n = ints{} + static_cast<int32_t>(kGroup);
+  all.sum = reinterpret_cast<ints>(sum_fours(sums));
   all.squares = reinterpret_cast<ints>(sum_fours(squares));
+  if (_mm512_testn_epi8_mask(least, least)) {  // some are not there
+    const __m512i one = _mm512_set1_epi8(1);
+    for (int k = 0; k < 4; ++k) {
+      const __m512i there = _mm512_min_epu8(_mm512_loadu_si512(bytes + 64 * k), one);
+      sums[k] = _mm512_madd_epi16(_mm512_maddubs_epi16(there, one), ones);
+    }
+    all.n = reinterpret_cast<ints>(sum_fours(sums));
+  }
   return all;
 }
 
@@ -161,23 +167,15 @@ MWACONVERT_WIDE void sum_row_wide(const uint8_t* row, const float* scale, const 
       [](const uint8_t* bytes) MWACONVERT_WIDE { return count_bytes_wide(bytes); }, found);
 }
 
-// The same, but loads and stores of the total are within lines of the cache: `to` is `off` beyond a border.
 MWACONVERT_WIDE void add_row_wide(const uint8_t* row, const float* scale, const float* offset,
-                                  int64_t n_groups, float* to, int off) {
-  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512i moved = _mm512_add_epi32(lanes, _mm512_set1_epi32(16 - off));
-  float* p = to - off;
-  __m512 before = _mm512_setzero_ps();
-  for (int64_t g = 0; g < n_groups; ++g, p += kGroup) {
+                                  int64_t n_groups, float* to) {
+  for (int64_t g = 0; g < n_groups; ++g, to += kGroup) {
     const __m512i x =
         _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row + kGroup * g)));
     const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(x), _mm512_set1_ps(scale[g]));
-    const __m512 v = _mm512_maskz_add_ps(_mm512_test_epi32_mask(x, x), scaled, _mm512_set1_ps(offset[g]));
-    _mm512_store_ps(p, _mm512_add_ps(_mm512_load_ps(p), _mm512_permutex2var_ps(before, moved, v)));
-    before = v;
+    const __m512 value = _mm512_maskz_add_ps(_mm512_test_epi32_mask(x, x), scaled, _mm512_set1_ps(offset[g]));
+    _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), value));
   }
-  const __m512 rest = _mm512_permutex2var_ps(before, moved, _mm512_setzero_ps());
-  _mm512_store_ps(p, _mm512_add_ps(_mm512_load_ps(p), rest));
 }
 #endif
 
@@ -193,14 +191,11 @@ Moments moments(const uint8_t* row, const float* scale, const float* level, int6
   return found;
 }
 
-// total: from a border of registers on
-void add_row(const uint8_t* row, const float* scale, const float* offset, int64_t n_groups, int64_t to,
-             float* total) {
+void add_row(const uint8_t* row, const float* scale, const float* offset, int64_t n_groups, float* to) {
 #if MWACONVERT_HAS_WIDE
-  if (wide_registers())
-    return add_row_wide(row, scale, offset, n_groups, total + to, static_cast<int>(to & (kGroup - 1)));
+  if (wide_registers()) return add_row_wide(row, scale, offset, n_groups, to);
 #endif
-  add_row_narrow(row, scale, offset, n_groups, total + to);
+  add_row_narrow(row, scale, offset, n_groups, to);
 }
 
 MWACONVERT_CLONES
@@ -431,7 +426,7 @@ class Waterfall {
           begin < n_times_ ? std::min((n_times_ - begin + kGroup - 1) / kGroup, run.n_groups()) : 0;
       if (low >= high) continue;
       const int64_t g = run.group + low;
-      add_row(bytes + kGroup * g, row_scale + g, row_offset + g, high - low, begin + kGroup * low, total);
+      add_row(bytes + kGroup * g, row_scale + g, row_offset + g, high - low, total + begin + kGroup * low);
       const int64_t from = std::max<int64_t>(begin, 0), to = std::min(begin + run.n_times, n_times_);
       if (from >= to) continue;
       if (found.n == n_there_) {

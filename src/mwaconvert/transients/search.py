@@ -33,10 +33,8 @@ _COVER_STEP = STRETCH  # samples of a series that have one cover, as in boxcar.h
 _WHOLE = 0.998  # of the samples: as good as all
 _NO_COVER = np.empty((0, 0), np.float32), np.empty(0, np.int32)
 _MOST = 1 << 15  # detections in a segment; beyond, in a storm, they are thinned out
-_STORM_SAMPLES, _STORM_DMS = (
-    1024,
-    64,
-)  # samples, and parts of the range of DMs, of which the best are kept then
+#: samples, and parts of the range of DMs, of which the best are kept then: the first that leave few enough, or the last
+_STORM = ((64, 1024), (256, 256), (1024, 64))
 _SHORTEST = 64  # samples that every series must have
 
 
@@ -274,11 +272,11 @@ def search(
         best_time[part.trials] = (start + width / 2 + first) * spectra.dt_s
         best_width[part.trials] = width * spectra.dt_s
         every = _detections(boxcars, trials[part.trials], first, spectra.dt_s)
-        fewer = _thin(every, spectra.dt_s, float(np.ptp(trials)) / _STORM_DMS)
+        fewer = _thin(every, spectra.dt_s, float(np.ptp(trials)))
         thinned += every.size - fewer.size
         found.append(fewer)
     every = np.concatenate(found)
-    detections = _thin(every, spectra.dt_s, float(np.ptp(trials)) / _STORM_DMS)
+    detections = _thin(every, spectra.dt_s, float(np.ptp(trials)))
     thinned += every.size - detections.size
     detections = detections[np.argsort(-detections["snr"], kind="stable")]
     return Search(
@@ -311,13 +309,19 @@ def _detections(
     return table
 
 
-def _thin(table: npt.NDArray[np.void], dt_s: float, dm_step: float) -> npt.NDArray[np.void]:
-    """In a storm, of each width in each stretch of time and step of DM the best."""
-    if table.size <= _MOST:
-        return table
+def _thin(table: npt.NDArray[np.void], dt_s: float, dm_range: float) -> npt.NDArray[np.void]:
+    """In a storm, of each width in each stretch of time and step of DM the best; stretches as short as they may be."""
+    for samples, n_dm in _STORM:
+        if table.size > _MOST:
+            table = _best_of_cells(table, samples * dt_s, dm_range / n_dm)
+    return table
+
+
+def _best_of_cells(table: npt.NDArray[np.void], time_step_s: float, dm_step: float) -> npt.NDArray[np.void]:
+    """Of each width in each stretch of time and step of DM the best."""
     keys = (
         table["width_s"],
-        np.floor(table["time_s"] / (_STORM_SAMPLES * dt_s)),
+        np.floor(table["time_s"] / time_step_s),
         np.floor(table["dm"] / dm_step) if dm_step > 0 else np.zeros(table.size),
     )
     order = np.lexsort((-table["snr"], *keys))

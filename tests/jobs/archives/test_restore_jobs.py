@@ -175,6 +175,31 @@ def test_versions_of_casa(site: ArchiveSite, store: Store) -> None:
     assert "CASA 6.5.4-9 is a later version" in report["warnings"][0]
 
 
+def test_the_table_of_versions_tells_the_casa_of_a_pipeline(
+    site: ArchiveSite, store: Store, tmp_path: Path
+) -> None:
+    table = tmp_path / "versions.txt"
+    table.write_text("alma 6.1.1-15 2023.1.0.124 2021-05-10 -\n")
+    site = replace(site, versions=table)
+    job = restored(site, store)
+    report = json.loads((Path(store.products(job.id)[0].path) / REPORT).read_text())
+    doubt = "pipeline 2023.1.0.124 belongs to CASA 6.1.1-15 by the table of versions, not to 6.5.4-9"
+    assert report["warnings"][1:] == [doubt]
+    (manifest,) = (tmp_path / "store").glob("*pipeline_manifest.xml")
+    manifest.write_bytes(manifest.read_bytes().replace(b'<casaversion name="6.5.4.9"/>', b""))
+    with site.catalog() as catalog:
+        files = catalog.member(samples.MOUS).files
+    change(
+        site,
+        files=tuple(replace(f, size=None, sha256=None) if f.name == manifest.name else f for f in files),
+    )
+    job = store.submit(restore_request(WHAT, "bob"), allow_resubmit=True)
+    carry_on(site, store)
+    report = json.loads((Path(store.products(job.id)[0].path) / REPORT).read_text())
+    assert report["warnings"][0].endswith("pipeline calibrations tolerate it (CASA 6.1.1-15)")
+    assert doubt not in report["warnings"]
+
+
 def test_a_casa_that_breaks_fails_the_job_and_a_retry_begins_anew(
     site: ArchiveSite, store: Store, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from archive_samples import reviewing
 from fake_ngas import FakeNgas, fake_ngas
 from real_ngas import RealNgas, real_ngas
 
+from mwaconvert.archive.casa import CasaVersion
 from mwaconvert.archive.catalog import Action, Catalog, RunState
 from mwaconvert.archive.products import sha256_of
 from mwaconvert.archive.quality.ingest import NOT_IN_ARCHIVE
@@ -44,6 +45,10 @@ from mwaconvert.jobs.workflows.archives.site import ArchiveSite
 
 SDM = str(samples.SDM)
 RUN = f"{SDM}.calibrate.1"
+AQUA = """<PipelineAquaReport><QaPerStage>
+<Stage Number="1" Name="hifv_importdata"><RepresentativeScore Score="1.0" Reason="ok"/></Stage>
+<Stage Number="2" Name="hifv_flagdata"><RepresentativeScore Score="0.33" Reason="much is flagged"/></Stage>
+</QaPerStage></PipelineAquaReport>"""
 NOTES = """qa_standard: SRDP Pilot <br>
 qa_analyst: AL <br>
 qa_status: {status} <br>
@@ -154,6 +159,41 @@ def test_a_calibration_waits_at_the_gate_and_passes(desk: Desk) -> None:
     assert desk.clean("done")
     assert not folder.exists()
     assert not desk.clean("done")
+
+
+def test_a_calibration_takes_the_casa_in_operations(desk: Desk, tmp_path: Path) -> None:
+    newest = CasaVersion.parse("9.9.9-9")
+    casas = {**desk.site.casas, newest: next(iter(desk.site.casas.values()))}
+    table = tmp_path / "versions.txt"
+    table.write_text("vla 6.5.4-9 2023.1.0.124 2023-10-01 -\n")
+    desk.site = replace(desk.site, casas=casas, versions=table)
+    desk.ask()
+    assert desk.catalog.run(RUN).casa == "6.5.4-9"  # not the newest
+    assert desk.catalog.trail(RUN)[0].detail == ""
+    table.write_text("vla 7.0.0-1 2031.1.0.1 2023-10-01 -\n")
+    again = desk.rerun(RUN, Edits())
+    assert again.name is not None
+    assert desk.catalog.run(again.name).casa == "9.9.9-9"
+    waits = desk.catalog.trail(again.name)[0]
+    assert waits.action is Action.WAITS
+    assert waits.detail == "CASA 7.0.0-1 is in operations and not installed; CASA 9.9.9-9 was used"
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        (AQUA, "lowest score: 0.33 of stage 2, hifv_flagdata: much is flagged"),
+        ("<other/>", "no scores: "),
+    ],
+)
+def test_the_lowest_score_of_the_pipeline_is_told_to_the_analyst(desk: Desk, report: str, words: str) -> None:
+    (home,) = (path for path in desk.site.casas.values() if path.is_dir())
+    (home / "aquareport.xml").write_text(report)
+    desk.ask()
+    waits = desk.catalog.trail(RUN)[0]
+    assert waits.action is Action.WAITS
+    assert words in waits.detail
+    assert any(words in str(message.payload["text"]) for message in desk.store.messages())
 
 
 def test_a_calibration_may_pass_while_the_product_fails(desk: Desk) -> None:

@@ -150,21 +150,21 @@ class MetadataDatabase:
         row = next(iter(self._rows("OBS_UNIT_SET_STATUS", "STATUS_ENTITY_ID", str(uid))), None)
         if row is None:
             raise InputError(f"{uid} is not in the metadata database")
-        parent = row.get(_PARENT)
-        project = row.get("OBS_PROJECT_STATUS_ID")
+        parent, project = row.get(_PARENT), row.get("OBS_PROJECT_STATUS_ID")
+        unit = UnitSet(uid)
         if row.get("XML"):
             text = row["XML"]
             unit = read_status(text.encode() if isinstance(text, str) else bytes(text), str(uid)).unit
             if unit.status_uid != uid:
                 raise MetadataError(f"the status document of {uid} is that of {unit.status_uid}")
-        else:
-            unit = UnitSet(
-                uid,
-                project_status=None if not project else StatusUid(Uid.parse(project)),
-                unit=UnitRef(EntityUid(Uid.parse(row["OBS_PROJECT_ID"])), row["DOMAIN_ENTITY_ID"]),
-            )
         state = row.get("DOMAIN_ENTITY_STATE") or unit.state
-        unit = replace(unit, state=state, parent=StatusUid(Uid.parse(parent)) if parent else unit.parent)
+        unit = replace(
+            unit,
+            state=state,
+            parent=StatusUid(Uid.parse(parent)) if parent else unit.parent,
+            project_status=unit.project_status or (StatusUid(Uid.parse(project)) if project else None),
+            unit=unit.unit or _reference(row),
+        )
         if self._held:
             self._units[uid] = unit
         return unit
@@ -379,6 +379,11 @@ def _read_only(connection: Any, _record: object) -> None:
         cursor.execute(statement)
         cursor.close()
         connection.commit()
+
+
+def _reference(row: Mapping[str, Any]) -> UnitRef | None:
+    project, part = row.get("OBS_PROJECT_ID"), row.get("DOMAIN_ENTITY_ID")
+    return UnitRef(EntityUid(Uid.parse(project)), part) if project and part else None
 
 
 def _time(value: object) -> datetime | None:

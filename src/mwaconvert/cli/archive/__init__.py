@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mwaconvert.cli.archive.make import make
 from mwaconvert.cli.archive.restore import SITE_VARIABLE
 from mwaconvert.cli.verbs import SETTINGS, verbose
 
@@ -34,6 +35,9 @@ def archive() -> None:
 @archive.group(context_settings=SETTINGS)
 def ppr() -> None:
     """Pipeline processing requests: what they ask for, and what a pipeline would make of them."""
+
+
+ppr.add_command(make)
 
 
 @ppr.command(context_settings=SETTINGS)

@@ -35,6 +35,7 @@ _MOST_VALUES = 1 << 26  # of a chunk; the largest of CHIME/FRB has a quarter of 
 _MOST_TABLE = 4 * _COARSE * 4096  # bytes of scales, of offsets or of the mask
 _VALUES = 16  # the item that holds them
 _BLOCK = 8192  # values that are packed at a time
+_HEAD = 5 << 17  # bytes before the values of a chunk of a second, and some more
 SUFFIXES = (".msgpack", ".msg")
 
 
@@ -254,7 +255,7 @@ def _opened(path: Path) -> FileIO:
 def _items(msgpack: Any, file: FileIO, size: int) -> list[Any]:
     """Items of a chunk; of the values, which are most of it, where they begin and end in the file."""
     limits = {"max_array_len": 32, "max_map_len": 0, "max_str_len": 1 << 20, "max_bin_len": _MOST_TABLE}
-    head = msgpack.Unpacker(file, raw=True, read_size=1 << 20, max_buffer_size=4 * _MOST_TABLE, **limits)
+    head = msgpack.Unpacker(file, raw=True, read_size=_HEAD, max_buffer_size=4 * _MOST_TABLE, **limits)
     try:
         n = head.read_array_header()
     except (ValueError, msgpack.UnpackException):

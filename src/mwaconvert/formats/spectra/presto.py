@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mwaconvert.errors import FormatError
 from mwaconvert.formats.stored import StoredArray
-from mwaconvert.spectra.recording import degrees, dms, hms
+from mwaconvert.spectra.recording import direction, dms, hms
 from mwaconvert.staging import Kind, StagedPath
 
 
@@ -82,7 +82,7 @@ def read_info(path: Path) -> SeriesInfo:
         raise FormatError(f"{path}: a bin takes {dt_s} s: expected a positive number")
     if not (1 <= n_times < 2**53 and 1 <= n_chan <= 2**20):
         raise FormatError(f"{path}: {n_times:g} bins of {n_chan:g} channels")
-    ra_deg, dec_deg = _direction(find("J2000 Right Ascension", ""), find("J2000 Declination", ""))
+    ra_deg, dec_deg = direction(find("J2000 Right Ascension", ""), find("J2000 Declination", ""))
     return SeriesInfo(
         dt_s=dt_s,
         n_times=int(n_times),
@@ -122,13 +122,6 @@ def _bins(path: Path, pair: str) -> tuple[int, int]:
     except (ValueError, OverflowError):
         raise FormatError(f"{path}: expected an on/off pair of bins, found {pair!r}") from None
     return first, last
-
-
-def _direction(ra: str, dec: str) -> tuple[float | None, float | None]:
-    """Degrees; None of the zeros that stand for a direction that is not known."""
-    ra_deg, dec_deg = degrees(ra, hours=True), degrees(dec, hours=False)
-    known = ra_deg is not None and dec_deg is not None and (ra_deg, dec_deg) != (0, 0)
-    return (ra_deg, dec_deg) if known else (None, None)
 
 
 def file_of(path: Path, suffix: str) -> Path:

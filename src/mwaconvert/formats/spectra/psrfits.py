@@ -15,7 +15,7 @@ from mwaconvert.fits_heads import check_heads
 from mwaconvert.formats.spectra.choices import Choices
 from mwaconvert.formats.spectra.sigproc import signed_numbers, sorted_channels
 from mwaconvert.formats.stored import StoredArray
-from mwaconvert.spectra.recording import Frame, Recording, degrees
+from mwaconvert.spectra.recording import Frame, Recording, direction
 from mwaconvert.spectra.stream import Data, Stream, Weights
 
 
@@ -350,7 +350,7 @@ def _start_mjd(
     primary: Any, header: Any, middles: npt.NDArray[np.float64] | None, shape: _Shape
 ) -> float | None:
     """Start of the first row: OFFS_SUB knows of rows that were lost, NSUBOFFS of files before this one."""
-    if "STT_IMJD" not in primary:
+    if not _number(primary, "STT_IMJD", 0):  # not there, or the 0 that stands for a start that is not known
         return None
     row_s = shape.n_block * shape.dt_s
     before_s = _number(header, "NSUBOFFS", 0) * row_s
@@ -368,11 +368,12 @@ def _recording(primary: Any) -> Recording:
 
     frames = {"BARYCENTER": Frame.BARYCENTRIC, "CUSTOM": Frame.PULSARCENTRIC}
     beam = _number(primary, "IBEAM", 0) or (int(text("IBEAM")) if text("IBEAM").isdigit() else 0)
+    ra_deg, dec_deg = direction(primary.get("RA", ""), primary.get("DEC", ""))
     return Recording(
         telescope=text("TELESCOP"),
         backend=text("BACKEND"),
-        ra_deg=degrees(primary.get("RA", ""), hours=True),
-        dec_deg=degrees(primary.get("DEC", ""), hours=False),
+        ra_deg=ra_deg,
+        dec_deg=dec_deg,
         beam=int(beam),
         n_beams=int(_number(primary, "NBEAM", 0)),
         frame=frames.get(text("TREFPOS").upper(), Frame.TOPOCENTRIC),

@@ -12,6 +12,7 @@ import numpy as np
 
 from mwaconvert.errors import FormatError
 from mwaconvert.extras import need
+from mwaconvert.formats.hdf5_attributes import read_attributes
 from mwaconvert.live.files import whole, write_whole
 from mwaconvert.live.processing.extract import Extract, Wanted
 from mwaconvert.live.settings import read_yaml
@@ -116,7 +117,7 @@ def read_candidate(path: Path) -> tuple[Extract, Score]:
     try:
         with h5py.File(path) as file:
             facts, planes = (
-                dict(file.attrs),
+                read_attributes(file),
                 {name: file[f"data_{name}"][:] for name in ("freq_time", "dm_time")},
             )
         wanted = Wanted(

@@ -18,6 +18,9 @@ from mwaconvert import _core
 Floats = npt.NDArray[np.float32]
 
 _EXCESS = 6.0  # S/N of impulses
+_LEAST_NOISE = (
+    0.5  # of the sum, over that of channels that are independent: else it was taken away already (zero-DM)
+)
 _PASSES = 12  # of finding the best boxcars, and taking them away
 _UNEVEN = 6.0  # samples whose variation over the channels is so unusual are masked
 _STRONGER = (1.0, 1.03)  # S/N at another DM: more than so much, and than so many times, above that at DM 0
@@ -69,7 +72,7 @@ def among_impulses(widths_s: npt.NDArray[np.float64], sweep_s: float, dm_min: fl
     if not widths_s.size or sweep_s * dm_min >= widths_s.max() / 2:
         return ""
     low, high = (float(width_s) for width_s in (widths_s.min(), widths_s.max()))
-    dms = " to ".join(dict.fromkeys(f"{w / 2 / sweep_s:.2g}" for w in (low, high))) if sweep_s > 0 else "any"
+    dms = " to ".join(dict.fromkeys(f"{w / 2 / sweep_s:.3g}" for w in (low, high))) if sweep_s > 0 else "any"
     return (
         f"impulses at DM 0, {' to '.join(dict.fromkeys(f'{1e3 * w:.3g}' for w in (low, high)))} ms wide, were taken "
         f"away: pulses so wide, of a DM below {dms}, would be among them, and bright pulsars lose S/N; see `impulses`"
@@ -102,7 +105,7 @@ def find_impulses(
     series = total / np.sqrt(np.maximum(number, 1))
     spans, signs, sigma = _excesses(series, n_width)
     keep = np.ones(total.size, np.uint8)
-    if not len(spans):
+    if not len(spans) or sigma < _LEAST_NOISE:
         return Impulses(keep)
     storm = len(spans) > _MOST
     alone = sums / np.float32(sigma)

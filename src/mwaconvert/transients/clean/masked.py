@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.spectra.mask import TimeMask
+from mwaconvert.text import plural
 
 if TYPE_CHECKING:
     from mwaconvert.transients.clean.cleaning import Cleaned
@@ -66,8 +67,8 @@ class Masked:
         """A sentence."""
         return (
             f"masked {100 * self.whole_part:.2g} % of the samples, "
-            f"{self.channels.size} of {self.part.shape[0]} channels altogether; took away {self.n_impulses} impulses at "
-            f"DM 0, left {self.n_dispersed} that are dispersed"
+            f"{self.channels.size} of {self.part.shape[0]} channels altogether; took away "
+            f"{plural(self.n_impulses, 'impulse')} at DM 0, left {self.n_dispersed} that are dispersed"
             + (f"; {self.storms} segments were storms of impulses" if self.storms else "")
         )
 

@@ -228,7 +228,7 @@ def _notes(search: Search) -> list[str]:
     if search.thinned:
         notes.append(
             f"a storm: {search.thinned} detections were left out where better ones of the same width were "
-            "less than 1024 samples and a 64th of the DMs away"
+            "no more than 1024 samples and a 64th of the DMs away, most of them much less"
         )
     return notes
 

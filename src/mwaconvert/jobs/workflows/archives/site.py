@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mwaconvert.archive.casa.versions import CasaVersion
+from mwaconvert.archive.casa.versions import CasaVersion, VersionTable, read_version_table
 from mwaconvert.archive.catalog import Catalog
 from mwaconvert.archive.products import ProductTable, read_product_table
 from mwaconvert.errors import InputError
@@ -67,6 +67,10 @@ class ArchiveSite:
     def table(self) -> ProductTable:
         """Kinds and roles of files."""
         return read_product_table(self.kinds)
+
+    def version_table(self) -> VersionTable:
+        """Which CASA belongs to which pipeline, and is in operations."""
+        return read_version_table(self.versions)
 
     def procedure(self, name: str) -> Path:
         """The file of a procedure; `InputError` for one the site has not."""
