@@ -223,7 +223,7 @@ def search_speed() -> None:
     for dm_max, width, loss in ((1638, 4, 0.02), (3000, 8, 0.05), (6757, 8, 0.05)):
         cpu = time.process_time()
         plan = Plan(dm_max=dm_max, width_min=width, loss=loss, segment_s=4.096, threads=2)
-        done = stream_search(Noise(25.0), plan, idle_s=0.01, on_candidates=lambda *_: None)
+        done = stream_search(Noise(20.0), plan, idle_s=0.01, on_candidates=lambda *_: None)
         cpu = (time.process_time() - cpu) / 2
         print(
             f"DM 0 to {dm_max}, pulses of {width} samples or more, at most {done.loss:.1%} of the S/N lost: "

@@ -71,7 +71,7 @@ class Soak:
             number = 0
             while time.monotonic() < end and not self.stopping:
                 number += 1
-                if time.monotonic() > self.next_fault:
+                if time.time() > self.calm_until:
                     self.growth.end()
                 self.observe(number, min(end, time.monotonic() + _LONG_S))
             self.growth.end()

@@ -65,7 +65,7 @@ class Growth(threading.Thread):
     def table(self):
         """Lines, and what is wrong: of each process that lived long enough, from a quarter of its time on."""
         lines = [
-            f"{'process':<20}{'hours':>6}{'MB':>8}{'':>8}{'MB/hour':>9}{'files':>7}{'':>5}{'threads':>9}{'':>5}"
+            f"{'process':<24}{'hours':>6}{'MB':>8}{'':>8}{'MB/hour':>9}{'files':>7}{'':>5}{'threads':>9}{'':>5}"
         ]
         wrong = []
         for (name, _), rows in sorted(self.held.items()):
@@ -77,7 +77,7 @@ class Growth(threading.Thread):
             rise = float(np.polyfit(at - at[0], memory, 1)[0] * (at[-1] - at[0]))
             first, last = (np.median(settled[k], axis=0)[1:] for k in (slice(0, 4), slice(-4, None)))
             lines.append(
-                f"{name:<20}{hours:>6.2f}{first[0] / 1e6:>8.1f}{last[0] / 1e6:>8.1f}{rise / 1e6 / hours:>9.2f}"
+                f"{name:<24}{hours:>6.2f}{first[0] / 1e6:>8.1f}{last[0] / 1e6:>8.1f}{rise / 1e6 / hours:>9.2f}"
                 f"{first[1]:>7.0f}{last[1]:>5.0f}{first[2]:>9.0f}{last[2]:>5.0f}"
             )
             if rise > max(MEMORY_AT_LEAST, MEMORY_PER_HOUR * hours):
@@ -89,5 +89,5 @@ class Growth(threading.Thread):
                 wrong.append(f"{name}: files or threads grow")
         for name, rows in sorted(self.numbers.items()):
             values = [number for _, number in rows]
-            lines.append(f"{name:<20}first {values[0]:g}, most {max(values):g}, last {values[-1]:g}")
+            lines.append(f"{name:<24}first {values[0]:g}, most {max(values):g}, last {values[-1]:g}")
         return lines, wrong

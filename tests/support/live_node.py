@@ -178,6 +178,7 @@ class Node:
             [sys.executable, "-m", "mwaconvert", "live", "master", "--config", str(self.config), *words],
             stdout=self.log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for who runs it
         )
         return self
 
