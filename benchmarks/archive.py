@@ -20,7 +20,7 @@ import numpy as np
 from mwaconvert.archive.catalog import Catalog, Look, Run, RunState
 from mwaconvert.archive.compare import compare_measurement_sets
 from mwaconvert.archive.identifiers import EntityUid, ExecBlockUid, StatusUid, Uid
-from mwaconvert.archive.sources.snapshot import MemberSnapshot
+from mwaconvert.archive.sources.snapshot import MemberSnapshot, NewMember
 from mwaconvert.archive.units import ExecBlock, Level, ProductFile, SchedBlock, Session, UnitSet
 
 PROJECT, N_MEMBERS, N_ROWS = "2017.1.00886.L", 10_000, 150_000
@@ -67,14 +67,15 @@ def catalogue(url: str) -> None:
         catalog.put_units(PROJECT, above, NOW)
         members = [member(number, groups[number % 1000]) for number in range(N_MEMBERS)]
         looks = {m.unit.status_uid: Look("Delivered", "Pass", NOW, m.calibration) for m in members}
-        best("10 000 member sets put in", lambda: catalog.put_members(PROJECT, members, NOW), repeat=1)
+        new = [NewMember(PROJECT, m) for m in members]
+        best("10 000 member sets put in", lambda: catalog.enter(new, "bench", NOW), repeat=1)
         for number in range(1000):
             state = RunState.WAITING if number % 2 else RunState.RUNNING
             catalog.put_run(Run(f"run{number}", "srdp", str(status(4, number)), state=state), (), NOW)
         best("tree of the project, 11001 sets", lambda: catalog.tree(PROJECT))
         best("one member set", lambda: catalog.member(status(4, 77)))
         best("QA queue of 500", catalog.qa_queue)
-        best("update pass, nothing changed", lambda: catalog.update(looks, NOW))
+        best("update pass, nothing changed", lambda: catalog.update(looks, "bench", NOW))
         passes = iter(range(1, 100))
 
         def changed() -> None:
@@ -82,7 +83,7 @@ def catalogue(url: str) -> None:
             new = {
                 uid: dataclasses.replace(look, qa2=f"pass {day}") for uid, look in list(looks.items())[::100]
             }
-            catalog.update(looks | new, NOW + timedelta(days=day))
+            catalog.update(looks | new, "bench", NOW + timedelta(days=day))
 
         best("update pass, 100 changed", changed)
 
@@ -94,7 +95,7 @@ def catalogue(url: str) -> None:
                 for uid, look in looks.items()
             }
             start = time.perf_counter()
-            catalog.update(new, at)
+            catalog.update(new, "bench", at)
             times.append(time.perf_counter() - start)
 
         times: list[float] = []

@@ -121,6 +121,30 @@ def parts() -> None:
             f"100 000 candidates of a second, DM 5 to {dm_high}: {wall * 1e3:.0f} ms ({cpu * 1e3:.0f} by processor time)"
         )
 
+    synthesis(chance)
+
+
+def synthesis(chance: np.random.Generator) -> None:
+    """A synthesised beam of a page of 1.024 s: 1536 channels, 32 subbands of eight tied-array beams."""
+    from live_twins import synthesise
+
+    from mwaconvert import _core
+
+    beams = chance.integers(0, 255, (8, N_CHAN, 12500)).astype(np.uint8)
+    subbands = np.arange(32) // 4
+    out = np.empty(beams.shape[1:], np.uint8)
+
+    def kernel() -> None:
+        for tab in range(8):
+            _core.take_subbands(beams[tab], subbands, tab, out)
+
+    wall, cpu = best_s(kernel)
+    twin, _ = best_s(lambda: synthesise(beams, subbands))
+    print(
+        f"a synthesised beam of 1.024 s: {wall * 1e3:.1f} ms ({cpu * 1e3:.1f} by processor time); "
+        f"{twin * 1e3:.1f} ms in numpy"
+    )
+
 
 def poll_nodes() -> None:
     """Forty masters in one process, half of which do not answer."""

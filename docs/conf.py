@@ -1,21 +1,23 @@
 """Sphinx reads the pages as they stand: `make docs`."""
 
-import re
-from pathlib import Path
-
-_SOURCE = (Path(__file__).parents[1] / "src" / "mwaconvert" / "__init__.py").read_text(encoding="utf-8")
+from mwaconvert import __version__
 
 project = "mwaconvert"
 author = "The mwaconvert developers"
 project_copyright = author
-release = re.search(r'__version__ = "(.*?)"', _SOURCE)[1]
+release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"mwaconvert {release}"
-exclude_patterns = ["make_options.py", "examples"]
+# notebooks are executed, each in a folder of its own
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+exclude_patterns = ["make_options.py", "examples", "paper"]
 # links to files of the repository that are not pages are for readers on a forge
 suppress_warnings = ["myst.xref_missing"]
 nitpicky = False

@@ -1,13 +1,18 @@
 """Fixtures: the reference data, which are not part of this repository, and a small simulated observation."""
 
+import json
 import logging
 import os
 import shutil
 import subprocess
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
+import published
 import pytest
+
+from mwaconvert import text
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 DATA = SHARED / "mwa"
@@ -21,6 +26,25 @@ def log_levels() -> Iterator[None]:
     yield
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def published_schemas(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every document of ours that a test makes, in this process or as a file of another, is as its schema says."""
+
+    def dumps(facts: object, **how: object) -> str:
+        published.check(facts)
+        return json.dumps(facts, **how)
+
+    monkeypatch.setattr(text, "json", types.SimpleNamespace(dumps=dumps))
+    yield
+    folder = request.node.funcargs.get("tmp_path")
+    for path in folder.rglob("*.json") if folder is not None else ():
+        try:
+            document = json.loads(path.read_bytes())
+        except (ValueError, OSError):
+            continue  # a test of damage, or none of ours
+        published.check(document)
 
 
 @pytest.fixture

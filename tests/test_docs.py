@@ -3,6 +3,8 @@
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 #: languages of blocks that nobody runs: output, files, what only a shell can do
 NOT_RUN = {"text", "json", "toml", "xml", "ini", "{toctree}", "{include}", "{eval-rst}"}
-_BLOCK = re.compile(r"^```(\S*)\n(.*?)^```", re.M | re.S)
+#: cells of notebooks are Python too
+_BLOCK = re.compile(r"^```(?:\{code-cell\} )?(\S*)\n(.*?)^```", re.M | re.S)
 
 
 def _blocks(page: Path) -> list[tuple[str, str]]:
@@ -69,6 +72,13 @@ def test_page(page: Path, request: pytest.FixtureRequest) -> None:
             _run_commands(text)
         else:
             exec(compile(text, page.name, "exec"), names)
+
+
+def test_what_new_users_typed_is_answered_as_the_page_says() -> None:
+    done = subprocess.run(
+        [sys.executable, DOCS / "make_first_words.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_pages_have_examples() -> None:

@@ -28,6 +28,7 @@ DOORS = {
     ("mwaconvert.conversion.plan", "Plan.blocks"): {"mwaconvert.conversion.pipeline"},
     ("mwaconvert.conversion.plan", "Plan.describe"): {"mwaconvert.conversion.report.describe"},
     ("mwaconvert.conversion.plan", "Plan.to_uvdata"): {"mwaconvert.conversion.to_uvdata"},
+    ("mwaconvert.conversion.plan", "Plan.to_xarray"): {"mwaconvert.conversion.to_xarray"},
 }
 #: what these methods return, for type checkers
 DOOR_TYPES = {

@@ -6,11 +6,15 @@ import shutil
 import subprocess
 import sys
 from dataclasses import fields
+from importlib import metadata
 from typing import get_type_hints
+
+import pytest
 
 import mwaconvert
 from mwaconvert import api
 from mwaconvert.conversion.options import OptionValues
+from mwaconvert.quantities import Direction, Measured
 
 
 def test_all_public_names_are_listed_and_there():
@@ -18,6 +22,23 @@ def test_all_public_names_are_listed_and_there():
     for name in dir(mwaconvert):
         assert getattr(mwaconvert, name) is not None
     assert mwaconvert.asvo.__name__ == "mwaconvert.clients.asvo"
+
+
+def test_the_version_is_that_of_the_distribution():
+    if mwaconvert.__version__ == "0+checkout":
+        pytest.skip("this is a checkout that was not installed")
+    assert mwaconvert.__version__ == metadata.version("mwaconvert")
+
+
+def test_the_module_is_the_command(small):
+    """python -m mwaconvert, for who knows the interpreter but not its folder of programs."""
+    words = [sys.executable, "-m", "mwaconvert"]
+    told = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["mwaconvert,", "version", mwaconvert.__version__]
+    failed = subprocess.run([*words, "nothing.metafits"], capture_output=True, text=True, check=False)
+    assert failed.returncode == 2
+    assert "nothing.metafits" in failed.stderr
+    assert "Traceback" not in failed.stderr
 
 
 def test_the_import_loads_no_service_and_nothing_heavy():
@@ -32,7 +53,10 @@ def test_the_import_loads_no_service_and_nothing_heavy():
 
 def test_every_option_is_spelled_in_the_signatures():
     names = [field.name for field in fields(mwaconvert.Options)]
-    assert get_type_hints(OptionValues) == get_type_hints(mwaconvert.Options)
+    given, held = get_type_hints(OptionValues), get_type_hints(mwaconvert.Options)
+    with_units = {name for name in given if given[name] != held[name]}
+    assert with_units == {name for name in held if name.endswith(("_s", "_khz", "_deg", "_gib"))}
+    assert all(given[name] in (held[name] | Measured, held[name] | Direction) for name in with_units)
     for function in (mwaconvert.convert, mwaconvert.Observation.plan):
         shown = inspect.signature(function).parameters
         assert [name for name in shown if name in names] == names

@@ -1,4 +1,5 @@
 #include <optional>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -9,14 +10,16 @@
 namespace mwaconvert {
 namespace {
 
-// packed, compressed, scale, offset, mask, n_times, first, repeat
-using Given = std::tuple<Array<uint8_t>, bool, Array<float>, Array<float>, std::optional<Array<uint8_t>>,
-                         int64_t, int64_t, int64_t>;
+// name, open file, first byte of the packed ones, how many, compressed, scale, offset, mask, n_times, first,
+// repeat
+using Given = std::tuple<std::string, int, int64_t, int64_t, bool, Array<float>, Array<float>,
+                         std::optional<Array<uint8_t>>, int64_t, int64_t, int64_t>;
 
 Chunk chunk_of(const Given& given, int64_t n_chan) {
-  const auto& [packed, compressed, scale, offset, mask, n_times, first, repeat] = given;
+  const auto& [name, file, begin, size, compressed, scale, offset, mask, n_times, first, repeat] = given;
   Chunk chunk{
-      PackedBytes(view<uint8_t, 1>(packed, "packed", {-1}), n_chan * n_times, compressed),
+      name,
+      PackedBytes(file, begin, size, n_chan * n_times, compressed),
       view<float, 2>(scale, "scale", {-1, -1}),
       view<float, 2>(offset, "offset", {-1, -1}),
       {},
@@ -40,14 +43,6 @@ void register_chunks(py::module_& m) {
         unpack_bytes(PackedBytes(p, o.shape[0], true), o, threads);
       },
       "packed"_a.noconvert(), "out"_a.noconvert(), "threads"_a = 0, "Bytes that bitshuffle packed with LZ4.");
-  m.def(
-      "check_bitshuffle",
-      [](const Array<uint8_t>& packed, int64_t n_bytes) {
-        const auto p = view<uint8_t, 1>(packed, "packed", {-1});
-        py::gil_scoped_release release;
-        PackedBytes(p, n_bytes, true);
-      },
-      "packed"_a.noconvert(), "n_bytes"_a, "Refuse bytes whose blocks go beyond their end.");
   m.def(
       "chunk_waterfall",
       [](const std::vector<Given>& chunks, const Array<int32_t>& shift, bool scaled, Array<float>& out,

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "arrays.hpp"
+#include "mwaconvert/live/beams.hpp"
 #include "mwaconvert/live/candidates.hpp"
 #include "mwaconvert/live/friends.hpp"
 #include "register.hpp"
@@ -34,10 +35,29 @@ void define_parse(py::module_& m) {
       "Candidates of lines: how many, and the table (begin, end) of lines that are none.");
 }
 
+template <typename T>
+void define_take(py::module_& m) {
+  m.def(
+      "take_subbands",
+      [](const Strided<T>& beam, const Array<int64_t>& subbands, int64_t tab, Array<T>& out, int threads) {
+        const auto o = mutable_view<T, 2>(out, "out", {-1, -1});
+        const auto b = view<T, 2>(beam, "beam", {o.shape[0], o.shape[1]});
+        const auto s = view<int64_t, 1>(subbands, "subbands", {-1});
+        if (s.shape[0] < 1 || o.shape[0] % s.shape[0])
+          throw InputError("array 'subbands': the channels cannot be parted in so many");
+        py::gil_scoped_release release;
+        take_subbands(b, s, tab, o, threads);
+      },
+      "beam"_a.noconvert(), "subbands"_a.noconvert(), "tab"_a, "out"_a.noconvert(), "threads"_a = 0,
+      "What a tied-array beam gives to a synthesised one: its channels in the subbands that name it.");
+}
+
 }  // namespace
 
 void register_live(py::module_& m) {
   define_parse(m);
+  define_take<uint8_t>(m);
+  define_take<float>(m);
   m.def(
       "friends_of_friends",
       [](const Array<double>& middle_s, const Array<double>& dm, const Array<double>& snr,

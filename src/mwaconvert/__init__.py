@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from mwaconvert.conversion.report.report import Report
     from mwaconvert.observation.observation import Observation
 
-__version__ = "0.1.0"
+try:
+    from mwaconvert._version import __version__ as __version__  # the build writes it: tag and commit
+except ModuleNotFoundError:  # a checkout that was not installed
+    __version__ = "0+checkout"
 
 __all__ = [
     "Error",

@@ -131,13 +131,13 @@ def channel_sums(
 
     data and weights (n_chan, n_samp), about (n_chan,), which floats are summed less, sums (n_chan, 3)."""
 
-def check_bitshuffle(packed: npt.NDArray[np.uint8], n_bytes: int) -> None:
-    """Refuse bytes whose blocks go beyond their end."""
-
 def chunk_waterfall(
     chunks: Sequence[
         tuple[
-            npt.NDArray[np.uint8],
+            str,
+            int,
+            int,
+            int,
             bool,
             npt.NDArray[np.float32],
             npt.NDArray[np.float32],
@@ -706,6 +706,26 @@ def summarise_clusters(
     box: npt.NDArray[np.float64],
 ) -> None:
     """What the members of each cluster make together."""
+
+@overload
+def take_subbands(
+    beam: npt.NDArray[np.uint8],
+    subbands: npt.NDArray[np.int64],
+    tab: int,
+    out: npt.NDArray[np.uint8],
+    threads: int = 0,
+) -> None:
+    """What a tied-array beam gives to a synthesised one: its channels in the subbands that name it."""
+
+@overload
+def take_subbands(
+    beam: npt.NDArray[np.float32],
+    subbands: npt.NDArray[np.int64],
+    tab: int,
+    out: npt.NDArray[np.float32],
+    threads: int = 0,
+) -> None:
+    """What a tied-array beam gives to a synthesised one: its channels in the subbands that name it."""
 
 def unpack(
     *,

@@ -58,6 +58,7 @@ def convert(
     output: str | Path | Sequence[str | Path],
     *,
     files: Sequence[str | Path] | None = None,
+    qa: str | Path | None = None,
     **options: Unpack[OptionValues],
 ) -> Report:
     """Convert raw files to uvfits or a measurement set in one call.
@@ -66,6 +67,7 @@ def convert(
     ----------
     metafits, files : as for `open`; or archives (tar, zip, gz) of them, which are unpacked for as long as it takes
     output : file or files to write; the suffix decides: .uvfits or .ms
+    qa : quality picture to write, .png or .html; a notebook shows it with the report
     **options : fields of `mwaconvert.Options`
 
     Returns
@@ -89,4 +91,4 @@ def convert(
     given = [Path(metafits), *(Path(f) for f in files or ())]
     with unpacked(given) as places:
         paths = [places.get(path, path) for path in given]
-        return open(paths[0], None if files is None else paths[1:]).plan(**options).run(outputs)
+        return open(paths[0], None if files is None else paths[1:]).plan(**options).run(outputs, qa=qa)

@@ -107,7 +107,7 @@ def some(names: list[str], limit: int = 16) -> str:
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def json_text(facts: Mapping[str, Any]) -> str:
+def json_text(facts: Mapping[str, Any] | list[Any]) -> str:
     """Strict JSON of what `plain` made."""
     return json.dumps(facts, indent=1, allow_nan=False)
 
@@ -125,6 +125,21 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def html_picture(path: Path | None) -> str:
+    """A picture of ours, .png or .html, for a notebook; empty where it is not or no longer."""
+    if path is None or not path.is_file():
+        return ""
+    import base64
+    import re
+
+    if path.suffix.lower() == ".png":
+        encoded = base64.b64encode(path.read_bytes()).decode()
+        return f'<img alt="{html.escape(path.name)}" src="data:image/png;base64,{encoded}">'
+    return "".join(
+        re.findall(r'<img alt="[^"<>]*" src="data:image/png;base64,[^"<>]*">', path.read_text("utf-8"))
+    )
 
 
 def html_facts(facts: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from package_samples import ONE, TWO, package
 from mwaconvert.archive.casa import (
     CasaVersion,
     Verdict,
+    approved_casa,
     choose_casa,
     delivery_run,
     judge_pipeline_run,
@@ -73,6 +74,25 @@ def test_unknown_pipelines_and_days_are_refused() -> None:
     assert str(TABLE.casa_on(Telescope.ALMA, date(2018, 6, 1))) == "5.1.1-5"
     with pytest.raises(InputError, match="has none for ALMA on 2010-01-01"):
         TABLE.casa_on(Telescope.ALMA, date(2010, 1, 1))
+
+
+def test_a_document_that_names_another_casa_than_the_table_is_doubted() -> None:
+    (right,), (wrong,), (no_build,) = versions("6.5.4-9"), versions("6.6.1-17"), versions("6.5.4")
+    assert TABLE.doubt(right, "2023.1.0.124") == TABLE.doubt(no_build, "2023.1.0.124") == ""
+    assert TABLE.doubt(wrong, "2031.1.0.1") == ""
+    assert TABLE.doubt(wrong, "2023.1.0-124") == (
+        "pipeline 2023.1.0-124 belongs to CASA 6.5.4-9 by the table of versions, not to 6.6.1-17"
+    )
+
+
+def test_a_new_calibration_takes_the_approved_version_not_the_newest() -> None:
+    have = versions("6.5.4-9", "9.0.0-1")
+    day = date(2024, 1, 1)
+    assert approved_casa(TABLE, Telescope.ALMA, day, have) == (have[0], ())
+    version, (warning,) = approved_casa(TABLE, Telescope.ALMA, date(2018, 1, 1), have)
+    assert (str(version), warning[:40]) == ("9.0.0-1", "CASA 5.1.1-5 is in operations and not in")
+    with pytest.raises(InputError, match="the site has no CASA"):
+        approved_casa(TABLE, Telescope.ALMA, day, [])
 
 
 def test_another_table_can_be_given(tmp_path: Path) -> None:

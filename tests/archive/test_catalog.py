@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,14 +10,15 @@ from threading import Barrier, Thread
 
 import pytest
 import request_samples as samples
+from services.postgres import Postgres, is_installed
 
-from mwaconvert.archive.catalog import Catalog, Look, Run, RunState
+from mwaconvert.archive.catalog import Action, Catalog, Look, Run, RunState
 from mwaconvert.archive.identifiers import EntityUid, StatusUid, Uid, UnitRef
 from mwaconvert.archive.products import Kind
 from mwaconvert.archive.quality.ingest import IngestItem
 from mwaconvert.archive.quality.notes import QaNotes, SrdpStatus
 from mwaconvert.archive.reruns import RunInput
-from mwaconvert.archive.sources.snapshot import ChangeKind, MemberSnapshot
+from mwaconvert.archive.sources.snapshot import ChangeKind, MemberSnapshot, NewMember
 from mwaconvert.archive.units import ExecBlock, Level, ProductFile, Qa0, Role, Session, UnitSet
 from mwaconvert.errors import InputError, MetadataError
 
@@ -37,21 +37,23 @@ URLS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    if not is_installed():
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    with Postgres() as started:
+        yield started
+
+
 @pytest.fixture(params=URLS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/archive.db"
-    if "MWACONVERT_TEST_POSTGRESQL" not in os.environ:
-        pytest.skip("MWACONVERT_TEST_POSTGRESQL is the URL of no database")
-    return os.environ["MWACONVERT_TEST_POSTGRESQL"]
+    return str(request.getfixturevalue("server").new_database())
 
 
 @pytest.fixture
 def catalog(url: str) -> Iterator[Catalog]:
-    import sqlalchemy
-
-    from mwaconvert.archive.catalog.schema import metadata
-
     with Catalog(url) as opened:
         opened.put_units(
             PROJECT,
@@ -62,9 +64,6 @@ def catalog(url: str) -> Iterator[Catalog]:
             NOW,
         )
         yield opened
-    engine = sqlalchemy.create_engine(url)
-    metadata().drop_all(engine)
-    engine.dispose()
 
 
 def look() -> MemberSnapshot:
@@ -154,16 +153,38 @@ def test_one_execution_block_in_two_sets_is_possible_and_in_two_sessions_not(cat
     assert len(catalog.member(status("5")).exec_blocks) == 2
     twice = (Session(1, samples.EBS[:1]), Session(2, samples.EBS[:1]))
     with pytest.raises(MetadataError, match="is in session_1 and in session_2"):
-        catalog.put_members(
-            PROJECT, [look(), replace(look(), unit=replace(look().unit, sessions=twice))], NOW
-        )
+        catalog.put_member(PROJECT, replace(look(), unit=replace(look().unit, sessions=twice)), NOW)
     assert catalog.member(samples.MOUS) == look()
+
+
+def test_sets_that_are_new_enter_together_or_not_at_all(catalog: Catalog) -> None:
+    top, group = UnitSet(status("1"), "Processing"), UnitSet(status("3"), "Processing", parent=status("1"))
+    above = ((top, Level.PROGRAM), (group, Level.GROUP))
+    second = replace(
+        look(),
+        unit=replace(look().unit, status_uid=status("5"), parent=status("3"), unit=None),
+        chain=(status("3"), status("1")),
+        sched_blocks=(),
+    )
+    new = [NewMember(PROJECT, look()), NewMember(PROJECT, second, above)]
+    rival = replace(second, sched_blocks=(samples.BLOCK,))
+    with pytest.raises(MetadataError, match="one of 2 member sets has a scheduling block, execution"):
+        catalog.enter([new[0], replace(new[1], look=rival)], "ann", NOW)
+    with pytest.raises(MetadataError, match=r"has the parent .*X3, which is not in the catalogue"):
+        catalog.enter([new[0], NewMember(PROJECT, second)], "ann", NOW)
+    assert (catalog.members(), catalog.trail(), len(catalog.tree(PROJECT))) == ({}, (), 2)
+    assert catalog.enter(new, "ann", NOW) == new
+    assert (catalog.member(samples.MOUS), catalog.member(status("5"))) == (look(), second)
+    told = [(entry.subject, entry.actor, entry.detail) for entry in catalog.trail()]
+    assert told == [(str(uid), "ann", f"new, of {PROJECT}") for uid in (status("5"), samples.MOUS)]
+    assert catalog.enter(new, "bob", NOW) == []  # another entered them in between
+    assert len(catalog.trail()) == 2
 
 
 def test_a_pass_writes_what_changed(catalog: Catalog) -> None:
     catalog.put_member(PROJECT, look(), NOW)
     short = Look("Delivered", "Pass", look().release_date, look().calibration)
-    assert catalog.update({samples.MOUS: short}, NOW) == {}
+    assert catalog.update({samples.MOUS: short}, "ann", NOW) == {}
     at = NOW + timedelta(days=1)
     moved = replace(
         short,
@@ -171,15 +192,17 @@ def test_a_pass_writes_what_changed(catalog: Catalog) -> None:
         release_date=NOW + timedelta(days=60),
         calibration=replace(short.calibration, separate=True),
     )
-    assert catalog.update({samples.MOUS: moved, status("9"): short}, at) == {
+    assert catalog.update({samples.MOUS: moved, status("9"): short}, "ann", at) == {
         samples.MOUS: (
             "QA2: Pass -> SemiPass",
             "release date: 2018-07-01T00:00:00.000000 -> 2018-07-31T00:00:00.000000",
             "tables stored apart: no -> yes",
         ),
-        status("9"): ("new",),
     }
-    assert catalog.update({samples.MOUS: moved}, at) == {}
+    assert catalog.update({samples.MOUS: moved}, "ann", at) == {}
+    (entry,) = catalog.trail(str(samples.MOUS))
+    assert (entry.actor, entry.at, entry.action) == ("ann", at, Action.CHANGED)
+    assert entry.detail.startswith("QA2: Pass -> SemiPass; release date: ")
     assert catalog.member(samples.MOUS).qa2 == "SemiPass"
     assert len(catalog.deliveries(samples.MOUS).rows) == 2
 

@@ -21,9 +21,10 @@ WORDS = {
     "tests/cli/test_archive.py",
     "mwaconvert archive ...",
     "mwaconvert archive compare",
+    "mwaconvert archive ppr make",
     "mwaconvert archive update",
     "mwaconvert restore",
-    *(f"mwaconvert srdp {verb}" for verb in ("image", "ingest", "qa-pass", "rerun")),
+    *(f"mwaconvert srdp {verb}" for verb in ("fetch", "image", "ingest", "qa-pass", "rerun")),
 }
 
 

@@ -33,9 +33,18 @@ def database(path: Path) -> Iterator[MetadataDatabase]:
         yield opened
 
 
+def test_a_row_that_tells_little(path: Path) -> None:
+    columns = "OBS_PROJECT_ID = NULL, OBS_PROJECT_STATUS_ID = NULL, DOMAIN_ENTITY_ID = NULL, XML = NULL"
+    change(path, f"UPDATE obs_unit_set_status SET {columns}")
+    with MetadataDatabase(f"sqlite:///{path}") as opened:
+        assert opened.unit_set(MOUS) == UnitSet(MOUS, "Delivered", parent=status("2"))
+
+
 def test_a_member_set_from_the_tables(database: MetadataDatabase) -> None:
     found = database.member(PROJECT, MOUS)
-    assert found.unit == MEMBER
+    assert found.unit == replace(
+        MEMBER, project_status=status("251")
+    )  # a column tells what its document does not
     assert found.chain == (status("2"), status("1"))
     assert [block.status_uid for block in found.sched_blocks] == [status("267")]
     # by start, unknown ones last

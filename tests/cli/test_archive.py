@@ -147,8 +147,110 @@ def test_update_tells_what_changed(run: Run, tmp_path: Path) -> None:
         parent = UnitSet(metadata_samples.status("2"), "Delivered")
         catalog.put_units(PROJECT, [(parent, Level.GROUP)], metadata_samples.NOW)
         catalog.put_member(PROJECT, alma.member(PROJECT, MOUS), metadata_samples.NOW)
-    assert run("update", "--config", config).stdout == ""
+    nothing = "1 member set, 0 new or changed; left out: none\n"
+    assert run("update", "--config", config).stdout == nothing
     metadata_samples.change(database, "UPDATE asa_delivery_status SET RELEASE_DATE = '2030-01-01'")
     told = run("update", "--config", config).stdout
     assert told.startswith(f"{MOUS}: release date: 2018-05-01")
-    assert run("update", "--config", config).stdout == ""
+    assert told.endswith("\n1 member set, 1 new or changed; left out: none\n")
+    metadata_samples.change(
+        database, "INSERT INTO sched_block_status VALUES ('uid://A001/X1/X1', 'uid://A001/X1/X2', ?, '')",
+        str(metadata_samples.status("7")),
+    )  # fmt: skip
+    assert run("update", "--config", config).stdout == nothing.replace("none", "1 not delivered")
+
+
+INTENTS = """<ProcessingIntents><Intents><Keyword>PROCESS</Keyword><Value>true</Value></Intents>
+<Intents><Keyword>INTERFEROMETRY_POLARIZATION_OBSERVING_MODE</Keyword><Value>Undefined</Value></Intents>
+</ProcessingIntents>"""
+
+
+def procedure(path: Path, title: str, *commands: str) -> Path:
+    body = "".join(
+        f"<ProcessingCommand><Command>{c}</Command><ParameterSet/></ProcessingCommand>" for c in commands
+    )
+    path.write_text(
+        f"<ProcessingProcedure><ProcedureTitle>{title}</ProcedureTitle>{body}</ProcessingProcedure>"
+    )
+    return path
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> Path:
+    """The configuration of a site whose metadata know a set, and its catalogue not yet."""
+    import metadata_samples
+
+    metadata_samples.fill(tmp_path / "alma.db")
+    config = tmp_path / "archive.toml"
+    config.write_text(f'database = "archive.db"\nmetadata = "sqlite:///{tmp_path}/alma.db"\n')
+    return config
+
+
+def test_make_a_request_of_a_member_set(run: Run, tmp_path: Path, known: Path) -> None:
+    from mwaconvert.archive.requests import changes, check, read_request, sessions_as_read
+
+    made, cut = tmp_path / "PPR.xml", tmp_path / "cut.xml"
+    steps = procedure(tmp_path / "p.xml", "hifa_cal", "hifa_importdata", "hif_makeimages")
+    words = ("ppr", "make", samples.MOUS.file_form, "--procedure", steps, "--config", known)
+    done = run(*words, "-o", made)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(", 2 execution blocks\n")
+    request = read_request(made).request
+    check(request)
+    assert request.sessions == {1: (), 2: tuple(str(uid) for uid in samples.EBS[:2])}
+    (tmp_path / "intents.xml").write_text(INTENTS)
+    more = (
+        "--restore-first",
+        "--intents",
+        tmp_path / "intents.xml",
+        "--set",
+        "hifa_restoredata.gainmap=True",
+    )
+    more = (*more, "--without", samples.EBS[0], "--add", f"3={samples.EBS[2]}", "--path", "P/SOUS_1")
+    assert run(*words, *more, "-o", cut).returncode == 0
+    request = read_request(cut).request
+    assert [keyword for keyword, _ in request.intents] == [
+        "PROCESS", "SESSION_1", "SESSION_2", "SESSION_3", "INTERFEROMETRY_POLARIZATION_OBSERVING_MODE"
+    ]  # fmt: skip
+    assert request.commands[0].name == "hifa_restoredata"
+    assert ("gainmap", "True") in request.commands[0].parameters
+    assert set(sessions_as_read(request).values()) == {"session_2", "session_3"}
+    assert request.blocks[0].relative_path == "P/SOUS_1"
+    assert changes(read_request(made).request, request)
+    edited = made.read_bytes() + b"<!-- by hand -->"
+    made.write_bytes(edited)
+    refused = run(*words, "-o", made)
+    assert (refused.returncode, made.read_bytes()) == (2, edited)
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (("--without", "uid://A002/X1/X2"), "not in the request, so it cannot be taken away"),
+        (("--add", "9=uid://A002/X1/X2"), "session 9 would leave a gap"),
+        (("--add", "uid://A002/X1/X2"), "expected SESSION=EB"),
+        (("--set", "gainmap=True"), "expected COMMAND.KEYWORD=VALUE"),
+        (("--set", "hifv_x.gainmap=True"), "has no command hifv_x"),
+    ],
+)
+def test_make_refuses(run: Run, tmp_path: Path, known: Path, more: tuple[str, ...], sentence: str) -> None:
+    steps = procedure(tmp_path / "p.xml", "hifa_cal", "hifa_importdata")
+    done = run(
+        "ppr", "make", samples.MOUS, "--procedure", steps, "--config", known, "-o", tmp_path / "r", *more
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert sentence in done.stderr
+    assert not (tmp_path / "r").exists()
+
+
+def test_make_a_request_of_the_vla(run: Run, tmp_path: Path) -> None:
+    from mwaconvert.archive.requests import read_request
+
+    steps = procedure(tmp_path / "p.xml", "hifv", "hifv_importdata")
+    words = ("ppr", "make", samples.SDM, "--procedure", steps, "-o", tmp_path / "PPR.xml")
+    assert run(*words, "--restore-first").returncode == 0
+    request = read_request(tmp_path / "PPR.xml").request
+    assert [command.name for command in request.commands] == ["hifv_restoredata", "hifv_importdata"]
+    assert [execution.uid for execution in request.executions] == [str(samples.SDM)]
+    refused = run("ppr", "make", samples.MOUS, "--procedure", steps, "-o", tmp_path / "x")
+    assert "with --config" in refused.stderr

@@ -6,6 +6,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import published
 import pytest
 from click.testing import CliRunner, Result
 
@@ -85,6 +86,7 @@ def test_what_failed_is_told_in_the_documented_form(place: Path) -> None:
     done = call("run", "jobs.csv", "--root", "raw", "-d", "products", "-e", "errors.json", "-q")
     assert done.exit_code == 4
     ((entry),) = json.loads((place / "errors.json").read_text())
+    published.check([entry], "job-errors")
     assert entry["job_id"] == 1
     assert entry["obs_id"] == "1300000000"
     assert entry["result"].startswith("Error: obsid 1300000000: no metafits file")

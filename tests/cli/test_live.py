@@ -50,6 +50,8 @@ def test_decide_as_json(files):
         ((), "expected --voevent, --lofar or --dada"),
         (("--lofar", "host"), "expected HOST:PORT"),
         (("--lofar", "host:99999"), "expected HOST:PORT"),
+        (("--kafka", "host:9092"), "expected HOST:PORT/TOPIC"),
+        (("--kafka", "host/topic"), "expected HOST:PORT"),
     ],
 )
 def test_bad_words(words, problem):
@@ -99,3 +101,35 @@ def test_trigger_with_an_answer():
     assert result.exit_code == 0
     assert b"".join(received).splitlines()[2].endswith(b" 0 0 0 0")
     assert "taken, connection closed" in result.stdout
+
+
+def test_trigger_to_kafka(tmp_path):
+    """To the mock broker of librdkafka, and to nobody."""
+    pytest.importorskip("confluent_kafka")
+    options = tmp_path / "mock.yaml"
+    options.write_text("test.mock.num.brokers: 1\n")
+    options.chmod(0o600)
+    words = (
+        "live",
+        "test-trigger",
+        "--kafka",
+        "localhost:9/arts",
+        "--kafka-options",
+        options,
+        "--timeout",
+        20,
+    )
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    assert "sent        Kafka to localhost:9/arts" in result.stdout
+    assert 'role="test"' in result.stdout
+    assert "answer      partition " in result.stdout
+    result = run("live", "test-trigger", "--kafka", "127.0.0.1:9/arts", "--timeout", 0.5)
+    assert result.exit_code == 1
+    assert "answer      none: Kafka, topic arts" in result.stdout
+    options.write_text("no.such.option: 1\n")
+    result = run(*words)
+    assert result.exit_code == 1
+    assert "no.such.option" in result.stdout
+    options.chmod(0o644)
+    assert "chmod 600" in run(*words).stderr

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import published
 import pytest
 from click.testing import CliRunner
 
@@ -52,7 +53,8 @@ def test_files_keep_lines_of_all_runs(run, small):
     assert "ERROR mwaconvert: x.uvfits" in lines[-1].replace(str(Path.cwd()) + "/", "")
     facts = [json.loads(line) for line in Path("x.jsonl").read_text().splitlines()]
     assert [fact["message"] for fact in facts] == [line.split(": ", 1)[1] for line in lines]
-    assert {"time", "level", "logger", "message"} == set(facts[0])
+    for fact in facts:
+        published.check(fact, "log-line")
 
 
 @pytest.mark.parametrize("option", ["--log-file", "--log-json"])
@@ -96,6 +98,8 @@ VERBS = {
     "search": "search in.fil --dm-range 0 30 -o a.csv",
     "dedisperse": "dedisperse in.fil --dm 20 -o a.dat",
     "waterfall": "waterfall in.fil --dm 20 -o a.png",
+    "period": "period in.fil --dm-range 0 10 --period-max 0.5 -o a.csv",
+    "fold": "fold in.fil --period 0.1 --dm 20 -o a.png",
     "inject": "inject in.fil --dm-range 10 20 --pulses 1 -o a.fil",
     "simulate": "simulate --tiles 2 --coarse-channels 1 --duration 2 -o .",
 }

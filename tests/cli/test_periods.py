@@ -46,6 +46,22 @@ def refused(result: Result) -> str:
     return line
 
 
+def test_a_pulsar_of_low_dm_whose_pulses_look_like_impulses(run):
+    """They sweep over 1 ms, of their 20: what is lost is said."""
+    phase = (np.arange(20000) + 0.5) * DT_S / PERIOD_S % 1
+    data = np.random.default_rng(1).normal(100, 10, (32, 20000)) + 10 * (abs(phase - 0.5) < 0.05)
+    with FilterbankWriter(Path("low.fil"), FREQS, DT_S, 8) as writer:
+        writer.write(data)
+    words = ["period", "low.fil", "--dm-range", 0, 100, "--report", "r.json", "--overwrite"]
+    said = "bright pulsars lose S/N; see --no-impulses"
+    assert said in run(*words).stderr
+    assert said.replace("--no-impulses", "`impulses`") in json.loads(Path("r.json").read_text())["notes"][-1]
+    kept = run(*words, "--no-impulses")
+    assert said not in kept.stderr
+    best = json.loads(Path("r.json").read_text())["candidates"][0]
+    assert (best["period_s"], best["flags"]) == (pytest.approx(PERIOD_S, rel=1e-4), ["near_zero"])
+
+
 def test_a_pulsar_is_found_listed_and_drawn(run):
     out = done(
         run("period", "a.fil", "--dm-range", 0, 100, "-o", "p.csv", "--plots", "folds", "--report", "r.json")

@@ -64,6 +64,10 @@ def test_from_observation_to_archive(folder: Path) -> None:
     assert "SRDP        Fail" in shown
     assert "decided  pass  tables are good" in shown
     assert "has answered gate qa" in refused("qa-fail", again)
+    given = folder / "user" / again
+    assert good("fetch", again, "-d", folder / "user", "--why", "asked for") == f"{given}\n"
+    assert (given / f"{SDM}.ms" / "table.dat").is_file()
+    assert "only runs that passed are handed out" in refused("fetch", RUN)
     assert good("cleanup", again, "--why", "done") == f"{again}: removed\n"
     assert good("cleanup", again) == f"{again}: was gone already\n"
     assert good("expire", "--dry-run") == ""

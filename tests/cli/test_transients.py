@@ -15,9 +15,11 @@ from click.testing import CliRunner, Result
 
 from mwaconvert import transients
 from mwaconvert.cli.main import main
+from mwaconvert.formats.spectra.candidate_lists import read_list
 from mwaconvert.formats.spectra.presto import read_series
 from mwaconvert.formats.spectra.reader import open_stream
 from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
+from mwaconvert.spectra.candidate import Flag
 from mwaconvert.spectra.recording import NOT_RECORDED
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "frb" / "frb_dm475_28.fil"
@@ -664,6 +666,33 @@ def test_outputs_of_several_observations_have_names_of_their_own(run):
     request = products.SearchRequest(path=Path("b.fil"), continued=(Path("c.fil"),), dm_min=0, dm_max=600)
     with pytest.raises(InputError, match="the files are 2 observations: ask for each of them"):
         products.plan(request)
+
+
+def test_what_is_in_many_beams_is_flagged(run):
+    data = transients.open("a.fil").data
+    noise = np.random.default_rng(5).permuted(data, axis=1)
+    names = [f"beam{k}.fil" for k in range(6)]
+    for k, name in enumerate(names):
+        late = k % 2 * 100  # samples: they do not begin at the same time
+        mjd, header = 58000.0 + late * DT / 86400, {"ibeam": k + 10, "nbeams": 6}
+        with FilterbankWriter(Path(name), FREQS, DT, 8, start_mjd=mjd, header=header) as writer:
+            writer.write((noise if k == 5 else data)[:, late:])
+    words = ["--dm-range", 0, 600, "--raw", "--beams"]
+    result = run("search", *names, *words, "-o", "{name}.csv", "--report", "{name}.json")
+    assert done(result).count("many_beams") == 5
+    assert "beam1.fil, beam 11:\n1 candidate above" in result.output
+    (pulse,) = read_list(Path("beam1.csv"))
+    assert (pulse.beam, pulse.n_beams, pulse.flags) == (11, 5, (Flag.TOO_NARROW, Flag.MANY_BEAMS))
+    assert pulse.time_s == pytest.approx(WHEN - 100 * DT, abs=5 * pulse.time_err_s)
+    assert read_list(Path("beam5.csv")) == []
+    numbers = json.loads(Path("beam1.json").read_text())["numbers"]
+    assert (numbers["beam"], numbers["n_beams"]) == (11, 6)
+    four = done(run("search", *names[:4], *words))
+    assert four.count("1 candidate above") == 4
+    assert "many_beams" not in four
+    assert "--beams: expected the files of several beams, found one" in refused(
+        run("search", "a.fil", *words)
+    )
 
 
 def test_files_without_times_are_observations_of_their_own(run):

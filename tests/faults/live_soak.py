@@ -1,252 +1,203 @@
-"""The live services for hours: observations one after the other, pulses, and processes killed at random.
+"""The live services for hours: observations one after the other, pulses, and whatever can go wrong, at random.
 
-    python tests/faults/live_soak.py --seconds 28800 [--seed 1] [--kill-s 8]
-    python tests/faults/live_soak.py --compress 480     a day of 24 observations in 180 s, and what it takes to settle
+    python tests/faults/live_soak.py --seconds 28800 [--calm 0.75] [--seed 1] [--wait-s 12]
+    python tests/faults/live_soak.py --compress 240     a day of 24 observations in six minutes
 
-A day is its observations without the time in which nothing happens: what is of pulses and rings keeps its seconds. In
-it each process is killed and hung, and the clock of the services steps forward and back, at least once.
+A worker and a master node. Nothing goes wrong in the calm part of the time, the first: it shows whether memory, open
+files, threads, queues or latencies grow. Then processes are killed or hang, links are cut, also within a message, disks
+are full, LOFAR does not listen, and clocks step. A day is its observations without the time in which nothing happens:
+what is of pulses and rings keeps its seconds. In it each of these things happens at least once.
 
-At the end, or on Ctrl-C, the account: each line was read once, each trigger has an end that is in a journal, no packet
-and no VOEvent went out twice, and none that nobody asked for. Exit code 1 if not. All is on loopback and in a
-temporary folder.
+At the end, or on Ctrl-C, the account: each line was read once, each trigger has an end that is in a journal, what is
+said to be sent was received, no packet and no VOEvent went out twice, and none that nobody asked for; nothing grew.
+Exit code 1 if not. All is on loopback and in a temporary folder.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import random
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from live_node import Node, Receiver, Sky, wait_for
+import numpy as np
+from disks import enter_namespaces
+from growth import Growth
+from live_account import Account, n_read, open_ends
+from live_node import Receiver, Sky, wait_for
+from live_sites import FAULTS, WRONG_S, Sites
 
-from mwaconvert.services.live.operator import ask
-from mwaconvert.services.live.wire.messages import Switch
-
-SERVICES = ("amber_clustering", "dada_trigger", "lofar_trigger", "voevent_generator", "processor")
 #: of an observation, s
 _LONG_S = 40.0
 #: of a day
 _N_OBSERVATIONS = 24
-#: a service hangs, or the clock is wrong, for so long, s; and so far it steps
-_WRONG_S, _STEP_S = 6.0, 20.0
-#: the clock of the node, which a file sets wrong; of a module that Python loads at its start
-_CLOCK = """
-import os, time
-real, path = time.time, os.environ["SOAK_CLOCK"]
-def stepped():
-    with open(path) as file:
-        return real() + float(file.read())
-time.time = stepped
-"""
+_PATIENCE_S = 180.0
 
 
 class Soak:
     """What runs, and what was done to it."""
 
-    def __init__(self, folder: Path, seed: int, kill_s: float) -> None:
+    def __init__(self, folder: Path, seed: int, wait_s: float, *, mounts: bool) -> None:
         self.chance = random.Random(seed)
-        self.folder, self.kill_s = folder, kill_s
+        self.folder, self.wait_s = folder, wait_s
         self.receiver = Receiver()
-        rates = {"per_hour": 10**6, "per_source_per_day": 10**6}
-        self.node = Node(folder, self.receiver, lofar_trigger=rates, voevent_generator=rates)
+        self.sites = Sites(folder, self.receiver, self.chance, mounts=mounts)
         self.written: dict[str, list[float]] = {}
+        self.pulses: list[tuple[float, float]] = []  # when, and of which DM
+        self.future: list[tuple[str, float]] = []
+        self.calm_until = 0.0
+        self.growth: Growth | None = None
         self.faults: Counter[str] = Counter()
         self.deck: list[str] = []
-        self.future: list[tuple[str, float]] = []  # pulses that the node must take for ones of a wrong clock
-        self.next_fault = time.monotonic() + self.chance.expovariate(1 / kill_s)
+        self.next_fault = 0.0
         self.stopping = False
 
-    def run(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        with self.node:
-            self.begin()
+    def run(self, seconds: float, calm: float) -> Account:
+        with self.sites.running() as sites:
+            end = time.monotonic() + seconds
+            self.next_fault = time.monotonic() + seconds * calm
+            self.calm_until = time.time() + seconds * calm
+            words = [str(node.config) for node in sites.nodes.values()]
+            self.growth = Growth(words, sites.numbers, min(30.0, seconds / 200))
+            self.growth.start()
             number = 0
             while time.monotonic() < end and not self.stopping:
                 number += 1
+                if time.monotonic() > self.next_fault:
+                    self.growth.end()
                 self.observe(number, min(end, time.monotonic() + _LONG_S))
-            wait_for(self.settled, timeout_s=120)
+            self.growth.end()
+            return self.account()
 
-    def run_day(self, compress: float) -> None:
-        """Observations by the clock; each fault of the deck at least once."""
+    def run_day(self, compress: float, faults: tuple[str, ...]) -> Account:
+        """Observations by the clock; each fault at least once."""
         slot_s = 86400 / compress / _N_OBSERVATIONS
-        whole = [*(f"kill {name}" for name in (*SERVICES, "master")), *(f"hang {name}" for name in SERVICES)]
-        self.deck = [*whole, "clock forward", "clock back"]
+        self.deck = list(faults)
         self.chance.shuffle(self.deck)
-        wait_s = slot_s * (_N_OBSERVATIONS - 2) / len(self.deck)
-        self.set_clock(0.0)
-        with self.node:
-            self.begin()
-            began = time.monotonic()
-            for number in range(1, _N_OBSERVATIONS + 1):
-                if not self.stopping:
-                    self.observe(number, began + number * slot_s, wait_s)
-            wait_for(self.settled, timeout_s=120)
+        self.wait_s = slot_s * (_N_OBSERVATIONS - 2) / len(self.deck)
+        with self.sites.running():
+            began = self.next_fault = time.monotonic()
+            number = 0
+            while (number < _N_OBSERVATIONS or self.deck) and not self.stopping:
+                number += 1
+                self.observe(number, began + number * slot_s)
+            return self.account()
 
-    def begin(self) -> None:
-        for way in ("lofar", "voevent"):
-            ask(self.node.site, Switch(way=way, wanted="test", who="soak"))
-
-    def observe(self, number: int, end: float, wait_s: float | None = None) -> None:
-        """Pulses and faults, until the end, but one pulse at least. `wait_s`: between faults of the deck."""
+    def observe(self, number: int, end: float) -> None:
+        """Pulses and faults, until the end, but one pulse at least."""
         sky = Sky(self.folder / f"obs{number}", task_id=f"{number:06d}", duration_s=_LONG_S + 60)
         written = self.written.setdefault(sky.task_id, [])
-        wait_for(lambda: self.node.status() is not None, timeout_s=120)
-        self.node.ask("start_observation", payload=sky.path)
+        self.sites.ask("start_observation", sky.path)
         while not written or (time.monotonic() < end and not self.stopping):
             self.pulse(sky)
             if self.chance.random() < 0.2:
                 self.rotate(sky)
             time.sleep(self.chance.uniform(0.6, 1.6))
-            if wait_s is not None and self.deck and time.monotonic() > self.next_fault:
-                self.do(self.deck.pop(), sky)
-                self.next_fault += wait_s
-            elif wait_s is None and time.monotonic() > self.next_fault:
-                self.do(f"kill {self.chance.choice([*SERVICES, 'master'])}", sky)
-                self.next_fault = time.monotonic() + self.chance.expovariate(1 / self.kill_s)
+            if time.monotonic() > self.next_fault:
+                if self.growth is None and self.deck:
+                    self.go_wrong(self.deck.pop(), sky)
+                elif self.growth is not None:
+                    self.go_wrong(self.chance.choice(FAULTS), sky)
+                self.next_fault = max(self.next_fault + self.wait_s, time.monotonic())
         self.wait_read(sky)
-        self.node.ask("stop_observation", payload=sky.path)
+        self.sites.ask("stop_observation", sky.path)
 
     def wait_read(self, sky: Sky) -> None:
-        wait_for(lambda: self.read(sky.task_id) >= len(self.written[sky.task_id]), timeout_s=120)
+        """Until all that was written is in the journal."""
+        n = len(self.written[sky.task_id])
+        wait_for(lambda: n_read(self.sites.nodes["worker"], sky.task_id) >= n, timeout_s=_PATIENCE_S)
 
     def rotate(self, sky: Sky) -> None:
         """Another file takes the name, once all of it was read."""
         self.wait_read(sky)
         sky.file.rename(sky.file.with_name(f"{sky.file.name}.{int(time.time() * 1e3)}"))
-        self.faults["rotated"] += 1
+        self.faults["rotate"] += 1
 
     def pulse(self, sky: Sky) -> float:
         """Its DM, by which it is known."""
         written = self.written[sky.task_id]
-        dm = round(200 + len(written) % 300 * 7.3, 1)
+        dm = round(200 + len(self.pulses) % 300 * 7.3, 1)
         sky.pulse(dm=dm, width=50, age_s=0.2)
         written.append(dm)
+        self.pulses.append((time.time(), dm))
         return dm
 
-    def do(self, fault: str, sky: Sky) -> None:
+    def go_wrong(self, fault: str, sky: Sky) -> None:
+        """Pulses come meanwhile; while the clock is wrong one alone, of which it is known what must become of it."""
         self.faults[fault] += 1
-        what, _, name = fault.partition(" ")
-        if what == "clock":
+        is_clock = fault.startswith("clock")
+        if is_clock:
             self.wait_read(sky)
-            self.set_clock(_STEP_S if name == "forward" else -_STEP_S)
+        with self.sites.wrong(fault):
             dm = self.pulse(sky)
-            if name == "back":
+            if fault == "clock back":
                 self.future.append((sky.task_id, dm))
-            time.sleep(_WRONG_S)
-            self.wait_read(sky)
-            self.set_clock(0.0)
-        elif name == "master":
-            self.node.stop(signal.SIGKILL)
-            self.node.start()
-            wait_for(lambda: self.node.status() is not None, timeout_s=120)
-        elif (pid := self.node.pid(name)) is not None:
-            os.kill(pid, signal.SIGKILL if what == "kill" else signal.SIGSTOP)
-            if what == "hang":
-                time.sleep(_WRONG_S)
-                os.kill(pid, signal.SIGCONT)
+            end = time.monotonic() + WRONG_S
+            while time.monotonic() < end:
+                time.sleep(WRONG_S / 4)
+                if not is_clock:
+                    self.pulse(sky)
+            if is_clock:
+                self.wait_read(sky)
+        time.sleep(WRONG_S / 4)
 
-    def set_clock(self, step_s: float) -> None:
-        """All processes of the node are wrong by so much from now on."""
-        folder = self.folder / "clock"
-        folder.mkdir(exist_ok=True)
-        (folder / "sitecustomize.py").write_text(_CLOCK)
-        beside = folder / "new"
-        beside.write_text(f"{step_s}")
-        beside.replace(folder / "step")
-        os.environ["SOAK_CLOCK"] = str(folder / "step")
-        paths = [str(folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(p for p in paths if p))
+    # -- the end
 
-    # -- the account
-
-    def entries(self, service: str) -> list[dict[str, Any]]:
-        found = []
-        for path in (self.node.site.state / service).glob("*.jsonl"):
-            lines = path.read_bytes().split(b"\n")[:-1]
-            found += [{"file": path.name, **json.loads(line)} for line in lines]
-        return found
-
-    def read(self, task_id: str) -> int:
-        path = self.node.site.state / "chain" / f"{task_id}-CB00.jsonl"
-        if not path.is_file():
-            return 0
-        lines = path.read_bytes().split(b"\n")[:-1]
-        return sum(json.loads(line).get("candidates", 0) for line in lines)
-
-    def settled(self) -> bool:
-        return not self.open_ends()
-
-    def open_ends(self) -> set[str]:
-        entries = self.entries("chain")
-        sends = {id for e in entries for id in e.get("sends", {})}
-        return sends - {e["done"] for e in entries if "done" in e}
-
-    def account(self) -> list[str]:
-        """What is wrong."""
-        wrong = []
-        for task_id, written in self.written.items():
-            if (n := self.read(task_id)) != len(written):
-                wrong.append(f"{task_id}: {n} lines were read of {len(written)}")
-        if left := self.open_ends():
-            wrong.append(f"{len(left)} triggers without an end, as {sorted(left)[0]}")
-        decisions = [(d["task_id"], d) for e in self.entries("chain") for d in e.get("decisions", [])]
-        for task_id, dm in self.future:
-            mine = [d for id, d in decisions if id == task_id and abs(d["cluster"]["dm"] - dm) < 0.05]
-            if not mine or any(v["reason"] == "trigger" for d in mine for v in d["verdicts"].values()):
-                wrong.append(f"{task_id}: a pulse of the future, DM {dm}, triggered or was not seen")
-        asked = Counter(round(10 * dm) for dms in self.written.values() for dm in dms)
-        sent = Counter(int.from_bytes(packet[8:10], "big") for packet in self.receiver.packets)
-        for dm, n in sent.items():
-            if n > asked[dm]:
-                wrong.append(f"{n} packets of DM {dm / 10}, of {asked[dm]} pulses")
-        if any(not packet.endswith(b"T") for packet in self.receiver.packets):
-            wrong.append("a packet that is not a test")
-        if self.deck and not self.stopping:
-            wrong.append(f"the day was too short for {', '.join(self.deck)}")
-        noted = sum("sending" in e for e in self.entries("lofar_trigger"))
-        if len(self.receiver.packets) > noted:
-            wrong.append(f"{len(self.receiver.packets)} packets, {noted} in the journal")
-        return wrong
+    def account(self) -> Account:
+        worker, master = self.sites.nodes["worker"], self.sites.nodes["master"]
+        with suppress(AssertionError):  # the account says it
+            wait_for(lambda: not open_ends(worker), timeout_s=_PATIENCE_S, every_s=0.5)
+        return Account(worker, master, self.receiver, self.written, self.future)
 
     def summary(self) -> str:
-        outcomes = Counter(
-            e["outcome"].partition(":")[0] if e["outcome"].startswith(("sent", "failed")) else e["outcome"]
-            for service in ("dada_trigger", "lofar_trigger", "voevent_generator")
-            for e in self.entries(service)
-            if "outcome" in e
-        )
         n = sum(len(dms) for dms in self.written.values())
-        lines = [
-            f"{len(self.written)} observations, {n} pulses; faults {dict(self.faults)}",
-            f"{len(self.receiver.events)} events, {len(self.receiver.packets)} packets, "
-            f"{len(self.receiver.xml)} VOEvents",
-            *(f"{count:>8}  {outcome}" for outcome, count in outcomes.most_common()),
-        ]
-        return "\n".join(lines)
+        faults = ", ".join(f"{fault} {n}" for fault, n in sorted(self.faults.items()))
+        return f"{len(self.written)} observations, {n} pulses; {faults}"
+
+    def latencies(self) -> list[str]:
+        """From a line to its event, in the first and in the last quarter of the calm."""
+        found = []
+        for text, at_s in zip(self.receiver.events, self.receiver.at_s, strict=True):
+            dm = float(text.splitlines()[2].split()[4])
+            written = max((s for s, its in self.pulses if its == dm and s <= at_s), default=None)
+            if written is not None and at_s < self.calm_until:
+                found.append(at_s - written)
+        if len(found) < 8:
+            return []
+        quarter = len(found) // 4
+        lines = []
+        for name, part in (("first", found[:quarter]), ("last", found[-quarter:])):
+            median, late = np.quantile(part, [0.5, 0.99])
+            lines.append(
+                f"{name} quarter: line to event, median {median:.3f} s, 99 % {late:.3f} s, n {len(part)}"
+            )
+        return lines
 
 
 def main() -> int:
+    mounts = enter_namespaces()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=28800)
+    parser.add_argument(
+        "--calm", type=float, default=0.75, help="part of the time in which nothing goes wrong"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--compress", type=float, help="a day, so many times as fast, instead")
-    parser.add_argument("--kill-s", type=float, default=8.0, help="between two kills, on average")
+    parser.add_argument("--only", help="faults of the day that contain this")
+    parser.add_argument("--wait-s", type=float, default=12.0, help="between two faults")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        soak = Soak(Path(name), given.seed, given.kill_s)
+        soak = Soak(Path(name), given.seed, given.wait_s, mounts=mounts)
 
         def stop(*_: object) -> None:
             soak.stopping = True
@@ -254,11 +205,16 @@ def main() -> int:
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)
         if given.compress:
-            soak.run_day(given.compress)
+            faults = tuple(fault for fault in FAULTS if given.only is None or given.only in fault)
+            account = soak.run_day(given.compress, faults)
         else:
-            soak.run(given.seconds)
-        wrong = soak.account()
-        print(soak.summary())
+            account = soak.run(given.seconds, given.calm)
+        wrong = account.wrong()
+        print("\n".join([soak.summary(), *account.summary()]))
+        if soak.growth is not None:
+            table, grown = soak.growth.table()
+            print("\n".join(["in the calm part:", *table, *soak.latencies()]))
+            wrong += grown
         print(
             "\n".join(wrong) if wrong else "nothing lost, nothing sent twice, nothing that nobody asked for"
         )

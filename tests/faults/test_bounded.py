@@ -2,6 +2,9 @@
 
 import io
 import os
+import struct
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
@@ -17,6 +20,7 @@ from mwaconvert.conversion.rfi.strategy import RfiStrategy
 from mwaconvert.errors import FormatError, InputError, ResourceError
 from mwaconvert.formats.mwaf import read_flag_files
 from mwaconvert.formats.solutions import read_solutions
+from mwaconvert.formats.spectra.hdf5 import Fbh5Writer
 from mwaconvert.formats.spectra.reader import open_stream
 from mwaconvert.formats.visibilities.reader import open_visibilities
 
@@ -107,6 +111,30 @@ def test_hdf5_that_was_never_written(tmp_path: Path) -> None:
         open_stream(path)
 
 
+@pytest.mark.parametrize(
+    ("number", "n_bytes"), [(0, 0), (1, 1 << 63), (1, (1 << 64) - 16), (0, 1 << 40), (3, 4072)]
+)
+def test_a_heap_of_texts_that_would_be_walked_for_ever(tmp_path: Path, number: int, n_bytes: int) -> None:
+    """The library of HDF5 does not end with some of them: a child reads the file, and is waited for."""
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "a.h5"
+    with Fbh5Writer(path, 1200 + np.arange(16.0), 1e-3, np.float32, header={}) as writer:
+        writer.write(np.zeros((16, 64), np.float32))
+    with h5py.File(path, "r+") as file:
+        assert h5py.check_string_dtype(file.attrs.get_id("CLASS").dtype).length is None
+    raw = path.read_bytes()
+    assert open_stream(path).n_times == 64
+    at = raw.index(b"GCOL") + 16
+    path.write_bytes(raw[:at] + struct.pack("<HHIQ", number, 1, 0, n_bytes) + raw[at + 16 :])
+    program = f"from mwaconvert.transients import open_stream as f; from pathlib import Path; f(Path({str(path)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (
+        done.stderr.splitlines()[-1] == f"mwaconvert.errors.FormatError: {path}: a heap of texts is damaged"
+    )
+
+
 def test_chunk_of_nested_arrays(tmp_path: Path) -> None:
     """Each header of an array makes room for its items, one within the other."""
     path = tmp_path / "a.msgpack"
@@ -155,6 +183,13 @@ def test_things_that_are_no_files(tmp_path: Path, what: str) -> None:
     for name, thing in {"fifo": "a FIFO", "link": "a device"}.items():
         with pytest.raises(InputError, match=f"expected a {what}.*, found {thing}; give a regular file"):
             READERS[what](tmp_path / name)
+
+
+def test_a_strategy_of_aoflagger_is_a_file(tmp_path: Path, small: Path) -> None:
+    pytest.importorskip("aoflagger", reason="AOFlagger is not installed")
+    os.mkfifo(tmp_path / "fifo.lua")
+    with pytest.raises(InputError, match=r"expected a RFI strategy, found a FIFO"):
+        mwaconvert.open(small).plan(rfi="aoflagger", rfi_strategy=tmp_path / "fifo.lua")
 
 
 def test_raw_files_are_files(tmp_path: Path, small: Path) -> None:

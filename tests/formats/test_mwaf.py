@@ -181,7 +181,7 @@ def test_damaged_files(metadata, tmp_path):
     with pytest.raises(InputError, match="no such flag file"):
         read_flag_files([tmp_path / "no.mwaf"])
     many = data.tobytes().replace(b"NAXIS   =                    2", b"NAXIS   =           1000000000")
-    with pytest.raises(FormatError, match="its header is damaged"):
+    with pytest.raises(FormatError, match="found a damaged header"):
         parse_flag_file(np.frombuffer(many, np.uint8), "x")
     table = io.BytesIO()
     columns = [fits.Column("OTHER", "J", array=np.zeros(4))]

@@ -85,6 +85,25 @@ def test_waterfall_in_one_pass(tmp_path, dm, n_sub, scaled):
     np.testing.assert_array_equal(stream.waterfall(dm, n_sub, scaled=scaled).data, found.data)
 
 
+@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize("binning", [1, 2])
+def test_scales_of_any_length_of_samples(tmp_path, scaled, binning):
+    """Scales of 12 samples do not fill registers; of 24, where samples are twice as long, they do not either."""
+    for k, b in enumerate((1, binning)):
+        data = RNG.integers(0, 256, (16384, 60), dtype=np.uint8)
+        data[7] = 77
+        items = chunk_items(data, 120 * k * 384, binning=b, **tables(20 + k, 5))
+        items[6], items[8], items[9] = 12, 5, 1024 * 5
+        write_chunk(tmp_path, items)
+    stream = ChunkStream(chunk_files(tmp_path))
+    for dm, n_sub in ((0.0, 128), (3.0, 1024), (-1.0, 16384)):
+        want = slow_waterfall(stream, dm, n_sub, scaled)
+        found = stream.waterfall(dm, n_sub, scaled=scaled)
+        there = np.where(want.weights > 0, want.data, 0)
+        np.testing.assert_allclose(found.data, there, atol=2e-5 * abs(there).max())
+        np.testing.assert_allclose(found.weights, want.weights, atol=1e-6)
+
+
 def test_pulse_of_an_event(tmp_path):
     data = noisy_event(3, 5.0, nt=256, t0_s=0.5)
     folder = write_event(tmp_path, data, nt=256)

@@ -100,6 +100,7 @@ def test_an_event_goes_out_once_with_an_account(library, options, tmp_path):
     again = Sending(site)
     assert again.give(trigger()) == one.done
     (producer,) = library.made
+    assert producer.options.pop("logger").name == "mwaconvert.live.kafka"
     assert producer.options == {
         "security.protocol": "SASL_SSL",
         "sasl.password": "secret",

@@ -11,14 +11,15 @@ from live_node import run_async
 from mail_box import Box, mail_servers
 from test_senders import Wire, give, trigger
 
-from mwaconvert.errors import InputError, ResourceError
+from mwaconvert.errors import InputError
 from mwaconvert.jobs.delivery.mail import Security
 from mwaconvert.live.observation import Observation
 from mwaconvert.live.processing.merge import merge
+from mwaconvert.live.processing.products import Counts, write_lists
 from mwaconvert.live.settings import settings_of
 from mwaconvert.services.live.node import Site, read_site
 from mwaconvert.services.live.processes.processor import Processor
-from mwaconvert.services.live.processes.senders import LofarSender
+from mwaconvert.services.live.processes.senders import FinalError, LofarSender
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def send_all(service):
 
 def test_a_freeze_is_told_once_to_each(site, box):
     async def job(sender):
-        Wire(sender, [ResourceError("no host")])
+        Wire(sender, [FinalError("no host")])
         await give(sender, trigger(), trigger(id="1-00-2", dm=900.0, time_s=time.time() - 5))
 
     sender = LofarSender(site)
@@ -79,15 +80,37 @@ def test_a_summary_and_a_warning_of_an_observation(site, box, tmp_path):
     )  # fmt: skip
     page = tmp_path / "A_info.html"
     page.write_text("<p>page</p>")
+    (tmp_path / "CB00.pdf").write_bytes(b"%PDF")
+    write_lists(tmp_path, 0, [], Counts(raw=1))
     for _ in range(2):
         processor = Processor(site)
         processor._mail_merged(seen, merge(tmp_path, [0, 3]), page)
         send_all(processor)
     assert sorted(subject for _, subject, _ in box.letters) == [
         *["ARTS FRB Alert System - d.field"] * 2,
-        *["ARTS FRB Alert System - warning: 2 beams missing of d.field"] * 2,
+        *["ARTS FRB Alert System - warning: 1 beam missing of d.field"] * 2,
     ]
+    assert sorted(box.files) == [[], [], ["CB00.pdf"], ["CB00.pdf"]]
     assert any("CB03: " in text for _, _, text in box.letters)
+
+
+def test_figures_go_along(site, box, tmp_path):
+    """As far as they are there, and the server takes them; the mail names the others."""
+    from mwaconvert.services.live.processes.mails import PostBox
+
+    small, large = tmp_path / "CB00.pdf", tmp_path / "CB01.pdf"
+    small.write_bytes(b"%PDF" + bytes(30_000))
+    large.write_bytes(bytes(8_000_000))
+    post_box = PostBox(LofarSender(site))
+    post_box.put("a", "Figures", "text\n", html="<p>text</p>", files=[small, large, tmp_path / "CB02.pdf"])
+    post_box.send([id for id in post_box.waiting if "ann" in id])
+    box.largest = 20_000
+    post_box.send(list(post_box.waiting))
+    assert box.files == [["CB00.pdf"], []]
+    first, second = (text.replace("\r", "") for _, _, text in box.letters)
+    assert f"{large}: too large for a mail\n{tmp_path / 'CB02.pdf'}: No such file or directory\n" in first
+    assert "CB00.pdf: too large for 127.0.0.1" in second
+    assert not post_box.waiting
 
 
 def test_a_refusal_is_said_and_tried_again(site, box):

@@ -94,3 +94,7 @@ def test_the_page_of_a_node(tmp_path, receiver, darc):
         assert 'name="candidates",node="arts001",service="amber_clustering"} 1.0' in numbers
         wait_for((tmp_path / "web" / "index.html").is_file)
         assert "green" in (tmp_path / "web" / "index.html").read_text()
+        assert "0 dropped, as a peer was slow; 0 for which nobody was there" in page.text
+        assert 'name="last_sky_to_file_s",node="arts001",service="processor"}' in numbers
+        old = tmp_path / "web" / "processing.html"
+        wait_for(lambda: old.is_file() and f"<td>{sky.task_id}</td><td>observing</td>" in old.read_text())

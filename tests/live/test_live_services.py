@@ -10,6 +10,7 @@ import time
 
 import pytest
 from click.testing import CliRunner
+from growth import held
 from live_node import Node, Receiver, Sky, wait_for
 
 from mwaconvert.cli.live.darc import darc
@@ -221,6 +222,17 @@ def test_candidates_are_cut_out_and_put_together(node, tmp_path, darc):
     assert len(list(data.glob("*.hdf5"))) == 2
     assert page.with_name("CB00.pdf").read_bytes().startswith(b"%PDF")
     assert "missing" not in page.read_text()
+
+
+@pytest.mark.services  # seconds, as it asks often
+def test_a_master_that_is_asked_again_and_again_does_not_grow(node):
+    """The command puts off the collection of garbage; a process that runs for months must not."""
+    for _ in range(50):
+        node.status()
+    before, _, _ = held(node.process.pid)
+    for _ in range(400):
+        node.status()
+    assert held(node.process.pid)[0] - before < 1.5e6  # 3 MB, if nothing is collected
 
 
 def test_a_service_that_ends_at_once_is_said_to(node):

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from live_twins import synthesise
 
+from mwaconvert import _core
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.formats.spectra.reader import open_stream
 from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
-from mwaconvert.live.observation import Observation, read_beam_table, synthesise
+from mwaconvert.live.observation import Observation, read_beam_table
 from mwaconvert.live.processing.beams import SynthesisedStream, open_beam
 from mwaconvert.live.processing.classifier import Classifier
 from mwaconvert.live.processing.cutter import Cutter, reprocess
@@ -143,13 +145,41 @@ def test_synthesised_beams(darc, tmp_path):
     paths = {tab: tmp_path / "tabs" / f"CB00_{tab:02d}.fil" for tab in range(12)}
     for sb in (0, 10, 35, 70):
         stream = open_beam(tmp_path / "tabs", 0, sb, table)
-        expected = synthesise(data, table[sb], lowest_first=True)
+        expected = synthesise(data, table[sb])
         np.testing.assert_array_equal(stream.spectra().data, expected)
         np.testing.assert_array_equal(stream.spectra(50, 20).data, expected[:, 50:70])
         stream.close()
     del paths[int(table[0, 0])]
     with pytest.raises(InputError, match="no file of the tied-array beams"):
         SynthesisedStream(paths, table[0])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    kind=st.sampled_from([np.uint8, np.float32]),
+    shape=st.tuples(st.integers(1, 6), st.integers(1, 8), st.integers(1, 5), st.integers(0, 40)),
+    seed=st.integers(0, 99),
+    threads=st.integers(1, 3),
+)
+def test_the_kernel_of_synthesised_beams(kind, shape, seed, threads):
+    """Bit for bit as its twin, whatever lies how in memory."""
+    n_tab, n_subband, width, n_times = shape
+    chance = np.random.default_rng(seed)
+    beams = chance.integers(0, 255, (n_tab, n_subband * width, n_times)).astype(kind)
+    subbands = chance.integers(0, n_tab, n_subband)
+    for lying in (beams, np.asfortranarray(beams), beams[:, ::-1], beams[..., ::-1]):
+        out = np.full(beams.shape[1:], 77, kind)
+        for tab in range(n_tab):
+            _core.take_subbands(lying[tab], subbands, tab, out, threads)
+        np.testing.assert_array_equal(out, synthesise(lying, subbands))
+    for wrong, words in (
+        (np.zeros(n_subband * width + 1, np.int64), "cannot be parted"),
+        (np.zeros(0, np.int64), "cannot be parted"),
+    ):
+        with pytest.raises(InputError, match=words):
+            _core.take_subbands(beams[0], wrong, 0, out)
+    with pytest.raises(InputError, match="expected shape"):
+        _core.take_subbands(beams[0, 1:], subbands, 0, out)
 
 
 def test_memory_is_that_of_the_beams_needed(darc, tmp_path):
@@ -287,7 +317,7 @@ def test_a_classifier_that_fails(synthetic, tmp_path, monkeypatch, fails, words,
     assert classifier.problem == words
     assert words in classifier.words
     assert classifier.words.startswith("S/N; the classifier failed") == is_gone
-    listed, problem = cutter.finish(entries, kept, 3, tmp_path / "results", tmp_path / "local", None)
+    listed, problem = cutter.finish(entries, kept, (3, 0), tmp_path / "results", tmp_path / "local", None)
     assert [f.snr for f in listed] == [40.0, 30.0, 20.0]
     assert problem == ""
 

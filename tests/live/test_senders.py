@@ -1,5 +1,6 @@
 """Senders by themselves: what is in their journal decides; full disks, wrong clocks, crashes in the middle."""
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from mwaconvert.live.settings import settings_of
 from mwaconvert.live.triggers import Trigger
 from mwaconvert.services.live.node import Site
 from mwaconvert.services.live.processes.events import VOEventSender
-from mwaconvert.services.live.processes.senders import DadaSender, LofarSender
+from mwaconvert.services.live.processes.senders import DadaSender, FinalError, LofarSender
 from mwaconvert.services.live.wire.messages import Message, Send, Switch
 
 
@@ -77,8 +78,6 @@ async def give(sender, *triggers, ids=None):
             Message(sender="w/amber_clustering", to="n/x", body=send, id=id, task_id="1"), send
         )
     while sender._tasks:
-        import asyncio
-
         await asyncio.sleep(0.005)
 
 
@@ -232,16 +231,95 @@ def test_pulses_that_had_to_wait_all_go_out(site):
     assert len(wire.sent) == 3
 
 
-def test_a_broker_that_fails_is_said(site):
+def test_a_broker_that_refuses_is_said(site):
     async def job():
         sender = VOEventSender(site)
-        wire = Wire(sender, [ResourceError("no broker")])
+        wire = Wire(sender, [FinalError("refused")])
         await give(sender, trigger())
         return wire, dict(sender.trouble)
 
     wire, trouble = run_async(job())
-    assert wire.done[0][1] == "failed: no broker"
-    assert trouble["way"] == "no broker"
+    assert wire.done[0][1] == "failed: refused"
+    assert trouble["way"] == "refused"
+
+
+@pytest.mark.parametrize("kind", [LofarSender, VOEventSender])
+def test_a_link_that_is_down_is_tried_again(site, monkeypatch, kind):
+    """As long as the trigger is of use, and the way is armed as it was; the trouble is said until then."""
+    monkeypatch.setattr("mwaconvert.services.live.processes.senders._TRY_AGAIN_S", 0.01)
+
+    async def job():
+        sender = kind(site)
+        wire = Wire(sender, [ResourceError("no route")] * 4)
+        await give(sender, trigger())
+        down = Wire(sender, [ResourceError("no route")] * 1000)
+        late = trigger(id="1-00-2", dm=900.0, time_s=time.time() - 30)
+        until_s = time.time() + 0.1
+        sender.latest_s = lambda t: until_s
+        await give(sender, late)
+        return wire, down, dict(sender.trouble)
+
+    wire, down, trouble = run_async(job())
+    assert len(wire.sent) == 5
+    assert len(set(map(id, wire.sent))) == 1
+    assert [outcome for _, outcome in wire.done] == ["sent, as a test: ack"]
+    assert [outcome for _, outcome in down.done] == ["failed: no route"]
+    assert trouble["way"] == "no route"
+
+
+@pytest.mark.parametrize("kind", [LofarSender, VOEventSender])
+def test_a_way_that_is_switched_off_meanwhile(site, monkeypatch, kind):
+    monkeypatch.setattr("mwaconvert.services.live.processes.senders._TRY_AGAIN_S", 0.01)
+
+    async def job():
+        sender = kind(site)
+        wire = Wire(sender, [ResourceError("no route")] * 1000)
+        giving = asyncio.create_task(give(sender, trigger()))
+        while len(wire.sent) < 2:
+            await asyncio.sleep(0.005)
+        await sender.on_switch(Switch(way="lofar", wanted="off", who="jansen"))
+        await giving
+        return wire
+
+    assert [outcome for _, outcome in run_async(job()).done] == ["failed: no route"]
+
+
+@pytest.mark.parametrize("kind", [LofarSender, VOEventSender])
+@pytest.mark.parametrize("full_after", [0, 1])
+def test_a_disk_that_is_full(site, monkeypatch, kind, full_after):
+    """Before a trigger goes out: it waits. After: its end is known, and written when there is room."""
+
+    async def job():
+        sender = kind(site)
+        wire = Wire(sender)
+        left = full_after
+        append = sender.journal.append
+
+        def full(entry, **more):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise OSError(28, "No space left on device")
+            return append(entry, **more)
+
+        sender.journal.append = full
+        t = trigger()
+        await give(sender, t)
+        assert sender.trouble["journal"].endswith("No space left on device")
+        assert len(wire.sent) == len(wire.done) == full_after
+        sender.journal.append = append
+        sender.write_ends()
+        await give(sender, t)  # the chain asks again
+        again = kind(site)
+        other = Wire(again)
+        await give(again, t)
+        return wire, other, sender
+
+    wire, other, sender = run_async(job())
+    assert len(wire.sent) == 1
+    assert other.sent == []
+    assert {outcome for _, outcome in wire.done + other.done} == {"sent, as a test: ack"}
+    assert "journal" not in sender.trouble
 
 
 def test_a_damaged_state_of_the_switch_is_off(site, tmp_path):

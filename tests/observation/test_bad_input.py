@@ -137,7 +137,21 @@ def test_files_that_disagree(metafits, tmp_path):
     with pytest.raises(MetadataError, match="FINECHAN is 300 kHz, which does not divide a coarse channel"):
         open_observation(metafits, [path])
     path = write_mwax(tmp_path, 120, [0], INTTIME="long")
-    with pytest.raises(FormatError, match="expected a positive number for INTTIME, found 'long'"):
+    with pytest.raises(
+        FormatError, match="expected a positive number of at most 1000000 for INTTIME, found 'long'"
+    ):
+        open_observation(metafits, [path])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("INTTIME", "1E400"), ("INTTIME", "1E30"), ("FINECHAN", "1E400"), ("OBSID", "1E400")]
+)
+def test_numbers_without_end(metafits, tmp_path, key, value):
+    path = write_mwax(tmp_path, 117, [0], **{key: 7})
+    sound = path.read_bytes()
+    at = next(at for at in range(0, 2880, 80) if sound.startswith(f"{key:8}=".encode(), at))
+    path.write_bytes(sound[:at] + f"{key:8}= {value:>20}".ljust(80).encode() + sound[at + 80 :])
+    with pytest.raises(FormatError, match=rf"expected a .*number.* for {key}, found (inf|1e\+30)"):
         open_observation(metafits, [path])
 
 

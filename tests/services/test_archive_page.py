@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -288,6 +288,28 @@ def test_what_a_service_does_by_itself(archive: Archive) -> None:
     upkeep()
     upkeep()
     assert (archive.site.areas["qa"] / RUN).is_dir()
+
+
+def test_a_service_follows_the_metadata(
+    archive: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import metadata_samples
+
+    upkeep = ArchiveUpkeep(
+        replace(archive.site, metadata=f"sqlite:///{tmp_path}/alma.db"), archive.store, "w1"
+    )
+    with caplog.at_level("WARNING"):
+        upkeep()  # the archive is away
+    assert "the archive's metadata were not looked at" in caplog.text
+    metadata_samples.fill(tmp_path / "alma.db")
+    metadata_samples.change(tmp_path / "alma.db", "UPDATE aqua_ous SET QA2STATUS = 'Fail'")
+    upkeep()
+    eve = archive.client("eve")
+    shown = f"/archive/sets/{samples.MOUS.file_form}"
+    assert "-&gt; Fail" not in eve.get(shown).text  # passes come once an hour
+    upkeep._next = 0
+    upkeep()
+    assert "-&gt; Fail" in eve.get(shown).text
 
 
 def test_one_database(tmp_path: Path) -> None:

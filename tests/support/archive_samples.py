@@ -193,6 +193,8 @@ if images:
 else:
     tgz(products / "unknown.session_1.caltables.tgz", {"bandpass.tbl/table.dat": b"b" * 3000})
 tgz(products / "unknown.hifv.weblog.tgz", {"html/index.html": b"<html>weblog</html>"})
+for report in HERE.glob("aquareport.xml"):
+    (products / "unknown.hifv.pipeline_aquareport.xml").write_bytes(report.read_bytes())
 (products / "unknown.hifv.pipeline_manifest.xml").write_text(
     '<piperesults name="x"><ous name="unknown"><casaversion name="6.5.4.9"/>'
     '<pipeline_version name="2023.1.0.124"/></ous></piperesults>')

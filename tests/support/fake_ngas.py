@@ -2,11 +2,12 @@
 
 The same name again is a new version; two copies of each file; RETRIEVE serves any copy and verifies none; CHECKFILE
 says SUCCESS of a damaged file and tells the truth in its message; LIKE takes _ for any character; a file that is gone
-from a disk drops the connection.
+from a disk drops the connection, and its check is refused. `test_real_ngas.py` asks a real server the same.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import threading
@@ -19,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 from xml.sax.saxutils import quoteattr
 
 DISKS = ("disk1", "disk2")
+USER = ("ann", "s/cret")
 
 
 @dataclass
@@ -30,19 +32,29 @@ class Copy:
 
 
 class FakeNgas(ThreadingHTTPServer):
-    """`files` holds the copies of each file; `put` counts; `down` makes it drop every connection."""
+    """`files` holds the copies of each file; `put` counts; `down` makes it drop every connection.
+
+    `asks_who` lets in `USER` alone; what `elsewhere` has, a request is sent on to.
+    """
 
     daemon_threads = True
+    disks = DISKS
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, list[Copy]] = {}
         self.puts = 0
         self.down = False
+        self.asks_who = False
+        self.elsewhere: FakeNgas | None = None
 
     @property
     def address(self) -> str:
         return f"ngas://127.0.0.1:{self.server_port}"
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.files)
 
     def keep(self, name: str, data: bytes) -> int:
         """A new version of a file, on each disk."""
@@ -55,6 +67,12 @@ class FakeNgas(ThreadingHTTPServer):
         for copy in self.files[name]:
             if copy.disk == disk:
                 copy.data = b"rotten" + copy.data[6:]
+
+    def repair(self, name: str, disk: str) -> None:
+        """Bring the bytes of the other disk."""
+        (good,) = [copy.data for copy in self.files[name] if copy.disk != disk]
+        for copy in self.files[name]:
+            copy.data = good
 
     def handle_error(self, *_: object) -> None:
         pass
@@ -101,7 +119,20 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.down:
             self.connection.close()
             return
+        if self.server.asks_who and not self._is_known():
+            self._status("FAILURE", "Unauthorized request received", 401)
+            return
+        if self.server.elsewhere is not None and parts.path != "/QUERY":
+            self.send_response(303)
+            self.send_header("Location", self.server.elsewhere.address.replace("ngas", "http", 1) + self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         {"/QUERY": self._query, "/RETRIEVE": self._retrieve, "/CHECKFILE": self._check}[parts.path](query)
+
+    def _is_known(self) -> bool:
+        word = base64.b64encode(":".join(USER).encode()).decode()
+        return self.headers.get("Authorization") == f"Basic {word}"
 
     def _query(self, query: dict[str, str]) -> None:
         pattern = "".join(
@@ -132,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _retrieve(self, query: dict[str, str]) -> None:
         copy = self._found(query)
         if copy is None:
-            self._status("FAILURE", f"NGAMS_ER_UNAVAIL_FILE:4011:ERROR: {query['file_id']}", 400)
+            self._status("FAILURE", f"NGAMS_ER_UNAVAIL_FILE:4019:ERROR: {query['file_id']}", 400)
         elif copy.data is None:
             self.connection.close()
         else:
@@ -140,11 +171,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _check(self, query: dict[str, str]) -> None:
         copy = self._found(query)
-        if copy is None:
-            self._status("FAILURE", "no such file", 400)
-        elif copy.data is None or zlib.crc32(copy.data) != copy.crc:
+        if copy is None or copy.data is None:
+            self._status("FAILURE", f"NGAMS_ER_UNAVAIL_FILE:4019:ERROR: {query['file_id']}", 400)
+        elif zlib.crc32(copy.data) != copy.crc:
             self._status(
-                "SUCCESS", f"NGAMS_ER_FILE_NOK:4044:ERROR: {query['file_id']}: Inconsistent checksum found."
+                "SUCCESS", f"NGAMS_ER_FILE_NOK:4057:ERROR: {query['file_id']}: Inconsistent checksum found."
             )
         else:
             self._status("SUCCESS", f"NGAMS_INFO_FILE_OK:4000:INFO: {query['file_id']}")

@@ -55,6 +55,7 @@ class Receiver:
         self._broker = socket.create_server(("127.0.0.1", 0))
         self._lofar = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._lofar.bind(("127.0.0.1", 0))
+        self.n_torn = 0  # of which less than all came
         self.ports = [s.getsockname()[1] for s in (self._dada, self._lofar, self._broker)]
         self.broker_role = "ack"
         for target in (self._take_events, self._take_packets, self._take_voevents):
@@ -68,8 +69,12 @@ class Receiver:
                 return
             with link:
                 data = b""
-                while more := link.recv(65536):
-                    data += more
+                try:
+                    while more := link.recv(65536):
+                        data += more
+                except OSError:
+                    self.n_torn += 1
+                    continue
                 self.at_s.append(time.time())
                 self.events.append(data.decode())
 
@@ -83,6 +88,17 @@ class Receiver:
                 return
             self.packets.append(data)
 
+    def leave_lofar(self):
+        """Nobody listens there, until `come_back`."""
+        with suppress(OSError):
+            self._lofar.shutdown(socket.SHUT_RDWR)
+        self._lofar.close()
+
+    def come_back(self):
+        self._lofar = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._lofar.bind(("127.0.0.1", self.ports[1]))
+        threading.Thread(target=self._take_packets, daemon=True).start()
+
     def _take_voevents(self):
         while True:
             try:
@@ -90,10 +106,16 @@ class Receiver:
             except OSError:
                 return
             with link:
-                (n,) = struct.unpack(">I", link.recv(4, socket.MSG_WAITALL))
-                self.xml.append(link.recv(n, socket.MSG_WAITALL))
-                answer = ACK.format(self.broker_role).encode()
-                link.sendall(struct.pack(">I", len(answer)) + answer)
+                try:
+                    (n,) = struct.unpack(">I", link.recv(4, socket.MSG_WAITALL))
+                    xml = link.recv(n, socket.MSG_WAITALL)
+                    if len(xml) < n:
+                        raise ConnectionError
+                    self.xml.append(xml)
+                    answer = ACK.format(self.broker_role).encode()
+                    link.sendall(struct.pack(">I", len(answer)) + answer)
+                except (OSError, struct.error):
+                    self.n_torn += 1
 
     def close(self):
         for s in (self._dada, self._broker, self._lofar):

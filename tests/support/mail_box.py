@@ -22,16 +22,21 @@ class Box:
 
     def __init__(self) -> None:
         self.letters: list[tuple[list[str], str, str]] = []
+        self.files: list[list[str]] = []  # of each letter, by name
         self.refuse = ""
+        self.largest = 0  # bytes; 0: any
 
     async def handle_DATA(self, _server: object, _session: object, envelope: Envelope) -> str:
         if self.refuse:
             return self.refuse
         assert isinstance(envelope.content, bytes)
+        if self.largest and len(envelope.content) > self.largest:
+            return "552 too large"
         letter = message_from_bytes(envelope.content, policy=policy.default)
         self.letters.append(
             (list(envelope.rcpt_tos), letter["Subject"], letter.get_body(("plain",)).get_content())
         )
+        self.files.append([str(part.get_filename()) for part in letter.iter_attachments()])
         return "250 taken"
 
 

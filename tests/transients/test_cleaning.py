@@ -17,6 +17,7 @@ from mwaconvert.transients.clean.impulses import find_impulses
 from mwaconvert.transients.clean.levels import level_steps
 from mwaconvert.transients.clean.losses import without_lost
 from mwaconvert.transients.clean.scales import Pieces, block_moments
+from mwaconvert.transients.masking import zero_dm
 from mwaconvert.transients.search import search
 from mwaconvert.transients.survey import plan_survey
 
@@ -191,6 +192,50 @@ def test_impulses_that_overlap_are_taken_away_once():
     assert times.max() > 1
     left = (before - n_used * common).sum(0)
     assert abs(left[times > 0]).max() < 0.05
+
+
+def test_nothing_is_taken_away_where_zero_dm_left_nothing():
+    data = burst(0, snr=0.0)
+    data[:, 3000:3004] = np.minimum(255, data[:, 3000:3004].astype(int) + 40)
+    cleaned = clean(zero_dm(Spectra(data, FREQS, DT)))
+    assert len(cleaned.impulses.spans) == cleaned.impulses.dispersed == 0
+    assert cleaned.impulses.keep.all()
+
+
+@pytest.mark.parametrize("edges", [(0, 16384), (0, 9000, 16384)], ids=["steady", "with a step of the gain"])
+def test_impulses_do_not_bend_baselines(edges):
+    """Sums over many samples of a part of the band have the mean of those that are masked, or outside."""
+    rng = np.random.default_rng(7)
+    data = rng.normal(96, 12, (256, 16384))
+    # strong in the lower half of the band, weak in the upper one
+    for begin in range(100, data.shape[1], 700):
+        data[:128, begin : begin + 60] += 11
+        data[128:, begin : begin + 60] += 3
+    data[:, edges[-2] :] += 30 if len(edges) > 2 else 0
+    cleaned = clean(Spectra(np.rint(data).astype(np.uint8), 1220 + np.arange(256.0), 256e-6), sweep=3000)
+    assert len(cleaned.impulses.spans) > 20
+    left = (cleaned.spectra.data.astype(float) - ORIGIN) / UNIT
+    for half in (left[:128], left[128:]):
+        for part in (half, half[:, :1024], half[:, -1024:]):
+            assert abs(part.sum()) < 6 * part.size**0.5
+
+
+def test_blocks_of_pieces():
+    pieces = Pieces((0, 10, 17), 4)
+    x = np.arange(17, dtype=np.float32)[None]
+    means = pieces.block_means(x)
+    np.testing.assert_allclose(means[0], [1.5, 5.5, 8.5, 11.5, 15])
+    lines = pieces.joined(np.array([[0, 4, 8, 1, 5]], np.float32))
+    middles = {
+        0: 0,
+        2: 0.5,
+        6: 4.5,
+        9: 7.5,
+        10: 1,
+        12: 1.5,
+        16: 5,
+    }  # a sample is half a sample behind its beginning
+    np.testing.assert_allclose(lines[0, list(middles)], list(middles.values()))
 
 
 def test_a_pulse_within_a_wide_disturbance():

@@ -1,11 +1,14 @@
 """What makes candidates doubtful."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from filterbanks import pulse
 
 from mwaconvert.spectra.candidate import Candidate, Flag
 from mwaconvert.spectra.dispersion import delay_per_dm
+from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.transients import Spectra, open_stream
 from mwaconvert.transients.clean.cleaning import Cleaning
 from mwaconvert.transients.judging.flags import Doubts
@@ -58,3 +61,16 @@ def test_interference_of_a_real_file_is_gone_or_flagged(filterbanks):
     assert burst.flags == ()
     assert burst.snr > 15
     assert all(c.flags for c in rest)
+
+
+@pytest.mark.parametrize(("begin", "flagged"), [(3930, True), (4200, False)])
+def test_a_pulse_that_impulses_were_taken_from(begin, flagged):
+    """A pulse at DM 25 sweeps from sample 3906 to 4004, and is 12 samples wide."""
+    data = pulse(FREQS, 16384, 256e-6, 25.0, 1.0, 3e-3, 25.0).astype(int)
+    data[:, begin : begin + 40] += 6
+    stream = ArrayStream(Spectra(data.astype(np.uint8), FREQS, 256e-6), Path("a"), "memory")
+    search = plan_survey(stream, 0, 200, cleaning=Cleaning()).run()
+    assert search.masked.n_impulses >= 1
+    best = max(search.candidates(), key=lambda c: c.snr)
+    assert best.dm == pytest.approx(25, abs=3)
+    assert (Flag.IMPULSE in best.flags) == flagged

@@ -207,7 +207,7 @@ def test_what_a_storm_keeps():
     table["snr"] = rng.exponential(3, n) + 7
     table["width_s"] = dt_s * 2 ** rng.integers(0, n_width, n)
     step = 320 / 64
-    kept = _thin(table, dt_s, step)
+    kept = _thin(table, dt_s, 320)
     assert 0 < len(kept) <= n_width * 64 * -(-n_times // 1024)
 
     def cells(rows):
@@ -225,7 +225,23 @@ def test_what_a_storm_keeps():
     for cell, snr in zip(cells(table), table["snr"], strict=True):
         assert best[cell] >= snr
     few = table[:1000]
-    assert _thin(few, dt_s, step) is few
+    assert _thin(few, dt_s, 320) is few
+
+
+def test_bright_pulses_are_no_storm_that_hides_others():
+    """What comes to too many detections because of a bright pulse keeps a weak one of its width 300 samples later."""
+    rng = np.random.default_rng(6)
+    n, dt_s = 40000, 1e-3
+    table = np.empty(n + 1, [(name, "f8") for name in ("dm", "time_s", "snr", "width_s")])
+    table["dm"] = rng.uniform(140, 160, n + 1)
+    table["time_s"] = 3 + rng.uniform(-0.05, 0.05, n + 1)
+    table["snr"] = rng.uniform(7, 60, n + 1)
+    table["width_s"] = 4 * dt_s
+    table[n] = (150.0, 3.3, 8.0, 4 * dt_s)
+    kept = _thin(table, dt_s, 600)
+    assert len(kept) < 2000
+    assert kept["snr"].max() == table["snr"].max()
+    assert table[n] in kept
 
 
 def test_a_storm_is_said():

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import published
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -97,6 +98,7 @@ def _alone(spec: Spec) -> list[str]:
 
 def _check(request: Request) -> None:
     facts = json.loads(json.dumps(request.to_json()))
+    published.check(facts, "request")
     assert from_json(facts) == request
     assert from_json(facts).to_json() == facts
     assert ask(*request.to_words()) == request

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import published
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,6 +114,7 @@ def _needed(verb: Verb, *said: Spec) -> list[str]:
 
 def _check(asked: Asked) -> None:
     facts = json.loads(json.dumps(asked.to_json(), allow_nan=False))
+    published.check(facts, f"{asked.verb}-request")
     assert from_json(facts) == asked
     assert from_json(facts).to_json() == facts
     verb, *words = asked.to_words()

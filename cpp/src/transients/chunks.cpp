@@ -10,108 +10,22 @@
 #include "mwaconvert/base/scratch.hpp"
 #include "mwaconvert/base/simd.hpp"
 #if MWACONVERT_HAS_WIDE
+// gcc 12 warns of the undefined operands that its own intrinsics are made of
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 #endif
 
 namespace mwaconvert {
 namespace {
 
-constexpr int64_t kBlock = 8192;            // bytes that are packed at a time
+constexpr int64_t kBlock = PackedBytes::kBlock;
 constexpr int64_t kMostRows = 248;          // channels of a batch: their number fits a byte
 constexpr int64_t kBatchBytes = 512 << 10;  // of a batch of channels: in a second-level cache
-constexpr int kLanes = 16;                  // sums of a channel side by side
-
-[[noreturn]] void damaged(const char* what) {
-  throw FormatError(std::string("the compressed values are damaged: ") + what);
-}
-
-// A length of LZ4 that goes on in bytes of 255.
-MWACONVERT_INLINE int64_t more_length(const uint8_t*& in, const uint8_t* end) {
-  int64_t length = 0;
-  uint8_t byte = 255;
-  while (byte == 255) {
-    if (in == end) damaged("a length goes on beyond the end");
-    byte = *in++;
-    length += byte;
-  }
-  return length;
-}
-
-// An LZ4 block of exactly n bytes. Returns where they are: in `out`, or in the input if all of them are as
-// they are.
-const uint8_t* decode_lz4(const uint8_t* in, int64_t n_in, uint8_t* out, int64_t n) {
-  const uint8_t* end = in + n_in;
-  int64_t at = 0;
-  for (;;) {
-    if (in == end) damaged("a sequence is missing");
-    const uint8_t token = *in++;
-    int64_t literals = token >> 4;
-    if (literals == 15) literals += more_length(in, end);
-    if (literals > end - in || literals > n - at) damaged("more bytes than there are");
-    if (literals == n && in + n == end) return in;
-    std::memcpy(out + at, in, literals);
-    at += literals;
-    in += literals;
-    if (in == end) break;  // the last sequence is of literals
-    if (end - in < 2) damaged("an offset is cut");
-    const int64_t back = in[0] | in[1] << 8;
-    in += 2;
-    int64_t match = token & 15;
-    if (match == 15) match += more_length(in, end);
-    match += 4;
-    if (back < 1 || back > at || match > n - at) damaged("a copy of what is not there");
-    const uint8_t* source = out + at - back;
-    if (back >= match) {
-      std::memcpy(out + at, source, match);
-    } else {
-      for (int64_t k = 0; k < match; ++k) out[at + k] = source[k];  // it copies what it writes
-    }
-    at += match;
-  }
-  if (at != n) damaged("fewer bytes than there should be");
-  return out;
-}
-
-// Bit j of byte 8 i + k is bit k of byte i of plane j; planes of n / 8 bytes.
-MWACONVERT_CLONES
-void join_bits(const uint8_t* planes, int64_t n, uint8_t* out) {
-  const int64_t m = n / 8;
-  for (int64_t i = 0; i < m; ++i) {
-    uint64_t x = 0;
-    for (int j = 0; j < 8; ++j) x |= static_cast<uint64_t>(planes[j * m + i]) << 8 * j;
-    // transpose 8 x 8 bits (Warren, Hacker's Delight, 7-3)
-    uint64_t t = (x ^ (x >> 7)) & 0x00AA00AA00AA00AAULL;
-    x = x ^ t ^ (t << 7);
-    t = (x ^ (x >> 14)) & 0x0000CCCC0000CCCCULL;
-    x = x ^ t ^ (t << 14);
-    t = (x ^ (x >> 28)) & 0x00000000F0F0F0F0ULL;
-    x = x ^ t ^ (t << 28);
-    for (int k = 0; k < 8; ++k) out[8 * i + k] = static_cast<uint8_t>(x >> 8 * k);
-  }
-}
-
-#if MWACONVERT_HAS_WIDE
-// The same: 64 bits of a plane say to which of 64 bytes its value is added.
-MWACONVERT_WIDE void join_bits_wide(const uint8_t* planes, int64_t n, uint8_t* out) {
-  const int64_t m = n / 8;
-  for (int64_t i = 0; i < m; i += 8) {
-    __m512i x = _mm512_setzero_si512();
-    for (int j = 0; j < 8; ++j) {
-      uint64_t bits;
-      std::memcpy(&bits, planes + j * m + i, 8);
-      x = _mm512_mask_add_epi8(x, bits, x, _mm512_set1_epi8(static_cast<char>(1 << j)));
-    }
-    _mm512_storeu_si512(out + 8 * i, x);
-  }
-}
-#endif
-
-void join(const uint8_t* planes, int64_t n, uint8_t* out) {
-#if MWACONVERT_HAS_WIDE
-  if (n % 64 == 0 && wide_registers()) return join_bits_wide(planes, n, out);
-#endif
-  join_bits(planes, n, out);
-}
+constexpr int64_t kGroup = 16;              // samples of one scale and offset, and floats of a register
+constexpr int64_t kTile = kGroup * kGroup;  // samples that are summed at a time
 
 // Bytes of 0 and 255 become 0; so do those whose mask is 0.
 MWACONVERT_CLONES
@@ -123,137 +37,165 @@ void copy_good(const uint8_t* in, const uint8_t* mask, int64_t n, uint8_t* out) 
   }
 }
 
-// A length of samples of one channel with its scale and offset.
-struct Stretch {
-  int64_t begin, end;
-  float scale, offset;
+typedef int32_t ints __attribute__((vector_size(4 * kGroup)));
+typedef float floats __attribute__((vector_size(4 * kGroup)));
+typedef float floats_loose __attribute__((vector_size(4 * kGroup), aligned(4), may_alias));
+
+// Of the bytes of 16 groups: how many are not 0, their sums, and those of their squares.
+struct Counts {
+  ints n, sum, squares;
 };
 
-struct Moments {
-  double n = 0, sum = 0, squares = 0;  // about the pivot
-};
-
-// Registers of 16 values; where they are shorter, several do for one.
-typedef uint8_t bytes_loose __attribute__((vector_size(kLanes), aligned(1), may_alias));
-typedef int32_t ints __attribute__((vector_size(4 * kLanes)));
-typedef float floats __attribute__((vector_size(4 * kLanes)));
-typedef float floats_loose __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
-
-// 16 bytes as whole numbers. GCC takes one byte after the other where it is not told the instruction.
-template <bool wide>
-MWACONVERT_INLINE ints widened(const uint8_t* p) {
-  const bytes_loose bytes = *reinterpret_cast<const bytes_loose*>(p);
-#if MWACONVERT_HAS_WIDE
-  if constexpr (wide) {
-    typedef char chars __attribute__((vector_size(kLanes)));
-    return reinterpret_cast<ints>(
-        __builtin_ia32_pmovzxbd512_mask(reinterpret_cast<chars>(bytes), ints{}, 0xFFFF));
+MWACONVERT_INLINE Counts count_bytes(const uint8_t* bytes) {
+  Counts all;
+  for (int64_t g = 0; g < kGroup; ++g) {
+    int32_t n = 0, sum = 0, squares = 0;
+    for (int64_t k = 0; k < kGroup; ++k) {
+      const int32_t x = bytes[kGroup * g + k];
+      n += x != 0;
+      sum += x;
+      squares += x * x;
+    }
+    all.n[g] = n;
+    all.sum[g] = sum;
+    all.squares[g] = squares;
   }
-#endif
-  return __builtin_convertvector(bytes, ints);
+  return all;
 }
 
-// a * byte + b of bytes that are there, 0 of others; `there` is -1 or 0.
-template <bool wide>
-MWACONVERT_INLINE floats values(const uint8_t* row, float a, float b, ints* there) {
-  const ints x = widened<wide>(row);
-  *there = x != 0;
-  const floats level = floats{} + b;
-  return a * __builtin_convertvector(x, floats) +
-         reinterpret_cast<floats>(*there & reinterpret_cast<ints>(level));
-}
+// Sums of the values of a row about its pivot.
+struct Moments {
+  int64_t n = 0;
+  double sum = 0, squares = 0;
+};
 
-template <bool wide>
-MWACONVERT_INLINE void moments(const uint8_t* row, const Stretch* stretches, int64_t n_stretch, float pivot,
-                               Moments* found) {
+// A value of group g is scale(g) * (byte - 128) + level(g).
+template <typename Count>
+MWACONVERT_INLINE void sum_row(const uint8_t* row, const float* scale, const float* level, int64_t n_groups,
+                               Count count, Moments* found) {
   ints n = {};
   floats sum = {}, squares = {};
-  Moments all;
-  for (int64_t s = 0; s < n_stretch; ++s) {
-    const float a = stretches[s].scale, b = stretches[s].offset - pivot;
-    int64_t t = stretches[s].begin;
-    for (; t + kLanes <= stretches[s].end; t += kLanes) {
-      ints there;
-      const floats v = values<wide>(row + t, a, b, &there);
-      n -= there;
-      sum += v;
-      squares += v * v;
-    }
-    for (; t < stretches[s].end; ++t) {
-      if (row[t] == 0) continue;
-      const float v = a * row[t] + b;
-      all.n += 1;
-      all.sum += v;
-      all.squares += v * v;
-    }
+  for (int64_t g = 0; g < n_groups; g += kGroup) {
+    const Counts c = count(row + kGroup * g);
+    const floats a = *reinterpret_cast<const floats_loose*>(scale + g);
+    const floats b = *reinterpret_cast<const floats_loose*>(level + g);
+    // whole numbers, which are exact: of byte - 128 where there is one
+    const floats first = __builtin_convertvector(c.sum - 128 * c.n, floats);
+    const floats second = __builtin_convertvector(c.squares - 256 * c.sum + 16384 * c.n, floats);
+    const floats scaled = a * first, whole = scaled + b * __builtin_convertvector(c.n, floats);
+    n += c.n;
+    sum += whole;
+    squares += a * (a * second) + b * (scaled + whole);
   }
-  for (int k = 0; k < kLanes; ++k) {
-    all.n += n[k];
-    all.sum += sum[k];
-    all.squares += squares[k];
-  }
-  *found = all;
-}
-
-// total(t) += factor * (scale * row(t + shift) + offset - level) where it is there.
-template <bool wide>
-MWACONVERT_INLINE void add_values(const uint8_t* row, const Stretch* stretches, int64_t n_stretch,
-                                  int64_t shift, int64_t n_times, float factor, float level, float* total) {
-  for (int64_t s = 0; s < n_stretch; ++s) {
-    const float a = stretches[s].scale * factor, b = (stretches[s].offset - level) * factor;
-    int64_t t = std::max(stretches[s].begin, shift);
-    const int64_t end = std::min(stretches[s].end, n_times + shift);
-    for (; t + kLanes <= end; t += kLanes) {
-      ints there;
-      float* to = total + (t - shift);
-      const floats v = values<wide>(row + t, a, b, &there);
-      *reinterpret_cast<floats_loose*>(to) = *reinterpret_cast<const floats_loose*>(to) + v;
-    }
-    for (; t < end; ++t)
-      if (row[t]) total[t - shift] += a * row[t] + b;
+  *found = {};
+  for (int64_t k = 0; k < kGroup; ++k) {
+    found->n += n[k];
+    found->sum += sum[k];
+    found->squares += squares[k];
   }
 }
 
 MWACONVERT_CLONES
-void moments_narrow(const uint8_t* row, const Stretch* stretches, int64_t n, float pivot, Moments* found) {
-  moments<false>(row, stretches, n, pivot, found);
+void sum_row_narrow(const uint8_t* row, const float* scale, const float* level, int64_t n_groups,
+                    Moments* found) {
+  sum_row(row, scale, level, n_groups, [](const uint8_t* bytes) { return count_bytes(bytes); }, found);
 }
+
+// to(t) += scale * row(t) + offset where it is there.
 MWACONVERT_CLONES
-void add_narrow(const uint8_t* row, const Stretch* stretches, int64_t n, int64_t shift, int64_t n_times,
-                float factor, float level, float* total) {
-  add_values<false>(row, stretches, n, shift, n_times, factor, level, total);
+void add_row_narrow(const uint8_t* row, const float* scale, const float* offset, int64_t n_groups,
+                    float* to) {
+  for (int64_t g = 0; g < n_groups; ++g)
+    for (int64_t k = kGroup * g; k < kGroup * (g + 1); ++k)
+      to[k] += row[k] ? scale[g] * static_cast<float>(row[k]) + offset[g] : 0.0F;
 }
+
+// Levels about a pivot, of bytes about 128.
+MWACONVERT_CLONES
+void find_level(const float* scale, const float* offset, int64_t n, float pivot, float* level) {
+  for (int64_t g = 0; g < n; ++g) level[g] = (offset[g] - pivot) + 128 * scale[g];
+}
+
+MWACONVERT_CLONES
+void scale_levels(const float* scale, const float* offset, int64_t n, float factor, float zero,
+                  float* row_scale, float* row_offset) {
+  for (int64_t g = 0; g < n; ++g) {
+    row_scale[g] = scale[g] * factor;
+    row_offset[g] = (offset[g] - zero) * factor;
+  }
+}
+
 #if MWACONVERT_HAS_WIDE
-MWACONVERT_WIDE void moments_wide(const uint8_t* row, const Stretch* stretches, int64_t n, float pivot,
-                                  Moments* found) {
-  moments<true>(row, stretches, n, pivot, found);
+// Sums of four values that are side by side, of 4 x 16.
+MWACONVERT_WIDE inline __m512i sum_fours(const __m512i* x) {
+  const __m512i low = _mm512_add_epi32(_mm512_unpacklo_epi32(x[0], x[1]), _mm512_unpackhi_epi32(x[0], x[1]));
+  const __m512i high = _mm512_add_epi32(_mm512_unpacklo_epi32(x[2], x[3]), _mm512_unpackhi_epi32(x[2], x[3]));
+  const __m512i mixed = _mm512_add_epi32(_mm512_unpacklo_epi64(low, high), _mm512_unpackhi_epi64(low, high));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(order, mixed);
 }
-MWACONVERT_WIDE void add_wide(const uint8_t* row, const Stretch* stretches, int64_t n, int64_t shift,
-                              int64_t n_times, float factor, float level, float* total) {
-  add_values<true>(row, stretches, n, shift, n_times, factor, level, total);
+
+MWACONVERT_WIDE inline Counts count_bytes_wide(const uint8_t* bytes) {
+  const __m512i low = _mm512_set1_epi16(255), ones = _mm512_set1_epi16(1);
+  __m512i sums[4], squares[4], least = _mm512_set1_epi8(-1);
+  for (int k = 0; k < 4; ++k) {
+    const __m512i x = _mm512_loadu_si512(bytes + 64 * k);
+    const __m512i even = _mm512_and_si512(x, low), odd = _mm512_srli_epi16(x, 8);
+    least = _mm512_min_epu8(least, x);
+    sums[k] = _mm512_madd_epi16(_mm512_add_epi16(even, odd), ones);
+    squares[k] = _mm512_add_epi32(_mm512_madd_epi16(even, even), _mm512_madd_epi16(odd, odd));
+  }
+  Counts all;
+  all.n = ints{} + static_cast<int32_t>(kGroup);
+  all.sum = reinterpret_cast<ints>(sum_fours(sums));
+  all.squares = reinterpret_cast<ints>(sum_fours(squares));
+  if (_mm512_testn_epi8_mask(least, least)) {  // some are not there
+    const __m512i one = _mm512_set1_epi8(1);
+    for (int k = 0; k < 4; ++k) {
+      const __m512i there = _mm512_min_epu8(_mm512_loadu_si512(bytes + 64 * k), one);
+      sums[k] = _mm512_madd_epi16(_mm512_maddubs_epi16(there, one), ones);
+    }
+    all.n = reinterpret_cast<ints>(sum_fours(sums));
+  }
+  return all;
+}
+
+MWACONVERT_WIDE void sum_row_wide(const uint8_t* row, const float* scale, const float* level,
+                                  int64_t n_groups, Moments* found) {
+  sum_row(
+      row, scale, level, n_groups,
+      [](const uint8_t* bytes) MWACONVERT_WIDE { return count_bytes_wide(bytes); }, found);
+}
+
+MWACONVERT_WIDE void add_row_wide(const uint8_t* row, const float* scale, const float* offset,
+                                  int64_t n_groups, float* to) {
+  for (int64_t g = 0; g < n_groups; ++g, to += kGroup) {
+    const __m512i x =
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(row + kGroup * g)));
+    const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(x), _mm512_set1_ps(scale[g]));
+    const __m512 value = _mm512_maskz_add_ps(_mm512_test_epi32_mask(x, x), scaled, _mm512_set1_ps(offset[g]));
+    _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), value));
+  }
 }
 #endif
 
-Moments find_moments(const uint8_t* row, const std::vector<Stretch>& stretches, float pivot) {
+Moments moments(const uint8_t* row, const float* scale, const float* level, int64_t n_groups) {
   Moments found;
-  const auto n = static_cast<int64_t>(stretches.size());
 #if MWACONVERT_HAS_WIDE
   if (wide_registers()) {
-    moments_wide(row, stretches.data(), n, pivot, &found);
+    sum_row_wide(row, scale, level, n_groups, &found);
     return found;
   }
 #endif
-  moments_narrow(row, stretches.data(), n, pivot, &found);
+  sum_row_narrow(row, scale, level, n_groups, &found);
   return found;
 }
 
-void add_row(const uint8_t* row, const std::vector<Stretch>& stretches, int64_t shift, int64_t n_times,
-             float factor, float level, float* total) {
-  const auto n = static_cast<int64_t>(stretches.size());
+void add_row(const uint8_t* row, const float* scale, const float* offset, int64_t n_groups, float* to) {
 #if MWACONVERT_HAS_WIDE
-  if (wide_registers()) return add_wide(row, stretches.data(), n, shift, n_times, factor, level, total);
+  if (wide_registers()) return add_row_wide(row, scale, offset, n_groups, to);
 #endif
-  add_narrow(row, stretches.data(), n, shift, n_times, factor, level, total);
+  add_row_narrow(row, scale, offset, n_groups, to);
 }
 
 MWACONVERT_CLONES
@@ -261,12 +203,27 @@ void count_row(const uint8_t* row, int64_t n, uint8_t* count) {
   for (int64_t t = 0; t < n; ++t) count[t] += row[t] != 0;
 }
 
+MWACONVERT_CLONES
+void mean_of(const float* total, const int32_t* n, int64_t n_times, float group, float* mean, float* weight) {
+  for (int64_t t = 0; t < n_times; ++t) {
+    const auto there = static_cast<float>(n[t]);
+    mean[t] = n[t] > 0 ? total[t] / there : 0.0F;
+    weight[t] = there / group;
+  }
+}
+
+// Groups of a row that follow each other in time: the first, how many samples, and the time of the first.
+struct Run {
+  int64_t group, n_times, begin;
+  int64_t n_groups() const { return (n_times + kGroup - 1) / kGroup; }
+};
+
 // What a thread works in.
 struct Memory {
+  PackedBytes::Part part;
   Scratch<uint8_t> rows, block, mask, count;
-  Scratch<float> total;
-  Scratch<uint32_t> n;
-  std::vector<Stretch> stretches;
+  Scratch<float> total, scale, offset, level, row_scale, row_offset;
+  Scratch<int32_t> full, n;
 };
 
 class Waterfall {
@@ -279,52 +236,89 @@ class Waterfall {
         out_(out),
         weights_(weights),
         n_chan_(shift.shape[0]),
-        n_times_(out.shape[1]) {}
+        n_times_(out.shape[1]),
+        fine_(n_chan_ / chunks[0].scale.shape[0]) {
+    for (const Chunk& chunk : chunks) {
+      const int64_t length = stretch(chunk), whole = chunk.n_times * chunk.repeat;
+      first_run_.push_back(static_cast<int64_t>(runs_.size()));
+      const int64_t step = length % kGroup == 0 ? whole : length;
+      for (int64_t t = 0; t < whole; t += step) {
+        runs_.push_back({n_groups_, step, chunk.first + t});
+        n_groups_ += runs_.back().n_groups();
+      }
+      n_there_ += whole;
+    }
+    n_groups_ = (n_groups_ + kGroup - 1) / kGroup * kGroup;
+  }
 
   void subband(int64_t s) const {
     thread_local Memory memory;
     const int64_t group = n_chan_ / out_.shape[0];
-    float* total = memory.total.get(n_times_);
-    uint32_t* n = memory.n.get(n_times_);
-    std::fill_n(total, n_times_, 0.0F);
-    std::fill_n(n, n_times_, 0U);
+    float* total = memory.total.get(n_times_ + 4 * kGroup) + kGroup;
+    int32_t* n = memory.n.get(n_times_);
+    int32_t* full = memory.full.get(n_times_ + 1);
+    std::fill_n(total - kGroup, n_times_ + 4 * kGroup, 0.0F);
+    std::fill_n(n, n_times_, 0);
+    std::fill_n(full, n_times_ + 1, 0);
     // in whole blocks, as far as a batch has room for them
-    const int64_t most = std::clamp<int64_t>(kBatchBytes / n_times_ / 8 * 8, 8, kMostRows);
+    const int64_t most = std::clamp<int64_t>(kBatchBytes / (kGroup * n_groups_) / 8 * 8, 8, kMostRows);
     const int64_t top = n_chan_ - s * group;  // rows of the chunks run from the highest channel
     for (int64_t row = top - group; row < top; row += most)
-      batch(row, std::min(row + most, top), memory, total, n);
-    for (int64_t t = 0; t < n_times_; ++t) {
-      out_(s, t) = n[t] ? total[t] / static_cast<float>(n[t]) : 0.0F;
-      weights_(s, t) = static_cast<float>(n[t]) / static_cast<float>(group);
-    }
+      batch(row, std::min(row + most, top), memory, total, n, full);
+    int32_t whole = 0;
+    for (int64_t t = 0; t < n_times_; ++t) n[t] += whole += full[t];
+    mean_of(total, n, n_times_, static_cast<float>(group), &out_(s, 0), &weights_(s, 0));
   }
 
  private:
-  void batch(int64_t first, int64_t last, Memory& memory, float* total, uint32_t* n) const {
-    uint8_t* rows = memory.rows.get((last - first) * n_times_);
+  static int64_t stretch(const Chunk& chunk) { return chunk.n_times / chunk.scale.shape[1] * chunk.repeat; }
+
+  void batch(int64_t first, int64_t last, Memory& memory, float* total, int32_t* n, int32_t* full) const {
+    const int64_t width = kGroup * n_groups_;
+    uint8_t* rows = memory.rows.get((last - first) * width);
     uint8_t* count = memory.count.get(n_times_);
-    std::memset(rows, 0, (last - first) * n_times_);
     std::memset(count, 0, n_times_);
-    for (const Chunk& chunk : chunks_) read_rows(chunk, first, last, memory, rows);
-    const int64_t fine = n_chan_ / chunks_[0].scale.shape[0];
+    for (int64_t row = 0; row < last - first; ++row) clear_gaps(rows + row * width);
+    for (size_t c = 0; c < chunks_.size(); ++c) {
+      try {
+        read_rows(c, first, last, memory, rows);
+      } catch (const FormatError& error) {
+        throw FormatError(chunks_[c].name + ": " + error.what());
+      } catch (const ResourceError& error) {
+        throw ResourceError(chunks_[c].name + ": " + error.what());
+      }
+    }
     for (int64_t row = first; row < last; ++row) {
-      if (row == first || row % fine == 0) find_stretches(row / fine, memory.stretches);
-      add(rows + (row - first) * n_times_, row, memory.stretches, total, count);
+      if (row == first || row % fine_ == 0) find_levels(row / fine_, memory);
+      add(rows + (row - first) * width, row, memory, total, count, full);
     }
     for (int64_t t = 0; t < n_times_; ++t) n[t] += count[t];
   }
 
+  // What no chunk fills, between the stretches of a row and at its end.
+  void clear_gaps(uint8_t* row) const {
+    int64_t end = 0;
+    for (const Run& run : runs_) {
+      const int64_t begin = kGroup * run.group;
+      std::memset(row + end, 0, begin - end);
+      end = begin + run.n_times;
+    }
+    std::memset(row + end, 0, kGroup * n_groups_ - end);
+  }
+
   // Rows [first, last) of a chunk to their place in time.
-  void read_rows(const Chunk& chunk, int64_t first, int64_t last, Memory& memory, uint8_t* rows) const {
-    const int64_t length = chunk.n_times;
+  void read_rows(size_t c, int64_t first, int64_t last, Memory& memory, uint8_t* rows) const {
+    const Chunk& chunk = chunks_[c];
+    const int64_t length = chunk.n_times, width = kGroup * n_groups_;
+    const int64_t first_block = first * length / kBlock, last_block = (last * length + kBlock - 1) / kBlock;
     uint8_t* buffer = memory.block.get(2 * kBlock);
     uint8_t* mask = memory.mask.get(length);
     int64_t masked = -1;
-    for (int64_t k = first * length / kBlock; k < chunk.bytes.n_blocks(); ++k) {
+    chunk.bytes.read(first_block, last_block, memory.part);
+    for (int64_t k = first_block; k < last_block; ++k) {
       int64_t n;
       const int64_t begin = k * kBlock;
-      if (begin >= last * length) break;
-      const uint8_t* bytes = chunk.bytes.block(k, buffer, &n);
+      const uint8_t* bytes = chunk.bytes.block(memory.part, k, buffer, &n);
       const int64_t end = std::min(begin + n, last * length);
       for (int64_t at = std::max(begin, first * length); at < end;) {
         const int64_t row = at / length, t = at - row * length;
@@ -337,110 +331,124 @@ class Waterfall {
           masked = own;
           good = mask + t;
         }
-        place(bytes + (at - begin), good, m, chunk.repeat, rows + (row - first) * n_times_ + chunk.first, t,
-              buffer + kBlock);
+        place(c, bytes + (at - begin), good, t, m, rows + (row - first) * width, buffer + kBlock);
         at += m;
       }
     }
   }
 
-  static void place(const uint8_t* bytes, const uint8_t* good, int64_t n, int64_t repeat, uint8_t* row,
-                    int64_t t, uint8_t* buffer) {
-    if (repeat == 1) return copy_good(bytes, good, n, row + t);
-    copy_good(bytes, good, n, buffer);
-    for (int64_t k = 0; k < n; ++k) std::memset(row + (t + k) * repeat, buffer[k], repeat);
+  // Samples [t, t + n) of a chunk to a row.
+  void place(size_t c, const uint8_t* bytes, const uint8_t* good, int64_t t, int64_t n, uint8_t* row,
+             uint8_t* buffer) const {
+    const int64_t repeat = chunks_[c].repeat;
+    const Run* first = &runs_[first_run_[c]];
+    for (int64_t done = 0; done < n;) {
+      const int64_t at = (t + done) * repeat, k = at < first->n_times ? 0 : at / first->n_times;
+      const Run& run = first[k];
+      const int64_t inside = at - k * run.n_times;
+      const int64_t m =
+          std::min(n - done, repeat == 1 ? run.n_times - inside : (run.n_times - inside) / repeat);
+      uint8_t* to = row + kGroup * run.group + inside;
+      copy_good(bytes + done, good ? good + done : nullptr, m, repeat == 1 ? to : buffer);
+      for (int64_t j = 0; repeat > 1 && j < m; ++j) std::memset(to + j * repeat, buffer[j], repeat);
+      done += m;
+    }
   }
 
-  void find_stretches(int64_t coarse, std::vector<Stretch>& stretches) const {
-    stretches.clear();
-    for (const Chunk& chunk : chunks_) {
-      const int64_t length = chunk.n_times / chunk.scale.shape[1] * chunk.repeat;
-      for (int64_t k = 0; k < chunk.scale.shape[1]; ++k) {
-        const int64_t begin = chunk.first + k * length;
-        stretches.push_back({begin, begin + length, chunk.scale(coarse, k), chunk.offset(coarse, k)});
+  // Scales and offsets of the groups of a row.
+  void find_levels(int64_t coarse, Memory& memory) const {
+    float* scale = memory.scale.get(n_groups_);
+    float* offset = memory.offset.get(n_groups_);
+    float* level = memory.level.get(n_groups_);
+    std::fill_n(scale, n_groups_, 0.0F);
+    std::fill_n(offset, n_groups_, 0.0F);
+    for (size_t c = 0; c < chunks_.size(); ++c) {
+      const Chunk& chunk = chunks_[c];
+      const int64_t each = (stretch(chunk) + kGroup - 1) / kGroup;
+      const int64_t n = chunk.scale.shape[1], first = runs_[first_run_[c]].group;
+      if (each == 1) {
+        std::copy_n(&chunk.scale(coarse, 0), n, scale + first);
+        std::copy_n(&chunk.offset(coarse, 0), n, offset + first);
+        continue;
+      }
+      for (int64_t k = 0; k < n; ++k) {
+        std::fill_n(scale + first + k * each, each, chunk.scale(coarse, k));
+        std::fill_n(offset + first + k * each, each, chunk.offset(coarse, k));
       }
     }
+    find_level(scale, offset, n_groups_, offset[0] + 128 * scale[0], level);
+  }
+
+  // Mean and variance of a row by sums in double, about nothing but the mean.
+  static void exact(const uint8_t* row, const float* scale, const float* offset, int64_t n_groups, int64_t n,
+                    double* mean, double* variance) {
+    const auto sum = [&](auto&& of) {
+      double all = 0;
+      for (int64_t k = 0; k < kGroup * n_groups; ++k)
+        if (row[k]) all += of(static_cast<double>(scale[k / kGroup]) * row[k] + offset[k / kGroup]);
+      return all / static_cast<double>(n);
+    };
+    *mean = sum([](double v) { return v; });
+    *variance = sum([&](double v) { return (v - *mean) * (v - *mean); });
+    // what rounding alone makes of values that are all the same is not a variation
+    if (*variance < 1e-20 * *mean * *mean) *variance = 0;
   }
 
   // A row of the file to the sums of its sub-band.
-  void add(const uint8_t* bytes, int64_t row, const std::vector<Stretch>& stretches, float* total,
-           uint8_t* count) const {
-    float factor = 1, level = 0;
+  void add(const uint8_t* bytes, int64_t row, Memory& memory, float* total, uint8_t* count,
+           int32_t* full) const {
+    const float* scale = memory.scale.get(n_groups_);
+    const float* offset = memory.offset.get(n_groups_);
+    const float* level = memory.level.get(n_groups_);
+    float* row_scale = memory.row_scale.get(n_groups_);
+    float* row_offset = memory.row_offset.get(n_groups_);
+    const Moments found = moments(bytes, scale, level, n_groups_);
+    float factor = 1, zero = 0;
     if (scaled_) {
-      const float pivot = stretches[0].offset + 128 * stretches[0].scale;
-      const Moments found = find_moments(bytes, stretches, pivot);
-      const double mean = found.sum / found.n, variance = found.squares / found.n - mean * mean;
-      // what rounding alone makes of values that are all the same is not a variation
-      if (!(found.n > 1 && variance > 1e-12 * mean * mean) || !std::isfinite(variance)) return;
-      level = static_cast<float>(pivot + mean);
+      if (found.n < 2) return;
+      const auto n = static_cast<double>(found.n);
+      const double about = found.sum / n;
+      double mean = offset[0] + 128 * scale[0] + about, variance = found.squares / n - about * about;
+      // small beside what it is the difference of
+      if (!(variance > 0.01 * about * about))
+        exact(bytes, scale, offset, n_groups_, found.n, &mean, &variance);
+      if (!(variance > 0) || !std::isfinite(variance)) return;
+      zero = static_cast<float>(mean);
       factor = static_cast<float>(1 / std::sqrt(variance));
     }
+    scale_levels(scale, offset, n_groups_, factor, zero, row_scale, row_offset);
     const int64_t shift = shift_(n_chan_ - 1 - row);
-    add_row(bytes, stretches, shift, n_times_, factor, level, total);
-    const int64_t from = std::max<int64_t>(shift, 0), to = std::min(n_times_, n_times_ + shift);
-    if (from < to) count_row(bytes + from, to - from, count + (from - shift));
+    for (const Run& run : runs_) {
+      const int64_t begin = run.begin - shift;
+      // groups that touch the waterfall; beside it there is room for a group
+      const int64_t low = begin < 0 ? std::min(-begin / kGroup, run.n_groups()) : 0;
+      const int64_t high =
+          begin < n_times_ ? std::min((n_times_ - begin + kGroup - 1) / kGroup, run.n_groups()) : 0;
+      if (low >= high) continue;
+      const int64_t g = run.group + low;
+      add_row(bytes + kGroup * g, row_scale + g, row_offset + g, high - low, total + begin + kGroup * low);
+      const int64_t from = std::max<int64_t>(begin, 0), to = std::min(begin + run.n_times, n_times_);
+      if (from >= to) continue;
+      if (found.n == n_there_) {
+        ++full[from];
+        --full[to];
+      } else {
+        count_row(bytes + kGroup * run.group + (from - begin), to - from, count + from);
+      }
+    }
   }
 
   const std::vector<Chunk>& chunks_;
   View<const int32_t, 1> shift_;
   bool scaled_;
   View<float, 2> out_, weights_;
-  int64_t n_chan_, n_times_;
+  int64_t n_chan_, n_times_, fine_;
+  int64_t n_groups_ = 0, n_there_ = 0;
+  std::vector<Run> runs_;
+  std::vector<int64_t> first_run_;  // of each chunk
 };
 
 }  // namespace
-
-PackedBytes::PackedBytes(View<const uint8_t, 1> data, int64_t n_bytes, bool compressed)
-    : data_(data), n_bytes_(n_bytes), n_blocks_((n_bytes + kBlock - 1) / kBlock), compressed_(compressed) {
-  const int64_t size = data.shape[0];
-  if (!compressed) {
-    if (size != n_bytes)
-      throw FormatError(std::to_string(size) + " values, expected " + std::to_string(n_bytes) +
-                        ": it is cut");
-    return;
-  }
-  int64_t at = 0;
-  const int64_t n_packed = n_bytes / kBlock + (n_bytes % kBlock >= 8), rest = n_bytes % 8;
-  at_.reserve(n_packed + 1);
-  for (int64_t k = 0; k < n_packed; ++k) {
-    at_.push_back(at);
-    if (size - at < 5) damaged("they end too early");
-    const uint8_t* p = data.data + at;
-    const int64_t length = static_cast<int64_t>(p[0]) << 24 | p[1] << 16 | p[2] << 8 | p[3];
-    if (length < 1 || length > size - at - 4) damaged("they end too early");
-    at += 4 + length;
-  }
-  at_.push_back(at);
-  if (at + rest != size)
-    damaged(("their blocks take " + std::to_string(at + rest) + " bytes of " + std::to_string(size)).c_str());
-}
-
-const uint8_t* PackedBytes::block(int64_t k, uint8_t* memory, int64_t* n) const {
-  *n = std::min(kBlock, n_bytes_ - k * kBlock);
-  if (!compressed_) return data_.data + k * kBlock;
-  const int64_t packed = *n / 8 * 8;
-  if (packed > 0) {
-    uint8_t planes[kBlock];
-    const int64_t at = at_[k] + 4;
-    join(decode_lz4(data_.data + at, at_[k + 1] - at, planes, packed), packed, memory);
-  }
-  std::memcpy(memory + packed, data_.data + at_.back(), *n - packed);
-  return memory;
-}
-
-void unpack_bytes(const PackedBytes& packed, View<uint8_t, 1> out, int threads) {
-  if (out.shape[0] != packed.n_bytes()) throw InputError("array 'out' is not as long as the bytes");
-  constexpr int64_t at_once = 16;
-  const int64_t n_blocks = packed.n_blocks();
-  parallel_for((n_blocks + at_once - 1) / at_once, threads, [&](int64_t item) {
-    uint8_t memory[kBlock];
-    for (int64_t k = item * at_once; k < std::min((item + 1) * at_once, n_blocks); ++k) {
-      int64_t n;
-      const uint8_t* bytes = packed.block(k, memory, &n);
-      std::memcpy(out.data + k * kBlock, bytes, n);
-    }
-  });
-}
 
 void chunk_waterfall(const std::vector<Chunk>& chunks, View<const int32_t, 1> shift, bool scaled,
                      View<float, 2> out, View<float, 2> weights, int threads) {
@@ -454,6 +462,8 @@ void chunk_waterfall(const std::vector<Chunk>& chunks, View<const int32_t, 1> sh
                        chunk.scale.shape[1] > 0 && n_chan % chunk.scale.shape[0] == 0 &&
                        chunk.scale.shape[0] == chunks[0].scale.shape[0] &&
                        chunk.n_times % chunk.scale.shape[1] == 0 && chunk.scale.shape == chunk.offset.shape &&
+                       chunk.scale.stride[1] == 1 && chunk.offset.stride[1] == 1 && out.stride[1] == 1 &&
+                       weights.stride[1] == 1 &&
                        (chunk.mask.shape[0] == 0 ||
                         (n_chan % chunk.mask.shape[0] == 0 && chunk.mask.shape[1] * 8 == chunk.n_times));
     if (!sound) throw InputError("a chunk does not fit the waterfall");

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NewType
 
 from mwaconvert.errors import InputError
@@ -69,18 +70,23 @@ class Uid:
         InputError
             Text that is not a uid: blanks around it, parts missing, a path behind it.
         """
-        match = _URI.fullmatch(text) or _FILE.fullmatch(text)
-        if match is None:
-            raise InputError(
-                f"'{text}' is not an archive uid; expected uid://A001/X12/X34 or, as in file names, uid___A001_X12_X34"
-            )
-        return cls(*match.groups())
+        return _parsed(text)
 
     @classmethod
     def within(cls, name: str) -> Uid | None:
         """The first uid in a file name such as ``member.uid___A001_X12_X34.s1.caltables.tgz``, or None."""
         match = _FILE_WITHIN.search(name)
         return None if match is None else cls(*match.groups())
+
+
+@lru_cache(4096)  # tables and documents name the same few again and again
+def _parsed(text: str) -> Uid:
+    match = _URI.fullmatch(text) or _FILE.fullmatch(text)
+    if match is None:
+        raise InputError(
+            f"'{text}' is not an archive uid; expected uid://A001/X12/X34 or, as in file names, uid___A001_X12_X34"
+        )
+    return Uid(*match.groups())
 
 
 # Four families of uids that must never be mixed: a document of the observing tool (ObsProject, SchedBlock), the

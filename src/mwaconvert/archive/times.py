@@ -42,4 +42,4 @@ def utc(time: datetime) -> datetime:
     """`time` in UTC; `InputError` for a naive time, whose zone nobody knows."""
     if time.tzinfo is None:
         raise InputError(f"{time.isoformat()} has no time zone; give it one, UTC is meant in archives")
-    return time.astimezone(UTC)
+    return time if time.tzinfo is UTC else time.astimezone(UTC)

@@ -6,6 +6,7 @@ foreign namespace that could be mistaken for one of ours is refused.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeAlias
 
 from mwaconvert.errors import FormatError
@@ -37,11 +38,8 @@ def read_xml(data: bytes, name: str, root: str, namespace: str | None) -> Elemen
         raise FormatError(
             f"{name}: {len(data)} bytes are too many for such a document; at most {_LARGEST} are read"
         )
-    parser = etree.XMLParser(
-        resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, collect_ids=False
-    )
     try:
-        top = etree.fromstring(data, parser)
+        top = etree.fromstring(data, _parser())
     except etree.XMLSyntaxError as error:
         raise FormatError(f"{name}: is no XML document: {error.msg}") from None
     if top.getroottree().docinfo.internalDTD is not None:
@@ -52,10 +50,18 @@ def read_xml(data: bytes, name: str, root: str, namespace: str | None) -> Elemen
     if top.tag != expected:
         raise FormatError(f"{name}: the root element is {top.tag}; expected {expected}")
     for element in top.iter(etree.Element):
-        uri = etree.QName(element).namespace or ""
-        if uri and (namespace is None or not uri.startswith("Alma/")):
-            raise FormatError(f"{name}: line {element.sourceline}: <{element.tag}> is of a foreign namespace")
+        tag = element.tag
+        if tag.startswith("{") and (namespace is None or not tag.startswith("{Alma/")):
+            raise FormatError(f"{name}: line {element.sourceline}: <{tag}> is of a foreign namespace")
     return top
+
+
+@cache
+def _parser() -> Any:
+    """One for all documents: to make one takes as long as to read a document."""
+    return need("lxml.etree", "archive", "reading XML").XMLParser(
+        resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, collect_ids=False
+    )
 
 
 def local(element: Element) -> str:
@@ -68,14 +74,15 @@ def children(element: Element, path: str) -> list[Element]:
     """All elements at a path of local names, as ``DataSet/SchedBlockSet``, in the order of the document."""
     found = [element]
     for step in path.split("/"):
-        found = [child for parent in found for child in parent if local(child) == step]
+        found = [child for parent in found for child in parent.iterchildren(f"{{*}}{step}")]
     return found
 
 
 def child(element: Element, path: str) -> Element | None:
     """The first element at a path of local names, or None."""
-    found = children(element, path)
-    return found[0] if found else None
+    if "/" in path:
+        return next(iter(children(element, path)), None)
+    return next(element.iterchildren(f"{{*}}{path}"), None)
 
 
 def text(element: Element | None, path: str, default: str = "") -> str:
@@ -83,7 +90,7 @@ def text(element: Element | None, path: str, default: str = "") -> str:
     found = None if element is None else child(element, path)
     if found is None:
         return default
-    return "".join(found.itertext()).strip()
+    return "".join(found.itertext() if len(found) else (found.text or "",)).strip()
 
 
 def attribute(element: Element | None, path: str, name: str, default: str = "") -> str:

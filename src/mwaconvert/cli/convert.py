@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,8 +103,14 @@ def convert(words: tuple[str, ...], **params: Any) -> None:
         value = params[_key(spec)]
         if value:
             given[spec] = (True,) if spec.is_flag else value
+    notes: tuple[str, ...] = ()
+    if not params["nodefaults"]:
+        from mwaconvert.vocabulary.defaults import with_defaults
+
+        given, notes = with_defaults(given)
     named = any(spec.sets == "metafits" for spec in given)
     requests = [build(given, group) for group in ([list(words)] if named else by_observation(words))]
+    requests = [replace(request, notes=(*request.notes, *notes)) for request in requests]
     request = requests[0]
     if len(requests) > 1:
         check_names(request.outputs, (request.report, request.qa))
@@ -138,7 +145,6 @@ def _run(request: Request) -> None:
     from mwaconvert.observation.trial import begin_trial
 
     begin_trial(request.metafits)  # what follows is loaded meanwhile
-    import dataclasses
 
     import mwaconvert
     from mwaconvert.cli.progress import Progress
@@ -162,7 +168,7 @@ def _run(request: Request) -> None:
     check_outputs(plan, outputs, qa=request.qa, report=request.report)  # better now than after the work
     with Progress(enabled=request.progress and not request.quiet) as progress:
         report = plan.run(outputs, qa=request.qa, progress=progress)
-    report = dataclasses.replace(report, notes=(*report.notes, *request.notes))
+    report = replace(report, notes=(*report.notes, *request.notes))
     if request.report is not None:
         report.write_json(request.report, overwrite=overwrite)
     if not request.quiet:
@@ -198,6 +204,7 @@ def _dry_run(request: Request, plan: Plan, outputs: list[Path]) -> None:
     check_outputs(plan, outputs, qa=request.qa, report=request.report)  # what would be refused is refused now
     if request.report is not None:
         facts = plan.describe(outputs, request.qa)
+        facts["notes"] += request.notes
         write_json(request.report, facts, overwrite=plan.options.overwrite)
 
 

@@ -51,9 +51,9 @@ def info(metafits: Path, files: tuple[Path, ...], as_json: bool, verbose: bool) 
         observation = mwaconvert.open(metafits, found)
         metadata = observation.metadata
     if as_json:
-        import json
+        from mwaconvert.text import json_text
 
-        click.echo(json.dumps(facts(metadata, observation), indent=1, allow_nan=False))
+        click.echo(json_text(facts(metadata, observation)))
     else:
         from rich.console import Console
 

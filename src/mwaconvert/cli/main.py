@@ -10,13 +10,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from mwaconvert import __version__
 from mwaconvert.cli.verbs import SETTINGS
 from mwaconvert.errors import Error, InputError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 #: exit codes
 OK, UNEXPECTED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -59,6 +62,7 @@ All options of a verb: mwaconvert convert --help
 #: each is a command of the module of its name; what it does, so that --help need not load them all
 _VERBS = {
     "archive": "Requests, packages and measurement sets of ALMA and the VLA.",
+    "completion": "Completion of words in a shell, and man pages.",
     "config": "Check the configuration of a service.",
     "convert": "Raw files to uvfits and measurement sets (the default verb).",
     "dedisperse": "Dedisperse a filterbank at one DM.",
@@ -120,6 +124,13 @@ class _Verbs(click.Group):
 
             keep_logs(command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        from click.shell_completion import CompletionItem
+
+        found = super().shell_complete(ctx, incomplete)
+        # convert may be left out; a shell shows files where it is told of them first
+        return found if incomplete.startswith("-") else [CompletionItem(incomplete, "file"), *found]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args:  # only where a shell asks how to go on

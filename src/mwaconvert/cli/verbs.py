@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import click
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -13,3 +15,8 @@ verbose = click.option(
     expose_value=False,  # seen by main
     help="Tracebacks of unexpected errors.",
 )
+
+
+def collect_often() -> None:
+    """As Python does by itself: `main` puts it off, which a process that runs for months must not."""
+    gc.set_threshold(700, 10, 10)

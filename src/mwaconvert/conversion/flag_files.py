@@ -163,8 +163,9 @@ def add_flag_files(placed: Sequence[PlacedFlags], plan: Plan, mask: FlagMask) ->
     cells = 0
     for each in placed:
         times = range(*each.plan_times.indices(mask.bits.shape[0]))
-        for time, bits in zip(times, each.file.flags[each.file_times], strict=True):
-            turned = _TURNED[bits[plan.rows.in_file]] & last
+        in_file = range(*each.file_times.indices(each.file.n_times))
+        for time, of_file in zip(times, in_file, strict=True):
+            turned = _TURNED[each.file.flags[of_file][plan.rows.in_file]] & last
             mask.bits[time, each.coarse] |= turned
             cells += int(np.unpackbits(turned).sum())
     return cells

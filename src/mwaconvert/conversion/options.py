@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar, get_args, get_origin, get_type_hints
 
 from mwaconvert.errors import InputError
+from mwaconvert.quantities import Direction, Measured, bare
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -112,18 +113,18 @@ class Options:
 
 
 class OptionValues(TypedDict, total=False):
-    """The fields of `Options` as keywords, for editors and type checkers."""
+    """The fields of `Options` as keywords, for editors and type checkers; quantities of astropy are taken too."""
 
-    time_res_s: float | None
+    time_res_s: float | Measured | None
     time_factor: int | None
-    freq_res_khz: float | None
+    freq_res_khz: float | Measured | None
     freq_factor: int | None
     sel_time: tuple[int, int] | None
     sel_ants: tuple[int, ...] | None
     sel_flagged_ants: bool
     sel_autos: bool
     sel_chan_ranges: tuple[tuple[int, int], ...] | None
-    phase_centre_deg: tuple[float, float] | None
+    phase_centre_deg: tuple[float, float] | Direction | None
     pointing_centre: bool
     geometry: Geometry
     emulate_cotter: bool
@@ -132,21 +133,21 @@ class OptionValues(TypedDict, total=False):
     digital_gains: bool
     passband_gains: Passband
     van_vleck: bool
-    dut1_s: float | None
+    dut1_s: float | Measured | None
     ignore_dut1: bool
     apply_solutions: Path | None
     calibrate: Path | None
     solutions_freq: Interpolation
     solutions_time: Interpolation
     solution_amplitudes: bool
-    flag_init_s: float | None
+    flag_init_s: float | Measured | None
     flag_init_steps: int | None
-    flag_end_s: float | None
+    flag_end_s: float | Measured | None
     flag_end_steps: int | None
     flag_times: tuple[int, ...]
     flag_partial_timesteps: bool
     flag_coarse_chans: tuple[int, ...]
-    flag_edge_width_khz: float | None
+    flag_edge_width_khz: float | Measured | None
     flag_edge_chans: int | None
     flag_fine_chans: tuple[int, ...]
     flag_dc: bool | None
@@ -168,7 +169,7 @@ class OptionValues(TypedDict, total=False):
     uvfits_baseline: bool
     overwrite: bool
     threads: int
-    max_memory_gib: float | None
+    max_memory_gib: float | Measured | None
 
 
 def spelled(function: Function) -> Function:
@@ -185,7 +186,7 @@ def spelled(function: Function) -> Function:
 
 
 def make_options(options: Mapping[str, Any]) -> Options:
-    """Options from keyword arguments; an unknown one is an error.
+    """Options from keyword arguments, which may be quantities; an unknown one is an error.
 
     Raises
     ------
@@ -195,7 +196,7 @@ def make_options(options: Mapping[str, Any]) -> Options:
     unknown = sorted(set(options) - known)
     if unknown:
         raise InputError(f"unknown option {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-    return Options(**options)
+    return Options(**{name: bare(name, value) for name, value in options.items()})
 
 
 #: fields that cannot be 0

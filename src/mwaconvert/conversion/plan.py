@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -396,10 +396,34 @@ class Plan:
         picture = QaCollector(self.header, Path(qa), overwrite=self.options.overwrite)
         report = run(self, paths, picture=picture, progress=progress)
         write_picture(picture, report)
-        return report
+        return replace(report, picture=picture.path)
 
     def to_uvdata(self) -> Any:
         """Convert into a `pyuvdata.UVData` object, in memory (extra `pyuvdata`)."""
         from mwaconvert.conversion.to_uvdata import to_uvdata
 
         return to_uvdata(self)
+
+    def to_xarray(self) -> Any:
+        """Convert into an `xarray.Dataset`, in memory (extra `xarray`).
+
+        Returns
+        -------
+        Dataset
+            VISIBILITY (complex64), WEIGHT (float32) and FLAG of (time, baseline_id, frequency, polarization), UVW of
+            (time, baseline_id, uvw_label) in metres; names and coordinates as in the Measurement Set v4
+
+        Raises
+        ------
+        InputError : xarray is not installed
+        ResourceError : it is more than the machine has free
+
+        Examples
+        --------
+        >>> data = mwaconvert.open("obs.metafits").plan(freq_res_khz=80).to_xarray()
+        >>> float(data.VISIBILITY.where(~data.FLAG).sel(polarization="XX").real.mean()) > 0
+        True
+        """
+        from mwaconvert.conversion.to_xarray import to_xarray
+
+        return to_xarray(self)

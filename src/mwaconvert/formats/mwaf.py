@@ -23,16 +23,17 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import Error, FormatError, ResourceError
+from mwaconvert.fits_heads import check_open_heads
 from mwaconvert.formats.fits_text import (
     BLOCK,
     CARD,
     Card,
     LongString,
     header_bytes,
-    promises_too_much,
     table_bytes,
 )
 from mwaconvert.formats.promises import TIGHTEST_FLAGS, check_promise
+from mwaconvert.formats.stored import StoredArray
 from mwaconvert.staging import Kind, StagedPath, check_input
 from mwaconvert.text import size_text
 
@@ -78,7 +79,7 @@ class FlagFile:
     n_scans: int
     centre_gps_s: float | None
     software: str
-    flags: PackedFlags
+    flags: PackedFlags | StoredArray
 
     @property
     def n_times(self) -> int:
@@ -119,7 +120,8 @@ def read_flag_files(paths: Iterable[Path]) -> tuple[FlagFile, ...]:
             elif path.stat().st_size == 0:
                 raise FormatError(f"{path}: not a flag file: it is empty")
             else:  # flags stay on disk until they are looked at
-                found.append(parse_flag_file(np.memmap(path, np.uint8, "r"), str(path)))
+                stored = StoredArray(path, np.dtype(np.uint8), 0, (path.stat().st_size,))
+                found.append(parse_flag_file(stored, str(path)))
         except OSError as error:
             raise ResourceError(f"{path}: cannot be read: {error.strerror}") from None
     return tuple(found)
@@ -180,12 +182,12 @@ def _member_bytes(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo)
     return min(member.file_size, end)
 
 
-def parse_flag_file(data: PackedFlags, name: str) -> FlagFile:
+def parse_flag_file(data: PackedFlags | StoredArray, name: str) -> FlagFile:
     """A flag file from its bytes.
 
     Parameters
     ----------
-    data : (n_bytes,); the flags will be a view of it
+    data : (n_bytes,); the flags will be a part of it
     name : for messages
 
     Raises
@@ -201,7 +203,7 @@ def parse_flag_file(data: PackedFlags, name: str) -> FlagFile:
         raise _damaged(name) from None
 
 
-def _headers(data: PackedFlags, name: str) -> tuple[Any, Any, int]:
+def _headers(data: PackedFlags | StoredArray, name: str) -> tuple[Any, Any, int]:
     """The first two headers of a flag file, and where the data of the second begin."""
     from astropy.io import fits
     from astropy.utils.exceptions import AstropyWarning
@@ -212,9 +214,8 @@ def _headers(data: PackedFlags, name: str) -> tuple[Any, Any, int]:
             f"{name}: not a flag file: expected a FITS file, which begins with {MAGIC.decode()!r}, found "
             f"{headers[: len(MAGIC)].decode('latin-1')!r}; fetch it again, or remove it"
         )
-    if promises_too_much(headers):
-        raise FormatError(f"{name}: not a flag file: its header is damaged")
     try:
+        check_open_heads(io.BytesIO(headers), name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             with fits.open(io.BytesIO(headers), memmap=False) as hdus:
@@ -230,7 +231,7 @@ def _damaged(name: str) -> FormatError:
     )
 
 
-def _parse(data: PackedFlags, name: str, primary: Any, table: Any, offset: int) -> FlagFile:
+def _parse(data: PackedFlags | StoredArray, name: str, primary: Any, table: Any, offset: int) -> FlagFile:
     def number(key: str) -> int:
         try:
             return int(primary[key])
@@ -264,7 +265,11 @@ def _parse(data: PackedFlags, name: str, primary: Any, table: Any, offset: int) 
         raise FormatError(
             f"{name}: damaged: {n_rows // n_baselines} timesteps of flags, but NSCANS is {n_scans}"
         )
-    flags = data[offset : offset + n_rows * width].reshape(-1, n_baselines, width)
+    shape = (n_rows // n_baselines, n_baselines, width)
+    if isinstance(data, StoredArray):
+        flags: PackedFlags | StoredArray = data.part(offset, shape)
+    else:
+        flags = data[offset : offset + n_rows * width].reshape(shape)
     centre = None
     if version == "2.0":
         try:

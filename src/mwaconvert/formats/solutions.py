@@ -25,7 +25,7 @@ import numpy.typing as npt
 from mwaconvert.arrays import FloatArray
 from mwaconvert.constants import SECONDS_PER_DAY, SPEED_OF_LIGHT_M_S
 from mwaconvert.errors import Error, FormatError, ResourceError
-from mwaconvert.formats.fits_text import promises_too_much
+from mwaconvert.fits_heads import check_heads
 from mwaconvert.formats.promises import check_promise
 from mwaconvert.staging import check_input
 
@@ -168,8 +168,7 @@ def _read_fits(path: Path, freqs_hz: FloatArray) -> Solutions:
     from astropy.utils.exceptions import AstropyWarning
 
     check_promise(path, "it", path.stat().st_size, path.stat().st_size)
-    if promises_too_much(path.read_bytes()):
-        raise FormatError(f"{path}: its header is damaged; fetch it again")
+    check_heads(path)
     try:
         with warnings.catch_warnings(), fits.open(path, memmap=False) as hdus:
             warnings.simplefilter("ignore", AstropyWarning)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mwaconvert.errors import FormatError
+from mwaconvert.errors import FormatError, InputError
 
 
 @contextmanager
@@ -53,3 +53,13 @@ def read_facts(path: Path) -> Any:
         raise FormatError(
             f"{path}: is not a state that was kept; move it away and start again", path=path
         ) from None
+
+
+def refuse_shared(path: Path) -> None:
+    """Raises InputError if others than its owner may read a file of secrets, or it is not there."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}", path=path) from None
+    if mode & 0o077:
+        raise InputError(f"{path}: others than its owner can read the secrets in it; chmod 600", path=path)

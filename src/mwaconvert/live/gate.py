@@ -165,6 +165,10 @@ class Gate:
         )
         return Admission.SEND
 
+    def withdraw(self, id: str) -> None:
+        """What was admitted did not begin to go out."""
+        self._sent = [s for s in self._sent if s.id != id]
+
 
 def _is_same(sent: Sent, trigger: Trigger) -> bool:
     near_dm = _SAME_DM + 0.1 * trigger.dm

@@ -479,25 +479,3 @@ def read_beam_table(path: Path, n_tabs: int = 12) -> npt.NDArray[np.int64]:
             path=path,
         )
     return table
-
-
-def synthesise(
-    beams: npt.NDArray[Any], subbands: npt.NDArray[np.int64], *, lowest_first: bool
-) -> npt.NDArray[Any]:
-    """One synthesised beam, of pieces of tied-array beams.
-
-    Parameters
-    ----------
-    beams : (n_tab, n_chan, n_times); tied-array beams that `subbands` does not name are not looked at
-    subbands : (32) a row of `read_beam_table`
-    lowest_first : the order of the channels
-
-    Returns
-    -------
-    (n_chan, n_times)
-    """
-    n_chan = beams.shape[1]
-    if n_chan % subbands.size:
-        raise InputError(f"{n_chan} channels cannot be parted in {subbands.size} subbands")
-    of_channel = np.repeat(subbands if lowest_first else subbands[::-1], n_chan // subbands.size)
-    return np.asarray(beams[of_channel, np.arange(n_chan)])

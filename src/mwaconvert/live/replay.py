@@ -61,6 +61,7 @@ class Replay:
     def facts(self) -> dict[str, Any]:
         """For JSON."""
         return {
+            "format": "mwaconvert decisions",
             "candidates": self.n_rows,
             "bad_lines": {"count": self.bad.count, "examples": list(self.bad.examples)},
             "storms": self.storms,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mwaconvert.errors import MetadataError
+from mwaconvert.fits_heads import check_heads
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -56,6 +57,7 @@ def mend(path: Path, copy: Path) -> list[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a damaged file astropy says much
         try:
+            check_heads(path)
             with fits.open(path, memmap=False) as hdus:
                 notes = _mend_hdus(path, hdus)
                 if notes:

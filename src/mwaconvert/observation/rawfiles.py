@@ -25,6 +25,8 @@ LEGACY_NAME = re.compile(r"(?P<obsid>\d{10})_\d{14}_gpubox(?P<channel>\d{2})(?:_
 
 #: how deep raw files are looked for in folders
 SUBFOLDERS = 3
+#: seconds of an integration, kHz of a channel
+MOST_OF_PRIMARY = 1_000_000
 #: header reads wait for the disk, not for the processor
 SCAN_THREADS = 8
 
@@ -202,7 +204,7 @@ def _check_primary(scan: RawScan, metadata: Metadata) -> None:
         obsid = int(scan.primary["OBSID"])  # a string in most legacy files
     except KeyError:
         raise FormatError(f"{path}: the primary header has no OBSID; is it a raw file?") from None
-    except ValueError:
+    except (ValueError, OverflowError):
         raise FormatError(f"{path}: expected a number for OBSID, found {scan.primary['OBSID']!r}") from None
     if obsid != metadata.obsid:
         raise MetadataError(
@@ -229,15 +231,17 @@ def uniform_number(scans: Sequence[RawScan], key: str) -> float | None:
 
     Raises
     ------
-    FormatError : the files disagree, or it is not a positive number
+    FormatError : the files disagree, or it is not a positive number that a correlator can have
     """
     values: dict[float, Path] = {}
     for scan in scans:
         value = scan.primary.get(key)
         if value is None:
             continue
-        if isinstance(value, str | bool) or value <= 0:
-            raise FormatError(f"{scan.name.path}: expected a positive number for {key}, found {value!r}")
+        if isinstance(value, str | bool) or not 0 < value <= MOST_OF_PRIMARY:
+            raise FormatError(
+                f"{scan.name.path}: expected a positive number of at most {MOST_OF_PRIMARY} for {key}, found {value!r}"
+            )
         values.setdefault(float(value), scan.name.path)
     if len(values) > 1:
         (a, path_a), (b, path_b) = list(values.items())[:2]

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.arrays import FloatArray, IntArray
-from mwaconvert.errors import InputError, MetadataError
+from mwaconvert.errors import FormatError, InputError, MetadataError
+from mwaconvert.fits_heads import check_heads
 from mwaconvert.observation.model import Correlator
 from mwaconvert.simulate.layout import ELECTRICAL, SLOTS, tile_table
 from mwaconvert.simulate.rawfile import MARK
@@ -216,12 +217,13 @@ def open_like(path: Path) -> Any:
     from astropy.io import fits
 
     try:
+        check_heads(path)
         with fits.open(path, memmap=False) as source:
             hdus = fits.HDUList([hdu.copy() for hdu in source if hdu.name in ("PRIMARY", "TILEDATA")])
             hdus["TILEDATA"].data  # noqa: B018  read before the file closes
             for key in ("GPSTIME", "CHANNELS", "MODE", "NINPUTS"):
                 hdus[0].header[key]
-    except (OSError, KeyError, IndexError) as error:
+    except (FormatError, OSError, KeyError, IndexError) as error:
         raise InputError(f"{path}: not a metafits to simulate from ({error})") from error
     header = hdus[0].header
     if header["MODE"] not in ("HW_LFILES", "MWAX_CORRELATOR"):  # a voltage mode: its correlator twin

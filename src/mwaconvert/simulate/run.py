@@ -15,6 +15,7 @@ import numpy.typing as npt
 from mwaconvert.arrays import FloatArray
 from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.progress import Progress, Stage
+from mwaconvert.quantities import takes_quantities
 from mwaconvert.simulate import metafits as mf
 from mwaconvert.simulate import model
 from mwaconvert.simulate.generator import Generator
@@ -104,6 +105,7 @@ class Simulation:
 
 
 # One function: each stage (sky, instrument, files) needs the choices of all stages before it.
+@takes_quantities
 def simulate(
     out_dir: str | Path,
     like: str | Path = "mwax-128",

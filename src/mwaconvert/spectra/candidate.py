@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.extras import need
 from mwaconvert.spectra.dispersion import K_DM
 from mwaconvert.spectra.recording import Frame
 
@@ -40,6 +41,7 @@ class Flag(StrEnum):
     TOO_NARROW = "too_narrow"
     OUTSIDE = "outside"
     PART_OF_BAND = "part_of_band"
+    IMPULSE = "impulse"
     MANY_BEAMS = "many_beams"
 
     @property
@@ -55,6 +57,7 @@ _FLAG_WORDS = {
     Flag.TOO_NARROW: "it is narrower than half of what its DM smears over a channel",
     Flag.OUTSIDE: "a part of the sweep is before or after the data",
     Flag.PART_OF_BAND: "a third of the band, or less, holds it",
+    Flag.IMPULSE: "an impulse at DM 0 was taken away from a tenth of it or more: it is what is left of it, or lost S/N",
     Flag.MANY_BEAMS: "more beams have it than a source in the sky is in",
 }
 
@@ -132,6 +135,7 @@ class SearchFacts:
     loss : bound of the S/N lost against exact delays
     k_dm : dispersion constant, MHz^2 s cm^3 / pc
     frame : what MJDs refer to
+    n_beams : of which the candidates were compared
     """
 
     path: Path
@@ -143,10 +147,12 @@ class SearchFacts:
     loss: float
     k_dm: float = K_DM
     frame: Frame = Frame.TOPOCENTRIC
+    n_beams: int = 1
 
     def lines(self) -> dict[str, str]:
         """The facts in words, by name."""
         low, high = self.band_mhz
+        beams = {"beams": f"{self.n_beams} were compared"} if self.n_beams > 1 else {}
         return {
             "file": str(self.path),
             "source": self.source,
@@ -156,7 +162,7 @@ class SearchFacts:
             "k_dm": f"{self.k_dm:.9f} MHz^2 s cm^3 / pc",
             "mjd": self.frame.words,
             "reference": f"times at {high:.6f} MHz, the centre of the highest channel (lowest {low:.6f} MHz)",
-        }
+        } | beams
 
 
 def to_table(candidates: Sequence[Candidate], facts: SearchFacts | None = None) -> QTable:
@@ -191,6 +197,17 @@ def to_table(candidates: Sequence[Candidate], facts: SearchFacts | None = None) 
             values = np.array([NOT_KNOWN if value is None else value for value in held], np.float64)
             table[field.name] = values if field.name not in _UNITS else values * _unit(_UNITS[field.name])
     return table
+
+
+def to_pandas(table: QTable) -> Any:
+    """A table of candidates as a pandas.DataFrame (extra `pandas`); names of columns have the units.
+
+    Raises
+    ------
+    InputError : pandas is not installed
+    """
+    need("pandas", "pandas", "to_pandas")
+    return table.to_pandas()
 
 
 def _unit(name: str) -> Any:

@@ -189,6 +189,23 @@ def degrees(text: Any, *, hours: bool) -> float | None:
     return 15 * value if hours else value
 
 
+def direction(ra: Any, dec: Any) -> tuple[float | None, float | None]:
+    """Degrees of a right ascension in hours and a declination; None of the zeros that stand for none.
+
+    Parameters
+    ----------
+    ra, dec : texts, as `degrees` takes them
+
+    Examples
+    --------
+    >>> direction("01:00:00", "-10:30:00"), direction("00:00:00.0", "00:00:00")
+    ((15.0, -10.5), (None, None))
+    """
+    ra_deg, dec_deg = degrees(ra, hours=True), degrees(dec, hours=False)
+    known = ra_deg is not None and dec_deg is not None and (ra_deg, dec_deg) != (0, 0)
+    return (ra_deg, dec_deg) if known else (None, None)
+
+
 def _sexagesimal(value: float) -> str:
     units = round(value * 36_000_000)  # tenths of a thousandth of a second
     seconds, rest = divmod(units, 10_000)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.errors import InputError
+from mwaconvert.quantities import bare, takes_quantities
 from mwaconvert.spectra.aliases import old_keywords, old_names
 from mwaconvert.spectra.describe import facts_of, in_a_line
 from mwaconvert.spectra.dispersion import K_DM, Reference, delay_per_dm, delay_samples
@@ -26,6 +27,8 @@ Floats = npt.NDArray[np.float32]
 @dataclass(frozen=True, eq=False, repr=False)
 class Spectra:
     """Total intensity by channel and time. Methods return new spectra and leave their own as they are.
+
+    Frequencies, times and DMs may be quantities of astropy, here and in methods, and `start_mjd` a Time.
 
     Parameters
     ----------
@@ -67,6 +70,8 @@ class Spectra:
     recording: Recording = NOT_RECORDED
 
     def __post_init__(self) -> None:
+        for name in ("freq_mhz", "dt_s", "dm", "start_mjd"):
+            object.__setattr__(self, name, bare(name, getattr(self, name)))
         data, freq_mhz = np.asarray(self.data), np.ascontiguousarray(self.freq_mhz, np.float64)
         weights = None if self.weights is None else np.ascontiguousarray(self.weights, np.float32)
         if data.ndim != 2 or 0 in data.shape:
@@ -180,6 +185,7 @@ class Spectra:
         weights[gone] = 0
         return replace(self, weights=weights)
 
+    @takes_quantities
     def dedisperse(self, dm: float, reference: Reference = "top") -> Spectra:
         """Shift every channel by whole samples so that a pulse of this DM arrives in all at once.
 
@@ -213,6 +219,7 @@ class Spectra:
         return replace(self, data=data, weights=weights)
 
     @old_keywords("nsub")
+    @takes_quantities
     def subband(self, n_sub: int, dm: float | None = None) -> Spectra:
         """Average channels: weighted means, 0 where nothing has weight; weights are averaged.
 
@@ -286,6 +293,7 @@ class Spectra:
         return scaled if usable.all() else scaled.masked(~usable)
 
     @old_keywords("nthreads")
+    @takes_quantities
     def series(self, dms: npt.ArrayLike, reference: Reference = "top", threads: int = 0) -> Floats:
         """Sum over the channels at each DM, with exact delays: the DM-time plane.
 
@@ -326,6 +334,7 @@ class Spectra:
         return out
 
     @old_keywords("nthreads")
+    @takes_quantities
     def search(
         self,
         dm_min: float,

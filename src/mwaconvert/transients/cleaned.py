@@ -63,6 +63,9 @@ class CleanedStream(Stream):
         self._n_width, self._sweep, self._threads = n_width, sweep, threads
         self.piece = piece_samples(whole)
         self.margin = min(4 << n_width, self.piece // 2)
+        self.impulse_widths: dict[
+            int, npt.NDArray[np.int64]
+        ] = {}  #: samples, by piece, of what was taken away
         self._held: OrderedDict[int, npt.NDArray[np.uint8]] = OrderedDict()
         self._n_held = 2 + sweep // self.piece
 
@@ -94,8 +97,11 @@ class CleanedStream(Stream):
             spectra = mask.applied(spectra, low)
         cleaned = clean(
             spectra, self._cleaning, n_width=self._n_width, sweep=self._sweep, threads=self._threads
-        ).spectra.data
-        self._held[k] = np.array(cleaned[:, begin - low : stop - low], np.uint8)
+        )
+        self._held[k] = np.array(cleaned.spectra.data[:, begin - low : stop - low], np.uint8)
+        if cleaned.impulses is not None:
+            middles = cleaned.impulses.spans.mean(1) + low
+            self.impulse_widths[k] = cleaned.impulses.widths[(middles >= begin) & (middles < stop)]
         while len(self._held) > self._n_held:
             self._held.popitem(last=False)
         return self._held[k]

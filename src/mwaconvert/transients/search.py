@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mwaconvert import _core
 from mwaconvert.errors import InputError
 from mwaconvert.spectra.aliases import old_keywords
-from mwaconvert.spectra.candidate import Candidate, SearchFacts, html_table
+from mwaconvert.spectra.candidate import Candidate, SearchFacts, html_table, to_pandas, to_table
 from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.transients.clean.cleaning import ORIGIN, STRETCH
 from mwaconvert.transients.clean.masked import Masked
@@ -24,6 +24,8 @@ from mwaconvert.transients.trials.dm_plan import dm_trials, plan_dms
 from mwaconvert.transients.trials.transform import plan_transform
 
 if TYPE_CHECKING:
+    from astropy.table import QTable
+
     from mwaconvert.spectra.spectra import Spectra
     from mwaconvert.spectra.stream import Stream
 
@@ -31,10 +33,8 @@ _COVER_STEP = STRETCH  # samples of a series that have one cover, as in boxcar.h
 _WHOLE = 0.998  # of the samples: as good as all
 _NO_COVER = np.empty((0, 0), np.float32), np.empty(0, np.int32)
 _MOST = 1 << 15  # detections in a segment; beyond, in a storm, they are thinned out
-_STORM_SAMPLES, _STORM_DMS = (
-    1024,
-    64,
-)  # samples, and parts of the range of DMs, of which the best are kept then
+#: samples, and parts of the range of DMs, of which the best are kept then: the first that leave few enough, or the last
+_STORM = ((64, 1024), (256, 256), (1024, 64))
 _SHORTEST = 64  # samples that every series must have
 
 
@@ -97,13 +97,14 @@ class Search:
             self.dms, self.freq_mhz, self.dt_s, self.widest_s, self.length_s, self.dm_data, self.k_dm
         )
 
-    def facts(self, stream: Stream, threshold: float) -> SearchFacts:
+    def facts(self, stream: Stream, threshold: float, n_beams: int = 1) -> SearchFacts:
         """What a list of the candidates has to say of the search.
 
         Parameters
         ----------
         stream : what was searched
         threshold : S/N of detections
+        n_beams : of which the candidates were compared
         """
         return SearchFacts(
             path=stream.path,
@@ -115,6 +116,7 @@ class Search:
             loss=self.loss,
             k_dm=self.k_dm,
             frame=stream.recording.frame,
+            n_beams=n_beams,
         )
 
     def __repr__(self) -> str:
@@ -122,6 +124,19 @@ class Search:
             f"<Search: {self.dms.size} DMs from {self.dms[0]:g} to {self.dms[-1]:g} pc/cm^3, "
             f"{len(self.detections)} detections, best S/N {float(self.snr.max()):.2f}>"
         )
+
+    def to_table(self) -> QTable:
+        """The candidates as a table of astropy, with units."""
+        return to_table(self.candidates())
+
+    def to_pandas(self) -> Any:
+        """The candidates as a pandas.DataFrame (extra `pandas`).
+
+        Raises
+        ------
+        InputError : pandas is not installed
+        """
+        return to_pandas(self.to_table())
 
     def _repr_html_(self) -> str:
         return html_table(self.candidates())
@@ -257,11 +272,11 @@ def search(
         best_time[part.trials] = (start + width / 2 + first) * spectra.dt_s
         best_width[part.trials] = width * spectra.dt_s
         every = _detections(boxcars, trials[part.trials], first, spectra.dt_s)
-        fewer = _thin(every, spectra.dt_s, float(np.ptp(trials)) / _STORM_DMS)
+        fewer = _thin(every, spectra.dt_s, float(np.ptp(trials)))
         thinned += every.size - fewer.size
         found.append(fewer)
     every = np.concatenate(found)
-    detections = _thin(every, spectra.dt_s, float(np.ptp(trials)) / _STORM_DMS)
+    detections = _thin(every, spectra.dt_s, float(np.ptp(trials)))
     thinned += every.size - detections.size
     detections = detections[np.argsort(-detections["snr"], kind="stable")]
     return Search(
@@ -294,13 +309,19 @@ def _detections(
     return table
 
 
-def _thin(table: npt.NDArray[np.void], dt_s: float, dm_step: float) -> npt.NDArray[np.void]:
-    """In a storm, of each width in each stretch of time and step of DM the best."""
-    if table.size <= _MOST:
-        return table
+def _thin(table: npt.NDArray[np.void], dt_s: float, dm_range: float) -> npt.NDArray[np.void]:
+    """In a storm, of each width in each stretch of time and step of DM the best; stretches as short as they may be."""
+    for samples, n_dm in _STORM:
+        if table.size > _MOST:
+            table = _best_of_cells(table, samples * dt_s, dm_range / n_dm)
+    return table
+
+
+def _best_of_cells(table: npt.NDArray[np.void], time_step_s: float, dm_step: float) -> npt.NDArray[np.void]:
+    """Of each width in each stretch of time and step of DM the best."""
     keys = (
         table["width_s"],
-        np.floor(table["time_s"] / (_STORM_SAMPLES * dt_s)),
+        np.floor(table["time_s"] / time_step_s),
         np.floor(table["dm"] / dm_step) if dm_step > 0 else np.zeros(table.size),
     )
     order = np.lexsort((-table["snr"], *keys))

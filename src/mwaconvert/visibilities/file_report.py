@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import numpy as np
 
-from mwaconvert.text import WIDTH, plural, sections, size_text, some
+from mwaconvert.text import WIDTH, html_picture, plural, sections, size_text, some
 from mwaconvert.visibilities.interference import ArrayRfi
 from mwaconvert.visibilities.model import FileHeader
 from mwaconvert.visibilities.quality import Occupancy, Quality, noise_lines
@@ -31,6 +32,9 @@ class FileReport:
     occupancy: Occupancy
     quality: Quality
     array_rfi: ArrayRfi | None = None
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(self.to_text())}</pre>{html_picture(self.picture)}"
 
     def to_text(self, width: int = WIDTH) -> str:
         """A few lines."""

@@ -68,7 +68,7 @@ class VisHeader:
     #: (n_antenna, 3) geocentric ITRF, metres
     antenna_itrf_m: FloatArray
     dut1_s: float
-    #: `mwaconvert 0.1.0`
+    #: `mwaconvert` and its version
     software: str
     command_line: str
     #: one line for each correction and flag rule applied, for HISTORY

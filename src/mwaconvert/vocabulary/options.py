@@ -254,6 +254,8 @@ GROUPS: dict[str, tuple[Spec, ...]] = {
              values.gibibytes, peers="BC"),
         Spec("--mem", "max_memory_percent", "Same, in percent of the machine's.", "PERCENT", values.percent,
              peers="C"),
+        Spec("--no-defaults", "defaults",
+             "Leave mwaconvert.toml of this folder and of the user out (docs/environment.md).", value=False),
         Spec("--no-progress --no-draw-progress --no-progress-bars", "progress", "Do not show progress.",
              value=False, peers="BH"),
         Spec("-q --quiet", "quiet", "Print nothing but errors."),

@@ -87,6 +87,7 @@ RUN_SETTINGS = frozenset(
         "log_file",
         "log_json",
         "skip_existing",
+        "defaults",
         "like",
     }
 )
@@ -103,6 +104,7 @@ class Request:
     outputs : files to write; the bare names `uvfits` and `ms` stand for the default name of that kind
     coarse : take the coarse channels that have files, or also those between them; None: as `options` says
     boxes : first gpubox and number of gpuboxes, if chosen so
+    defaults : False: files of defaults were left out
     files_instead : flag files, where there are any, are taken instead of looking for interference
     memory : how the limit of the memory was given, if not by --max-memory
     notes : facts for the report
@@ -122,6 +124,7 @@ class Request:
     log_file: Path | None = None
     log_json: Path | None = None
     skip_existing: bool = False
+    defaults: bool = True
     coarse: Literal["provided", "between"] | None = None
     boxes: tuple[int, int] | None = None
     files_instead: bool = False
@@ -148,7 +151,7 @@ class Request:
         ['--metafits=obs.metafits', '--no-rfi', '--timeres=8.0']
         """
         words: list[str] = []
-        for spec, occurrences in sorted(_said(self.settings).items(), key=lambda item: item[0].canonical):
+        for spec, occurrences in sorted(said(self.settings).items(), key=lambda item: item[0].canonical):
             for texts in occurrences:
                 if spec.is_flag:
                     words.append(spec.canonical)
@@ -215,7 +218,7 @@ def build(given: Mapping[Spec, Sequence[Any]], arguments: Sequence[str]) -> Requ
     ------
     InputError : a value that cannot be read, options that contradict each other, no metafits
     """
-    settings, names = _read(given)
+    settings, names = read_settings(given)
     _refuse_contradictions(settings, names)
     settings["metafits"], files = _metafits(settings.get("metafits"), arguments)
     for average in ("time_average", "freq_average"):
@@ -241,7 +244,7 @@ def from_json(facts: Mapping[str, Any]) -> Request:
     settings = _without_defaults(settings)
     if not isinstance(settings.get("metafits"), str):
         raise InputError("metafits is missing; expected the name of a metafits file")
-    return build(_said(settings), list(files))
+    return build(said(settings), list(files))
 
 
 _UNSET = object()
@@ -260,7 +263,8 @@ def _defaults() -> dict[str, Any]:
     from mwaconvert.conversion.options import Options
 
     fields = dataclasses.fields(Options)
-    run = {"progress": True, "quiet": False, "verbose": False, "dry_run": False, "skip_existing": False}
+    run = dict.fromkeys(("quiet", "verbose", "dry_run", "skip_existing"), False)
+    run |= {"progress": True, "defaults": True}
     return {field.name: field.default for field in fields} | run
 
 
@@ -268,7 +272,7 @@ def _as_tuples(value: Any) -> Any:
     return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value
 
 
-def _said(settings: Mapping[str, Any]) -> dict[Spec, list[Any]]:
+def said(settings: Mapping[str, Any]) -> dict[Spec, list[Any]]:
     """Settings as the options that say them: for each, its values as text, once per occurrence.
 
     Raises
@@ -361,7 +365,7 @@ def _compose(settings: dict[str, Any], files: tuple[Path, ...]) -> Request:
     )
 
 
-def _read(given: Mapping[Spec, Sequence[Any]]) -> tuple[dict[str, Any], dict[str, str]]:
+def read_settings(given: Mapping[Spec, Sequence[Any]]) -> tuple[dict[str, Any], dict[str, str]]:
     """Values by what they set, and the name of the option that set each."""
     settings: dict[str, Any] = {}
     names: dict[str, str] = {}

@@ -335,7 +335,11 @@ TABLES: dict[Verb, tuple[Spec, ...]] = {
              "Mask channels, for about a thousand samples each time, that vary more than their neighbours (IQRM)."),
         Spec("--mask-outliers", "mask_outliers",
              "Mask channels whose mean or variation in a segment is unlike that of their neighbours."),
-        *_GROUPING, _SCALE, *_PREPARING, *VOLTAGES, *_RUNNING,
+        *_GROUPING,
+        Spec("--beams", "beams",
+             "Several files: they are beams of one telescope. Tell in how many each candidate is, and flag what is in "
+             "more than 4."),
+        _SCALE, *_PREPARING, *VOLTAGES, *_RUNNING,
     ),
     Verb.DEDISPERSE: (
         Spec("--dm", "dm", "pc/cm^3; 0 only converts and averages.", "DM", ANY_NUMBER, required=True, peers="PC"),

@@ -92,6 +92,17 @@ def test_damaged_masks(tmp_path, stream):
         read_mask(tmp_path / "a.zap", stream)
 
 
+@pytest.mark.parametrize("interval_s", [1e-2, 1e4, 1e300, 1.7e308])
+def test_an_interval_may_be_longer_than_the_file(tmp_path, stream, interval_s):
+    """1.7e308 s are more samples than a number holds."""
+    whole = rfifind([3], [], [[3]])
+    path = tmp_path / "a.mask"
+    path.write_bytes(whole[:24] + struct.pack("<d", interval_s) + whole[32:])
+    mask = read_mask(path, stream)
+    assert mask.block == round(min(interval_s / 1e-3, 1000))
+    assert np.flatnonzero(mask.bad).tolist() == [3]
+
+
 @pytest.mark.parametrize("first", [0, 150, 390, 700])
 def test_masks_are_applied(first):
     bad = np.zeros((16, 4), bool)

@@ -136,9 +136,9 @@ def psrfits(path, **cards):
 @pytest.mark.parametrize(
     ("cards", "sentence"),
     [
-        ({"TFIELDS": 10**9}, "TFIELDS = 1000000000, expected 1 to 999"),
+        ({"TFIELDS": 10**9}, "TFIELDS = 1000000000, expected 0 to 999"),
         ({"TFIELDS": -1}, "TFIELDS = -1"),
-        ({"NAXIS": 10**9}, "SUBINT"),
+        ({"NAXIS": 10**9}, "NAXIS = 1000000000, expected 0 to 999"),
         ({"NAXIS2": 10**15}, "SUBINT"),
         ({"NAXIS2": 10**6}, "it is cut"),
         ({"NAXIS1": 10**15}, "SUBINT"),

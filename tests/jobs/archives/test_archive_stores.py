@@ -104,7 +104,7 @@ def test_ngas_each_copy_is_looked_at(ngas: FakeNgas, tmp_path: Path) -> None:
     assert "disk disk2: its bytes are not those that were put in" in problem
     ngas.files[NAME][1].data = None
     (problem,) = store.check(kept, SHA)
-    assert "NGAMS_ER_FILE_NOK" in problem
+    assert "disk disk2: NGAMS_ER_UNAVAIL_FILE" in problem
     assert keep(store, written(tmp_path), NAME, SHA).version == 2
 
 
@@ -119,6 +119,60 @@ def test_ngas_serves_a_damaged_copy_and_the_good_one_is_fetched(ngas: FakeNgas, 
     with pytest.raises(FormatError, match="its bytes are not those that the archive was given"):
         fetch([store], NAME, tmp_path / "again", SHA)
     assert not (tmp_path / "again").exists()
+
+
+def test_ngas_a_copy_that_is_gone_and_the_other_is_fetched(ngas: FakeNgas, tmp_path: Path) -> None:
+    store = Ngas(ngas.address, patience_s=0.2)
+    keep(store, written(tmp_path), NAME, SHA)
+    ngas.keep(NAME, b"older and other")  # version 2
+    ngas.files[NAME][0].data = None
+    assert fetch([store], NAME, tmp_path / "back", SHA) == SHA
+    ngas.files[NAME][1].data = None
+    with pytest.raises(ResourceError, match="the connection broke off"):
+        fetch([store], NAME, tmp_path / "again", SHA)
+    # what version is meant is not known without a hash: the newest, and no other
+    for copy in ngas.files[NAME][2:]:
+        copy.data = None
+    ngas.files[NAME][0].data = DATA
+    with pytest.raises(ResourceError, match="the connection broke off"):
+        fetch([store, PlaceStore(Folder(tmp_path))], NAME, tmp_path / "third")
+    assert not (tmp_path / "third").exists()
+
+
+def test_a_store_that_is_away_keeps_no_other_from_giving(ngas: FakeNgas, tmp_path: Path) -> None:
+    stores = [Ngas(ngas.address, patience_s=0.1), PlaceStore(Folder(tmp_path))]
+    written(tmp_path)
+    ngas.down = True
+    assert fetch(stores, NAME, tmp_path / "back", SHA) == SHA
+    with pytest.raises(ResourceError, match="does not answer"):
+        fetch(stores, NAME, tmp_path / "again")
+    with pytest.raises(ResourceError, match="does not answer"):
+        fetch(stores, "other.tgz", tmp_path / "other", SHA)
+
+
+def test_ngas_asks_who_it_is_and_nobody_else_hears(ngas: FakeNgas, tmp_path: Path) -> None:
+    ngas.asks_who = True
+    with pytest.raises(ResourceError, match="QUERY was refused: Unauthorized request received"):
+        Ngas(ngas.address).find(NAME)
+    address = ngas.address.replace("//", "//ann:s%2Fcret@")
+    store = Ngas(address, patience_s=0.1)
+    assert repr(store) == repr(Ngas(ngas.address))
+    assert store.find(NAME) == ()
+    ngas.down = True
+    with pytest.raises(ResourceError) as refused:
+        store.find(NAME)
+    with pytest.raises(InputError) as misspelt:
+        open_store(f"{address}/path")
+    assert "cret" not in f"{refused.value} {misspelt.value}"
+
+
+def test_ngas_a_server_that_names_another_for_a_file(ngas: FakeNgas, tmp_path: Path) -> None:
+    with fake_ngas() as other:
+        kept = keep(Ngas(other.address), written(tmp_path), NAME, SHA)
+        ngas.files, ngas.elsewhere = other.files, other
+        store = Ngas(ngas.address)
+        assert store.check(kept, SHA) == ()
+        assert fetch([store], NAME, tmp_path / "back", SHA) == SHA
 
 
 def test_ngas_names(ngas: FakeNgas, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,8 +25,9 @@ from archive_samples import (
     with_sets,
 )
 from casa_sets import observe, real_casa
-from fake_ngas import fake_ngas
+from fake_ngas import FakeNgas, fake_ngas
 from package_samples import ONE, TWO, package
+from real_ngas import RealNgas, real_ngas
 
 from mwaconvert.archive.casa import CasaVersion
 from mwaconvert.archive.catalog import Action, Look, Run, RunState
@@ -173,6 +175,31 @@ def test_versions_of_casa(site: ArchiveSite, store: Store) -> None:
     assert "CASA 6.5.4-9 is a later version" in report["warnings"][0]
 
 
+def test_the_table_of_versions_tells_the_casa_of_a_pipeline(
+    site: ArchiveSite, store: Store, tmp_path: Path
+) -> None:
+    table = tmp_path / "versions.txt"
+    table.write_text("alma 6.1.1-15 2023.1.0.124 2021-05-10 -\n")
+    site = replace(site, versions=table)
+    job = restored(site, store)
+    report = json.loads((Path(store.products(job.id)[0].path) / REPORT).read_text())
+    doubt = "pipeline 2023.1.0.124 belongs to CASA 6.1.1-15 by the table of versions, not to 6.5.4-9"
+    assert report["warnings"][1:] == [doubt]
+    (manifest,) = (tmp_path / "store").glob("*pipeline_manifest.xml")
+    manifest.write_bytes(manifest.read_bytes().replace(b'<casaversion name="6.5.4.9"/>', b""))
+    with site.catalog() as catalog:
+        files = catalog.member(samples.MOUS).files
+    change(
+        site,
+        files=tuple(replace(f, size=None, sha256=None) if f.name == manifest.name else f for f in files),
+    )
+    job = store.submit(restore_request(WHAT, "bob"), allow_resubmit=True)
+    carry_on(site, store)
+    report = json.loads((Path(store.products(job.id)[0].path) / REPORT).read_text())
+    assert report["warnings"][0].endswith("pipeline calibrations tolerate it (CASA 6.1.1-15)")
+    assert doubt not in report["warnings"]
+
+
 def test_a_casa_that_breaks_fails_the_job_and_a_retry_begins_anew(
     site: ArchiveSite, store: Store, tmp_path: Path
 ) -> None:
@@ -240,13 +267,16 @@ def test_the_audit_trail_tells_a_change_of_release(site: ArchiveSite) -> None:
     with site.catalog() as catalog:
         look = catalog.member(samples.MOUS)
         short = Look(look.unit.state, "Fail", look.release_date, look.calibration)
-        assert catalog.update({samples.MOUS: short}, datetime.now(UTC)) == {
+        assert catalog.update({samples.MOUS: short}, "ann", datetime.now(UTC)) == {
             samples.MOUS: ("QA2: Pass -> Fail",)
         }
 
 
 @pytest.mark.services
-def test_real_casa_restores_what_it_calibrated_from_ngas_column_by_column(tmp_path: Path) -> None:
+@pytest.mark.parametrize("serving", [lambda _: fake_ngas(), real_ngas], ids=["stand-in", "real"])
+def test_real_casa_restores_what_it_calibrated_from_ngas_column_by_column(
+    tmp_path: Path, serving: Callable[[Path], AbstractContextManager[FakeNgas | RealNgas]]
+) -> None:
     python = real_casa()
     layout = package(tmp_path / "made")
     observe(python, tmp_path / "home", tmp_path / "originals", layout)
@@ -255,10 +285,11 @@ def test_real_casa_restores_what_it_calibrated_from_ngas_column_by_column(tmp_pa
     originals.mkdir()
     for name in (ONE, TWO):
         (tmp_path / "originals" / name / f"{name}.ms").rename(originals / f"{name}.ms")
-    with fake_ngas() as ngas:
+    with serving(tmp_path / "ngas") as ngas:
         for path in (tmp_path / "store").iterdir():
             ngas.keep(path.name, path.read_bytes())
-        ngas.corrupt(f"{ONE}.ms.flagversions.tgz", "disk1")  # the good copy is found
+        # the good copy is found
+        ngas.corrupt(f"{ONE}.ms.flagversions.tgz", ngas.disks[0])
         site = local_site(tmp_path / "out", [ngas.address], {CasaVersion.parse("6.7.0-31"): Path(python)})
         site.work.parent.mkdir(parents=True)
         store = Store(site.database)

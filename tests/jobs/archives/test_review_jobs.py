@@ -6,7 +6,8 @@ import os
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,8 +15,10 @@ from pathlib import Path
 import pytest
 import request_samples as samples
 from archive_samples import reviewing
-from fake_ngas import fake_ngas
+from fake_ngas import FakeNgas, fake_ngas
+from real_ngas import RealNgas, real_ngas
 
+from mwaconvert.archive.casa import CasaVersion
 from mwaconvert.archive.catalog import Action, Catalog, RunState
 from mwaconvert.archive.products import sha256_of
 from mwaconvert.archive.quality.ingest import NOT_IN_ARCHIVE
@@ -42,6 +45,10 @@ from mwaconvert.jobs.workflows.archives.site import ArchiveSite
 
 SDM = str(samples.SDM)
 RUN = f"{SDM}.calibrate.1"
+AQUA = """<PipelineAquaReport><QaPerStage>
+<Stage Number="1" Name="hifv_importdata"><RepresentativeScore Score="1.0" Reason="ok"/></Stage>
+<Stage Number="2" Name="hifv_flagdata"><RepresentativeScore Score="0.33" Reason="much is flagged"/></Stage>
+</QaPerStage></PipelineAquaReport>"""
 NOTES = """qa_standard: SRDP Pilot <br>
 qa_analyst: AL <br>
 qa_status: {status} <br>
@@ -152,6 +159,41 @@ def test_a_calibration_waits_at_the_gate_and_passes(desk: Desk) -> None:
     assert desk.clean("done")
     assert not folder.exists()
     assert not desk.clean("done")
+
+
+def test_a_calibration_takes_the_casa_in_operations(desk: Desk, tmp_path: Path) -> None:
+    newest = CasaVersion.parse("9.9.9-9")
+    casas = {**desk.site.casas, newest: next(iter(desk.site.casas.values()))}
+    table = tmp_path / "versions.txt"
+    table.write_text("vla 6.5.4-9 2023.1.0.124 2023-10-01 -\n")
+    desk.site = replace(desk.site, casas=casas, versions=table)
+    desk.ask()
+    assert desk.catalog.run(RUN).casa == "6.5.4-9"  # not the newest
+    assert desk.catalog.trail(RUN)[0].detail == ""
+    table.write_text("vla 7.0.0-1 2031.1.0.1 2023-10-01 -\n")
+    again = desk.rerun(RUN, Edits())
+    assert again.name is not None
+    assert desk.catalog.run(again.name).casa == "9.9.9-9"
+    waits = desk.catalog.trail(again.name)[0]
+    assert waits.action is Action.WAITS
+    assert waits.detail == "CASA 7.0.0-1 is in operations and not installed; CASA 9.9.9-9 was used"
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        (AQUA, "lowest score: 0.33 of stage 2, hifv_flagdata: much is flagged"),
+        ("<other/>", "no scores: "),
+    ],
+)
+def test_the_lowest_score_of_the_pipeline_is_told_to_the_analyst(desk: Desk, report: str, words: str) -> None:
+    (home,) = (path for path in desk.site.casas.values() if path.is_dir())
+    (home / "aquareport.xml").write_text(report)
+    desk.ask()
+    waits = desk.catalog.trail(RUN)[0]
+    assert waits.action is Action.WAITS
+    assert words in waits.detail
+    assert any(words in str(message.payload["text"]) for message in desk.store.messages())
 
 
 def test_a_calibration_may_pass_while_the_product_fails(desk: Desk) -> None:
@@ -370,18 +412,27 @@ def test_an_ingest_that_fails_is_told_and_may_be_asked_for_again(desk: Desk, tmp
     assert desk.catalog.state(SDM).calibration is CalibrationStatus.CALIBRATED
 
 
-def test_a_corrupt_copy_refuses_the_cleanup_until_it_is_repaired(tmp_path: Path) -> None:
-    with fake_ngas() as ngas:
-        site = reviewing(tmp_path, ingest=Ngas(ngas.address, patience_s=0.2))
+@pytest.mark.parametrize(
+    "serving",
+    [
+        pytest.param(lambda _: fake_ngas(), id="stand-in"),
+        pytest.param(real_ngas, id="real", marks=pytest.mark.services),
+    ],
+)
+def test_a_corrupt_copy_refuses_the_cleanup_until_it_is_repaired(
+    tmp_path: Path, serving: Callable[[Path], AbstractContextManager[FakeNgas | RealNgas]]
+) -> None:
+    with serving(tmp_path / "ngas") as ngas:
+        disk = ngas.disks[1]
+        site = reviewing(tmp_path, ingest=Ngas(ngas.address, patience_s=2))
         store = Store(site.database)
         with site.catalog() as catalog:
             desk = Desk(site, store, catalog)
             desk.ask()
             assert desk.decide(Answer.PASS).state is State.COMPLETED
-            name = next(name for name in ngas.files if name.endswith("calibration.tar"))
+            name = next(name for name in ngas.names if name.endswith("calibration.tar"))
             assert len(name) == 64
-            good = ngas.files[name][1].data
-            ngas.corrupt(name, "disk2")
+            ngas.corrupt(name, disk)
             with pytest.raises(InputError) as refused:
                 desk.clean()
             assert str(refused.value) == (
@@ -389,9 +440,9 @@ def test_a_corrupt_copy_refuses_the_cleanup_until_it_is_repaired(tmp_path: Path)
                 "If failures are repeated, please file an SSA ticket."
             )
             (entry,) = [e for e in catalog.trail(RUN) if e.action is Action.NOT_CLEANED]
-            assert "disk disk2: NGAMS_ER_FILE_NOK" in entry.detail
+            assert f"disk {disk}: NGAMS_ER_FILE_NOK" in entry.detail
             assert desk.folder("processing").is_dir()
-            ngas.files[name][1].data = good
+            ngas.repair(name, disk)
             assert desk.clean()
         store.close()
 

@@ -11,7 +11,9 @@ import pytest
 import request_samples as samples
 from metadata_samples import MOUS, PROJECT, change, status
 
+from mwaconvert.archive.catalog import Action, Catalog
 from mwaconvert.archive.sources.metadata import MetadataDatabase
+from mwaconvert.archive.sources.snapshot import LeftOut
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.workflows.archives import updating
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, local_site
@@ -35,7 +37,7 @@ def site(tmp_path: Path, alma: Path) -> ArchiveSite:
 
 def passed(site: ArchiveSite) -> dict[object, tuple[str, ...]]:
     with site.catalog() as catalog:
-        return dict(update_pass(site, catalog, "ann"))
+        return dict(update_pass(site, catalog, "ann").told)
 
 
 def another(alma: Path, part: str, parent: str = "2", release: str = "2018-05-01") -> None:
@@ -120,12 +122,77 @@ def test_a_set_that_cannot_be_read_keeps_no_other_back(site: ArchiveSite, alma: 
     assert "cannot be put in" in told[status("ac")][0]
     assert len(told) == 4  # that of two projects waits
     with site.catalog() as catalog:
+        assert catalog.trail(updating.SUBJECT)[0].detail == (
+            "2 member sets, 2 new or changed; left out: 1 delivered under a name that is no project and member set, "
+            "1 delivered for two projects, 1 cannot be read, 1 cannot be put in"
+        )
         assert set(catalog.members()) == {MOUS, status("ab")}
         assert catalog.trail(str(status("ac"))) == ()
     change(alma, "UPDATE sched_block_status SET DOMAIN_ENTITY_ID = 'uid://A001/X1284/Xbac' WHERE "
            "PARENT_OBS_UNIT_SET_STATUS_ID = ?", str(status("ac")))  # fmt: skip
     told = passed(site)
     assert (told[status("ac")], len(told)) == (NEW, 2)
+
+
+def test_what_is_left_out_is_counted_by_reason(site: ArchiveSite, alma: Path) -> None:
+    for part in ("aa", "ab", "ac"):
+        another(alma, part)
+        change(
+            alma,
+            "DELETE FROM asa_delivery_status WHERE DELIVERY_NAME = ?",
+            f"{PROJECT}_{status(part).file_form}",
+        )
+    with site.catalog() as catalog:
+        found = update_pass(site, catalog, "ann")
+        assert (found.counts, found.n_known) == ({LeftOut.UNDELIVERED: 3}, 1)
+        assert found.left_out == {str(status(part)): LeftOut.UNDELIVERED for part in ("aa", "ab", "ac")}
+        assert found.words == "1 member set, 1 new or changed; left out: 3 not delivered"
+        for _ in range(3):  # passes that find the same add one entry
+            update_pass(site, catalog, "ann")
+        details = [entry.detail for entry in catalog.trail(updating.SUBJECT)]
+        assert details == ["1 member set, 0 new or changed; left out: 3 not delivered", found.words]
+        # a set in the catalogue that is no longer delivered is not left out
+        change(alma, "DELETE FROM asa_delivery_status")
+        assert update_pass(site, catalog, "ann").counts == {LeftOut.UNDELIVERED: 3}
+
+
+def test_a_pass_that_dies_keeps_what_it_entered(
+    site: ArchiveSite, alma: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(updating, "_AT_ONCE", 3)
+    parts = [f"a{n:x}" for n in range(10)]
+    for part in parts:
+        another(alma, part)
+    left, enter = [2], Catalog.enter
+
+    def dying(self: Catalog, *given: object) -> object:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return enter(self, *given)
+
+    monkeypatch.setattr(Catalog, "enter", dying)
+    with pytest.raises(KeyboardInterrupt):
+        passed(site)
+    monkeypatch.setattr(Catalog, "enter", enter)
+    with site.catalog() as catalog:
+        assert len(catalog.members()) == len(catalog.trail()) == 6
+    assert len(passed(site)) == 5
+    with site.catalog() as catalog:
+        assert len(catalog.members()) == 11
+        news = [entry.subject for entry in catalog.trail() if entry.action is Action.CHANGED]
+        assert sorted(news) == sorted(str(uid) for uid in catalog.members())
+
+
+def test_sets_deeper_in_the_tree_enter_with_all_that_contains_them(site: ArchiveSite, alma: Path) -> None:
+    project = str(status("250"))
+    for part, parent in (("3", "2"), ("4", "3"), ("5", "4")):  # three levels more
+        row = (str(status(part)), f"X4{part}", "Processing", str(status(parent)), project, None, "", None)
+        change(alma, "INSERT INTO obs_unit_set_status VALUES (?,?,?,?,?,?,?,?)", *row)
+    another(alma, "aa", parent="5")
+    assert passed(site)[status("aa")] == NEW
+    with site.catalog() as catalog:
+        assert catalog.chain(status("aa")) == tuple(status(part) for part in ("aa", "5", "4", "3", "2", "1"))
 
 
 def test_a_public_table_as_the_only_source(site: ArchiveSite, tmp_path: Path) -> None:

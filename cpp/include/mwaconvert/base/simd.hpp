@@ -1,5 +1,5 @@
 // Which copies of a kernel are compiled. Instructions by name are in base/past_cache.hpp, raw/rice_wide.cpp,
-// rfi/lanes.hpp, transients/chunks.cpp and transients/unpack.cpp only.
+// rfi/lanes.hpp, transients/{bitshuffle,chunks,unpack}.cpp only.
 #pragma once
 
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) && \

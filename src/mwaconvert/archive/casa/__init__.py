@@ -7,6 +7,7 @@ from mwaconvert.archive.casa.versions import (
     CasaVersion,
     Verdict,
     VersionTable,
+    approved_casa,
     choose_casa,
     read_version_table,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "Outcome",
     "Verdict",
     "VersionTable",
+    "approved_casa",
     "choose_casa",
     "delivery_run",
     "judge_pipeline_run",

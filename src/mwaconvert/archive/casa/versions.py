@@ -89,6 +89,14 @@ class VersionTable:
             f"pipeline '{pipeline}' of {telescope.name} is not in the table of versions; add a line to it"
         )
 
+    def doubt(self, casa: CasaVersion, pipeline: str) -> str:
+        """That the table gives a pipeline another CASA than a document does, in words; empty if it does not."""
+        names = [word.replace("-", ".") for word in _PIPELINE.findall(pipeline)]
+        listed = [row.casa for row in self.rows if row.pipeline in names]
+        if not listed or any(casa.is_same(known) for known in listed):
+            return ""
+        return f"pipeline {pipeline} belongs to CASA {listed[0]} by the table of versions, not to {casa}"
+
     def casa_on(self, telescope: Telescope, day: date) -> CasaVersion:
         """The latest CASA known to have been in operations on a day; `InputError` for a day before the table."""
         fitting = [
@@ -148,6 +156,26 @@ class CasaChoice:
     version: CasaVersion
     verdict: Verdict
     warnings: tuple[str, ...]
+
+
+def approved_casa(
+    table: VersionTable, telescope: Telescope, day: date, installed: Collection[CasaVersion]
+) -> tuple[CasaVersion, tuple[str, ...]]:
+    """The CASA for a new calibration: that in operations on a day, else the newest that is installed, with a warning.
+
+    Raises
+    ------
+    InputError
+        Nothing is installed, or the table has none for the day.
+    """
+    if not installed:
+        raise InputError("the site has no CASA; name its folder under [casa]")
+    approved = table.casa_on(telescope, day)
+    same = [version for version in installed if version.is_same(approved)]
+    if same:
+        return max(same, key=lambda version: version.key), ()
+    newest = max(installed, key=lambda version: version.key)
+    return newest, (f"CASA {approved} is in operations and not installed; CASA {newest} was used",)
 
 
 def choose_casa(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from mwaconvert.archive.catalog import rows
 from mwaconvert.archive.catalog.database import Database
+from mwaconvert.archive.catalog.trail import Action, of_entry
 from mwaconvert.archive.identifiers import StatusUid, Uid
-from mwaconvert.archive.sources.snapshot import Change, MemberSnapshot, changes_since
+from mwaconvert.archive.sources.snapshot import Change, MemberSnapshot, NewMember, changes_since
 from mwaconvert.archive.units import Deliveries, Delivery, Level, UnitSet, check_sessions
 from mwaconvert.errors import InputError, MetadataError
 
+#: values of one statement, of which databases allow some thousands
+_AT_ONCE = 500
 _FLAGS = ("official", "complete", "separate")
 
 
@@ -32,8 +36,7 @@ class Members(Database):
                     self._put(connection, "obs_unit_set", row)
                 else:
                     fresh[str(unit.status_uid)] = row
-            if fresh:
-                connection.execute(table.insert(), list(fresh.values()))
+            self._insert(connection, "obs_unit_set", list(fresh.values()))
 
     def put_member(self, project: str, look: MemberSnapshot, at: datetime) -> tuple[Change, ...]:
         """Put a member set as it is seen now; what changed since the last look, nothing for a new one.
@@ -41,65 +44,92 @@ class Members(Database):
         Raises
         ------
         MetadataError
-            A parent that is not in the catalogue, an execution block in two of its sessions.
+            A parent that is not in the catalogue, an execution block in two of its sessions, a scheduling block or
+            part id that another set has.
         """
-        return self.put_members(project, [look], at)[look.unit.status_uid]
+        mous = str(look.unit.status_uid)
+        check_sessions(look.unit.sessions)
+        with self._one_owner(mous), self._writing() as connection:
+            known = self._known(connection, [look.unit.status_uid, look.unit.parent])
+            _check_parent(look, known)
+            if mous in known:
+                return self._put_member(connection, project, look, at)
+            self._insert_members(connection, [NewMember(project, look)], at)
+        return ()
 
-    def put_members(
-        self, project: str, looks: Iterable[MemberSnapshot], at: datetime
-    ) -> dict[StatusUid, tuple[Change, ...]]:
-        """Put many member sets in one transaction: all or none of them; errors as in `put_member`.
+    def enter(self, new: Sequence[NewMember], actor: str, at: datetime) -> list[NewMember]:
+        """Put in member sets that are new, the sets that contain them and the audit trail: all of it, or nothing.
 
-        New ones are written together, a statement for each table.
+        Returns
+        -------
+        those that entered: another pass may have brought some of them in between
+
+        Raises
+        ------
+        MetadataError
+            As `put_member`.
         """
+        above = {unit.status_uid: (m.project, unit, level) for m in new for unit, level in m.above}
+        parents = (m.look.unit.parent for m in new)
+        what = str(new[0].uid) if len(new) == 1 else f"one of {len(new)} member sets"
+        with self._one_owner(what), self._writing() as connection:
+            known = self._known(connection, [*above, *parents, *(m.uid for m in new)])
+            new = [m for m in new if str(m.uid) not in known]
+            units = [
+                rows.of_unit(project, unit, level, at)
+                for uid, (project, unit, level) in above.items()
+                if str(uid) not in known
+            ]
+            known |= {row["status_uid"] for row in units}
+            for member in new:
+                check_sessions(member.look.unit.sessions)
+                _check_parent(member.look, known)
+            self._insert(connection, "obs_unit_set", units)
+            self._insert_members(connection, new, at)
+            told = [of_entry(Action.CHANGED, str(m.uid), actor, at, detail=m.words) for m in new]
+            self._insert(connection, "audit", told)
+        return new
+
+    @contextmanager
+    def _one_owner(self, what: str) -> Iterator[None]:
         try:
-            return self._put_members(project, looks, at)
-        except self._sql.exc.IntegrityError:
+            yield
+        except self._clashes:
             raise MetadataError(
-                f"{project}: a member set has a scheduling block, execution block or part id that another row has"
+                f"{what} has a scheduling block, execution block or part id that another set has"
             ) from None
 
-    def _put_members(
-        self, project: str, looks: Iterable[MemberSnapshot], at: datetime
-    ) -> dict[StatusUid, tuple[Change, ...]]:
-        units = self._t["obs_unit_set"]
-        told: dict[StatusUid, tuple[Change, ...]] = {}
-        fresh: dict[str, list[dict[str, Any]]] = {}
-        with self._writing() as connection:
-            known = {row[0] for row in connection.execute(self._sql.select(units.c.status_uid))}
-            later = []
-            for look in looks:
-                if str(look.unit.status_uid) in known:
-                    later.append(look)
-                    continue
-                check_sessions(look.unit.sessions)
-                _check_parent(look, known)
-                known.add(str(look.unit.status_uid))
-                told[look.unit.status_uid] = ()
-                for table, found in _rows_of_new(project, look, at).items():
-                    fresh.setdefault(table, []).extend(found)
-            for table, found in fresh.items():
-                if found:
-                    connection.execute(self._t[table].insert(), found)
-            for look in later:
-                told[look.unit.status_uid] = self._put_member(connection, project, look, at, known)
-        return told
+    def _known(self, connection: Any, uids: Iterable[StatusUid | None]) -> set[str]:
+        """Those of the sets that are there."""
+        column = self._t["obs_unit_set"].c.status_uid
+        names = sorted({str(uid) for uid in uids if uid is not None})
+        found: set[str] = set()
+        for start in range(0, len(names), _AT_ONCE):
+            query = self._sql.select(column).where(column.in_(names[start : start + _AT_ONCE]))
+            found.update(row[0] for row in connection.execute(query))
+        return found
+
+    def _insert_members(self, connection: Any, new: Iterable[NewMember], at: datetime) -> None:
+        """Put in sets with what they contain, a statement for each table, each after those it refers to."""
+        tables: dict[str, list[dict[str, Any]]] = {}
+        for member in new:
+            for table, found in _rows_of_new(member.project, member.look, at).items():
+                tables.setdefault(table, []).extend(found)
+        for table, found in tables.items():
+            self._insert(connection, table, found)
 
     def _put_member(
-        self, connection: Any, project: str, look: MemberSnapshot, at: datetime, known: Collection[str]
+        self, connection: Any, project: str, look: MemberSnapshot, at: datetime
     ) -> tuple[Change, ...]:
         """Put a set that is there as it is seen now."""
         mous = str(look.unit.status_uid)
-        check_sessions(look.unit.sessions)
-        _check_parent(look, known)
         old = self._member(connection, mous)
         self._put(connection, "obs_unit_set", rows.of_member(project, look, at))
         for table in ("session_eb", "obs_session", "exec_block", "sched_block"):
             self._delete(connection, table, mous=mous)
         self._delete(connection, "product_file", owner=mous)
         for table, found in rows.of_contents(look).items():
-            if found:
-                connection.execute(self._t[table].insert(), found)
+            self._insert(connection, table, found)
         if old.release_date != look.release_date:
             delivery = Delivery(at, look.release_date, "changed")
             self._put(connection, "delivery", rows.of_delivery(mous, delivery))
@@ -180,15 +210,17 @@ class Members(Database):
                 for r in connection.execute(query)
             )
 
-    def update(self, looks: Mapping[StatusUid, rows.Look], at: datetime) -> dict[StatusUid, tuple[str, ...]]:
-        """One pass over short looks at many member sets: write what changed, tell it in words.
+    def update(
+        self, looks: Mapping[StatusUid, rows.Look], actor: str, at: datetime
+    ) -> dict[StatusUid, tuple[str, ...]]:
+        """One pass over short looks at many member sets: write what changed and the audit trail, tell it in words.
 
-        Sets that the catalogue does not know are told as new and not written: they are put whole.
+        Sets that the catalogue does not know are left out: they enter whole.
         """
         units = self._t["obs_unit_set"]
         told: dict[StatusUid, tuple[str, ...]] = {}
         changed: list[tuple[Any, ...]] = []
-        moved: list[tuple[Any, ...]] = []
+        moved: list[dict[str, Any]] = []
         date, seen = rows.SHORT.index("release_date"), rows.iso(at)
         with self._writing() as connection:
             columns = [units.c.status_uid, *(units.c[name] for name in rows.SHORT)]
@@ -197,15 +229,20 @@ class Members(Database):
             for uid, look in looks.items():
                 name, new = str(uid), look.values
                 old = known.get(name)
-                if old == new:
+                if old is None or old == new:
                     continue
-                told[uid] = ("new",) if old is None else rows.differences(old, new)
-                if old is not None:
-                    changed.append((name, *new, seen))
-                    if old[date] != new[date]:
-                        moved.append((name, seen, new[date], "changed"))
+                told[uid] = rows.differences(old, new)
+                changed.append((name, *new, seen))
+                if old[date] != new[date]:
+                    delivery = Delivery(at, look.release_date, "changed")
+                    moved.append(rows.of_delivery(name, delivery))
             self._write_looks(connection, changed)
-            self._write_moves(connection, moved)
+            self._insert(connection, "delivery", moved)
+            entries = [
+                of_entry(Action.CHANGED, str(uid), actor, at, detail="; ".join(words))
+                for uid, words in told.items()
+            ]
+            self._insert(connection, "audit", entries)
         return told
 
     def _write_looks(self, connection: Any, changed: list[tuple[Any, ...]]) -> None:
@@ -214,13 +251,6 @@ class Members(Database):
         given = self._table_of(("uid", *names), changed)
         sets = ", ".join(f"{name} = given.{name}" for name in names)
         sql = f"UPDATE obs_unit_set SET {sets} FROM {given[0]} WHERE status_uid = given.uid"
-        connection.execute(self._sql.text(sql), {"given": given[1]})
-
-    def _write_moves(self, connection: Any, moved: list[tuple[Any, ...]]) -> None:
-        names = ("mous", "observed_at", "release_date", "cause")
-        given = self._table_of(names, moved)
-        columns = ", ".join(names)
-        sql = f"INSERT INTO delivery ({columns}) SELECT {columns} FROM {given[0]}"
         connection.execute(self._sql.text(sql), {"given": given[1]})
 
     def _table_of(self, names: tuple[str, ...], values: list[tuple[Any, ...]]) -> tuple[str, str]:

@@ -2,57 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 
 from mwaconvert.archive.catalog import rows
 from mwaconvert.archive.catalog.database import Database
-from mwaconvert.archive.identifiers import StatusUid
+from mwaconvert.archive.catalog.trail import Action, AuditEntry, of_entry, to_entry
 from mwaconvert.archive.quality.notes import CalibrationStatus, QaState, SrdpStatus
-from mwaconvert.archive.times import parse_utc
 from mwaconvert.errors import InputError
-
-
-class Action(Enum):
-    """What the audit trail tells of."""
-
-    ASKED = "asked for"
-    BEGAN = "began"
-    RUN_ENDED = "run of the pipeline ended"
-    RUN_FAILED = "run of the pipeline failed"
-    WAITS = "waits for quality assurance"
-    ASSIGNED = "assigned"
-    DECIDED = "decided"
-    NOTES = "notes put into the weblog"
-    INGESTED = "ingested"
-    INGEST_FAILED = "ingest failed"
-    MARKED = "marked"
-    MOVED = "moved"
-    CLEANED = "cleaned up"
-    NOT_CLEANED = "cleanup refused"
-    EXPIRED = "removed by age"
-    RESTORED = "restored"
-    HANDED_OUT = "handed out"
-    CHANGED = "changed in the archive"
-
-    @property
-    def words(self) -> str:
-        return self.value
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """An entry of the audit trail. `subject` is a run, else a member set or an execution block."""
-
-    seq: int
-    at: datetime
-    actor: str
-    action: Action
-    subject: str
-    reason: str
-    detail: str
 
 
 class Reviews(Database):
@@ -80,38 +36,12 @@ class Reviews(Database):
         whether it was made
         """
         table = self._t["audit"]
-        row = {
-            "key": key or None,
-            "at": rows.iso(at),
-            "actor": actor,
-            "action": action.name,
-            "subject": subject,
-            "reason": reason,
-            "detail": detail,
-        }
+        row = of_entry(action, subject, actor, at, reason, detail, key)
         with self._writing() as connection:
             if key and connection.execute(self._sql.select(table.c.seq).where(table.c.key == key)).first():
                 return False
             connection.execute(table.insert(), row)
         return True
-
-    def note_changes(self, told: Mapping[StatusUid, Sequence[str]], actor: str, at: datetime) -> None:
-        """Add what a pass over many sets has told to the audit trail, an entry for each set."""
-        entries = [
-            {
-                "key": None,
-                "at": rows.iso(at),
-                "actor": actor,
-                "action": Action.CHANGED.name,
-                "subject": str(uid),
-                "reason": "",
-                "detail": "; ".join(words),
-            }
-            for uid, words in told.items()
-        ]
-        if entries:
-            with self._writing() as connection:
-                connection.execute(self._t["audit"].insert(), entries)
 
     def trail(self, subject: str | None = None, limit: int = 200) -> tuple[AuditEntry, ...]:
         """The newest entries, of one subject or of all, the newest first."""
@@ -121,18 +51,7 @@ class Reviews(Database):
             query = query.where(table.c.subject == subject)
         with self._reading() as connection:
             found = connection.execute(query).mappings().all()
-        return tuple(
-            AuditEntry(
-                row["seq"],
-                parse_utc(row["at"]),
-                row["actor"],
-                Action[row["action"]],
-                row["subject"],
-                row["reason"],
-                row["detail"],
-            )
-            for row in found
-        )
+        return tuple(to_entry(row) for row in found)
 
     def put_draft(self, run_id: str, analyst: str, text: str, at: datetime) -> None:
         """Keep the notes of an analyst on a run, before a decision: of two who decide, those of the first count."""

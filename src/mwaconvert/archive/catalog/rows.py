@@ -38,7 +38,7 @@ Row = Mapping[str, Any]
 
 def iso(time: datetime) -> str:
     """A time as the catalogue keeps it: UTC, always with microseconds, so that text sorts as time does."""
-    return utc(time).replace(tzinfo=None).isoformat(timespec="microseconds")
+    return utc(time).isoformat(timespec="microseconds").removesuffix("+00:00")
 
 
 def _iso(time: datetime | None) -> str | None:

@@ -203,8 +203,10 @@ def _with_sessions(
 
 
 def _with_mode(intents: Sequence[tuple[str, str]], telescope: Telescope) -> tuple[tuple[str, str], ...]:
-    named = any(keyword.endswith("_OBSERVING_MODE") for keyword, _ in intents)
-    return tuple(intents) if named else ((_MODE[telescope], "Undefined"), *intents)
+    """Intents that are given, but for those that are made here; with the standard mode if they name none."""
+    given = tuple(i for i in intents if i[0] != "PROCESS" and not i[0].startswith("SESSION_"))
+    named = any(keyword.endswith("_OBSERVING_MODE") for keyword, _ in given)
+    return given if named else ((_MODE[telescope], "Undefined"), *given)
 
 
 def _execution(uid: ExecBlockUid | SdmName) -> Execution:

@@ -22,7 +22,7 @@ from mwaconvert.archive.identifiers import (
     is_alma_project,
     safe_name,
 )
-from mwaconvert.archive.sources.snapshot import MemberSnapshot
+from mwaconvert.archive.sources.snapshot import LeftOut, MemberSnapshot, NewMember
 from mwaconvert.archive.status import read_status
 from mwaconvert.archive.times import read_utc, utc
 from mwaconvert.archive.units import (
@@ -49,8 +49,9 @@ _TABLES = (
 _PARENT = "PARENT_OBS_UNIT_SET_STATUS_ID"
 #: values of one statement, of which databases allow some thousands
 _AT_ONCE = 500
+_QA0 = {qa.value.lower(): qa for qa in Qa0}
 #: of the sets that contain a member set, from its group up
-LEVELS = (Level.GROUP, Level.SCIENCE_GOAL, Level.PROGRAM)
+_LEVELS = (Level.GROUP, Level.SCIENCE_GOAL, Level.PROGRAM)
 
 
 class MetadataDatabase:
@@ -87,7 +88,9 @@ class MetadataDatabase:
             table: self._sql.Table(names[table], metadata, schema=schema, autoload_with=self._engine)
             for table in _TABLES
         }
+        #: rows and sets of one piece of `members`
         self._held: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
+        self._units: dict[StatusUid, UnitSet] = {}
 
     def close(self) -> None:
         """Let go of the database."""
@@ -142,24 +145,29 @@ class MetadataDatabase:
         InputError
             The database does not know it.
         """
+        if uid in self._units:
+            return self._units[uid]
         row = next(iter(self._rows("OBS_UNIT_SET_STATUS", "STATUS_ENTITY_ID", str(uid))), None)
         if row is None:
             raise InputError(f"{uid} is not in the metadata database")
-        parent = row.get(_PARENT)
-        project = row.get("OBS_PROJECT_STATUS_ID")
+        parent, project = row.get(_PARENT), row.get("OBS_PROJECT_STATUS_ID")
+        unit = UnitSet(uid)
         if row.get("XML"):
             text = row["XML"]
             unit = read_status(text.encode() if isinstance(text, str) else bytes(text), str(uid)).unit
             if unit.status_uid != uid:
                 raise MetadataError(f"the status document of {uid} is that of {unit.status_uid}")
-        else:
-            unit = UnitSet(
-                uid,
-                project_status=None if not project else StatusUid(Uid.parse(project)),
-                unit=UnitRef(EntityUid(Uid.parse(row["OBS_PROJECT_ID"])), row["DOMAIN_ENTITY_ID"]),
-            )
         state = row.get("DOMAIN_ENTITY_STATE") or unit.state
-        return replace(unit, state=state, parent=StatusUid(Uid.parse(parent)) if parent else unit.parent)
+        unit = replace(
+            unit,
+            state=state,
+            parent=StatusUid(Uid.parse(parent)) if parent else unit.parent,
+            project_status=unit.project_status or (StatusUid(Uid.parse(project)) if project else None),
+            unit=unit.unit or _reference(row),
+        )
+        if self._held:
+            self._units[uid] = unit
+        return unit
 
     def chain(self, uid: StatusUid) -> tuple[StatusUid, ...]:
         """The sets that contain one, from its parent to the top.
@@ -296,19 +304,31 @@ class MetadataDatabase:
             self.qa2(mous),
         )
 
-    def delivered(self) -> dict[StatusUid, str]:
-        """All member sets that were delivered, with the codes of their projects; not those of two projects."""
-        found: dict[StatusUid, set[str]] = {}
+    def seen(self) -> tuple[dict[StatusUid, str], dict[str, LeftOut]]:
+        """All member sets.
+
+        Returns
+        -------
+        delivered : the codes of their projects
+        left_out : why others are not among them, by uid, or name of a delivery
+        """
+        projects: dict[StatusUid, set[str]] = {}
+        left_out = {}
         for (name,) in self._columns_of("ASA_DELIVERY_STATUS", "DELIVERY_NAME"):
             uid = Uid.within(str(name))
             project = "" if uid is None else str(name).removesuffix(f"_{uid.file_form}")
             if uid is not None and is_alma_project(project):
-                found.setdefault(StatusUid(uid), set()).add(project)
-        return {mous: projects.pop() for mous, projects in found.items() if len(projects) == 1}
+                projects.setdefault(StatusUid(uid), set()).add(project)
+            else:
+                left_out[str(name)] = LeftOut.NO_SET
+        left_out |= {str(uid): LeftOut.TWO_PROJECTS for uid, codes in projects.items() if len(codes) > 1}
+        named = {str(uid) for uid in projects}
+        for (parent,) in self._columns_of("SCHED_BLOCK_STATUS", _PARENT):  # whose parents are member sets
+            if parent and parent not in named:
+                left_out[str(parent)] = LeftOut.UNDELIVERED
+        return {uid: codes.pop() for uid, codes in projects.items() if len(codes) == 1}, left_out
 
-    def members(
-        self, sets: Mapping[StatusUid, str]
-    ) -> Iterator[tuple[StatusUid, MemberSnapshot | Error, tuple[tuple[UnitSet, Level], ...]]]:
+    def members(self, sets: Mapping[StatusUid, str]) -> Iterator[tuple[StatusUid, NewMember | Error]]:
         """Many member sets (uid -> code of project) as `member` tells them, each with the sets that contain it.
 
         Tables are read in pieces, not a statement for each set. What keeps one from being read stands in its place.
@@ -321,12 +341,18 @@ class MetadataDatabase:
                 try:
                     look = self.member(sets[uid], uid)
                     check_sessions(look.unit.sessions)
-                    above = [self.unit_set(container) for container in look.chain]
+                    found = NewMember(sets[uid], look, self.above(look.chain))
                 except Error as error:
-                    yield uid, error, ()
+                    yield uid, error
                 else:
-                    yield uid, look, tuple(zip(above, LEVELS, strict=False))[::-1]
+                    yield uid, found
             self._held.clear()
+            self._units.clear()
+
+    def above(self, chain: Sequence[StatusUid]) -> tuple[tuple[UnitSet, Level], ...]:
+        """The sets of a `chain` with their levels, the uppermost first; all above the science goal are programs."""
+        levels = (_LEVELS[min(n, len(_LEVELS) - 1)] for n in range(len(chain)))
+        return tuple((self.unit_set(uid), level) for uid, level in zip(chain, levels, strict=True))[::-1]
 
     def _hold_members(self, uids: list[str], deliveries: list[str]) -> None:
         at: Collection[str] = uids
@@ -355,6 +381,11 @@ def _read_only(connection: Any, _record: object) -> None:
         connection.commit()
 
 
+def _reference(row: Mapping[str, Any]) -> UnitRef | None:
+    project, part = row.get("OBS_PROJECT_ID"), row.get("DOMAIN_ENTITY_ID")
+    return UnitRef(EntityUid(Uid.parse(project)), part) if project and part else None
+
+
 def _time(value: object) -> datetime | None:
     if isinstance(value, datetime):
         try:
@@ -365,5 +396,4 @@ def _time(value: object) -> datetime | None:
 
 
 def _qa0(value: object) -> Qa0:
-    word = str(value or "").lower()
-    return next((qa for qa in Qa0 if qa.value.lower() == word), Qa0.UNSET)
+    return _QA0.get(str(value or "").lower(), Qa0.UNSET)

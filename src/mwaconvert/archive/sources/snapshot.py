@@ -12,6 +12,7 @@ from mwaconvert.archive.identifiers import ExecBlockUid, SdmName, StatusUid
 from mwaconvert.archive.units import (
     CalibrationState,
     ExecBlock,
+    Level,
     ProductFile,
     SchedBlock,
     UnitSet,
@@ -39,6 +40,44 @@ class MemberSnapshot:
     def calibration(self) -> CalibrationState:
         """Judged from its files."""
         return calibration_state(self.files)
+
+
+@dataclass(frozen=True)
+class NewMember:
+    """A member set that a catalogue does not have yet.
+
+    Attributes
+    ----------
+    project : its code
+    above : sets that contain it with their levels, the uppermost first
+    """
+
+    project: str
+    look: MemberSnapshot
+    above: tuple[tuple[UnitSet, Level], ...] = ()
+
+    @property
+    def uid(self) -> StatusUid:
+        return self.look.unit.status_uid
+
+    @property
+    def words(self) -> str:
+        """What a pass tells of it."""
+        return f"new, of {self.project}"
+
+
+class LeftOut(Enum):
+    """Why a pass saw a member set and did not take it in."""
+
+    UNDELIVERED = "not delivered"
+    NO_SET = "delivered under a name that is no project and member set"
+    TWO_PROJECTS = "delivered for two projects"
+    UNREADABLE = "cannot be read"
+    CLASHES = "cannot be put in"
+
+    @property
+    def words(self) -> str:
+        return self.value
 
 
 class ChangeKind(Enum):

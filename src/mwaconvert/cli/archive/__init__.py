@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mwaconvert.cli.archive.make import make
 from mwaconvert.cli.archive.restore import SITE_VARIABLE
 from mwaconvert.cli.verbs import SETTINGS, verbose
 
@@ -34,6 +35,9 @@ def archive() -> None:
 @archive.group(context_settings=SETTINGS)
 def ppr() -> None:
     """Pipeline processing requests: what they ask for, and what a pipeline would make of them."""
+
+
+ppr.add_command(make)
 
 
 @ppr.command(context_settings=SETTINGS)
@@ -176,8 +180,10 @@ def update(config_path: Path) -> None:
 
     site = read_site(config_path)
     with site.catalog() as catalog:
-        for uid, words in update_pass(site, catalog, owner()).items():
-            _say(f"{uid}: {'; '.join(words)}")
+        found = update_pass(site, catalog, owner())
+    for uid, words in found.told.items():
+        _say(f"{uid}: {'; '.join(words)}")
+    _say(found.words)
 
 
 @archive.group(context_settings=SETTINGS)

@@ -248,6 +248,19 @@ def ingest(
 
 @srdp.command(context_settings=SETTINGS)
 @click.argument("run", metavar="RUN")
+@click.option("-d", "--dir", "folder", type=_PATH, default=Path(), metavar="DIR",
+              help="Where a folder of the run's name appears.  [default: here]")  # fmt: skip
+@_common
+def fetch(run: str, folder: Path, config_path: Path, why: str) -> None:
+    """Copy the calibrated measurement sets of a run that passed, as long as the cache has them."""
+    from mwaconvert.jobs.workflows.archives.cached import hand_out_cached
+
+    with _open(config_path) as (site, _, catalog):
+        click.echo(hand_out_cached(site, catalog, run, folder.resolve(), owner(), why))
+
+
+@srdp.command(context_settings=SETTINGS)
+@click.argument("run", metavar="RUN")
 @_common
 def cleanup(run: str, config_path: Path, why: str) -> None:
     """Remove the folder of a run, once each product is read back from the archive."""

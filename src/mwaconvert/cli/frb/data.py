@@ -167,6 +167,7 @@ def _facts(found: EventFiles) -> dict[str, Any]:
         }
 
     return {
+        "format": "mwaconvert frb files",
         "event": found.event,
         "holdings": [of(held) for held in found.holdings],
         "missing": list(found.missing),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mwaconvert.cli.verbs import SETTINGS, verbose
+from mwaconvert.cli.verbs import SETTINGS, collect_often, verbose
 
 if TYPE_CHECKING:
     from mwaconvert.live.searching.realtime import Progress
@@ -94,6 +94,7 @@ def search(
     from mwaconvert.live.searching.feeds import feed_of
     from mwaconvert.live.searching.realtime import AmberWriter, Plan, stream_search
 
+    collect_often()
     feed = feed_of(files, ring)
     plan = Plan(
         dm_min=dm_range[0],

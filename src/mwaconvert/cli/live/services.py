@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mwaconvert.cli.live.common import config, config_path
-from mwaconvert.cli.verbs import SETTINGS, verbose
+from mwaconvert.cli.verbs import SETTINGS, collect_often, verbose
 from mwaconvert.errors import InputError, ResourceError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def master(config: Path | None, no_start: bool) -> None:
     from mwaconvert.services.live.master import Master, run_master
     from mwaconvert.services.live.node import read_site
 
+    collect_often()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     site = read_site(config_path(config))
 
@@ -112,7 +113,7 @@ def status(config: Path | None, as_json: bool) -> None:
 
     facts = _ask(config, "node_status").message
     if as_json:
-        click.echo(json_text(plain(facts)))
+        click.echo(json_text(plain({"format": "mwaconvert live status", **facts})))
     else:
         click.echo(f"node {facts['node']}")
         for name, of in facts["services"].items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from mwaconvert.errors import InputError, ResourceError
 
 if TYPE_CHECKING:
     from mwaconvert.live.criteria import Decision
+    from mwaconvert.live.drill import Drill
     from mwaconvert.live.replay import Replay
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -104,39 +106,59 @@ def _row(decision: Decision) -> str:
 @click.option("--voevent", metavar="HOST:PORT", help="A broker of VOEvents: its port for authors.")
 @click.option("--lofar", metavar="HOST:PORT", help="The host that freezes LOFAR's buffers (UDP).")
 @click.option("--dada", metavar="HOST:PORT", help="dada_dbevent; it dumps what it is sent, a test or not.")
+@click.option("--kafka", metavar="HOST:PORT/TOPIC", help="A broker of Kafka and a topic of VOEvents.")
+@click.option(
+    "--kafka-options", type=_FILE, metavar="FILE", help="Options of librdkafka (YAML): TLS and the secret."
+)
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0.1, 60), default=5.0, show_default=True)
 @verbose
 @click.pass_context
 def test_trigger(
-    context: click.Context, voevent: str | None, lofar: str | None, dada: str | None, timeout_s: float
+    context: click.Context,
+    voevent: str | None,
+    lofar: str | None,
+    dada: str | None,
+    kafka: str | None,
+    kafka_options: Path | None,
+    timeout_s: float,
 ) -> None:
     """Send one event marked as a test, and print it and the answer; exit code 1 without an answer."""
     import time
+    from functools import partial
 
-    from mwaconvert.live.drill import Target, drill
+    from mwaconvert.live.drill import Target, drill, drill_kafka
     from mwaconvert.live.settings import host_port
 
-    given = [
-        (target, where)
-        for target, where in ((Target.VOEVENT, voevent), (Target.LOFAR, lofar), (Target.DADA, dada))
-        if where is not None
-    ]
-    if not given:
-        raise InputError("expected --voevent, --lofar or --dada with HOST:PORT")
-    answered = True
-    for target, where in given:
-        host, port = host_port(where)
-        try:
-            done = drill(target, host, port, now_s=time.time(), timeout_s=timeout_s)
-        except ResourceError as error:
-            click.echo(f"answer      none: {error}")
-            answered = False
-            continue
-        click.echo(f"sent        {target.value} to {where}")
-        click.echo("\n".join(f"            {line}" for line in done.sent.splitlines()))
-        click.echo(f"answer      {done.answer}")
-        answered &= done.answered
-    context.exit(0 if answered else NO_ANSWER)
+    jobs: list[tuple[str, Callable[..., Drill]]] = []
+    for target, where in ((Target.VOEVENT, voevent), (Target.LOFAR, lofar), (Target.DADA, dada)):
+        if where is not None:
+            jobs.append((f"{target.value} to {where}", partial(drill, target, *host_port(where))))
+    if kafka is not None:
+        servers, _, topic = kafka.partition("/")
+        for server in servers.split(","):
+            host_port(server)
+        if not topic:
+            raise InputError(f"--kafka {kafka}: expected HOST:PORT/TOPIC")
+        jobs.append((f"Kafka to {kafka}", partial(drill_kafka, servers, topic, kafka_options)))
+    if not jobs:
+        raise InputError(
+            "expected --voevent, --lofar or --dada with HOST:PORT, or --kafka with HOST:PORT/TOPIC"
+        )
+    answered = [_tried(what, partial(job, now_s=time.time(), timeout_s=timeout_s)) for what, job in jobs]
+    context.exit(0 if all(answered) else NO_ANSWER)
+
+
+def _tried(what: str, job: Callable[[], Drill]) -> bool:
+    """Whether there was an answer; printed with what was sent."""
+    try:
+        done = job()
+    except ResourceError as error:
+        click.echo(f"answer      none: {error}")
+        return False
+    click.echo(f"sent        {what}")
+    click.echo("\n".join(f"            {line}" for line in done.sent.splitlines()))
+    click.echo(f"answer      {done.answer}")
+    return done.answered
 
 
 @click.command(context_settings=SETTINGS)

@@ -383,7 +383,9 @@ def list_(
     with _open_store(folder, database) as store:
         found = store.jobs(states=[_state(text) for text in states] or None, kind=kind, limit=limit)
     if as_json:
-        click.echo(json.dumps([_facts(job) for job in found], indent=1))
+        from mwaconvert.text import json_text
+
+        click.echo(json_text([_facts(job) for job in found]))
         return
     for job in found:
         what = job.name or str(job.canonical.get("obs_id", ""))
@@ -405,6 +407,7 @@ def _facts(job: Job) -> dict[str, Any]:
     from mwaconvert.jobs.workflows.cluster import understood
 
     return asdict(job) | {
+        "format": "mwaconvert job state",
         "canonical": understood(job),
         "state": str(job.state),
         "fault": None if job.fault is None else str(job.fault),
@@ -421,10 +424,10 @@ def show(job_id: int, as_json: bool, folder: Path, database: str | None, verbose
     with _open_store(folder, database) as store:
         job, attempts, products = store.job(job_id), store.attempts(job_id), store.products(job_id)
     if as_json:
+        from mwaconvert.text import json_text
+
         steps = [{"step": a.step, "number": a.number, "outcome": str(a.outcome)} for a in attempts]
-        click.echo(
-            json.dumps(_facts(job) | {"attempts": steps, "products": [asdict(p) for p in products]}, indent=1)
-        )
+        click.echo(json_text(_facts(job) | {"attempts": steps, "products": [asdict(p) for p in products]}))
         return
     click.echo(f"job {job.id}: {job.kind} for {job.owner}, {job.state} ({job.state.words})")
     click.echo(f"asked for: {_said(job.given)}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mwaconvert.cli.verbs import SETTINGS
+from mwaconvert.cli.verbs import SETTINGS, collect_often
 from mwaconvert.errors import InputError
 
 CONFIG_VARIABLE = "MWACONVERT_CONFIG"
@@ -59,6 +59,7 @@ def serve(config_path: Path | None, trial: bool, folder: Path | None, verbose: b
     from mwaconvert.services.config import read_config
     from mwaconvert.services.telemetry import log_as_json
 
+    collect_often()
     log_as_json()
     if trial:
         if config_path is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from mwaconvert.cli.service.serve import config_option
-from mwaconvert.cli.verbs import SETTINGS
+from mwaconvert.cli.verbs import SETTINGS, collect_often
 
 
 @click.command(
@@ -34,6 +34,7 @@ def worker(config_path: Path, worker_id: str | None, at_once: int | None, verbos
     from mwaconvert.services.config import read_config
     from mwaconvert.services.telemetry import log_as_json
 
+    collect_often()
     log_as_json()
     config = read_config(config_path)
     changes = {"id": worker_id or config.workers.id, "here": at_once or max(1, config.workers.here)}

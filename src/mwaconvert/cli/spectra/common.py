@@ -92,7 +92,7 @@ def ask(verb: Verb, params: dict[str, Any]) -> Asked:
 
 
 @contextmanager
-def _spoken(verb: Verb) -> Iterator[None]:
+def spoken(verb: Verb) -> Iterator[None]:
     """Sentences of the library, which name fields, with the names of the command line."""
     try:
         yield
@@ -103,7 +103,7 @@ def _spoken(verb: Verb) -> Iterator[None]:
 
 def carry_out(asked: Asked, request: Request, make_plan: Callable[[Request], _Plan]) -> ProductReport | None:
     """Plan and run; after a dry run, which says what would be done, there is no report."""
-    with _spoken(asked.verb):
+    with spoken(asked.verb):
         plan = make_plan(request)
         if asked.dry_run:
             lines = plan.lines()
@@ -118,7 +118,7 @@ def each_observation(verb: Verb, request: Several, quiet: bool) -> Iterator[Seve
     """A request for each observation among several files, named if there are several."""
     from mwaconvert.transients.products.observations import observations
 
-    with _spoken(verb):
+    with spoken(verb):
         asked = observations(request)
     if len(asked) > 1 and not quiet:
         print_notes(verb, [f"these are {len(asked)} observations, each for itself; see `grouping`"])

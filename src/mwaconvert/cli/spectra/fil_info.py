@@ -49,7 +49,7 @@ def fil_info(
     stream = open_file(file, request)
     per_dm = delay_per_dm(stream.freq_mhz, "top", stream.k_dm)
     if as_json:
-        import json
+        from mwaconvert.text import json_text
 
         facts = {
             "format": "mwaconvert fil-info",
@@ -71,7 +71,7 @@ def fil_info(
             "notes": list(stream.notes),
             "header": {key: _plain(value) for key, value in stream.fields.items()},
         }
-        click.echo(json.dumps(facts, indent=1, allow_nan=False))
+        click.echo(json_text(facts))
         return
     lines = stream.facts()
     lines["order in file"] = "from the highest channel" if stream.descending else "from the lowest channel"

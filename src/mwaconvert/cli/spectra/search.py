@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mwaconvert.cli.progress import Progress
 from mwaconvert.cli.spectra import common
 from mwaconvert.cli.verbs import SETTINGS
-from mwaconvert.vocabulary.spectra import Verb
+from mwaconvert.vocabulary.spectra import Asked, Verb
 
 if TYPE_CHECKING:
     from mwaconvert.spectra.candidate import Candidate
@@ -46,16 +47,36 @@ def search(**params: Any) -> None:
           exact delays, for pulses of 1 ms and longer
       mwaconvert search wide.fil --dm-range 0 1000 --downsample
           longer samples and fewer DMs where a DM smears pulses within channels anyway
+      mwaconvert search beam*.fil --beams --dm-range 0 1000 -o {name}.csv
+          beams of one telescope: what is in many of them is flagged
     """
     asked = common.ask(Verb.SEARCH, params)
     from mwaconvert.transients.products.requests import SearchRequest
     from mwaconvert.transients.products.search import plan_search
 
     assert isinstance(asked.request, SearchRequest)
+    if asked.request.beams and not asked.dry_run:
+        _search_beams(asked, asked.request)
+        return
     for request in common.each_observation(Verb.SEARCH, asked.request, asked.quiet):
         report = common.carry_out(asked, request, plan_search)
         if report is not None and not asked.quiet:
             _print(request, report)
+
+
+def _search_beams(asked: Asked, request: SearchRequest) -> None:
+    """Search beams of one telescope, and print what was found in each."""
+    from mwaconvert.transients.products.beams import search_beams
+    from mwaconvert.transients.products.observations import observations
+    from mwaconvert.transients.products.search import plan_search
+
+    with common.spoken(Verb.SEARCH), Progress(enabled=not asked.quiet) as stages:
+        requests = observations(request)
+        reports = search_beams([plan_search(one) for one in requests], stages)
+    for one, report in zip(requests, reports, strict=True):
+        if not asked.quiet:
+            click.echo(f"{one.path}, beam {report.numbers['beam']}:")
+            _print(one, report)
 
 
 def _print(request: SearchRequest, report: ProductReport) -> None:

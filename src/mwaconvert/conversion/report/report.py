@@ -19,7 +19,7 @@ from mwaconvert.conversion.steps import Step
 from mwaconvert.conversion.tables.smearing import Smearing
 from mwaconvert.observation.model import Metadata, RawFile
 from mwaconvert.staging import Kind, write_json
-from mwaconvert.text import WIDTH, json_text, percent, plain, sections, utc_text
+from mwaconvert.text import WIDTH, html_picture, json_text, percent, plain, sections, utc_text
 from mwaconvert.visibilities.interference import ArrayRfi
 from mwaconvert.visibilities.model import VisHeader
 from mwaconvert.visibilities.quality import Occupancy, Quality, noise_lines
@@ -42,6 +42,7 @@ class Report:
     quality : None without `Options.statistics`
     array_rfi : None without `Options.rfi_array`
     notes : what the user should know: leftovers, oddities of the data, options that had nothing to do
+    picture : of the quality of the data, .png or .html; None unless one was asked for
     """
 
     header: VisHeader
@@ -59,13 +60,14 @@ class Report:
     quality: Quality | None = None
     array_rfi: ArrayRfi | None = None
     notes: tuple[str, ...] = ()
+    picture: Path | None = None
 
     def __repr__(self) -> str:
         written = ", ".join(str(output.path) for output in self.outputs)
         return f"Report({self.header.metadata.obsid}: {written}; {percent(self.occupancy.total)} flagged)"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(self.to_text())}</pre>"
+        return f"<pre>{escape(self.to_text())}</pre>{html_picture(self.picture)}"
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain dictionaries, lists, strings and numbers; None for what has no number."""

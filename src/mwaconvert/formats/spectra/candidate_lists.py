@@ -18,6 +18,7 @@ from mwaconvert.errors import FormatError, InputError
 from mwaconvert.spectra.aliases import warn_renamed
 from mwaconvert.spectra.candidate import NOT_KNOWN, Candidate, Flag, SearchFacts, to_table
 from mwaconvert.staging import StagedPath
+from mwaconvert.text import json_text as strict_json
 from mwaconvert.text import plain
 
 SUFFIXES = (".csv", ".ecsv", ".json", ".singlepulse", ".cand", ".trigger")
@@ -35,7 +36,8 @@ _COLUMNS = {
     "mjd": ".10f",
 }
 _FLAGS = "flags"  # after these: names of flags, with spaces between
-_SCORE = "score"  # the last column
+_SCORE = "score"  # after these
+_BEAMS = ("beam", "n_beams")  # the last columns, where beams were compared
 
 _JSON_FORMAT = "mwaconvert candidates"
 
@@ -65,10 +67,12 @@ def csv_text(candidates: Sequence[Candidate], facts: SearchFacts) -> str:
     for key, value in {"program": f"mwaconvert {__version__}", **facts.lines()}.items():
         out.write(f"# {key}: {' '.join(value.split())}\n")
     table = csv.writer(out, lineterminator="\n")
-    table.writerow([*_COLUMNS, _FLAGS, _SCORE])
+    beams = _BEAMS if facts.n_beams > 1 else ()
+    table.writerow([*_COLUMNS, _FLAGS, _SCORE, *beams])
     for candidate in candidates:
         cells = [_cell(getattr(candidate, name), how) for name, how in _COLUMNS.items()]
-        table.writerow([*cells, " ".join(candidate.flags), _cell(candidate.score, ".4f")])
+        cells += [" ".join(candidate.flags), _cell(candidate.score, ".4f")]
+        table.writerow([*cells, *(getattr(candidate, name) for name in beams)])
     return out.getvalue()
 
 
@@ -92,7 +96,7 @@ def json_text(candidates: Sequence[Candidate], facts: SearchFacts) -> str:
         "search": facts.lines(),
         "candidates": rows,
     }
-    return json.dumps(plain(whole), indent=1, allow_nan=False) + "\n"
+    return strict_json(plain(whole)) + "\n"
 
 
 def _cell(value: float | None, how: str) -> str:
@@ -223,7 +227,8 @@ def read_list(path: Path, dt_s: float | None = None) -> list[Candidate]:
     comments = [line for _, line in lines if line.startswith("#")]
     rows = [(k, line) for k, line in lines if not line.startswith("#")]
     # earlier releases wrote no score, and no flags before that
-    if rows and rows[0][1] in [",".join([*_COLUMNS, _FLAGS, _SCORE][: len(_COLUMNS) + n]) for n in (0, 1, 2)]:
+    names = [*_COLUMNS, _FLAGS, _SCORE, *_BEAMS]
+    if rows and rows[0][1] in [",".join(names[: len(_COLUMNS) + n]) for n in (0, 1, 2, 4)]:
         return [_own(path, k, line) for k, line in rows[1:]]
     if comments and "Downfact" in comments[0]:
         return [_listed(v[2], v[0], v[1], v[4], dt_s) for v in _numbers(path, rows, {5})]
@@ -252,6 +257,8 @@ def _own(path: Path, k: int, line: str) -> Candidate:
     """A row of our own table."""
     words = line.split(",")
     try:
+        beams = dict(zip(_BEAMS, map(int, words[-2:]), strict=True)) if len(words) > len(_COLUMNS) + 2 else {}
+        words = words[: len(words) - len(beams)]
         score = float(words.pop() or NOT_KNOWN) if len(words) > len(_COLUMNS) + 1 else NOT_KNOWN
         flags = tuple(Flag(name) for name in words.pop().split()) if len(words) > len(_COLUMNS) else ()
         values: dict[str, Any] = dict(zip(_COLUMNS, words, strict=True))
@@ -260,7 +267,7 @@ def _own(path: Path, k: int, line: str) -> Candidate:
             for name, word in values.items()
             if word
         }
-        return Candidate(**values, flags=flags, score=score)
+        return Candidate(**values, **beams, flags=flags, score=score)
     except (ValueError, TypeError):
         expected = f"{len(_COLUMNS)} numbers, {','.join(_COLUMNS)}"
         raise FormatError(f"{path}: line {k}: expected {expected}, found {line[:60]!r}") from None

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mwaconvert.constants import SECONDS_PER_DAY, UNIX_EPOCH_MJD
 from mwaconvert.errors import Error, FormatError, InputError
 from mwaconvert.extras import need
+from mwaconvert.formats.hdf5_attributes import read_attributes
 from mwaconvert.formats.promises import check_promise
 from mwaconvert.staging import Kind, StagedPath
 
@@ -186,6 +187,7 @@ class _Singlefile(Baseband):
         if of is Of.BEAMS and "tiedbeam_locations" in file:
             locations = _table(path, file, "tiedbeam_locations")
         self._order = np.argsort(ids, kind="stable")
+        of_data, of_file = read_attributes(data), read_attributes(file)
         super().__init__(
             path=path,
             of=of,
@@ -193,13 +195,13 @@ class _Singlefile(Baseband):
             time0=np.array([tuple(row[n] for n in TIME0.names or ()) for row in time0], TIME0)[self._order],
             n_input=int(data.shape[1]),
             n_times=int(data.shape[2]),
-            dm=float(data.attrs.get("DM", 0.0)),
-            event=int(file.attrs["event_id"]) if "event_id" in file.attrs else None,
+            dm=float(of_data.get("DM", 0.0)),
+            event=int(of_file["event_id"]) if "event_id" in of_file else None,
             locations=locations,
         )
         self._file, self._data = file, data
         # formed beams have one sense or the other, and say which if it is that of the correlator
-        self._turned = of is Of.BEAMS and not bool(data.attrs.get("conjugate_beamform", 0))
+        self._turned = of is Of.BEAMS and not bool(of_data.get("conjugate_beamform", 0))
 
     def read(self, channel: int) -> Complex:
         try:
@@ -383,7 +385,7 @@ def _raw_head(path: Path) -> tuple[Path, int, tuple[int, float, float], tuple[in
     """Channel, time of the first frame, shape and event of a file of the correlator."""
     with _opened(path) as file:
         try:
-            data, facts = _own(path, file, "baseband"), file.attrs
+            data, facts = _own(path, file, "baseband"), read_attributes(file)
             if data.ndim != 2 or 0 in data.shape or data.dtype != np.uint8:
                 raise FormatError(
                     f"{path}: baseband: expected uint8 (time, input), found {data.dtype} of the shape {data.shape}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from io import FileIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +19,7 @@ from mwaconvert import _core
 from mwaconvert.constants import SECONDS_PER_DAY, UNIX_EPOCH_MJD
 from mwaconvert.errors import FormatError, InputError, ResourceError
 from mwaconvert.extras import need
+from mwaconvert.formats.stored import StoredArray
 from mwaconvert.machine import free_bytes
 from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.spectra.recording import Recording
@@ -30,6 +34,8 @@ _BAND_MHZ = 400.0
 _MOST_VALUES = 1 << 26  # of a chunk; the largest of CHIME/FRB has a quarter of that
 _MOST_TABLE = 4 * _COARSE * 4096  # bytes of scales, of offsets or of the mask
 _VALUES = 16  # the item that holds them
+_BLOCK = 8192  # values that are packed at a time
+_HEAD = 5 << 17  # bytes before the values of a chunk of a second, and some more
 SUFFIXES = (".msgpack", ".msg")
 
 
@@ -44,7 +50,8 @@ class _Chunk:
     frame0_nano: int
     scales: npt.NDArray[np.float32]  # (1024, blocks of time)
     offsets: npt.NDArray[np.float32]
-    packed: npt.NDArray[np.uint8]  # of the file, where it lies
+    begin: int  # of the packed values in the file
+    size: int  # of them
     compressed: bool
     mask: npt.NDArray[np.uint8] | None  # (frequencies, bytes of 8 samples), bits from the low one, 1: good
 
@@ -162,23 +169,24 @@ class ChunkStream(Stream):
         shifts = delay_samples(dm, delay_per_dm(self.freq_mhz, "top", self.k_dm) / self.dt_s)[0]
         self._check_memory(n_sub, self.n_times)
         data, weights = (np.empty((n_sub, self.n_times), np.float32) for _ in range(2))
-        chunks = [
-            (
-                chunk.packed,
-                chunk.compressed,
-                chunk.scales,
-                chunk.offsets,
-                chunk.mask,
-                chunk.n_times,
-                self._place(chunk)[0],
-                chunk.fpga_per_sample // self._step,
-            )
-            for chunk in self._chunks
-        ]
-        try:
+        with ExitStack() as stack:
+            chunks = [
+                (
+                    str(chunk.path),
+                    stack.enter_context(_opened(chunk.path)).fileno(),
+                    chunk.begin,
+                    chunk.size,
+                    chunk.compressed,
+                    chunk.scales,
+                    chunk.offsets,
+                    chunk.mask,
+                    chunk.n_times,
+                    self._place(chunk)[0],
+                    chunk.fpga_per_sample // self._step,
+                )
+                for chunk in self._chunks
+            ]
             _core.chunk_waterfall(chunks, shifts, scaled, data, weights, threads)
-        except FormatError as error:
-            raise FormatError(f"{self.path}: {error}", path=self.path) from error
         return Spectra(
             data,
             self.freq_mhz.reshape(n_sub, -1).mean(1),
@@ -223,11 +231,12 @@ def _read_chunk(path: Path) -> _Chunk:
     if not 0 < size <= 8 * _MOST_VALUES:
         raise FormatError(f"{path}: {size} bytes are not a chunk of CHIME/FRB")
     try:
-        held = np.memmap(path, np.uint8, "r")
-        with path.open("rb") as file:
-            items = _items(msgpack, file, held)
+        with _opened(path) as file:
+            items = _items(msgpack, file, size)
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
+    except ResourceError:
+        raise
     except Exception as error:  # its own tree, and ValueError of nested sizes
         raise FormatError(f"{path}: not a sound msgpack file: {error}") from error
     try:
@@ -236,10 +245,17 @@ def _read_chunk(path: Path) -> _Chunk:
         raise FormatError(f"{path}: a damaged chunk: {error}") from error
 
 
-def _items(msgpack: Any, file: BinaryIO, held: npt.NDArray[np.uint8]) -> list[Any]:
-    """Items of a chunk; the values, which are most of it, as they lie in the file."""
+def _opened(path: Path) -> FileIO:
+    try:
+        return path.open("rb", buffering=0)
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be read: {error.strerror}", path=path) from error
+
+
+def _items(msgpack: Any, file: FileIO, size: int) -> list[Any]:
+    """Items of a chunk; of the values, which are most of it, where they begin and end in the file."""
     limits = {"max_array_len": 32, "max_map_len": 0, "max_str_len": 1 << 20, "max_bin_len": _MOST_TABLE}
-    head = msgpack.Unpacker(file, raw=True, read_size=1 << 20, max_buffer_size=4 * _MOST_TABLE, **limits)
+    head = msgpack.Unpacker(file, raw=True, read_size=_HEAD, max_buffer_size=4 * _MOST_TABLE, **limits)
     try:
         n = head.read_array_header()
     except (ValueError, msgpack.UnpackException):
@@ -250,14 +266,15 @@ def _items(msgpack: Any, file: BinaryIO, held: npt.NDArray[np.uint8]) -> list[An
         )
     items = [head.unpack() for _ in range(_VALUES)]
     at = head.tell()
-    wide = {0xC4: 1, 0xC5: 2, 0xC6: 4}.get(int(held[at])) if at < held.size else None  # bin 8, 16 and 32
+    mark = os.pread(file.fileno(), 5, at)  # its kind and its length
+    wide = {0xC4: 1, 0xC5: 2, 0xC6: 4}.get(mark[0]) if mark else None  # bin 8, 16 and 32
     if wide is None:
         raise FormatError("a damaged chunk: its values are not bytes")
     begin = at + 1 + wide
-    end = begin + int.from_bytes(held[at + 1 : begin].tobytes(), "big")
-    if end > held.size:
+    end = begin + int.from_bytes(mark[1 : 1 + wide], "big")
+    if end > size:
         raise FormatError("not a sound msgpack file: it is cut")
-    items.append(held[begin:end])
+    items.append(range(begin, end))
     file.seek(end)
     rest = msgpack.Unpacker(file, raw=True, max_buffer_size=4 * _MOST_TABLE, **limits)
     return [*items, *(rest.unpack() for _ in range(n - _VALUES - 1))]
@@ -298,14 +315,11 @@ def _checked(path: Path, items: list[Any]) -> _Chunk:
         if n_mask < 1 or n_freq % n_mask or len(items[20]) != n_mask * (n_times // 8) or n_times % 8:
             raise FormatError(f"{path}: a mask of {n_mask} channels in {len(items[20])} bytes")
         mask = np.frombuffer(items[20], np.uint8).reshape(n_mask, -1)
-    packed = items[_VALUES]
-    if compression:
-        try:
-            _core.check_bitshuffle(packed, n_data)
-        except FormatError as error:
-            raise FormatError(f"{path}: {error}") from error
-    elif len(packed) != n_data:
-        raise FormatError(f"{path}: {len(packed)} values, expected {n_data}: it is cut")
+    size = len(items[_VALUES])
+    if compression and size < 5 * (n_data // _BLOCK):  # a length and a byte at least
+        raise FormatError(f"{path}: the compressed values are damaged: they end too early")
+    if not compression and size != n_data:
+        raise FormatError(f"{path}: {size} values, expected {n_data}: it is cut")
     frame0 = int(items[17]) if version == 2 else 0
     return _Chunk(
         path=path,
@@ -317,7 +331,8 @@ def _checked(path: Path, items: list[Any]) -> _Chunk:
         frame0_nano=frame0,
         scales=tables[0],
         offsets=tables[1],
-        packed=packed,
+        begin=items[_VALUES].start,
+        size=size,
         compressed=bool(compression),
         mask=mask,
     )
@@ -326,11 +341,11 @@ def _checked(path: Path, items: list[Any]) -> _Chunk:
 def _unpack(chunk: _Chunk, threads: int = 0) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Values and weights, (n_freq, n_times) from the lowest channel."""
     shape = (chunk.n_freq, chunk.n_times)
-    raw = chunk.packed
+    raw = StoredArray(chunk.path, np.dtype(np.uint8), chunk.begin, (chunk.size,))[:]
     if chunk.compressed:
-        raw = np.empty(chunk.n_freq * chunk.n_times, np.uint8)
+        packed, raw = raw, np.empty(chunk.n_freq * chunk.n_times, np.uint8)
         try:
-            _core.unpack_bitshuffle(chunk.packed, raw, threads)
+            _core.unpack_bitshuffle(packed, raw, threads)
         except FormatError as error:
             raise FormatError(f"{chunk.path}: {error}") from error
     raw = raw.reshape(shape)

@@ -13,6 +13,7 @@ from mwaconvert import __version__
 from mwaconvert.constants import SECONDS_PER_DAY, UNIX_EPOCH_MJD
 from mwaconvert.errors import Error, FormatError, InputError
 from mwaconvert.extras import need
+from mwaconvert.formats.hdf5_attributes import read_attributes
 from mwaconvert.formats.promises import check_promise
 from mwaconvert.formats.spectra.sigproc import DEDISPERSED
 from mwaconvert.spectra.aliases import old_keywords
@@ -344,11 +345,7 @@ def _places(path: Path, times: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.
 
 
 def _attributes(held: Any) -> dict[str, Any]:
-    """Attributes that are numbers or text; in a damaged file others lead the HDF5 library out of its memory."""
-    h5t = need("h5py", "hdf5", "HDF5").h5t
-    plain = (h5t.TypeIntegerID, h5t.TypeFloatID, h5t.TypeEnumID, h5t.TypeStringID)
-    names = [name for name in held.attrs if isinstance(held.attrs.get_id(name).get_type(), plain)]
-    return {name: _plain(held.attrs[name]) for name in names}
+    return {name: _plain(value) for name, value in read_attributes(held).items()}
 
 
 def _numbers(path: Path, dataset: Any) -> Any:

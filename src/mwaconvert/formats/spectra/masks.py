@@ -80,7 +80,9 @@ def _read_rfifind(path: Path, stream: Stream) -> TimeMask:
         bad[:, intervals] = True
     except (struct.error, ValueError, IndexError):
         raise FormatError(f"{path}: is not a whole mask of rfifind, or damaged") from None
-    return TimeMask(bad, max(1, round(interval_s / stream.dt_s)))
+    # an interval may be longer than the file, and in a damaged mask than a number holds
+    times = interval_s / stream.dt_s
+    return TimeMask(bad, max(1, round(times)) if times < stream.n_times else max(1, stream.n_times))
 
 
 def _numbers(held: bytes, at: int, most: int) -> tuple[npt.NDArray[np.int32], int]:

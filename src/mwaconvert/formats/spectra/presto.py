@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import FormatError
-from mwaconvert.spectra.recording import degrees, dms, hms
+from mwaconvert.formats.stored import StoredArray
+from mwaconvert.spectra.recording import direction, dms, hms
 from mwaconvert.staging import Kind, StagedPath
 
 
@@ -81,7 +82,7 @@ def read_info(path: Path) -> SeriesInfo:
         raise FormatError(f"{path}: a bin takes {dt_s} s: expected a positive number")
     if not (1 <= n_times < 2**53 and 1 <= n_chan <= 2**20):
         raise FormatError(f"{path}: {n_times:g} bins of {n_chan:g} channels")
-    ra_deg, dec_deg = _direction(find("J2000 Right Ascension", ""), find("J2000 Declination", ""))
+    ra_deg, dec_deg = direction(find("J2000 Right Ascension", ""), find("J2000 Declination", ""))
     return SeriesInfo(
         dt_s=dt_s,
         n_times=int(n_times),
@@ -123,13 +124,6 @@ def _bins(path: Path, pair: str) -> tuple[int, int]:
     return first, last
 
 
-def _direction(ra: str, dec: str) -> tuple[float | None, float | None]:
-    """Degrees; None of the zeros that stand for a direction that is not known."""
-    ra_deg, dec_deg = degrees(ra, hours=True), degrees(dec, hours=False)
-    known = ra_deg is not None and dec_deg is not None and (ra_deg, dec_deg) != (0, 0)
-    return (ra_deg, dec_deg) if known else (None, None)
-
-
 def file_of(path: Path, suffix: str) -> Path:
     """The file of a series with an ending, in any case, given one of its two files.
 
@@ -153,7 +147,7 @@ def read_series(path: Path) -> tuple[SeriesInfo, npt.NDArray[np.float32]]:
 
     Returns
     -------
-    info, (n_times) values mapped into memory
+    info, (n_times) values
 
     Raises
     ------
@@ -170,7 +164,7 @@ def read_series(path: Path) -> tuple[SeriesInfo, npt.NDArray[np.float32]]:
     if held != info.n_times:
         said = f"the .inf file promises {info.n_times} values, the .dat file holds {held}: all were read"
         info = replace(info, n_times=held, warnings=(said,))
-    return info, np.memmap(data, "<f4", "r", shape=(info.n_times,))
+    return info, StoredArray(data, np.dtype("<f4"), 0, (info.n_times,))[:]
 
 
 def write_series(

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from mwaconvert import _core
 from mwaconvert.errors import Error, FormatError, InputError
+from mwaconvert.fits_heads import check_heads
 from mwaconvert.formats.spectra.choices import Choices
 from mwaconvert.formats.spectra.sigproc import signed_numbers, sorted_channels
-from mwaconvert.spectra.recording import Frame, Recording, degrees
+from mwaconvert.formats.stored import StoredArray
+from mwaconvert.spectra.recording import Frame, Recording, direction
 from mwaconvert.spectra.stream import Data, Stream, Weights
-
-_MOST_FIELDS = 999  # columns of a table of FITS
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,8 @@ class SearchStream(Stream):
 
     def __init__(self, path: Path, choices: Choices | None = None) -> None:
         try:
-            primary, header, self._place = _open(path)
-            table = self._map(path)
-            facts = self._set_up(path, primary, header, table, choices or Choices())
+            primary, header, self._table = _open(path)
+            facts = self._set_up(path, primary, header, self._table, choices or Choices())
         except Error:
             raise
         except Exception as error:  # astropy raises whatever a damaged header leads to
@@ -64,7 +63,7 @@ class SearchStream(Stream):
         super().__init__(**facts)
 
     def _set_up(
-        self, path: Path, primary: Any, header: Any, table: npt.NDArray[np.void], choices: Choices
+        self, path: Path, primary: Any, header: Any, table: StoredArray, choices: Choices
     ) -> dict[str, Any]:
         mode = str(primary.get("OBS_MODE", "SEARCH")).strip()
         if mode not in ("SEARCH", "SRCH"):
@@ -87,7 +86,7 @@ class SearchStream(Stream):
             and (self._scales[:, self._pols] == 1).all()
             and (self._offsets[:, self._pols] == 0).all()
         )
-        middles = np.asarray(table["OFFS_SUB"], np.float64) if _has(table, "OFFS_SUB") else None
+        middles = np.asarray(table.column("OFFS_SUB"), np.float64) if _has(table, "OFFS_SUB") else None
         self._firsts, n_times, more = _first_samples(middles, shape)
         n_stated = int(_number(header, "NSTOT", 0))
         if n_times - shape.n_block < n_stated < n_times:  # the last row is not full
@@ -115,7 +114,7 @@ class SearchStream(Stream):
         }
 
     def _levels(
-        self, path: Path, table: npt.NDArray[np.void], shape: _Shape, choices: Choices, notes: list[str]
+        self, path: Path, table: StoredArray, shape: _Shape, choices: Choices, notes: list[str]
     ) -> None:
         """Scales, offsets and weights; what is not a number gets weight 0, what is 0 everywhere is not believed."""
         by_pol = (shape.n_row, shape.n_pol, shape.n_chan)
@@ -151,13 +150,7 @@ class SearchStream(Stream):
             self._scales = np.where(np.isfinite(self._scales), self._scales, np.float32(0))
             self._offsets = np.where(np.isfinite(self._offsets), self._offsets, np.float32(0))
 
-    def _map(self, path: Path) -> npt.NDArray[np.void]:
-        """The table, mapped for as long as it is needed: pages of a mapping count as memory of the process."""
-        kind, begin, n_row = self._place
-        return np.memmap(path, kind, "r", begin, (n_row,))
-
     def read(self, first: int, count: int, threads: int = 0) -> tuple[Data, Weights]:
-        table = self._map(self.path)
         data = np.zeros((self.n_chan, count), self.dtype)
         weights = None if self._uniform else np.zeros((self.n_chan, count), np.float32)
         order: Any = self._order
@@ -172,7 +165,7 @@ class SearchStream(Stream):
             if low >= high:
                 continue
             place = slice(low - first, high - first)
-            data[:, place] = self._row(table["DATA"][r], r, low - start, high - start, threads)[order]
+            data[:, place] = self._row(self._table[r]["DATA"], r, low - start, high - start, threads)[order]
             if weights is not None:
                 weights[:, place] = self._weights[r][order, None]
         return data, weights
@@ -190,16 +183,17 @@ class SearchStream(Stream):
         return np.asarray(block, np.float32)
 
 
-def _open(path: Path) -> tuple[Any, Any, tuple[np.dtype[np.void], int, int]]:
-    """The headers of the file and of its table; type of its rows, first byte, number of rows."""
+def _open(path: Path) -> tuple[Any, Any, StoredArray]:
+    """The headers of the file and of its table, and its rows."""
     import warnings
 
     from astropy.io import fits
     from astropy.utils.exceptions import AstropyWarning
 
+    check_heads(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)  # what matters of it is checked below
-        with fits.open(path, memmap=True, lazy_load_hdus=True) as hdus:
+        with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
             names = [hdu.name for hdu in hdus]
             if "SUBINT" not in names:
                 raise FormatError(
@@ -225,7 +219,7 @@ def _open(path: Path) -> tuple[Any, Any, tuple[np.dtype[np.void], int, int]]:
                     f"{max(held, 0)}: it is cut"
                 )
             primary, header = hdus[0].header.copy(), table.header.copy()
-    return primary, header, (kind, begin, n_row)
+    return primary, header, StoredArray(path, kind, begin, (n_row,))
 
 
 def _check_promises(path: Path, header: Any) -> None:
@@ -238,8 +232,8 @@ def _check_promises(path: Path, header: Any) -> None:
     n_axis, n_field = header.get("NAXIS"), header.get("TFIELDS")
     if n_axis != 2:
         raise FormatError(f"{path}: HDU SUBINT: NAXIS = {n_axis}, expected 2, as a table has")
-    if not isinstance(n_field, int) or not 1 <= n_field <= _MOST_FIELDS:
-        raise FormatError(f"{path}: HDU SUBINT: TFIELDS = {n_field}, expected 1 to {_MOST_FIELDS} columns")
+    if not n_field:
+        raise FormatError(f"{path}: HDU SUBINT: TFIELDS = {n_field}, expected columns")
 
 
 def _number(header: Any, key: str, default: float) -> float:
@@ -249,11 +243,11 @@ def _number(header: Any, key: str, default: float) -> float:
 
 
 def _by_channel(
-    path: Path, table: npt.NDArray[np.void], name: str, shape: tuple[int, int, int], default: float
+    path: Path, table: StoredArray, name: str, shape: tuple[int, int, int], default: float
 ) -> npt.NDArray[np.float32]:
     if name not in (table.dtype.names or ()):
         return np.broadcast_to(np.float32(default), shape)
-    values = np.asarray(table[name], np.float32)
+    values = np.asarray(table.column(name), np.float32)
     if values.size == shape[0] * shape[2]:  # one for all polarisations: not to the letter, but written
         return np.broadcast_to(values.reshape(shape[0], 1, shape[2]), shape)
     if values.size != np.prod(shape):
@@ -261,11 +255,11 @@ def _by_channel(
     return values.reshape(shape)
 
 
-def _has(table: npt.NDArray[np.void], name: str) -> bool:
+def _has(table: StoredArray, name: str) -> bool:
     return name in (table.dtype.names or ())
 
 
-def _shape(path: Path, header: Any, table: npt.NDArray[np.void]) -> _Shape:
+def _shape(path: Path, header: Any, table: StoredArray) -> _Shape:
     n_chan, n_pol, n_bits = int(header["NCHAN"]), int(header["NPOL"]), int(header["NBITS"])
     n_block, dt_s, n_row = int(header["NSBLK"]), float(header["TBIN"]), len(table)
     if n_bits not in (1, 2, 4, 8, 16, 32):
@@ -284,11 +278,11 @@ def _shape(path: Path, header: Any, table: npt.NDArray[np.void]) -> _Shape:
 
 
 def _frequencies(
-    path: Path, primary: Any, header: Any, table: npt.NDArray[np.void], n_chan: int, notes: list[str]
+    path: Path, primary: Any, header: Any, table: StoredArray, n_chan: int, notes: list[str]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp] | None]:
     """Centres of the channels, and the channels in their order where the file has none."""
     if _has(table, "DAT_FREQ"):
-        freq_mhz = np.asarray(table["DAT_FREQ"][0], np.float64).ravel()
+        freq_mhz = np.asarray(table[0]["DAT_FREQ"], np.float64).ravel()
         if freq_mhz.shape != (n_chan,):
             raise FormatError(f"{path}: HDU SUBINT: {freq_mhz.size} frequencies for {n_chan} channels")
         sound = np.isfinite(freq_mhz).all() and (freq_mhz > 0).all() and np.unique(freq_mhz).size == n_chan
@@ -335,7 +329,7 @@ def _polarisations(path: Path, header: Any, n_pol: int, chosen: int | None, note
     return taken
 
 
-def _number_kind(header: Any, table: npt.NDArray[np.void], n_bits: int) -> str:
+def _number_kind(header: Any, table: StoredArray, n_bits: int) -> str:
     """Type of the numbers, as numpy spells it; "i1" of 2 to 8 bits with a sign."""
     if n_bits == 32:
         return ">i4" if table.dtype["DATA"].base.kind == "i" else ">f4"
@@ -356,7 +350,7 @@ def _start_mjd(
     primary: Any, header: Any, middles: npt.NDArray[np.float64] | None, shape: _Shape
 ) -> float | None:
     """Start of the first row: OFFS_SUB knows of rows that were lost, NSUBOFFS of files before this one."""
-    if "STT_IMJD" not in primary:
+    if not _number(primary, "STT_IMJD", 0):  # not there, or the 0 that stands for a start that is not known
         return None
     row_s = shape.n_block * shape.dt_s
     before_s = _number(header, "NSUBOFFS", 0) * row_s
@@ -374,11 +368,12 @@ def _recording(primary: Any) -> Recording:
 
     frames = {"BARYCENTER": Frame.BARYCENTRIC, "CUSTOM": Frame.PULSARCENTRIC}
     beam = _number(primary, "IBEAM", 0) or (int(text("IBEAM")) if text("IBEAM").isdigit() else 0)
+    ra_deg, dec_deg = direction(primary.get("RA", ""), primary.get("DEC", ""))
     return Recording(
         telescope=text("TELESCOP"),
         backend=text("BACKEND"),
-        ra_deg=degrees(primary.get("RA", ""), hours=True),
-        dec_deg=degrees(primary.get("DEC", ""), hours=False),
+        ra_deg=ra_deg,
+        dec_deg=dec_deg,
         beam=int(beam),
         n_beams=int(_number(primary, "NBEAM", 0)),
         frame=frames.get(text("TREFPOS").upper(), Frame.TOPOCENTRIC),

@@ -206,13 +206,14 @@ def _primary(
         "FD_POLN": "LIN",
         "TRK_MODE": "TRACK",
     }
-    if start_mjd is not None:
-        day = math.floor(start_mjd)
-        seconds = (start_mjd - day) * 86400
-        values["DATE-OBS"] = (_MJD_ZERO + timedelta(days=start_mjd)).isoformat(timespec="milliseconds")
-        values |= {"STT_IMJD": day, "STT_SMJD": math.floor(seconds), "STT_OFFS": seconds % 1}
-    if recording.ra_deg is not None and recording.dec_deg is not None:
-        values |= {"RA": hms(recording.ra_deg), "DEC": dms(recording.dec_deg)}
+    # readers ask for start, direction and beam without a thought that they may not be known: zeros stand for that
+    start = start_mjd or 0.0
+    day = math.floor(start)
+    seconds = (start - day) * 86400
+    values["DATE-OBS"] = (_MJD_ZERO + timedelta(days=start)).isoformat(timespec="milliseconds")
+    values |= {"STT_IMJD": day, "STT_SMJD": math.floor(seconds), "STT_OFFS": seconds % 1}
+    values |= {"RA": hms(recording.ra_deg or 0.0), "DEC": dms(recording.dec_deg or 0.0)}
+    values |= {"BMAJ": 0.0, "BMIN": 0.0}
     if recording.beam or recording.n_beams:
         values |= {"IBEAM": recording.beam, "NBEAM": recording.n_beams}
     if recording.frame is Frame.BARYCENTRIC:

@@ -106,7 +106,7 @@ def read_wfall(path: Path) -> ArrayStream:
             elif {"data_full", "metadata"} <= names:
                 from mwaconvert.formats.spectra.fitburst import read_fitburst
 
-                spectra, kind = read_fitburst(path, arrays["data_full"]), "fitburst"
+                spectra, kind = read_fitburst(path, _plane(path, arrays, "data_full")), "fitburst"
             else:
                 found = ", ".join(ascii(name)[1:-1] for name in sorted(names)[:12]) or "nothing"
                 raise FormatError(f"{path}: expected the arrays {_KINDS}, found {found}")

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from mwaconvert.arrays import FloatArray, IntArray
 from mwaconvert.constants import JD_OF_MJD_ZERO, SECONDS_PER_DAY, SPEED_OF_LIGHT_M_S
 from mwaconvert.errors import Error, FormatError
+from mwaconvert.fits_heads import check_heads
+from mwaconvert.formats.stored import StoredArray
 from mwaconvert.formats.visibilities.existing import (
-    BLOCK_BYTES,
     FITS_LINEAR,
     Index,
     VisibilityFile,
@@ -35,20 +36,14 @@ class _GroupRows:
     def __init__(
         self, path: Path, start: int, n_groups: int, n_parameters: int, shape: tuple[int, int]
     ) -> None:
-        self._path, self._start, self._shape = path, start, shape
+        self._shape = shape
         self._n_parameters = n_parameters
         self._words = n_parameters + 3 * shape[0] * shape[1]
         self.products: list[tuple[int, int]] = []
         #: column, scale and zero
         self.uvw_columns: list[tuple[int, float, float]] = []
-        self.parameters = np.empty((n_groups, n_parameters), np.float32)
-        step = max(1, BLOCK_BYTES // (4 * self._words))
-        for first in range(0, n_groups, step):
-            n = min(step, n_groups - first)
-            # mapped, so that of each group only the page with the parameters is read
-            groups = np.memmap(path, ">f4", "r", self._offset(first), (n, self._words))
-            self.parameters[first : first + n] = groups[:, :n_parameters]
-            del groups
+        self._groups = StoredArray(path, np.dtype(">f4"), start, (n_groups, self._words))
+        self.parameters = self._groups.beginnings(n_parameters).astype(np.float32)
 
     def read(
         self, rows: IntArray, window: int, vis: npt.NDArray[np.complex64], weight: npt.NDArray[np.float32]
@@ -60,8 +55,8 @@ class _GroupRows:
         for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
             here = slice(at, at + len(run))
             at += len(run)
-            groups = np.fromfile(self._path, ">f4", len(run) * self._words, offset=self._offset(int(run[0])))
-            groups = groups.reshape(len(run), self._words)[:, self._n_parameters :].astype(np.float32)
+            groups = self._groups[int(run[0]) : int(run[0]) + len(run)]
+            groups = groups[:, self._n_parameters :].astype(np.float32)
             data = groups.reshape(len(run), *self._shape, 3)
             for place, product in self.products:
                 vis[here, :, product].real = data[:, :, place, 0]
@@ -74,9 +69,6 @@ class _GroupRows:
             self.parameters[rows, k].astype(np.float64) * scale + zero for k, scale, zero in self.uvw_columns
         ]
         return np.stack(columns, axis=1) * SPEED_OF_LIGHT_M_S
-
-    def _offset(self, group: int) -> int:
-        return self._start + 4 * self._words * group
 
 
 def open_uvfits(path: Path) -> VisibilityFile:
@@ -136,9 +128,10 @@ def _read_head(path: Path) -> tuple[Any, int, list[str], IntArray]:
     """The header, where the data begin, and the names and numbers of the antennas."""
     from astropy.io import fits
 
+    check_heads(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is wrong with the file is said below
-        with fits.open(path, memmap=True) as hdus:
+        with fits.open(path, memmap=False) as hdus:
             header = hdus[0].header
             start = int(hdus[0].fileinfo()["datLoc"])
             table = next((hdu for hdu in hdus[1:] if hdu.name == "AIPS AN"), None)

@@ -17,6 +17,9 @@ from mwaconvert.jobs.control.work import Context, Json
 KIND = "mail"
 _TIMEOUT_S = 60.0
 _MOST, _PERIOD_S = 200, 3600.0
+#: files of a mail, all together; servers take 10 to 35 MB, and base64 makes four bytes of three
+_MOST_BYTES = 7_000_000
+_TOO_LARGE = 552
 
 
 class Security(Enum):
@@ -78,24 +81,30 @@ def send_mail(server: MailServer, key: str, payload: Mapping[str, object]) -> st
     Parameters
     ----------
     key : the same for each try of the same mail
-    payload : of `mail`; with `html`, the same in that form goes along
+    payload : of `mail`; with `html`, the same in that form goes along; with `files`, PDFs of these paths, as far as
+        they can be read and are not too large: the mail names what is not with it
 
     Raises
     ------
     RefusedError
         The mail certainly did not go out; after any other error it may have.
     """
-    letter = _letter(server, key, payload)
+    files, without = _attached(payload)
+    letter = _letter(server, key, payload, files, without)
     try:
         connection = _connect(server)
     except (OSError, smtplib.SMTPException) as error:
         raise RefusedError(f"{server.host}:{server.port}: {_words(error)}") from error
     with connection:
         try:
-            refused = connection.send_message(letter)
-        except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused) as error:
-            raise RefusedError(f"{server.host}: {_words(error)}") from error
-        except smtplib.SMTPDataError as error:
+            try:
+                refused = connection.send_message(letter)
+            except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
+                if error.smtp_code != _TOO_LARGE or not files:
+                    raise
+                names = [*without, *(f"{name}: too large for {server.host}" for name in files)]
+                refused = connection.send_message(_letter(server, key, payload, {}, names))
+        except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
             raise RefusedError(f"{server.host}: {_words(error)}") from error
     return f"taken by {server.host}" if not refused else f"refused for {', '.join(refused)}"
 
@@ -118,7 +127,31 @@ def _connect(server: MailServer) -> smtplib.SMTP:
     return connection
 
 
-def _letter(server: MailServer, key: str, payload: Mapping[str, object]) -> EmailMessage:
+def _attached(payload: Mapping[str, object]) -> tuple[dict[str, bytes], list[str]]:
+    """Files by name, and which are left out, and why."""
+    files: dict[str, bytes] = {}
+    without = []
+    paths = payload.get("files", ())
+    assert isinstance(paths, Sequence)
+    for path in map(Path, paths):
+        try:
+            room = _MOST_BYTES - sum(map(len, files.values()))
+            if path.stat().st_size > room:
+                without.append(f"{path}: too large for a mail")
+            else:
+                files[path.name] = path.read_bytes()
+        except OSError as error:
+            without.append(f"{path}: {error.strerror}")
+    return files, without
+
+
+def _letter(
+    server: MailServer,
+    key: str,
+    payload: Mapping[str, object],
+    files: Mapping[str, bytes],
+    without: Sequence[str],
+) -> EmailMessage:
     letter = EmailMessage()
     letter["From"] = server.sender
     letter["To"] = str(payload["to"])
@@ -126,9 +159,14 @@ def _letter(server: MailServer, key: str, payload: Mapping[str, object]) -> Emai
     # the same for each try, so that readers drop one that a person let go out again
     name = "".join(c if c.isalnum() else "." for c in key)
     letter["Message-ID"] = f"<{name}@{server.sender.rpartition('@')[2] or 'mwaconvert'}>"
-    letter.set_content(str(payload["text"]))
+    text = str(payload["text"])
+    if without:
+        text += "\nNot with this mail:\n" + "\n".join(without) + "\n"
+    letter.set_content(text)
     if "html" in payload:
         letter.add_alternative(str(payload["html"]), subtype="html")
+    for name, data in files.items():
+        letter.add_attachment(data, maintype="application", subtype="pdf", filename=name)
     return letter
 
 

@@ -83,6 +83,7 @@ def _words(context: Context, conversion: Conversion, site: Site) -> list[str]:
         "report": _REPORT,
         "qa": _PICTURE,
         "overwrite": True,
+        "defaults": False,
     }
     if site.limits.memory is not None:
         facts["max_memory_gib"] = site.limits.memory / 2**30

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert import _core
 from mwaconvert.errors import InputError, MetadataError
 from mwaconvert.formats.spectra.reader import open_stream
 from mwaconvert.spectra.stream import Data, Stream, Weights
@@ -68,12 +69,10 @@ class SynthesisedStream(Stream):
         """One beam after the other: memory is that of the piece and of one beam."""
         if len(self._beams) == 1:
             return next(iter(self._beams.values())).read(first, count, threads)
-        width = self.n_chan // self._subbands.size
         out = np.empty((self.n_chan, count), self.dtype)
         for tab, stream in self._beams.items():
             data, _ = stream.read(first, count, threads)
-            for k in np.flatnonzero(self._subbands == tab).tolist():
-                out[k * width : (k + 1) * width] = data[k * width : (k + 1) * width]
+            _core.take_subbands(data, self._subbands, tab, out, threads)
         return out, None
 
     def close(self) -> None:

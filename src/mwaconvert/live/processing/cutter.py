@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from mwaconvert.live.processing.products import (
     Counts,
     Found,
     Score,
+    read_candidate,
     write_candidate,
     write_clusters,
     write_lists,
@@ -122,7 +124,7 @@ class Cutter:
         self,
         entries: Iterable[Mapping[str, Any]],
         kept: Sequence[tuple[Extract, Score]],
-        n_raw: int,
+        counted: tuple[int, int],
         folder: Path,
         local: Path,
         galactic_dm: float | None,
@@ -132,7 +134,7 @@ class Cutter:
         Parameters
         ----------
         entries : what was noted of each candidate, with `wanted`
-        n_raw : lines of AMBER; -1: not known
+        counted : lines of AMBER, -1 if not known, and clusters of storms that were left out
         folder, local : of the results of all beams, and of this one
 
         Returns
@@ -141,6 +143,8 @@ class Cutter:
         """
         beam, problem = self.observation.beam or 0, ""
         found, clusters, n_cut = [], [], 0
+        entries = list(entries)
+        kept = [*kept, *_of_before(entries, kept)]
         for entry in entries:
             w = entry["wanted"]
             common = {"beam": beam, "dm": w["dm"], "synthesised": w["beam"]}
@@ -165,11 +169,32 @@ class Cutter:
             )
         except (Error, ValueError) as error:  # a colour that nobody knows, for one
             problem = str(error)
-        counts = Counts()
+        counts, (n_raw, n_left_out) = Counts(), counted
         if n_raw >= 0:
-            counts = Counts(raw=n_raw, clustered=len(clusters), thresholds=n_cut, classified=len(found))
+            counts = Counts(
+                raw=n_raw,
+                clustered=len(clusters),
+                thresholds=n_cut,
+                classified=len(found),
+                left_out=n_left_out,
+            )
         write_lists(folder, beam, found, counts)
         return found, problem
+
+
+def _of_before(
+    entries: Sequence[Mapping[str, Any]], kept: Sequence[tuple[Extract, Score]]
+) -> list[tuple[Extract, Score]]:
+    """Candidates that an earlier process accepted, to be drawn, too, as far as their files are there."""
+    drawn = {key_of(found.wanted) for found, _ in kept}
+    before = [
+        entry for entry in entries if entry.get("accepted") and key_of(Wanted(**entry["wanted"])) not in drawn
+    ]
+    found = []
+    for entry in before[: _DRAWN - len(kept)]:
+        with suppress(Error):
+            found.append(read_candidate(Path(entry["file"])))
+    return found
 
 
 @dataclass(frozen=True)
@@ -228,7 +253,7 @@ def reprocess(
         cut = list(pool.map(cutter.cut, wanted))
     entries = [{"wanted": vars(w), **cutter.keep(found, kept)} for w, found in zip(wanted, cut, strict=True)]
     local = observation.output_dir / settings.processor.output_subdir
-    found, problem = cutter.finish(entries, kept, n_raw, folder, local, galactic_dm)
+    found, problem = cutter.finish(entries, kept, (n_raw, 0), folder, local, galactic_dm)
     refused: dict[str, int] = {}
     for entry in entries:
         if "refused" in entry:

@@ -120,7 +120,8 @@ def _page(
             ("Without p", f"{n_without}, by S/N behind the others: no classifier there, or it failed")
         )
     counts = [
-        (f"{beam:02d}", c.raw, c.clustered, c.thresholds, c.classified) for beam, c in merged.counts.items()
+        (f"{beam:02d}", c.raw, c.clustered, c.thresholds, c.classified, c.left_out)
+        for beam, c in merged.counts.items()
     ]
     found = [
         (
@@ -140,7 +141,9 @@ def _page(
         [
             f'<!DOCTYPE html><html><head><meta charset="utf-8"><title>{title}</title></head><body><h1>{title}</h1>',
             _table(("", ""), facts),
-            _table(("CB", "candidates", "clusters", "above thresholds", "accepted"), counts),
+            _table(
+                ("CB", "candidates", "clusters", "above thresholds", "accepted", "left out in storms"), counts
+            ),
             _table(("p", "S/N", "DM", "time (s)", "width (ms)", "CB", "SB"), found),
             f"<p>{left} more are in the lists of the beams.</p>" if left > 0 else "",
             "</body></html>",

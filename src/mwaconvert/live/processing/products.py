@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from mwaconvert.errors import FormatError
 from mwaconvert.extras import need
+from mwaconvert.formats.hdf5_attributes import read_attributes
 from mwaconvert.live.files import whole, write_whole
 from mwaconvert.live.processing.extract import Extract, Wanted
 from mwaconvert.live.settings import read_yaml
@@ -28,12 +30,13 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Of a beam; -1: not known, as AMBER wrote no header."""
+    """Of a beam; -1: not known, as AMBER wrote no header. `left_out`: clusters of storms, the faintest of a batch."""
 
     raw: int = -1
     clustered: int = -1
     thresholds: int = -1
     classified: int = -1
+    left_out: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +74,8 @@ def write_candidate(folder: Path, found: Extract, score: Score | None = None) ->
         number += 1
         path = folder / f"{candidate_name(found)}_{number}.hdf5"
     w, score = found.wanted, score or Score()
-    with whole(path) as beside, h5py.File(beside, "w") as file:
+    buffer = BytesIO()  # HDF5 itself does not survive a disk that is full
+    with h5py.File(buffer, "w") as file:
         file.create_dataset("data_freq_time", data=found.freq_time.astype(np.float64))
         file.create_dataset("data_dm_time", data=found.dm_time.astype(np.float64))
         file.attrs.update(
@@ -96,7 +100,53 @@ def write_candidate(folder: Path, found: Extract, score: Score | None = None) ->
                 "scaling": score.scaling,
             }
         )
+    with whole(path) as beside:
+        beside.write_bytes(buffer.getvalue())
     return path
+
+
+def read_candidate(path: Path) -> tuple[Extract, Score]:
+    """What `write_candidate` wrote.
+
+    Raises
+    ------
+    FormatError
+        It is not such a file, or cannot be read.
+    """
+    h5py = need("h5py", "hdf5", "reading candidates")
+    try:
+        with h5py.File(path) as file:
+            facts, planes = (
+                read_attributes(file),
+                {name: file[f"data_{name}"][:] for name in ("freq_time", "dm_time")},
+            )
+        wanted = Wanted(
+            time_s=float(facts["toa_amber"]),
+            dm=float(facts["dm_amber"]),
+            snr=float(facts["snr_amber"]),
+            width=int(facts["downsamp_amber"]),
+            beam=int(facts["sb"]),
+        )
+        score = Score(
+            freq_time=float(facts["prob_freqtime"]),
+            dm_time=float(facts["prob_dmtime"]),
+            model=str(facts["model"]),
+            scaling=str(facts["scaling"]),
+        )
+        found = Extract(
+            wanted=wanted,
+            time_s=float(facts["toa"]),
+            dm=float(facts["dm"]),
+            snr=float(facts["snr"]),
+            width=int(facts["downsamp"]),
+            dt_s=float(facts["tsamp"]),
+            freq_time=planes["freq_time"].astype(np.float32),
+            dm_time=planes["dm_time"].astype(np.float32),
+            dms=facts["dms"],
+        )
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: is not a candidate that was cut out: {error}", path=path) from None
+    return found, score
 
 
 def _is_of(path: Path, wanted: Wanted) -> bool:
@@ -129,6 +179,7 @@ def write_lists(folder: Path, beam: int, found: Sequence[Found], counts: Counts)
         f"ncand_post_clustering: {counts.clustered}",
         f"ncand_post_thresholds: {counts.thresholds}",
         f"ncand_post_classifier: {counts.classified}",
+        f"ncand_left_out: {counts.left_out}",
     ]
     _write_lines(folder / f"CB{beam:02d}_summary.yaml", facts)
 
@@ -158,9 +209,12 @@ def read_lists(folder: Path, beam: int) -> tuple[Counts, list[Found]]:
     names = ("ncand_raw", "ncand_post_clustering", "ncand_post_thresholds", "ncand_post_classifier")
     try:
         raw, clustered, thresholds, classified = (int(facts[name]) for name in names)
+        left_out = int(facts.get("ncand_left_out", 0))  # DARC writes none
     except (KeyError, TypeError, ValueError):
         raise FormatError(f"{path}: expected numbers of {', '.join(names)}", path=path) from None
-    counts = Counts(raw=raw, clustered=clustered, thresholds=thresholds, classified=classified)
+    counts = Counts(
+        raw=raw, clustered=clustered, thresholds=thresholds, classified=classified, left_out=left_out
+    )
     return counts, _read_triggers(folder / f"CB{beam:02d}_triggers.txt")
 
 

@@ -94,13 +94,21 @@ class Hub:
     async def open(self) -> None:
         """Listen, and call the master node."""
         network = self.site.settings.network
-        write_whole(self.site.operator_key, self.peers[OPERATOR].key.hex(), mode=0o600)
+        self._keep_operator_key()
         tls = server_tls(network.tls_cert, network.tls_key)
         self._server = await serve(network.host, network.port, self.site.node, self.peers, self._linked, tls)
         self.port = self._server.sockets[0].getsockname()[1]
         self.in_background(self._watch_over())
         if network.master:
             self.in_background(self._keep_uplink(*host_port(network.master)))
+
+    def _keep_operator_key(self) -> None:
+        """A full disk does not keep a node from starting; its operators wait for room."""
+        try:
+            write_whole(self.site.operator_key, self.peers[OPERATOR].key.hex(), mode=0o600)
+        except OSError as error:
+            _log.error("%s: %s; nobody can ask this node yet", self.site.operator_key, error.strerror)
+            asyncio.get_running_loop().call_later(_CALL_AGAIN_S, self._keep_operator_key)
 
     async def close(self) -> None:
         """End all services, then all links."""

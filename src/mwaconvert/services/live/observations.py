@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 #: an observation is forgotten so long after its end: processing may take three hours
 _KEEP_S = 4 * 3600.0
 _MODEL_S = 20.0
+#: until a full disk is tried again, s
+_AGAIN_S = 2.0
 
 
 @dataclass
@@ -112,6 +114,11 @@ class Observations:
             write_facts(self._kept, facts)
         except OSError as error:
             _log.error("observations cannot be kept over a restart: %s", error)
+            self.hub.in_background(self._keep_later())
+
+    async def _keep_later(self) -> None:
+        await asyncio.sleep(_AGAIN_S)
+        self._keep()
 
     def _services(self, observation: Observation, service: Name | None) -> tuple[Name, ...]:
         if service is not None:
@@ -196,5 +203,8 @@ class Observations:
             _log.error("the Galactic DM is not known: %s", error)
             found = known.get(f"{ra} {dec}")
             return float(found) if found is not None else None
-        write_facts(cache, {**known, f"{ra} {dec}": dm})
+        try:
+            write_facts(cache, {**known, f"{ra} {dec}": dm})
+        except OSError as error:
+            _log.warning("%s: not kept: %s", cache, error.strerror)
         return dm

@@ -19,7 +19,7 @@ from mwaconvert.spectra.dispersion import delay_per_dm
 from mwaconvert.transients.clean.impulses import Impulses, find_impulses
 from mwaconvert.transients.clean.levels import level_steps
 from mwaconvert.transients.clean.losses import without_lost
-from mwaconvert.transients.clean.scales import Floats, Pieces, block_moments, judged
+from mwaconvert.transients.clean.scales import Floats, Pieces, block_moments, judged, without_impulses
 
 if TYPE_CHECKING:
     from mwaconvert.spectra.spectra import Spectra
@@ -143,6 +143,19 @@ def clean(
                 n_width=n_width,
                 sweep=spectra.n_times // 4 if sweep is None else sweep,
             )
+            if steps.baseline and len(impulses.spans):
+                base, more = _straightened(
+                    impulses,
+                    sums,
+                    n_used,
+                    (moments[1], base, inverse),
+                    pieces,
+                    half,
+                    edges,
+                    4 << n_width,
+                    threads,
+                )
+                common += more
             impulses.subtract_from(common)
             keep = impulses.keep
     out = np.empty(spectra.data.shape, np.uint8)
@@ -247,6 +260,39 @@ def _sub_delays(spectra: Spectra, edges: npt.NDArray[np.int32]) -> npt.NDArray[n
     delays = delay_per_dm(spectra.freq_mhz, "top", spectra.k_dm)
     mean = np.add.reduceat(delays, edges[:-1]) / np.diff(edges)
     return np.asarray(mean / delays[0] if delays[0] > 0 else mean, np.float64)
+
+
+def _straightened(
+    impulses: Impulses,
+    sums: Floats,
+    n_used: Floats,
+    blocks: tuple[Floats, Floats, Floats],
+    pieces: Pieces,
+    half: int,
+    edges: npt.NDArray[np.int32],
+    window: int,
+    threads: int,
+) -> tuple[Floats, Floats]:
+    """Baselines that impulses do not bend, and what is to be subtracted besides, (n_sub, n_times).
+
+    An impulse lifts the means of blocks, more where it is stronger, and so the medians, most at the ends of the data,
+    where these have few blocks. What is left then would have a mean that is not that of masked samples, and of those
+    before and after the data; sums over many samples of a part of the band show it.
+
+    sums, n_used : (n_sub, n_times) without the impulses; the former are changed to what the new baselines leave
+    blocks : (n_chan, n_block) means, baselines, and inverse of the noise
+    """
+    mean, base, inverse = blocks
+    taken = np.zeros(sums.shape, np.float32)
+    impulses.subtract_from(taken)
+    added = np.repeat(pieces.block_means(taken), np.diff(edges), axis=0)
+    straight = without_impulses(mean, inverse, added, half, pieces, threads)
+    lower = pieces.joined(np.add.reduceat((base - straight) * inverse, edges[:-1], axis=0))
+    sums += lower
+    outside = ~impulses.inside
+    more = np.broadcast_to(_slow(sums.sum(0) * outside, n_used.sum(0) * outside, window, threads), sums.shape)
+    # what impulses fill was left with a mean of 0 already
+    return straight, np.where(outside, more, lower / np.maximum(n_used, 1))
 
 
 def _slow(total: Floats, n_used: Floats, window: int, threads: int) -> Floats:

@@ -18,6 +18,9 @@ from mwaconvert import _core
 Floats = npt.NDArray[np.float32]
 
 _EXCESS = 6.0  # S/N of impulses
+_LEAST_NOISE = (
+    0.5  # of the sum, over that of channels that are independent: else it was taken away already (zero-DM)
+)
 _PASSES = 12  # of finding the best boxcars, and taking them away
 _UNEVEN = 6.0  # samples whose variation over the channels is so unusual are masked
 _STRONGER = (1.0, 1.03)  # S/N at another DM: more than so much, and than so many times, above that at DM 0
@@ -32,15 +35,48 @@ class Impulses:
     keep: npt.NDArray[np.uint8]  #: (n_times) 0 where all channels are masked
     spans: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
     #: (n, 2) first sample and end of what is taken away
+    widths: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    #: (n) samples of the best boxcar of each
     models: list[Floats] = field(default_factory=list)
     #: (n_sub, end - first) of each: what to subtract from the channels of sub-bands, in units of their noise
     dispersed: int = 0  #: excesses that a positive DM makes stronger: left as they are
     storm: bool = False  #: too many to look at one by one: all were taken away
 
+    @property
+    def inside(self) -> npt.NDArray[np.bool_]:
+        """(n_times) whether something is taken away from a sample."""
+        return _inside(self.spans, self.keep.size)
+
     def subtract_from(self, common: Floats) -> None:
         """Add the models to what is subtracted from the channels, (n_sub, n_times)."""
         for (first, end), model in zip(self.spans, self.models, strict=True):
             common[:, first:end] += model
+
+
+def among_impulses(widths_s: npt.NDArray[np.float64], sweep_s: float, dm_min: float) -> str:
+    """What pulses may have been taken away as impulses, in a sentence; empty if none that are searched.
+
+    Parameters
+    ----------
+    widths_s : (n) of what was taken away
+    sweep_s : across the band, for a unit of DM
+    dm_min : the lowest DM of interest, above that of the data
+
+    Examples
+    --------
+    >>> among_impulses(np.array([1e-3, 0.02]), 1e-3, 0.0)[:70]
+    'impulses at DM 0, 1 to 20 ms wide, were taken away: pulses so wide, of'
+    >>> among_impulses(np.array([1e-3, 0.02]), 1e-3, 30.0)
+    ''
+    """
+    if not widths_s.size or sweep_s * dm_min >= widths_s.max() / 2:
+        return ""
+    low, high = (float(width_s) for width_s in (widths_s.min(), widths_s.max()))
+    dms = " to ".join(dict.fromkeys(f"{w / 2 / sweep_s:.3g}" for w in (low, high))) if sweep_s > 0 else "any"
+    return (
+        f"impulses at DM 0, {' to '.join(dict.fromkeys(f'{1e3 * w:.3g}' for w in (low, high)))} ms wide, were taken "
+        f"away: pulses so wide, of a DM below {dms}, would be among them, and bright pulsars lose S/N; see `impulses`"
+    )
 
 
 def find_impulses(
@@ -69,7 +105,7 @@ def find_impulses(
     series = total / np.sqrt(np.maximum(number, 1))
     spans, signs, sigma = _excesses(series, n_width)
     keep = np.ones(total.size, np.uint8)
-    if not len(spans):
+    if not len(spans) or sigma < _LEAST_NOISE:
         return Impulses(keep)
     storm = len(spans) > _MOST
     alone = sums / np.float32(sigma)
@@ -82,13 +118,11 @@ def find_impulses(
             alone[:, first:end] = sums[:, first:end] / np.float32(sigma)
             guilty[k] = not _is_dispersed(alone, n_used, delays, (first, end, width), sweep)
             alone[:, first:end] = 0
-    found = spans[guilty, :2]
-    inside = np.zeros(total.size, bool)
-    for first, end in found:
-        inside[first:end] = True
-    keep[_uneven(sums, squares, n_used, inside)] = 0
+    found, widths = spans[guilty, :2], spans[guilty, 2]
+    keep[_uneven(sums, squares, n_used, _inside(found, total.size))] = 0
     # short ones first, each with a spectrum of its own; what is taken away once is gone for those that overlap
-    found = found[np.argsort(found[:, 1] - found[:, 0], kind="stable")]
+    order = np.argsort(found[:, 1] - found[:, 0], kind="stable")
+    found, widths = found[order], widths[order]
     models = []
     for first, end in found:
         part, number = sums[:, first:end], n_used[:, first:end]
@@ -97,7 +131,15 @@ def find_impulses(
         rest = (part**2 / np.maximum(number, 1)).sum(0)
         freedom = max(1, sums.shape[0] - 1)
         keep[first:end][rest > freedom + _UNEVEN * np.sqrt(2 * freedom)] = 0
-    return Impulses(keep, found, models, int((~guilty).sum()), storm)
+    return Impulses(keep, found, widths, models, int((~guilty).sum()), storm)
+
+
+def _inside(spans: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.bool_]:
+    """(n) whether samples are in one of some spans."""
+    inside = np.zeros(n, bool)
+    for first, end in spans:
+        inside[first:end] = True
+    return inside
 
 
 def _model(sums: Floats, n_used: Floats) -> Floats:

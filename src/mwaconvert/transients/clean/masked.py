@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.spectra.mask import TimeMask
+from mwaconvert.text import plural
 
 if TYPE_CHECKING:
     from mwaconvert.transients.clean.cleaning import Cleaned
@@ -28,6 +29,7 @@ class Masked:
     n_impulses : excesses at all frequencies at once that were taken away
     n_dispersed : excesses that some DM makes stronger, which were left alone
     storms : segments with so many excesses that all were taken away
+    widths_s : (n_impulses)
     """
 
     part: npt.NDArray[np.float32]
@@ -35,6 +37,7 @@ class Masked:
     n_impulses: int
     n_dispersed: int
     storms: int
+    widths_s: npt.NDArray[np.float64]
 
     @property
     def whole_part(self) -> float:
@@ -64,8 +67,8 @@ class Masked:
         """A sentence."""
         return (
             f"masked {100 * self.whole_part:.2g} % of the samples, "
-            f"{self.channels.size} of {self.part.shape[0]} channels altogether; took away {self.n_impulses} impulses at "
-            f"DM 0, left {self.n_dispersed} that are dispersed"
+            f"{self.channels.size} of {self.part.shape[0]} channels altogether; took away "
+            f"{plural(self.n_impulses, 'impulse')} at DM 0, left {self.n_dispersed} that are dispersed"
             + (f"; {self.storms} segments were storms of impulses" if self.storms else "")
         )
 
@@ -77,7 +80,8 @@ class MaskedParts:
         self._columns = max(1, _COLUMNS // n_segment)
         self._parts: list[npt.NDArray[np.float32]] = []
         self._edges: list[npt.NDArray[np.float64]] = []
-        self._impulses = self._dispersed = self._storms = 0
+        self._widths: list[npt.NDArray[np.int64]] = []
+        self._dispersed = self._storms = 0
 
     def add(self, cleaned: Cleaned, begin: int, n_times: int, first: int) -> None:
         """Add a segment.
@@ -105,7 +109,7 @@ class MaskedParts:
         impulses = cleaned.impulses
         if impulses is not None:
             middles = impulses.spans.mean(1)
-            self._impulses += int(((middles >= begin) & (middles < end)).sum())
+            self._widths.append(impulses.widths[(middles >= begin) & (middles < end)])
             self._dispersed += impulses.dispersed
             self._storms += impulses.storm
 
@@ -114,6 +118,6 @@ class MaskedParts:
         if not self._parts:
             return None
         edges = np.concatenate([*(e[:-1] for e in self._edges), self._edges[-1][-1:]]) * dt_s
-        return Masked(
-            np.concatenate(self._parts, axis=1), edges, self._impulses, self._dispersed, self._storms
-        )
+        widths = np.concatenate([np.empty(0, np.int64), *self._widths])
+        part = np.concatenate(self._parts, axis=1)
+        return Masked(part, edges, widths.size, self._dispersed, self._storms, widths * dt_s)

@@ -62,6 +62,25 @@ class Pieces:
             block += n
         return out
 
+    def block_means(self, x: Floats) -> Floats:
+        """(n_row, n_block) of (n_row, n_times)."""
+        out = np.empty((x.shape[0], self.n_block), np.float32)
+        for samples, blocks in self.slices():
+            first = np.arange(samples.start, samples.stop, self.block)
+            length = np.diff(np.append(first, samples.stop))
+            out[:, blocks] = np.add.reduceat(x[:, : samples.stop], first, axis=1) / length
+        return out
+
+    def joined(self, values: Floats) -> Floats:
+        """(n_row, n_times) straight lines between (n_row, n_block) values in the middles of blocks."""
+        out = np.empty((values.shape[0], self.edges[-1]), np.float32)
+        for samples, blocks in self.slices():
+            n = blocks.stop - blocks.start
+            at, middles = np.arange(samples.stop - samples.start) + 0.5, (np.arange(n) + 0.5) * self.block
+            for row, value in zip(out, values, strict=True):
+                row[samples] = np.interp(at, middles, value[blocks])
+        return out
+
 
 def block_moments(
     data: npt.NDArray[np.uint8] | Floats, used: npt.NDArray[np.uint8], pieces: Pieces, threads: int
@@ -110,30 +129,54 @@ def judged(
             bad = bad | found
             if found.mean() < _AGAIN:
                 break
-    least = min(half, _LEAST) if baseline else half
+    least = _least(half) if baseline else half
     base, sigma = _baselines(mean, std, bad, half, least, pieces, threads)
     bad = bad | ~(sigma > 0)
     inverse = np.divide(np.float32(1), sigma, out=np.zeros_like(sigma), where=~bad)
     return base, inverse, bad
 
 
+def without_impulses(
+    mean: Floats, inverse: Floats, added: Floats, half: int, pieces: Pieces, threads: int
+) -> Floats:
+    """Baselines of channels without what impulses add to the means of blocks.
+
+    Parameters
+    ----------
+    mean, inverse : (n_chan, n_block), as for and by `judged`
+    added : (n_chan, n_block) by impulses, in units of the noise
+    half : blocks on either side of the running median
+    """
+    there = inverse > 0
+    rest = mean - np.divide(added, inverse, out=np.zeros_like(mean), where=there)
+    return _baseline(rest, ~there, half, _least(half), pieces, threads)
+
+
+def _least(half: int) -> int:
+    """Blocks on either side of the running median at the ends of a piece."""
+    return min(half, _LEAST)
+
+
 def _baselines(
     mean: Floats, std: Floats, bad: Bools, half: int, least: int, pieces: Pieces, threads: int
 ) -> tuple[Floats, Floats]:
-    """Running medians of the mean and the standard deviation; where none is, those of the channel."""
-    out = []
-    for value in (mean, std):
-        good = np.where(bad, np.float32(np.nan), value)
-        smooth = np.empty_like(good)
-        for _, blocks in pieces.slices():
-            _core.running_median(good[:, blocks], half, least, smooth[:, blocks], threads)
-        rows = np.flatnonzero(np.isnan(smooth).any(1))
-        if rows.size:
-            whole = np.empty((rows.size, mean.shape[1]), np.float32)
-            _core.running_median(good[rows], mean.shape[1], mean.shape[1], whole, threads)
-            smooth[rows] = np.where(np.isnan(smooth[rows]), np.nan_to_num(whole), smooth[rows])
-        out.append(smooth)
-    return out[0], out[1]
+    """Running medians of the mean and the standard deviation."""
+    base, sigma = (_baseline(value, bad, half, least, pieces, threads) for value in (mean, std))
+    return base, sigma
+
+
+def _baseline(value: Floats, bad: Bools, half: int, least: int, pieces: Pieces, threads: int) -> Floats:
+    """Running medians; where none is, that of the channel."""
+    good = np.where(bad, np.float32(np.nan), value)
+    smooth = np.empty_like(good)
+    for _, blocks in pieces.slices():
+        _core.running_median(good[:, blocks], half, least, smooth[:, blocks], threads)
+    rows = np.flatnonzero(np.isnan(smooth).any(1))
+    if rows.size:
+        whole = np.empty((rows.size, value.shape[1]), np.float32)
+        _core.running_median(good[rows], value.shape[1], value.shape[1], whole, threads)
+        smooth[rows] = np.where(np.isnan(smooth[rows]), np.nan_to_num(whole), smooth[rows])
+    return smooth
 
 
 def _outliers(

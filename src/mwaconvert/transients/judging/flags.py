@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import hypot, isfinite
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from mwaconvert.transients.judging.score import features, model
 
 #: part of the band that holds a pulse, below which it gets a flag
 _PART = 1 / 3
+#: part of a pulse from which impulses were taken away, from which on it gets a flag
+_TAKEN = 0.1
 
 #: of a candidate: DM, time and width, as a search found them
 Place = tuple[float, float, float]
@@ -44,21 +46,30 @@ def across_beams(beams: Mapping[int, Sequence[Candidate]], most: int = 4) -> dic
     >>> found[0][0].n_beams, found[0][0].flags, found[6][0].n_beams
     (6, (<Flag.MANY_BEAMS: 'many_beams'>,), 1)
     """
+    tables = {beam: _table(candidates) for beam, candidates in beams.items()}
     out: dict[int, list[Candidate]] = {}
     for beam, candidates in beams.items():
         out[beam] = []
         for c in candidates:
-            n = 1 + sum(any(_same(c, o) for o in others) for b, others in beams.items() if b != beam)
+            n = 1 + sum(_has(table, c) for other, table in tables.items() if other != beam)
             flags = (*c.flags, Flag.MANY_BEAMS) if n > most else c.flags
             out[beam].append(replace(c, beam=beam, n_beams=n, flags=flags))
     return out
 
 
-def _same(one: Candidate, other: Candidate) -> bool:
-    """Whether two candidates of different beams are one pulse."""
-    late = abs(one.time_s - other.time_s)
-    slack = max(3 * hypot(one.time_err_s, other.time_err_s), one.width_s, other.width_s)
-    return late <= slack and abs(one.dm - other.dm) <= 3 * hypot(one.dm_err, other.dm_err)
+def _table(candidates: Sequence[Candidate]) -> npt.NDArray[np.float64]:
+    """(5, n) times, DMs, their errors, and widths; what is not known is 0."""
+    rows = [(c.time_s, c.dm, c.time_err_s, c.dm_err, c.width_s) for c in candidates]
+    return np.nan_to_num(np.array(rows, np.float64).reshape(-1, 5).T, posinf=np.inf)
+
+
+def _has(table: npt.NDArray[np.float64], c: Candidate) -> bool:
+    """Whether one of the candidates of another beam is this pulse."""
+    time_s, dm, time_err_s, dm_err, width_s = table
+    own = _table([c])[:, 0]
+    slack_s = np.maximum(3 * np.hypot(time_err_s, own[2]), np.maximum(width_s, own[4]))
+    near = (abs(time_s - own[0]) <= slack_s) & (abs(dm - own[1]) <= 3 * np.hypot(dm_err, own[3]))
+    return bool(near.any())
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,20 +121,20 @@ class Doubts:
     def features(self, c: Candidate, look: Look) -> npt.NDArray[np.float64]:
         """What the score follows from, see `score.features`."""
         dm = c.dm - self.dm_data
-        return features(c, look, dm * self._across, max(self._smear(dm), self.dt_s))
+        return features(c, look, dm * self.across_s, max(self._smear(dm), self.dt_s))
 
     def _score(self, c: Candidate, look: Look) -> float:
         return model().score(self.features(c, look))
 
     @property
-    def _across(self) -> float:
+    def across_s(self) -> float:
         """Seconds per unit of DM."""
         return float(delay_per_dm(self.freq_mhz, "top", self.k_dm).max())
 
     def of(self, c: Candidate, look: Look | None = None) -> tuple[Flag, ...]:
         """Flags of a candidate, and of a look at it."""
         dm = c.dm - self.dm_data
-        sweep = dm * self._across
+        sweep = dm * self.across_s
         step = float(self.dms[-1] - self.dms[-2]) if self.dms.size > 1 else 0.0
         near = max(step / 2, c.dm_err) if isfinite(c.dm_err) else step / 2
         edge = c.dm > self.dms[-1] - near or (self.dms[0] > self.dm_data and c.dm < self.dms[0] + near)
@@ -135,6 +146,7 @@ class Doubts:
             Flag.TOO_NARROW: c.width_s < self._smear(dm) / 2,
             Flag.OUTSIDE: outside,
             Flag.PART_OF_BAND: look is not None and look.spread < _PART,
+            Flag.IMPULSE: look is not None and look.taken >= _TAKEN,
         }
         return tuple(flag for flag, is_so in judged.items() if is_so)
 

@@ -27,11 +27,13 @@ class Look:
     bands : S/N in each part of the band, from the lowest; 0 where nothing is left of it
     channel : the largest S/N of a single channel
     there : part of its samples that are in the data and not masked
+    taken : part of its samples from which an impulse was taken away
     """
 
     bands: tuple[float, ...]
     channel: float
     there: float
+    taken: float = 0.0
 
     @property
     def spread(self) -> float:
@@ -41,8 +43,8 @@ class Look:
 
         Examples
         --------
-        >>> Look((4.0,) * 8, 2.0, 1.0).spread, Look((0.0,) * 7 + (9.0,), 2.0, 1.0).spread
-        (1.0, 0.125)
+        >>> Look((4.0,) * 8, 2.0, 1.0).spread, round(Look((0.1,) * 7 + (9.0,), 2.0, 1.0).spread, 2)
+        (1.0, 0.16)
         """
         s = np.array([b for b in self.bands if b != 0])
         if not s.size or s.sum() <= 0:
@@ -65,7 +67,9 @@ def look_at(cleaned: Cleaned, candidate: Candidate) -> Look:
     per_dm = delay_per_dm(spectra.freq_mhz, "top", spectra.k_dm) / dt_s
     delays = delay_samples(candidate.dm - spectra.dm, per_dm)[0]
     use = np.flatnonzero(cleaned.kept.any(1))
-    sums, number = np.zeros(use.size), np.zeros(use.size)
+    impulses = cleaned.impulses
+    taken = np.zeros(n_times, bool) if impulses is None else impulses.inside
+    sums, number, lost = np.zeros(use.size), np.zeros(use.size), 0
     for part in np.array_split(np.arange(use.size), N_BANDS):  # not all of it in memory at once
         rows = use[part, None]
         at = start + delays[rows] + np.arange(width)
@@ -74,9 +78,11 @@ def look_at(cleaned: Cleaned, candidate: Candidate) -> Look:
         share = np.where(inside, cleaned.kept[rows, at // STRETCH] / STRETCH, 0.0)
         sums[part] = np.where(share > 0, (spectra.data[rows, at] - ORIGIN) / UNIT, 0.0).sum(1)
         number[part] = share.sum(1)
+        lost += int((taken[at] & inside).sum())
     bands = []
     for part in np.array_split(np.arange(use.size), N_BANDS):
         n = float(number[part].sum())
         bands.append(float(sums[part].sum()) / n**_HALF if n > 0 else 0.0)
     single = sums / np.sqrt(np.maximum(number, 1))
-    return Look(tuple(bands), float(single.max()), float(number.sum()) / (width * spectra.n_chan))
+    there = float(number.sum()) / (width * spectra.n_chan)
+    return Look(tuple(bands), float(single.max()), there, lost / (width * use.size))

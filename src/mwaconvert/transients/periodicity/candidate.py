@@ -141,7 +141,7 @@ def write_list(
         text = "\n".join(lines) + "\n"
     elif suffix == ".json":
         rows = [{name: getattr(c, name) for name in names} for c in candidates]
-        text = json_text(plain({"search": facts, "candidates": rows})) + "\n"
+        text = json_text(plain({"format": "mwaconvert periods", "search": facts, "candidates": rows})) + "\n"
     elif suffix == ".ecsv":
         from io import StringIO
 

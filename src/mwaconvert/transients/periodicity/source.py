@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from mwaconvert.spectra.dispersion import delay_per_dm, delay_samples
 from mwaconvert.spectra.mask import TimeMask
 from mwaconvert.spectra.stream import Data, Stream
 from mwaconvert.transients.clean.cleaning import Cleaning
+from mwaconvert.transients.clean.impulses import among_impulses
 from mwaconvert.transients.cleaned import CleanedStream, piece_samples
 from mwaconvert.transients.prepare import Preparation
 
@@ -34,6 +35,7 @@ class Source:
     masks : of files
     tscrunch : samples of a series that become one
     threads : 0 for all cores; results do not depend on it
+    impulse_widths : samples of impulses that were taken away, by piece, of those that were read so far
     """
 
     stream: Stream
@@ -43,6 +45,7 @@ class Source:
     masks: tuple[TimeMask, ...] = ()
     tscrunch: int = 1
     threads: int = 0
+    impulse_widths: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def piece(self) -> int:
@@ -92,7 +95,9 @@ class Source:
         for first in range(0, n_times, self.piece):
             count = min(first + self.piece + sweep, n_times) - first
             if cleaned is not None:
-                yield first, cleaned.read(first, count)[0], None
+                data = cleaned.read(first, count)[0]
+                self.impulse_widths.update(cleaned.impulse_widths)
+                yield first, data, None
             else:
                 spectra = self.prepare(self.stream.spectra(first, count, self.threads))
                 for mask in self.masks:
@@ -104,6 +109,13 @@ class Source:
                 yield first, np.ascontiguousarray(spectra.data), weights
             if progress is not None:
                 progress(Stage.DEDISPERSING, min(first + self.piece, n_times), n_times)
+
+    def among_impulses(self, dm_min: float) -> str:
+        """What pulses may have been taken away as impulses, of what was read so far; see `clean.impulses`."""
+        stream = self.stream
+        widths = np.concatenate([np.empty(0), *self.impulse_widths.values()]) * stream.dt_s
+        sweep_s = float(delay_per_dm(stream.freq_mhz, "top", stream.k_dm).max())
+        return among_impulses(widths, sweep_s, dm_min - stream.dm)
 
     def sweep(self, dms: npt.NDArray[np.float64]) -> int:
         """Samples that the highest DM takes to cross the band."""

@@ -91,7 +91,10 @@ class PeriodPlan:
             "length_s": survey.span.length_s,
             "memory_bytes": self.memory_bytes,
         }
-        return common.finish(request, (stream,), numbers, tuple(outputs), started, candidates=candidates)
+        notes = tuple(filter(None, [survey.source.among_impulses(float(survey.dms[0]))]))
+        return common.finish(
+            request, (stream,), numbers, tuple(outputs), started, candidates=candidates, notes=notes
+        )
 
     def _draw(
         self, candidates: tuple[PeriodCandidate, ...], folder: Path, progress: Progress | None

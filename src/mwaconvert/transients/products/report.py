@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mwaconvert import __version__
-from mwaconvert.spectra.candidate import Candidate, to_table
+from mwaconvert.spectra.candidate import Candidate, to_pandas, to_table
 from mwaconvert.spectra.recording import Frame
 from mwaconvert.spectra.stream import Stream
 from mwaconvert.text import plain
@@ -158,6 +159,19 @@ class ProductReport:
             if name in self.numbers:
                 table[name] = self.numbers[name]
         return table
+
+    def to_pandas(self) -> Any:
+        """`to_table` as a pandas.DataFrame (extra `pandas`).
+
+        Raises
+        ------
+        InputError : pandas is not installed
+        """
+        return to_pandas(self.to_table())
+
+    def _repr_html_(self) -> str:
+        found = self.to_table()._repr_html_() if self.verb in _SEARCHES else ""
+        return f"<p>{escape(repr(self))}</p>{found}"
 
     def __repr__(self) -> str:
         found = f", {len(self.candidates)} candidates" if self.verb in _SEARCHES else ""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 
 from mwaconvert.errors import InputError
+from mwaconvert.quantities import bare
 
 #: largest dispersion constant that anybody can mean, MHz^2 s cm^3 / pc
 _LARGEST_K_DM = 1e6
@@ -59,6 +60,10 @@ class SpectraRequest:
     max_memory_gib: float | None = None
     overwrite: bool = False
     report: Path | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # quantities of astropy may stand for numbers
+            object.__setattr__(self, field.name, bare(field.name, getattr(self, field.name)))
 
     def check(self) -> None:
         """Refuse values that no file can make right.
@@ -151,6 +156,7 @@ class SearchRequest(SeveralRequest, GulpedRequest):
     output : list of the candidates: .csv, .ecsv, .json, .singlepulse (PRESTO), .cand (heimdall) or .trigger (AMBER)
     barycentric : report times at the barycentre too, at infinite frequency
     gain_k_jy, tsys_k : K/Jy and K; with both the report has flux densities and fluences
+    beams : the files are beams of one telescope; `products.beams.search_beams` tells in how many each candidate is
     plots : folder for a figure of each candidate
     cutouts : folder for a .h5 of each candidate, for classifiers; of the best `max_plots`
     classifier : .onnx, a model of others whose score of the cut-outs takes the place of ours; of the best `max_plots`
@@ -184,6 +190,7 @@ class SearchRequest(SeveralRequest, GulpedRequest):
     barycentric: bool = False
     gain_k_jy: float | None = None
     tsys_k: float | None = None
+    beams: bool = False
     plots: Path | None = None
     max_plots: int = 50
     cutouts: Path | None = None

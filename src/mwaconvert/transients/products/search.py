@@ -21,6 +21,7 @@ from mwaconvert.staging import StagedPath
 from mwaconvert.text import size_text
 from mwaconvert.transients import masking
 from mwaconvert.transients.clean.cleaning import Cleaning
+from mwaconvert.transients.clean.impulses import among_impulses
 from mwaconvert.transients.clean.masked import Masked
 from mwaconvert.transients.completeness import completeness
 from mwaconvert.transients.judging.classifiers import Classifier
@@ -32,6 +33,18 @@ from mwaconvert.transients.search import Search
 from mwaconvert.transients.survey import LOOKED_AT, Clean, Survey, plan_survey
 
 _DRAWING_BYTES = 70 << 20  # of matplotlib
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search found, before anything is written."""
+
+    started: float  #: `time.perf_counter` at its beginning
+    survey: Survey  #: with its scales
+    search: Search
+    candidates: list[Candidate]  #: best first
+    beam: int = 0  #: its number, where beams were compared
+    n_beams: int = 1  #: that were compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,19 +80,51 @@ class SearchPlan:
         InputError : all channels are masked, or an output exists
         ResourceError : it takes more memory than is allowed, or an output cannot be written
         """
+        return self.written(self.found(progress), progress)
+
+    def found(self, progress: Progress | None = None) -> Found:
+        """Search alone.
+
+        Parameters
+        ----------
+        progress : told of the stages scaling and searching
+
+        Raises
+        ------
+        InputError : all channels are masked
+        ResourceError : it takes more memory than is allowed
+        """
         started = time.perf_counter()
         request, survey = self.request, self.survey
         common.check_memory(request.path, self.memory_bytes, request)
         if request.scale:
-            found = common.found_scales(survey.prepare, survey.stream, request.threads, progress)
-            survey = replace(survey, prepare=found)
+            survey = replace(
+                survey,
+                prepare=common.found_scales(survey.prepare, survey.stream, request.threads, progress),
+            )
         search = survey.run(progress)
         candidates = search.candidates()
         if self.classifier is not None:
             candidates = _classified(survey, candidates, self.classifier, request.max_plots)
+        return Found(started, survey, search, candidates)
+
+    def written(self, found: Found, progress: Progress | None = None) -> ProductReport:
+        """Outputs and the report of what was found.
+
+        Parameters
+        ----------
+        found : by this plan; its candidates may have been compared with those of other beams
+        progress : told of the stage drawing
+
+        Raises
+        ------
+        InputError : an output exists
+        ResourceError : an output cannot be written
+        """
+        request, survey, search, candidates = self.request, found.survey, found.search, found.candidates
         outputs = []
         if request.output is not None:
-            facts = search.facts(survey.stream, request.threshold)
+            facts = search.facts(survey.stream, request.threshold, found.n_beams)
             write_candidates(request.output, candidates, facts, overwrite=request.overwrite)
             outputs.append(ProductFile.of(request.output, FileKind.CANDIDATES))
         if request.write_mask is not None and search.masked is not None:
@@ -94,6 +139,8 @@ class SearchPlan:
                     _draw_masked(survey, search.masked, request.plots, overwrite=request.overwrite)
                 )
         numbers = self._numbers(search, len(candidates))
+        if found.n_beams > 1:
+            numbers |= {"beam": found.beam, "n_beams": found.n_beams}
         if request.cutouts is not None:
             outputs += self._cut(survey, candidates[: request.max_plots], request.cutouts)
         notes = _notes(search)
@@ -104,7 +151,7 @@ class SearchPlan:
             (survey.stream,),
             numbers,
             tuple(outputs),
-            started,
+            found.started,
             candidates=tuple(candidates),
             notes=tuple(notes),
         )
@@ -167,7 +214,13 @@ class SearchPlan:
 
 def _notes(search: Search) -> list[str]:
     """What the user should know."""
-    notes = [] if search.masked is None else [search.masked.words()]
+    notes = []
+    if search.masked is not None:
+        notes.append(search.masked.words())
+        sweep_s = search.doubts.across_s
+        notes += filter(
+            None, [among_impulses(search.masked.widths_s, sweep_s, search.dms[0] - search.dm_data)]
+        )
     if search.too_many:
         notes.append(
             f"{search.too_many} candidates have no score: beyond the best {LOOKED_AT} of a segment none is looked at"
@@ -175,7 +228,7 @@ def _notes(search: Search) -> list[str]:
     if search.thinned:
         notes.append(
             f"a storm: {search.thinned} detections were left out where better ones of the same width were "
-            "less than 1024 samples and a 64th of the DMs away"
+            "no more than 1024 samples and a 64th of the DMs away, most of them much less"
         )
     return notes
 

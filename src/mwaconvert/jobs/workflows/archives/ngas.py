@@ -2,7 +2,7 @@
 
 The same name again is a new version; any copy may be served, and none is verified first; the overall status of a check
 says SUCCESS of a damaged file; its checksums are not cryptographic hashes; a file that is gone from a disk drops the
-connection; ``_`` in a query stands for any character, and uids are full of them.
+connection, and its check is refused; ``_`` in a query stands for any character, and uids are full of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mwaconvert.archive.identifiers import safe_name
 from mwaconvert.errors import FormatError, InputError, ResourceError
@@ -38,7 +38,8 @@ class Ngas:
 
     Parameters
     ----------
-    address : ngas://host:port, or ngas+https://host:port
+    address : ngas://host:port, or ngas+https://host:port; with a user and password as ngas://user:password@host:port,
+        which are never shown
     patience_s : how long to try again while it does not answer
 
     Examples
@@ -50,12 +51,21 @@ class Ngas:
     def __init__(self, address: str, patience_s: float = 60.0) -> None:
         parts = urlsplit(address)
         if not parts.hostname or parts.path not in ("", "/"):
-            raise InputError(f"{address}: expected ngas://host:port")
+            raise InputError(
+                f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}: expected ngas://host:port"
+            )
         secure = parts.scheme == "ngas+https"
-        self._url = f"{'https' if secure else 'http'}://{parts.netloc}"
+        user, _, host = parts.netloc.rpartition("@")
+        self._url = f"{'https' if secure else 'http'}://{host}"
         self._patience_s = patience_s
-        self._http: Any = need("httpx", "archive", f"the archive {address}")
-        self._client = self._http.Client(timeout=_TIMEOUT_S, trust_env=False)
+        self._http: Any = need("httpx", "archive", f"the archive {self._url}")
+        # a server that does not have a file itself names the one that does
+        self._client = self._http.Client(
+            timeout=_TIMEOUT_S,
+            trust_env=False,
+            follow_redirects=True,
+            auth=(unquote(parts.username or ""), unquote(parts.password or "")) if user else None,
+        )
 
     def __repr__(self) -> str:
         return f"Ngas({self._url!r})"
@@ -68,7 +78,7 @@ class Ngas:
             copies = [
                 Kept(name, int(row["file_version"]), int(row["file_size"]), str(row["disk_id"]))
                 for row in reply.json()
-                if row["file_id"] == name
+                if row["file_id"] == name and 1 not in (row.get("file_ignore"), row.get("ignore"))
             ]
         except (ValueError, KeyError, TypeError) as error:
             raise FormatError(f"{self._url}: QUERY answered what cannot be read: {error}") from None
@@ -97,9 +107,10 @@ class Ngas:
         problems = []
         for copy in copies:
             where = f"{self._url}: version {copy.version} of {kept.file_id} on disk {copy.disk}"
-            # the overall status of the answer does not tell
-            message = self._status(self._get("CHECKFILE", _parameters(copy)).content).get("Message", "")
-            if _NOT_OK in message:
+            # the overall status of the answer does not tell; of a file that is gone the request is refused
+            reply = self._ask("CHECKFILE", _parameters(copy))
+            message = self._status(reply.content).get("Message", str(reply.status_code))
+            if reply.status_code != 200 or _NOT_OK in message:
                 problems.append(f"{where}: {message.strip()}")
             elif self._sha256(copy) != sha256:
                 problems.append(f"{where}: its bytes are not those that were put in")
@@ -153,11 +164,14 @@ class Ngas:
             raise FormatError(f"{self._url}: ARCHIVE of {name} does not tell its version")
         return Kept(name, int(facts["FileVersion"]), size)
 
-    def _get(self, command: str, parameters: dict[str, Any]) -> Any:
+    def _ask(self, command: str, parameters: dict[str, Any]) -> Any:
         def ask() -> Any:
             return self._client.get(f"{self._url}/{command}", params=parameters)
 
-        reply = patiently(lambda: self._reached(ask), self._patience_s)
+        return patiently(lambda: self._reached(ask), self._patience_s)
+
+    def _get(self, command: str, parameters: dict[str, Any]) -> Any:
+        reply = self._ask(command, parameters)
         if reply.status_code != 200:
             words = self._status(reply.content).get("Message", reply.status_code)
             raise ResourceError(f"{self._url}: {command} was refused: {words}")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mwaconvert.archive.catalog import Catalog
-from mwaconvert.archive.identifiers import SdmName, StatusUid, Uid
+from mwaconvert.archive.identifiers import SdmName, StatusUid, Uid, parse_execution
 from mwaconvert.archive.layouts import Layout
 from mwaconvert.archive.manifests import read_manifest
 from mwaconvert.archive.products import Kind, sha256_of
 from mwaconvert.archive.requests import (
+    Procedure,
     Request,
     make_alma_request,
     make_vla_request,
@@ -18,7 +20,6 @@ from mwaconvert.archive.requests import (
     restore_first,
     write_request,
 )
-from mwaconvert.archive.requests.model import Telescope
 from mwaconvert.archive.reruns import RunInput
 from mwaconvert.errors import InputError
 from mwaconvert.jobs.control.work import Context
@@ -51,19 +52,34 @@ def write(context: Context, site: ArchiveSite, catalog: Catalog, asked: Asked, l
 
 def _request(site: ArchiveSite, catalog: Catalog, asked: Asked, layout: Layout, created: datetime) -> Request:
     procedure = read_procedure(site.procedure(f"{asked.telescope.name.lower()}-{asked.purpose.value}"))
-    if asked.telescope is Telescope.VLA:
+    if asked.purpose is Purpose.IMAGE:
+        procedure = restore_first(procedure, asked.telescope)
+    return request_of(catalog, parse_execution(asked.target), procedure, layout.relative_path, created)
+
+
+def request_of(
+    catalog: Catalog,
+    target: Uid | SdmName,
+    procedure: Procedure,
+    relative_path: str,
+    created: datetime,
+    intents: Sequence[tuple[str, str]] = (),
+) -> Request:
+    """A sound request for an SDM of the VLA, or a member set as the catalogue knows it.
+
+    Raises
+    ------
+    InputError, MetadataError, FormatError
+        A set without project, part id or scheduling block; as `requests.make_alma_request`.
+    """
+    if isinstance(target, SdmName):
         return make_vla_request(
-            sdm=SdmName.parse(asked.target),
-            procedure=procedure,
-            relative_path=layout.relative_path,
-            created=created,
+            sdm=target, procedure=procedure, relative_path=relative_path, created=created, intents=intents
         )
-    mous = StatusUid(Uid.parse(asked.target))
+    mous = StatusUid(target)
     member = catalog.member(mous)
     if member.unit.unit is None or member.unit.project_status is None:
         raise InputError(f"{mous}: neither project nor part id is known; a request names them")
-    if asked.purpose is Purpose.IMAGE:
-        procedure = restore_first(procedure, asked.telescope)
     return make_alma_request(
         proposal_code=catalog.project_of(mous),
         unit=member.unit.unit,
@@ -72,8 +88,9 @@ def _request(site: ArchiveSite, catalog: Catalog, asked: Asked, layout: Layout, 
         blocks=member.sched_blocks,
         sessions=member.unit.sessions,
         procedure=procedure,
-        relative_path=layout.relative_path,
+        relative_path=relative_path,
         created=created,
+        intents=intents,
     )
 
 

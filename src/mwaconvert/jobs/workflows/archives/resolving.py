@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from mwaconvert.archive.casa.versions import CasaVersion, choose_casa
+from mwaconvert.archive.casa.versions import CasaVersion, VersionTable, choose_casa
 from mwaconvert.archive.catalog import Action, Catalog
 from mwaconvert.archive.identifiers import StatusUid, Uid, disk_name
 from mwaconvert.archive.manifests import Manifest, choose_manifest, read_manifest
 from mwaconvert.archive.packages import check_package, room_needed
 from mwaconvert.archive.products import Kind, ProductTable
+from mwaconvert.archive.requests.model import Telescope
 from mwaconvert.archive.restores import decide_restore
-from mwaconvert.archive.sources.metadata import LEVELS, MetadataDatabase
+from mwaconvert.archive.sources.metadata import MetadataDatabase
 from mwaconvert.archive.sources.snapshot import MemberSnapshot, disagreements
 from mwaconvert.archive.units import Calibrated
 from mwaconvert.errors import InputError, ResourceError
@@ -44,12 +45,13 @@ def member(scratch: Path, site: ArchiveSite, catalog: Catalog, wanted: Json) -> 
         raise InputError(f"{mous} cannot be restored: {'; '.join(calibration.missing)}")
     manifest = _manifest(scratch, site.table(), source)
     executions = _executions(found, manifest)
+    versions = site.version_table()
     raw = {name: find_raw(site.stores, name) for name in executions}
     decision = decide_restore(
         mous,
         deliveries=catalog.deliveries(mous),
         calibration=calibration,
-        calibrated_with=_calibrated_with(wanted, manifest, str(mous)),
+        calibrated_with=_calibrated_with(wanted, manifest, str(mous), versions),
         installed=list(site.casas),
         raw_bytes=sum(kept.n_bytes or 0 for _, kept in raw.values()),
         free_bytes=shutil.disk_usage(_existing(site.areas["processing"])).free,
@@ -68,7 +70,7 @@ def member(scratch: Path, site: ArchiveSite, catalog: Catalog, wanted: Json) -> 
         "casa": str(decision.casa.version),
         "casa_path": str(site.casas[decision.casa.version]),
         "calibrated": calibration.by.value,
-        "warnings": list(decision.warnings),
+        "warnings": [*decision.warnings, *_doubts(manifest, versions)],
         "notes": [
             *([f"the calibration is from {source.tar['name']}"] if source.tar else []),
             *_notes(found, manifest),
@@ -88,9 +90,9 @@ def package(site: ArchiveSite, folder: Path, wanted: Json) -> Json:
     """
     report = check_package(folder, (), site.table())
     report.check()
-    manifest = report.manifest
+    manifest, versions = report.manifest, site.version_table()
     choice = choose_casa(
-        _calibrated_with(wanted, manifest, str(folder)),
+        _calibrated_with(wanted, manifest, str(folder), versions),
         report.calibrated,
         list(site.casas),
         mpi_servers=0 if manifest is None else manifest.mpi_servers,
@@ -106,7 +108,7 @@ def package(site: ArchiveSite, folder: Path, wanted: Json) -> Json:
         "casa": str(choice.version),
         "casa_path": str(site.casas[choice.version]),
         "calibrated": report.calibrated.value,
-        "warnings": list(choice.warnings),
+        "warnings": [*choice.warnings, *_doubts(manifest, versions)],
         "notes": ["a package: its release date was not asked", *report.notes],
     }
 
@@ -118,8 +120,7 @@ def refresh(site: ArchiveSite, catalog: Catalog, mous: StatusUid) -> None:
     with MetadataDatabase(site.metadata) as database:
         project = database.project_of(mous)
         look = database.member(project, mous)
-        units = [(database.unit_set(uid), level) for uid, level in zip(look.chain, LEVELS, strict=False)]
-        catalog.put_units(project, reversed(units), now())
+        catalog.put_units(project, database.above(look.chain), now())
         for change in catalog.put_member(project, look, now()):
             catalog.note(
                 Action.CHANGED, str(mous), "metadata", now(), detail=f"{change.kind.value}: {change.words}"
@@ -163,13 +164,25 @@ def _notes(found: MemberSnapshot, manifest: Manifest | None) -> list[str]:
     return told
 
 
-def _calibrated_with(wanted: Json, manifest: Manifest | None, what: str) -> CasaVersion:
+def _calibrated_with(
+    wanted: Json, manifest: Manifest | None, what: str, versions: VersionTable
+) -> CasaVersion:
+    """The CASA of the calibration: as it is given, as the manifest names it, or that of its pipeline by the table."""
     given = wanted.get("calibrated_with") or (manifest.casa_version if manifest else "")
-    if not given:
+    if given:
+        return CasaVersion.parse(str(given))
+    if manifest is None or not manifest.pipeline_version:
         raise InputError(
             f"{what}: no manifest tells the CASA that calibrated it; give it with --calibrated-with"
         )
-    return CasaVersion.parse(str(given))
+    return versions.casa_of(Telescope.ALMA, manifest.pipeline_version)
+
+
+def _doubts(manifest: Manifest | None, versions: VersionTable) -> list[str]:
+    if manifest is None or not manifest.casa_version:
+        return []
+    told = versions.doubt(CasaVersion.parse(manifest.casa_version), manifest.pipeline_version)
+    return [told] if told else []
 
 
 def _existing(folder: Path) -> Path:

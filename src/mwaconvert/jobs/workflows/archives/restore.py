@@ -6,7 +6,6 @@ repeated: files get their names when they are whole, and what a killed CASA left
 
 from __future__ import annotations
 
-import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -55,6 +54,7 @@ from mwaconvert.jobs.workflows.archives.site import ArchiveSite, now
 from mwaconvert.jobs.workflows.archives.staging import fetch_raw, file_into, own_text
 from mwaconvert.jobs.workflows.steps import PATIENT, reaching
 from mwaconvert.machine import tree_bytes
+from mwaconvert.text import json_text
 
 KIND = "restore"
 #: what was done and with what, beside the restored sets
@@ -399,6 +399,7 @@ def _write_report(context: Context, root: Path) -> None:
     results = context.results
     found = results["resolve"]
     facts = {
+        "format": "mwaconvert restore",
         "what": found.get("mous", found.get("package")),
         "casa": found["casa"],
         "calibrated": found["calibrated"],
@@ -409,4 +410,4 @@ def _write_report(context: Context, root: Path) -> None:
         "sets": results["casa"]["sets"],
         "equal": results["compare"].get("equal", {}),
     }
-    own_text(root / REPORT, (json.dumps(facts, indent=2) + "\n").encode())
+    own_text(root / REPORT, (json_text(facts) + "\n").encode())

@@ -12,16 +12,24 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from mwaconvert.archive.casa import CasaRun, CasaVersion, choose_casa, judge_pipeline_run, request_run
+from mwaconvert.archive.casa import (
+    CasaRun,
+    CasaVersion,
+    approved_casa,
+    choose_casa,
+    judge_pipeline_run,
+    request_run,
+)
 from mwaconvert.archive.catalog import Action, Run, RunState
 from mwaconvert.archive.layouts import Layout, run_layout
+from mwaconvert.archive.manifests import read_aqua_report, read_manifest
 from mwaconvert.archive.products import Kind, sha256_of
 from mwaconvert.archive.quality.areas import move_run
 from mwaconvert.archive.requests import check as check_request
 from mwaconvert.archive.requests import read_request
 from mwaconvert.archive.reruns import RunInput, prepare_rerun, unused_templates
 from mwaconvert.archive.units import Calibrated
-from mwaconvert.errors import InputError
+from mwaconvert.errors import FormatError, InputError
 from mwaconvert.jobs.control.states import Fault
 from mwaconvert.jobs.control.work import Context, Gate, Json, Retry, Step, StepError, Workflow
 from mwaconvert.jobs.delivery.mail import tell
@@ -163,6 +171,7 @@ def run_pipeline(context: Context, site: ArchiveSite) -> Json:
     reasons += [f"{item.path.name}: the pipeline changed what was edited" for item in _changed(inputs)]
     unused = unused_templates(end.log.read_text(errors="replace"), inputs)
     warnings += [f"{name}: the log does not name it, so it was hardly applied" for name in unused]
+    warnings += _scores(layout)
     return {
         "reasons": reasons,
         "severe": list(outcome.severe),
@@ -178,7 +187,7 @@ def offer(context: Context, site: ArchiveSite) -> Json:
     failed = bool(ended["reasons"])
     if not failed:
         move_run(site.areas["processing"] / asked.folder, site.areas["qa"])
-    words = "; ".join(ended["reasons"])
+    words = "; ".join(ended["reasons"] or ended["warnings"])
     with site.catalog() as catalog:
         state = RunState.FAILED if failed else RunState.WAITING
         run = replace(catalog.run(asked.run_id), state=state, casa=ended["casa"], pipeline=ended["pipeline"])
@@ -258,21 +267,34 @@ def _clear(layout: Layout, keep: set[str]) -> None:
 
 
 def _casa(context: Context, site: ArchiveSite, asked: Asked) -> tuple[CasaVersion, list[str]]:
-    """For images the CASA of the calibration as far as it is there; for calibrations the newest."""
+    """For images the CASA of the calibration as far as it is there; for calibrations that in operations."""
     whole = [version for version, path in site.casas.items() if path.is_dir()]
     wanted = context.results["fetch"]["calibrated_with"]
     if not wanted:
-        if not whole:
-            raise InputError("the site has no CASA; name its folder under [casa]")
-        return max(whole, key=lambda version: version.key), []
+        version, warnings = approved_casa(site.version_table(), asked.telescope, now().date(), whole)
+        return version, list(warnings)
     choice = choose_casa(
         CasaVersion.parse(wanted), Calibrated.PIPELINE, whole, parallel=asked.mpi_servers > 0
     )
     return choice.version, list(choice.warnings)
 
 
-def _pipeline_version(layout: Layout) -> str:
-    from mwaconvert.archive.manifests import read_manifest
+def _scores(layout: Layout) -> list[str]:
+    """The lowest score that the pipeline gave itself, for the analyst; a report nobody can read is told."""
+    told = []
+    for path in sorted(layout.products.glob("*pipeline_aquareport.xml")):
+        try:
+            worst = read_aqua_report(path).worst
+        except FormatError as error:
+            told.append(f"no scores: {error}")
+            continue
+        if worst is not None:
+            told.append(
+                f"lowest score: {worst.score:g} of stage {worst.number}, {worst.name}: {worst.reason}"
+            )
+    return told
 
+
+def _pipeline_version(layout: Layout) -> str:
     found = sorted(layout.products.glob("*pipeline_manifest.xml"))
     return read_manifest(found[0]).pipeline_version if found else ""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mwaconvert.archive.casa.versions import CasaVersion
+from mwaconvert.archive.casa.versions import CasaVersion, VersionTable, read_version_table
 from mwaconvert.archive.catalog import Catalog
 from mwaconvert.archive.products import ProductTable, read_product_table
 from mwaconvert.errors import InputError
@@ -17,6 +17,7 @@ from mwaconvert.jobs.control.slurm import Slurm
 from mwaconvert.jobs.control.store import url_of
 from mwaconvert.jobs.delivery.mail import MailServer, Security
 from mwaconvert.jobs.delivery.places import place
+from mwaconvert.jobs.workflows.archives.exporting import ExportStore
 from mwaconvert.jobs.workflows.archives.ngas import Ngas
 from mwaconvert.jobs.workflows.archives.stores import PlaceStore, Store
 
@@ -66,6 +67,10 @@ class ArchiveSite:
     def table(self) -> ProductTable:
         """Kinds and roles of files."""
         return read_product_table(self.kinds)
+
+    def version_table(self) -> VersionTable:
+        """Which CASA belongs to which pipeline, and is in operations."""
+        return read_version_table(self.versions)
 
     def procedure(self, name: str) -> Path:
         """The file of a procedure; `InputError` for one the site has not."""
@@ -138,7 +143,7 @@ def read_site(path: Path) -> ArchiveSite:
 
 _PARTS = {"database", "work", "areas", "stores", "casa", "procedures", "files", "metadata", "mail", "slurm"}
 _FILES = {"retention", "kinds", "versions", "obscore"}
-_STORES = {"read", "ingest", "settings"}
+_STORES = {"read", "ingest", "settings", "export"}
 _SLURM = {"options", "poll_s"}
 _MAIL = {"host", "port", "security", "ca", "user", "password_file", "sender", "analysts", "manager"}
 
@@ -165,7 +170,10 @@ class _Reader:
             database=self._address(self._text(facts, "database", "archive.db")),
             work=self._place(self._text(facts, "work", "work")),
             areas={name: self._place(self._text(areas, name, usual)) for name, usual in AREAS.items()},
-            stores=tuple(open_store(self._address(a), settings) for a in self._texts(stores, "read")),
+            stores=(
+                *(open_store(self._address(a), settings) for a in self._texts(stores, "read")),
+                *self._export(stores),
+            ),
             ingest=None if ingest is None else open_store(self._address(str(ingest)), settings),
             casas=self._casas(self._part(facts, "casa", None)),
             procedures={name: self._file(procedures, name) for name in procedures},
@@ -179,6 +187,14 @@ class _Reader:
             manager=mail.get("manager"),
             slurm=self._batches(slurm) if "slurm" in facts else None,
         )
+
+    def _export(self, stores: dict[str, Any]) -> tuple[Store, ...]:
+        """The command that brings what no other store has."""
+        argv = self._texts(stores, "export")
+        try:
+            return (ExportStore(argv),) if argv else ()
+        except InputError as error:
+            raise self._error(f"stores.export: {error}") from None
 
     def _batches(self, slurm: dict[str, Any]) -> Slurm:
         poll_s = slurm.get("poll_s", 5.0)

@@ -153,12 +153,21 @@ def fetch(stores: Sequence[Store], name: str, target: Path, sha256: str | None =
         No store has it.
     FormatError
         No store has these bytes; says what each gave.
+    ResourceError
+        No store gave them, and one did not answer.
     """
     if sha256 is not None and target.is_file() and sha256_of(target) == sha256:
         return sha256
     problems = []
+    away: ResourceError | None = None
     for store in stores:
-        for kept in store.find(name, sha256):
+        try:
+            copies = store.find(name, sha256)
+        except ResourceError as error:
+            copies, away = (), error
+        if sha256 is None:  # an older version would be other bytes
+            copies = tuple(kept for kept in copies if kept.version == copies[0].version)
+        for kept in copies:
             part = part_beside(target)
             try:
                 store.read(kept, part)
@@ -168,9 +177,15 @@ def fetch(stores: Sequence[Store], name: str, target: Path, sha256: str | None =
                     sync(part)
                     part.replace(target)
                     return found
+            except ResourceError as error:
+                problem, away = str(error), error  # another copy may be there
             finally:
                 remove(part)
             problems.append(f"{store!r}: {problem}")
+        if away is not None and sha256 is None:  # and so might those of the next store
+            break
+    if away is not None:
+        raise away
     if not problems:
         raise InputError(f"{name}: no store of the archive has it")
     raise FormatError(f"{name}: {'; '.join(problems)}; repair the archive's copies")

@@ -17,7 +17,7 @@ from typing import Any
 from mwaconvert.errors import Error
 from mwaconvert.live.amber import Batch, Position
 from mwaconvert.live.clusters import Links, StreamClusters
-from mwaconvert.live.criteria import Coincidence, Decision, Judge, Way, freeze_delay_s
+from mwaconvert.live.criteria import Coincidence, Decision, Judge, Judgement, Way, freeze_delay_s
 from mwaconvert.live.observation import Observation, delay_s, n_amber
 from mwaconvert.live.settings import Settings, expanded
 from mwaconvert.live.sources import Sources, read_sources
@@ -31,18 +31,21 @@ _log = logging.getLogger(__name__)
 _AGAIN_S = 1.0
 #: files are read so long beyond the end: AMBER reports its widest sweep late
 _AFTER_S = 30.0
-#: records of one batch that are kept; of a storm the rest is counted
+#: records of one batch that are kept, and cut out of the data: the brightest; of a storm the rest is counted
 _RECORDS = 500
+#: a storm is said for so long after its last batch, s
+_STORM_S = 10.0
 _SENDERS = {"iquv": Name.DADA, "lofar": Name.LOFAR, "voevent": Name.VOEVENT, "kafka": Name.KAFKA}
 
 
 @dataclass
 class Unsent:
-    """A trigger that no sender has confirmed. `tried_s`: on the monotonic clock."""
+    """A trigger that no sender has confirmed. `tried_s`: on the monotonic clock; `may_go`: it is on disk."""
 
     send: Send
     until_s: float
     tried_s: float = -1e9
+    may_go: bool = True
 
 
 @dataclass
@@ -71,6 +74,7 @@ class Chain(Service):
         self.watches: dict[str, Watch] = {}
         self._together = Coincidence()
         self._latency_s: list[float] = []
+        self._storm_s = float("-inf")  # the last one, on the monotonic clock
         self.numbers = {
             "candidates": 0,
             "bad_lines": 0,
@@ -78,6 +82,7 @@ class Chain(Service):
             "triggers": 0,
             "storms": 0,
             "left_out": 0,
+            "not_recorded": 0,
         }
         self.numbers["given_up"] = 0
 
@@ -126,6 +131,8 @@ class Chain(Service):
 
     async def work(self) -> None:
         while not self.stopping.is_set():
+            if time.monotonic() - self._storm_s > _STORM_S:
+                self.trouble.pop("storm", None)
             for watch in list(self.watches.values()):
                 try:
                     more = self._look(watch)
@@ -159,8 +166,9 @@ class Chain(Service):
         self._count(candidates=batch.rows.size, bad_lines=batch.bad.count, clusters=len(judgement.decisions))
         self._count(left_out=judgement.left_out)
         sends = self._sends(watch, judgement.decisions, now_s)
-        kept = [d for d in judgement.decisions if d.triggers]
-        kept += [d for d in judgement.decisions if not d.triggers][: _RECORDS - len(kept)]
+        kept = sorted(judgement.decisions, key=lambda d: (not d.triggers, -d.cluster.snr))[:_RECORDS]
+        self._count(not_recorded=len(judgement.decisions) - len(kept))
+        self._say_storm(judgement)
         entry = {
             "at_s": now_s,
             "positions": {name: p.facts() for name, p in watch.reader.positions().items()},
@@ -177,13 +185,19 @@ class Chain(Service):
         is_kept = self._note(watch, entry, sync=bool(sends))
         for id, send in sends.items():
             # what is not on disk cannot be told apart after a crash: the ring buffers may hear twice, others not
-            if is_kept or send.way == "iquv":
-                watch.unsent[id] = Unsent(send, self._until_s(send, watch.observation))
-            else:
-                self._count(given_up=1)
+            until_s, may_go = self._until_s(send, watch.observation), is_kept or send.way == "iquv"
+            watch.unsent[id] = Unsent(send, until_s, may_go=may_go)
         self._send_unsent(watch)
         self._show(judgement.decisions)
         return batch.rows.size > 100_000
+
+    def _say_storm(self, judgement: Judgement) -> None:
+        if judgement.storm:
+            self._storm_s = time.monotonic()
+            n = len(judgement.decisions)
+            self.trouble["storm"] = (
+                f"a storm of interference, {n} clusters at once: no new source triggers outside"
+            )
 
     def _sends(self, watch: Watch, decisions: tuple[Decision, ...], now_s: float) -> dict[str, Send]:
         found: dict[str, Send] = {}
@@ -224,7 +238,7 @@ class Chain(Service):
                 del watch.unsent[id]
                 self._count(given_up=1)
                 self._note(watch, {"done": id, "outcome": "given up: too late"}, sync=False)
-            elif now_s - unsent.tried_s >= _AGAIN_S:
+            elif unsent.may_go and now_s - unsent.tried_s >= _AGAIN_S:
                 name = _SENDERS[unsent.send.way].value
                 node = self.site.node if unsent.send.way == "iquv" else MASTER
                 if self.post(f"{node}/{name}", unsent.send, task_id=watch.observation.task_id, id=id):
@@ -252,6 +266,8 @@ class Chain(Service):
             except OSError:
                 return
             watch.waiting.pop(0)
+        for unsent in watch.unsent.values():
+            unsent.may_go = True
         self.trouble.pop("journal", None)
 
     def _end(self, watch: Watch) -> None:

@@ -11,17 +11,16 @@ from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
-from mwaconvert.errors import Error, FormatError, InputError, ResourceError
-from mwaconvert.extras import need
+from mwaconvert.errors import Error, InputError, ResourceError
 from mwaconvert.live.files import write_whole
 from mwaconvert.live.gate import State
-from mwaconvert.live.settings import expanded, read_yaml
+from mwaconvert.live.kafka import open_producer, send_kafka
+from mwaconvert.live.settings import expanded
 from mwaconvert.live.triggers import Trigger
 from mwaconvert.live.voevent import Cite, VOEvent, burst_event, retraction, send_voevent
 from mwaconvert.services.live.node import Name, Site
 from mwaconvert.services.live.processes.journal import file_name
-from mwaconvert.services.live.processes.senders import External
-from mwaconvert.services.live.wire.keys import refuse_shared
+from mwaconvert.services.live.processes.senders import External, FinalError
 from mwaconvert.services.live.wire.messages import Correct, Message, Reply, Send
 
 #: events that are named where one is not found
@@ -126,9 +125,9 @@ class EventSender(External):
         return await self._correction_sent(id, event, test=told.is_test)
 
     async def _correction_sent(self, id: str, event: VOEvent, *, test: bool) -> str:
-        outcome = await self._outcome(event, State.TEST if test else State.OBSERVE)
+        outcome = await self._outcome(event, State.TEST if test else State.OBSERVE, until_s=0.0)
         now_s = time.time()
-        self.journal.append({"id": id, "at_s": now_s, "outcome": outcome})
+        self.end(id, outcome)
         self.recent.append({"id": id, "at_s": now_s, "outcome": outcome})
         if not outcome.startswith("sent"):
             raise ResourceError(f"{event.ivorn}: {outcome}")
@@ -173,7 +172,7 @@ class VOEventSender(EventSender):
         settings = self.site.settings.voevent_generator
         answer = send_voevent(settings.broker_host, settings.broker_port, data)
         if not answer.accepted:
-            raise ResourceError(f"the broker refused {data.ivorn}: {answer.text or 'no reason given'}")
+            raise FinalError(f"the broker refused {data.ivorn}: {answer.text or 'no reason given'}")
         return "ack"
 
     async def _left_over(self, id: str, send: Send) -> str | None:
@@ -184,7 +183,8 @@ class VOEventSender(EventSender):
         if now_s > self.latest_s(send.triggers[0]) or (not was_test and state is not State.OBSERVE):
             return "unknown: it may have been sent when the service ended; not sent again"
         _, event = self.written(send.triggers[0], test=was_test)
-        return await self._outcome(event, State.TEST if was_test else State.OBSERVE)
+        until_s = self.latest_s(send.triggers[0])
+        return await self._outcome(event, State.TEST if was_test else State.OBSERVE, until_s)
 
 
 class KafkaSender(EventSender):
@@ -207,40 +207,16 @@ class KafkaSender(EventSender):
             self._producer = None
 
     def transmit(self, data: Any) -> str:
-        kafka = need("confluent_kafka", "kafka", "sending to Kafka")
-        topic = self.site.settings.kafka_sender.topic
-        said: list[Any] = []
+        settings = self.site.settings.kafka_sender
+        options = Path(expanded(settings.options)) if settings.options else None
         with self._lock:
             try:
-                self._producer = self._producer or kafka.Producer(self._options())
-                self._producer.produce(
-                    topic, value=data.xml, key=data.ivorn, on_delivery=lambda *report: said.append(report)
+                self._producer = self._producer or open_producer(
+                    settings.servers, options, timeout_s=_KAFKA_S
                 )
-                self._producer.flush(_KAFKA_S + 5)
-            except (kafka.KafkaException, BufferError) as error:
-                raise ResourceError(f"Kafka, topic {topic}: {error}") from None
-        if not said:
-            raise ResourceError(f"Kafka, topic {topic}: no answer; {data.ivorn} may have been sent")
-        problem, message = said[0]
-        if problem is not None:
-            raise ResourceError(f"Kafka, topic {topic}: {problem}; {data.ivorn} may have been sent")
-        return f"partition {message.partition()}, offset {message.offset()}"
-
-    def _options(self) -> dict[str, Any]:
-        settings = self.site.settings.kafka_sender
-        found: Any = {}
-        if settings.options:
-            path = Path(expanded(settings.options))
-            refuse_shared(path)
-            found = read_yaml(path)
-            if not isinstance(found, dict):
-                raise FormatError(f"{path}: expected options of librdkafka and their values", path=path)
-        return {
-            **found,
-            "bootstrap.servers": settings.servers,
-            "enable.idempotence": True,
-            "message.timeout.ms": round(_KAFKA_S * 1e3),
-        }
+                return send_kafka(self._producer, settings.topic, data, timeout_s=_KAFKA_S)
+            except ResourceError as error:
+                raise FinalError(str(error)) from None
 
 
 def _reason(correct: Correct) -> str:

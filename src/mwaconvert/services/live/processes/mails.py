@@ -10,6 +10,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,14 +70,16 @@ class PostBox:
         with self._lock:
             self.journal.append({"id": id, "at_s": time.time(), **facts})
 
-    def put(self, key: str, subject: str, text: str, html: str = "") -> None:
-        """A letter for each address, once a key."""
+    def put(self, key: str, subject: str, text: str, html: str = "", files: Sequence[Path] = ()) -> None:
+        """A letter for each address, once a key. `files`: PDFs that go along."""
         if not self.settings.host:
             return
         for address in self.settings.to:
             id = f"{key}/{address}"
             if id not in self.known:
                 payload = {**mail(address, subject, text), **({"html": html} if html else {})}
+                if files:
+                    payload["files"] = [str(path) for path in files]
                 self.known.add(id)
                 self.waiting[id] = Letter(payload, time.time())
                 try:

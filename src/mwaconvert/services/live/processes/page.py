@@ -88,6 +88,28 @@ def colour(facts: dict[str, Any]) -> str:
     return "good" if healths <= {"running"} else "bad"
 
 
+def processing(name: str, facts: dict[str, Any], now_s: float) -> dict[str, Any]:
+    """What a node works on, as the old page of processing had it: running, idle or offline, tasks and their times.
+
+    Examples
+    --------
+    >>> processor = {"numbers": {"at_work": "7 8"}}
+    >>> facts = {"services": {"processor": processor}, "observations": {"7": {"end_s": 0.0}, "8": {"end_s": 9e9}}}
+    >>> processing("arts001", facts, 3723.0)["tasks"]
+    [('7', '01h02m03s'), ('8', 'observing')]
+    """
+    if "error" in facts:
+        return {"node": name, "state": "offline", "tasks": []}
+    at_work = str(facts["services"].get(Name.PROCESSOR, {}).get("numbers", {}).get("at_work", ""))
+    tasks = []
+    for task_id in at_work.split():
+        since_s = round(now_s - facts["observations"].get(task_id, {}).get("end_s", now_s))
+        minutes, seconds = divmod(max(0, since_s), 60)
+        clock = f"{minutes // 60:02d}h{minutes % 60:02d}m{seconds:02d}s"
+        tasks.append((task_id, "observing" if since_s < 0 else clock))
+    return {"node": name, "state": "running" if tasks else "idle", "tasks": tasks}
+
+
 def page_facts(nodes: dict[str, dict[str, Any]], took_s: float) -> dict[str, Any]:
     """What the page shows."""
     candidates = [
@@ -236,4 +258,11 @@ class Website(Service):
         text = _TEMPLATES.get_template("static.html").render(
             rows=rows, now_s=time.time(), interval=round(settings.interval)
         )
-        write_whole(Path(expanded(settings.web_dir)) / "index.html", text)
+        folder, now_s = Path(expanded(settings.web_dir)), time.time()
+        write_whole(folder / "index.html", text)
+        text = _TEMPLATES.get_template("processing.html").render(
+            rows=[processing(name, of, now_s) for name, of in facts.items()],
+            now_s=now_s,
+            interval=round(settings.interval),
+        )
+        write_whole(folder / "processing.html", text)

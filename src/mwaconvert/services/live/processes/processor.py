@@ -7,12 +7,14 @@ dies. What was done of them is in a journal of its own.
 from __future__ import annotations
 
 import asyncio
+import errno
 import heapq
 import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,6 +39,9 @@ _LOOK_S = 0.5
 _PICTURES = 6
 #: candidates of which it is looked up whether their data are there
 _AHEAD = 20
+#: what may pass, and after how long it is tried again, s
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_AGAIN_S = 10.0
 
 
 @dataclass
@@ -55,7 +60,9 @@ class Work:
     kept: list[tuple[Extract, Score]] = field(default_factory=list)
     running: int = 0
     n_raw: int = -1
+    n_left_out: int = 0  # clusters of storms
     stopped_s: float | None = None
+    again_s: float = 0.0  # on the monotonic clock: not finished before
 
     @property
     def observation(self) -> Observation:
@@ -76,7 +83,7 @@ class Processor(Service):
         self._pool = ThreadPoolExecutor(max(1, self.settings.num_extractor))
         self._merging: dict[str, asyncio.Task[None]] = {}
         self.post_box = PostBox(self)
-        self.numbers = {"extracted": 0, "refused": 0, "failed": 0, "accepted": 0, "queue": 0}
+        self.numbers = {"extracted": 0, "refused": 0, "failed": 0, "accepted": 0, "left_out": 0, "queue": 0}
         self._say_classifier()
 
     async def on_start(self, start: StartObservation) -> None:
@@ -112,12 +119,14 @@ class Processor(Service):
                     await asyncio.to_thread(self._follow, work)
                     self._begin(work)
                     if self._is_over(work):
-                        del self.works[task_id]
                         await asyncio.to_thread(self._finish, work)
+                        del self.works[task_id]
                 except (Error, OSError) as error:
                     self.trouble[task_id] = str(error)
+                    work.again_s = time.monotonic() + _AGAIN_S
                 else:
                     self.trouble.pop(task_id, None)
+            self.numbers["at_work"] = " ".join(self.works)
             self.numbers["queue"] = sum(len(w.queue) + w.running for w in self.works.values())
             try:
                 async with asyncio.timeout(_LOOK_S):
@@ -134,6 +143,8 @@ class Processor(Service):
             if "decisions" not in entry:
                 continue
             work.n_raw = max(0, work.n_raw) + entry["candidates"]
+            self._count("left_out", entry["not_recorded"])
+            work.n_left_out += entry["not_recorded"]
             for decision in entry["decisions"]:
                 c = decision["cluster"]
                 wanted = Wanted(**{name: c[name] for name in ("time_s", "dm", "snr", "width", "beam")})
@@ -156,7 +167,7 @@ class Processor(Service):
         while work.running < self.settings.num_extractor and (wanted := self._next(work)) is not None:
             work.running += 1
             future = asyncio.get_running_loop().run_in_executor(self._pool, self._one, work, wanted)
-            future.add_done_callback(lambda _: self._ended(work))
+            future.add_done_callback(partial(self._ended, work, wanted))
 
     def _next(self, work: Work) -> Wanted | None:
         """The brightest whose data are on disk, or whose data can come no more."""
@@ -169,11 +180,15 @@ class Processor(Service):
                 return wanted
         return None
 
-    def _ended(self, work: Work) -> None:
+    def _ended(self, work: Work, wanted: Wanted, done: asyncio.Future[bool]) -> None:
         work.running -= 1
+        if done.result():
+            key = key_of(wanted)
+            work.queued.discard(key)
+            work.clusters[f"again {key}"] = (wanted, time.time())
 
-    def _one(self, work: Work, wanted: Wanted) -> None:
-        """One candidate, in a thread; an error costs this one alone, and is in the journal."""
+    def _one(self, work: Work, wanted: Wanted) -> bool:
+        """One candidate, in a thread; an error costs this one alone, and is in the journal. True: it waits for room."""
         entry: dict[str, Any] = {"key": key_of(wanted), "wanted": vars(wanted)}
         try:
             found = work.cutter.cut(wanted)
@@ -181,9 +196,17 @@ class Processor(Service):
             self._say_classifier()
             if isinstance(found, Extract):
                 self._show(found)
+                age_s = time.time() - work.observation.start_s - wanted.time_s
+                self.numbers["last_sky_to_file_s"] = round(age_s, 3)
             self._count("refused" if "refused" in entry else "extracted")
             if entry.get("accepted"):
                 self._count("accepted")
+        except OSError as error:
+            if error.errno in _FULL:
+                self.trouble["disk"] = f"candidates wait: {error.strerror}"
+                return True
+            entry["failed"] = f"{type(error).__name__}: {error}"
+            self._count("failed")
         except Exception as error:
             _log.exception("candidate at %.4f s, DM %.2f", wanted.time_s, wanted.dm)
             entry["failed"] = f"{type(error).__name__}: {error}"
@@ -191,8 +214,11 @@ class Processor(Service):
         work.done[entry["key"]] = entry
         try:
             work.journal.append(entry, sync=False)
-        except OSError as error:
-            self.trouble["journal"] = f"{work.journal.path}: {error.strerror}"
+        except OSError as error:  # after a crash it would be cut out again
+            self.trouble["disk"] = f"{work.journal.path}: {error.strerror}"
+        else:
+            self.trouble.pop("disk", None)
+        return False
 
     def _mail_merged(self, seen: Observation, merged: Merged, page: Path) -> None:
         """The page of an observation, and a warning if it lacks beams, once each."""
@@ -202,6 +228,7 @@ class Processor(Service):
             f"ARTS FRB Alert System - {seen.datetimesource}",
             f"{seen.source}, task {seen.task_id}: {n} of {plural(len(merged.counts), 'beam')}.\n{page.parent}\n",
             html=page.read_text(),
+            files=[path for beam in merged.counts if (path := page.with_name(f"CB{beam:02d}.pdf")).is_file()],
         )
         if merged.missing:
             lines = [f"CB{beam:02d}: {why}" for beam, why in merged.missing.items()]
@@ -227,8 +254,8 @@ class Processor(Service):
         if self.classifier.problem:
             self.trouble["classifier"] = f"the classifier failed: {self.classifier.problem}"
 
-    def _count(self, name: str) -> None:
-        self.numbers[name] = int(self.numbers[name]) + 1
+    def _count(self, name: str, n: int = 1) -> None:
+        self.numbers[name] = int(self.numbers[name]) + n
 
     # -- the end
 
@@ -236,14 +263,19 @@ class Processor(Service):
         now_s = time.time()
         end_s = work.stopped_s if work.stopped_s is not None else work.observation.end_s
         idle = not work.queue and not work.running and not work.clusters
-        return idle and now_s > end_s + self.settings.stop_delay
+        return idle and now_s > end_s + self.settings.stop_delay and time.monotonic() >= work.again_s
 
     def _finish(self, work: Work) -> None:
         """Lists, counts and figures of the beam."""
         folder = result_folder(Path(expanded(self.settings.result_dir)), work.observation)
         local = work.observation.output_dir / self.settings.output_subdir
         found, problem = work.cutter.finish(
-            work.done.values(), work.kept, work.n_raw, folder, local, work.start.galactic_dm
+            work.done.values(),
+            work.kept,
+            (work.n_raw, work.n_left_out),
+            folder,
+            local,
+            work.start.galactic_dm,
         )
         if problem:
             self.trouble["figures"] = problem
@@ -263,20 +295,33 @@ class Processor(Service):
         while (missing := (await asyncio.to_thread(merge, folder, beams)).missing) and time.time() < until_s:
             await asyncio.sleep(min(settings.check_interval, max(0.0, until_s - time.time()) + 0.01))
         merged = await asyncio.to_thread(merge, folder, beams)
-        page = await asyncio.to_thread(
-            write_merged,
-            folder,
-            seen,
-            merged,
-            start.parset,
-            galactic_dm=start.galactic_dm,
-            ranked_by=self.classifier.words,
-            most=settings.ntrig_email_max,
-        )
+        page = await self._page_of(start, folder, merged)
         self._mail_merged(seen, merged, page)
         if missing:
             self.trouble[f"merge {seen.task_id}"] = f"{len(missing)} beams are missing"
         self.recent.append({"task_id": seen.task_id, "page": str(page), "missing": len(missing)})
+
+    async def _page_of(self, start: StartObservation, folder: Path, merged: Merged) -> Path:
+        """Written as soon as there is room."""
+        seen = start.observation
+        while True:
+            try:
+                page = await asyncio.to_thread(
+                    write_merged,
+                    folder,
+                    seen,
+                    merged,
+                    start.parset,
+                    galactic_dm=start.galactic_dm,
+                    ranked_by=self.classifier.words,
+                    most=self.site.settings.processor_master.ntrig_email_max,
+                )
+            except OSError as error:
+                self.trouble[f"page {seen.task_id}"] = f"{folder}: {error.strerror}"
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                self.trouble.pop(f"page {seen.task_id}", None)
+                return page
 
 
 def _classifier(settings: Classify) -> Classifier:

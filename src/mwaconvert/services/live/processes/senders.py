@@ -35,10 +35,15 @@ from mwaconvert.text import utc_text
 
 _log = logging.getLogger(__name__)
 _CLOCK_S = 1.0
-_TRIES, _TRY_AGAIN_S = 4, 0.5
+#: after a failure, s: doubled with each, up to the longest, as long as it is of use
+_TRY_AGAIN_S, _LONGEST_S = 0.5, 10.0
 _DAY_S = 86400.0
 #: of triggers that arrived so near to each other one goes out; others had to wait for a sender, s
 _TOGETHER_S = 2.0
+
+
+class FinalError(ResourceError):
+    """It was refused, or may have been taken: it is not tried again."""
 
 
 class Sender(Service):
@@ -50,6 +55,7 @@ class Sender(Service):
         self.known: dict[str, str] = {}  # what became of each trigger
         self.begun: dict[str, dict[str, Any]] = {}
         self.flying: set[str] = set()
+        self.unwritten: list[dict[str, Any]] = []  # ends for which the journal had no room
         self._tasks: set[asyncio.Task[None]] = set()
         for entry in self.journal.entries():
             if "outcome" in entry:
@@ -75,11 +81,10 @@ class Sender(Service):
     async def _handle(self, message: Message, send: Send) -> None:
         try:
             outcome = await self.dispatch(message.id, send)
-            self.settle(message.id, outcome, send)
         except OSError as error:  # no room for the journal: not sent, and asked again later
-            self.trouble["journal"] = f"{self.journal.path}: {error.strerror}"
+            self._say_full(error)
         else:
-            self.trouble.pop("journal", None)
+            self.settle(message.id, outcome, send)
             self._confirm(message, outcome)
         finally:
             self.flying.discard(message.id)
@@ -88,10 +93,41 @@ class Sender(Service):
         """What is about to go out. Raises OSError: then nothing goes out."""
         self.journal.append({"id": id, "at_s": time.time(), "sending": sending, **facts})
 
+    async def work(self) -> None:
+        while not self.stopping.is_set():
+            self.write_ends()
+            self.look()
+            try:
+                async with asyncio.timeout(1.0):
+                    await self.stopping.wait()
+            except TimeoutError:
+                pass
+
+    def look(self) -> None:
+        """Once a second."""
+
+    def end(self, id: str, outcome: str) -> None:
+        """What became of it; known from now on, and on disk as soon as there is room."""
+        self.known[id] = outcome
+        self.unwritten.append({"id": id, "at_s": time.time(), "outcome": outcome})
+        self.write_ends()
+
+    def write_ends(self) -> None:
+        try:
+            while self.unwritten:
+                self.journal.append(self.unwritten[0])
+                del self.unwritten[0]
+        except OSError as error:
+            self._say_full(error)
+        else:
+            self.trouble.pop("journal", None)
+
+    def _say_full(self, error: OSError) -> None:
+        self.trouble["journal"] = f"{self.journal.path}: {error.strerror}"
+
     def settle(self, id: str, outcome: str, send: Send) -> None:
         now_s = time.time()
-        self.journal.append({"id": id, "at_s": now_s, "outcome": outcome})
-        self.known[id] = outcome
+        self.end(id, outcome)
         kind = (
             "sent" if outcome.startswith("sent") else "failed" if outcome.startswith("failed") else "not_sent"
         )
@@ -131,19 +167,19 @@ class DadaSender(Sender):
     async def _give(self, id: str, text: str, until_s: float) -> str:
         settings = self.site.settings.dada_trigger
         self.begin(id, text)
-        for n in range(_TRIES):
+        wait_s = _TRY_AGAIN_S
+        while True:
             try:
                 await asyncio.to_thread(send_tcp, "localhost", settings.port_iquv, text.encode())
             except ResourceError as error:
-                problem = str(error)
-                self.trouble["dada"] = problem
-                if time.time() > until_s:
-                    break
-                await asyncio.sleep(_TRY_AGAIN_S * 2**n)
+                self.trouble["dada"] = str(error)
+                if time.time() + wait_s > until_s:
+                    return f"failed: {error}"
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, settings.history / 5)
             else:
                 self.trouble.pop("dada", None)
                 return "sent"
-        return f"failed: {problem}"
 
     async def on_start(self, start: StartObservation) -> None:
         seen = start.observation
@@ -164,9 +200,7 @@ class DadaSender(Sender):
             await asyncio.sleep(max(0.0, at_s - time.time()))
             if id in self.known or time.time() > at_s + settings.history:
                 continue
-            outcome = await self._give(id, text, at_s + settings.history)
-            self.journal.append({"id": id, "at_s": time.time(), "outcome": outcome})
-            self.known[id] = outcome
+            self.end(id, await self._give(id, text, at_s + settings.history))
 
 
 class External(Sender):
@@ -233,15 +267,9 @@ class External(Sender):
     async def on_reload(self) -> None:
         self.gate = self._gate()
 
-    async def work(self) -> None:
-        while not self.stopping.is_set():
-            self._show_state()
-            self.post_box.send_in_background()
-            try:
-                async with asyncio.timeout(1.0):
-                    await self.stopping.wait()
-            except TimeoutError:
-                pass
+    def look(self) -> None:
+        self._show_state()
+        self.post_box.send_in_background()
 
     # -- sending
 
@@ -269,24 +297,37 @@ class External(Sender):
         admission = self.gate.admit(best, state, now_s)
         if admission is not Admission.SEND:
             return str(admission.value)
-        self.begin(id, sending, sent=asdict(self.gate.sent[-1]), trigger=asdict(best))
+        try:
+            self.begin(id, sending, sent=asdict(self.gate.sent[-1]), trigger=asdict(best))
+        except OSError:  # it is asked again when there is room
+            self.gate.withdraw(best.id)
+            raise
         self._show_state()
-        outcome = await self._outcome(data, state)
+        outcome = await self._outcome(data, state, self.latest_s(best))
         self.mail_of(best, outcome, test=state is State.TEST)
         return outcome
 
     def mail_of(self, trigger: Trigger, outcome: str, *, test: bool) -> None:
         """Mail of what went out, if any is wanted."""
 
-    async def _outcome(self, data: Any, state: State) -> str:
-        try:
-            answer = await asyncio.to_thread(self.transmit, data)
-        except Error as error:
-            self.trouble["way"] = str(error)
-            return f"failed: {error}"
-        self.trouble.pop("way", None)
-        test = ", as a test" if state is State.TEST else ""
-        return f"sent{test}{': ' + answer if answer else ''}"
+    async def _outcome(self, data: Any, state: State, until_s: float) -> str:
+        """Send it, and again while it is of use and the way is armed as it was."""
+        wait_s = _TRY_AGAIN_S
+        while True:
+            try:
+                answer = await asyncio.to_thread(self.transmit, data)
+            except Error as error:
+                self.trouble["way"] = str(error)
+                may_pass = isinstance(error, ResourceError) and not isinstance(error, FinalError)
+                over = time.time() + wait_s > until_s
+                if over or not may_pass or self.arming.state(time.time()) is not state:
+                    return f"failed: {error}"
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, _LONGEST_S)
+            else:
+                self.trouble.pop("way", None)
+                test = ", as a test" if state is State.TEST else ""
+                return f"sent{test}{': ' + answer if answer else ''}"
 
     async def _gather(self, trigger: Trigger) -> tuple[Trigger, int]:
         """The best of all that come within the interval after the first, and how many beams they are of."""
@@ -320,7 +361,7 @@ class External(Sender):
 
     @abstractmethod
     def transmit(self, data: Any) -> str:
-        """The answer. Raises ResourceError."""
+        """The answer. Raises ResourceError: it was not taken; FinalError: it is not to be tried again."""
 
 
 class LofarSender(External):

@@ -53,6 +53,8 @@ class Service:
         self.recent: deque[dict[str, Any]] = deque(maxlen=50)
         self.stopping = asyncio.Event()
         self._link: Link | None = None
+        self._starting = asyncio.Lock()
+        self._not_begun: dict[str, StartObservation] = {}  # what went wrong may pass, as a full disk does
 
     # -- what subclasses define
 
@@ -148,8 +150,9 @@ class Service:
         try:
             match message.body:
                 case StartObservation():
-                    await self.on_start(message.body)
+                    await self._start(message.body)
                 case StopObservation():
+                    self._not_begun.pop(message.task_id, None)
                     await self.on_stop(message.task_id, abort=message.body.abort)
                 case Send():
                     await self.on_send(message, message.body)
@@ -170,10 +173,23 @@ class Service:
         else:
             self.trouble.pop(message.body.kind, None)
 
+    async def _start(self, start: StartObservation) -> None:
+        task_id = start.observation.task_id
+        async with self._starting:
+            try:
+                await self.on_start(start)
+            except (Error, OSError):
+                self._not_begun[task_id] = start
+                raise
+            self._not_begun.pop(task_id, None)
+
     async def _beat(self) -> None:
         while True:
             self._send_beat()
             await asyncio.sleep(_BEAT_S)
+            for start in list(self._not_begun.values()):
+                task_id = start.observation.task_id
+                await self._take(Message(sender=self.site.node, to=self.name, body=start, task_id=task_id))
 
     def _send_beat(self) -> None:
         trouble = next(iter(self.trouble.values()), "")

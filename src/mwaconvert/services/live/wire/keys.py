@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mwaconvert.errors import FormatError, InputError
+from mwaconvert.errors import FormatError
+from mwaconvert.live.files import refuse_shared
 from mwaconvert.live.settings import read_yaml
 from mwaconvert.services.live.wire.messages import Role
 
@@ -27,16 +28,6 @@ class Peer:
 
 def new_key() -> bytes:
     return secrets.token_bytes(_BYTES)
-
-
-def refuse_shared(path: Path) -> None:
-    """Raises InputError if others than its owner may read a file of secrets, or it is not there."""
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}", path=path) from None
-    if mode & 0o077:
-        raise InputError(f"{path}: others than its owner can read the secrets in it; chmod 600", path=path)
 
 
 def read_peers(path: Path) -> dict[str, Peer]:
