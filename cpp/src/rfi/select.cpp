@@ -39,7 +39,8 @@ MWACONVERT_INLINE RankPair select_by_rank(const float* v, int64_t n, int64_t fir
     V::store(lane, most);
     return largest_of_16(lane);
   };
-  return {largest(first), largest(second)};
+  const float value = largest(first);
+  return {value, second == first ? value : largest(second)};
 }
 
 template <typename V>
