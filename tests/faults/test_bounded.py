@@ -135,6 +135,20 @@ def test_a_heap_of_texts_that_would_be_walked_for_ever(tmp_path: Path, number: i
     )
 
 
+def test_hdf5_that_asks_for_more_than_the_file_has(tmp_path: Path) -> None:
+    """A block of its superblock (driver information) says that it takes 4 GiB."""
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["data"] = np.zeros((3, 4))
+    raw = bytearray(path.read_bytes())
+    struct.pack_into("<QQ", raw, 40, len(raw) + 16, len(raw))
+    raw += struct.pack("<B3xI8s", 0, 0xFFFFFFFF, b"NCSAfami")
+    path.write_bytes(raw)
+    with pytest.raises(FormatError, match=r"asks for 42949\d+ bytes, but has \d+: it is damaged"):
+        open_stream(path)
+
+
 def test_chunk_of_nested_arrays(tmp_path: Path) -> None:
     """Each header of an array makes room for its items, one within the other."""
     path = tmp_path / "a.msgpack"

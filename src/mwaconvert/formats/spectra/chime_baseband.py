@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mwaconvert.constants import SECONDS_PER_DAY, UNIX_EPOCH_MJD
 from mwaconvert.errors import Error, FormatError, InputError
 from mwaconvert.extras import need
-from mwaconvert.formats.hdf5_attributes import read_attributes
+from mwaconvert.formats.hdf5_file import open_hdf5_file, read_attributes
 from mwaconvert.formats.promises import check_promise
 from mwaconvert.staging import Kind, StagedPath
 
@@ -242,7 +242,7 @@ class _RawFiles(Baseband):
 
     def read(self, channel: int) -> Complex:
         path = self._paths[channel]
-        with _opened(path) as file:
+        with open_hdf5_file(path) as file:
             try:
                 raw = np.asarray(_own(path, file, "baseband")[...], np.uint8)
             except _DAMAGED as error:
@@ -285,7 +285,7 @@ def open_baseband(path: Path | Sequence[Path]) -> Baseband:
             raise InputError(f"{folder}: there are no files baseband_EVENT_FREQUENCY.h5 in it", path=folder)
     if not paths:
         raise InputError("no file of baseband was given")
-    file = _opened(paths[0])
+    file = open_hdf5_file(paths[0])
     try:
         of = next((o for o in (Of.BEAMS, Of.INPUTS) if o.dataset in file), None)
         if of is None:
@@ -338,15 +338,6 @@ def write_baseband(path: Path, baseband: Baseband, *, overwrite: bool = False) -
             data[channel] = whole
 
 
-def _opened(path: Path) -> Any:
-    h5py = need("h5py", "hdf5", f"reading {path.name}")
-    need("hdf5plugin", "hdf5", f"reading {path.name}")  # its filters, before the first read
-    try:
-        return h5py.File(path, "r")
-    except (OSError, RuntimeError) as error:
-        raise FormatError(f"{path}: not a sound HDF5 file: {error}") from error
-
-
 def _own(path: Path, file: Any, name: str) -> Any:
     """A dataset whose values are in this file: others may be anywhere.
 
@@ -383,7 +374,7 @@ def _table(path: Path, file: Any, name: str) -> npt.NDArray[Any]:
 
 def _raw_head(path: Path) -> tuple[Path, int, tuple[int, float, float], tuple[int, int], int | None]:
     """Channel, time of the first frame, shape and event of a file of the correlator."""
-    with _opened(path) as file:
+    with open_hdf5_file(path) as file:
         try:
             data, facts = _own(path, file, "baseband"), read_attributes(file)
             if data.ndim != 2 or 0 in data.shape or data.dtype != np.uint8:

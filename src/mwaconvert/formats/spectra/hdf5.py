@@ -13,7 +13,7 @@ from mwaconvert import __version__
 from mwaconvert.constants import SECONDS_PER_DAY, UNIX_EPOCH_MJD
 from mwaconvert.errors import Error, FormatError, InputError
 from mwaconvert.extras import need
-from mwaconvert.formats.hdf5_attributes import read_attributes
+from mwaconvert.formats.hdf5_file import open_hdf5_file, read_attributes
 from mwaconvert.formats.promises import check_promise
 from mwaconvert.formats.spectra.sigproc import DEDISPERSED
 from mwaconvert.spectra.aliases import old_keywords
@@ -50,12 +50,7 @@ def open_hdf5(path: Path, pol: int | None = None) -> Stream:
     InputError : the packages for it are not installed
     FormatError : it is none of these, or it is damaged
     """
-    need("hdf5plugin", "hdf5", f"reading {path.name}")  # its filters, before the first read
-    h5py = need("h5py", "hdf5", f"reading {path.name}")
-    try:
-        file = h5py.File(path, "r")
-    except (OSError, RuntimeError) as error:
-        raise FormatError(f"{path}: not a sound HDF5 file: {error}") from error
+    file = open_hdf5_file(path)
     try:
         names = set(file)
         if "data" in names and _text(_attributes(file).get("CLASS")) == "FILTERBANK":

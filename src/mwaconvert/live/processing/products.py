@@ -12,7 +12,7 @@ import numpy as np
 
 from mwaconvert.errors import FormatError
 from mwaconvert.extras import need
-from mwaconvert.formats.hdf5_attributes import read_attributes
+from mwaconvert.formats.hdf5_file import open_hdf5_file, read_attributes
 from mwaconvert.live.files import whole, write_whole
 from mwaconvert.live.processing.extract import Extract, Wanted
 from mwaconvert.live.settings import read_yaml
@@ -113,9 +113,8 @@ def read_candidate(path: Path) -> tuple[Extract, Score]:
     FormatError
         It is not such a file, or cannot be read.
     """
-    h5py = need("h5py", "hdf5", "reading candidates")
     try:
-        with h5py.File(path) as file:
+        with open_hdf5_file(path) as file:
             facts, planes = (
                 read_attributes(file),
                 {name: file[f"data_{name}"][:] for name in ("freq_time", "dm_time")},
@@ -151,7 +150,6 @@ def read_candidate(path: Path) -> tuple[Extract, Score]:
 
 def _is_of(path: Path, wanted: Wanted) -> bool:
     """Whether a file is of this candidate: whoever wrote it may have died before it could say so."""
-    h5py = need("h5py", "hdf5", "reading candidates")
     names = {
         "toa_amber": "time_s",
         "dm_amber": "dm",
@@ -160,9 +158,10 @@ def _is_of(path: Path, wanted: Wanted) -> bool:
         "sb": "beam",
     }
     try:
-        with h5py.File(path) as file:
-            return all(file.attrs.get(key) == getattr(wanted, name) for key, name in names.items())
-    except OSError:
+        with open_hdf5_file(path) as file:
+            facts = read_attributes(file)
+            return all(facts.get(key) == getattr(wanted, name) for key, name in names.items())
+    except (FormatError, OSError):
         return False
 
 
