@@ -22,12 +22,13 @@ from mwaconvert.jobs.control.states import State
 from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import Context, Gate, Json, Step, Workflow
 from mwaconvert.jobs.control.worker import Worker
-from mwaconvert.jobs.workflows.archives import asking, ingesting, restore, review, staging, stores
+from mwaconvert.jobs.workflows.archives import asking, ingesting, restore, review, staging
 from mwaconvert.jobs.workflows.archives.asking import Answer, Purpose
 from mwaconvert.jobs.workflows.archives.cleaning import cleanup_request
 from mwaconvert.jobs.workflows.archives.restore import restore_request
 from mwaconvert.jobs.workflows.archives.running import kinds
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, read_site
+from mwaconvert.jobs.workflows.archives.stores import store as stores
 
 TIMEOUT_S = 200
 SDM = str(samples.SDM)

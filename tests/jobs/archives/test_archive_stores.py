@@ -16,9 +16,9 @@ from fake_s3 import FakeS3, fake_s3
 
 from mwaconvert.errors import FormatError, InputError, ResourceError
 from mwaconvert.jobs.delivery.places import Bucket, Folder
-from mwaconvert.jobs.workflows.archives.ngas import Ngas
 from mwaconvert.jobs.workflows.archives.site import open_store
-from mwaconvert.jobs.workflows.archives.stores import Kept, PlaceStore, Store, fetch, keep
+from mwaconvert.jobs.workflows.archives.stores.ngas import Ngas
+from mwaconvert.jobs.workflows.archives.stores.store import Kept, PlaceStore, Store, fetch, keep
 
 NAME = "member.uid___A001_X1284_X266.session_1.caltables.tgz"
 DATA = b"calibration " * 1000

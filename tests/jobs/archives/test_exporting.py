@@ -14,12 +14,12 @@ from archive_samples import restorable
 from mwaconvert.errors import Error, InputError, ResourceError
 from mwaconvert.jobs.control.states import State
 from mwaconvert.jobs.control.store import Store
-from mwaconvert.jobs.workflows.archives.exporting import ExportStore
 from mwaconvert.jobs.workflows.archives.restore import restore_request, submit_or_resume
 from mwaconvert.jobs.workflows.archives.running import carry_on
 from mwaconvert.jobs.workflows.archives.site import read_site
 from mwaconvert.jobs.workflows.archives.staging import fetch_raw, find_raw
-from mwaconvert.jobs.workflows.archives.stores import fetch, keep
+from mwaconvert.jobs.workflows.archives.stores.exporting import ExportStore
+from mwaconvert.jobs.workflows.archives.stores.store import fetch, keep
 
 BLOCK = "uid___A002_Xc7111c_X3979"
 RAW = f"{BLOCK}.asdm.sdm.tar"

@@ -12,8 +12,8 @@ import pytest
 from real_ngas import DISKS, RealNgas, real_ngas
 
 from mwaconvert.errors import FormatError, ResourceError
-from mwaconvert.jobs.workflows.archives.ngas import Ngas
-from mwaconvert.jobs.workflows.archives.stores import Kept, fetch, keep
+from mwaconvert.jobs.workflows.archives.stores.ngas import Ngas
+from mwaconvert.jobs.workflows.archives.stores.store import Kept, fetch, keep
 
 pytestmark = pytest.mark.services
 

@@ -45,7 +45,7 @@ from mwaconvert.jobs.workflows.archives.asking import Purpose
 from mwaconvert.jobs.workflows.archives.restore import REPORT, restore_request, submit_or_resume
 from mwaconvert.jobs.workflows.archives.running import carry_on
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, local_site
-from mwaconvert.jobs.workflows.archives.stores import archive_name, keep
+from mwaconvert.jobs.workflows.archives.stores.store import archive_name, keep
 
 WHAT = samples.MOUS.file_form
 

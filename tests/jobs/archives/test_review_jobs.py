@@ -39,9 +39,9 @@ from mwaconvert.jobs.workflows.archives.asking import (
     observation_ingested,
 )
 from mwaconvert.jobs.workflows.archives.cleaning import cleanup_request
-from mwaconvert.jobs.workflows.archives.ngas import Ngas
 from mwaconvert.jobs.workflows.archives.running import carry_on
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite
+from mwaconvert.jobs.workflows.archives.stores.ngas import Ngas
 
 SDM = str(samples.SDM)
 RUN = f"{SDM}.calibrate.1"

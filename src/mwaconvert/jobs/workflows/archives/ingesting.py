@@ -31,7 +31,7 @@ from mwaconvert.jobs.delivery.mail import tell
 from mwaconvert.jobs.workflows.archives.asking import QA, Answer, Asked, Purpose, check_decision, supplied
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, now
 from mwaconvert.jobs.workflows.archives.staging import own_text
-from mwaconvert.jobs.workflows.archives.stores import Kept, archive_name, keep
+from mwaconvert.jobs.workflows.archives.stores.store import Kept, archive_name, keep
 
 
 def record_decision(context: Context, site: ArchiveSite) -> Json:

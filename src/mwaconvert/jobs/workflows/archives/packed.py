@@ -16,7 +16,7 @@ from mwaconvert.jobs.control.work import Json
 from mwaconvert.jobs.delivery.places import Folder
 from mwaconvert.jobs.workflows.archives.asking import Purpose
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite
-from mwaconvert.jobs.workflows.archives.stores import PlaceStore, Store, archive_name, fetch
+from mwaconvert.jobs.workflows.archives.stores.store import PlaceStore, Store, archive_name, fetch
 from mwaconvert.unpacking import unpack
 
 

@@ -17,9 +17,9 @@ from mwaconvert.jobs.control.slurm import Slurm
 from mwaconvert.jobs.control.store import url_of
 from mwaconvert.jobs.delivery.mail import MailServer, Security
 from mwaconvert.jobs.delivery.places import place
-from mwaconvert.jobs.workflows.archives.exporting import ExportStore
-from mwaconvert.jobs.workflows.archives.ngas import Ngas
-from mwaconvert.jobs.workflows.archives.stores import PlaceStore, Store
+from mwaconvert.jobs.workflows.archives.stores.exporting import ExportStore
+from mwaconvert.jobs.workflows.archives.stores.ngas import Ngas
+from mwaconvert.jobs.workflows.archives.stores.store import PlaceStore, Store
 
 #: areas that a site has, with the folder of each beside the configuration if none is named
 AREAS = {"processing": "processing", "qa": "qa", "cache": "cache", "delivered": "delivered"}

@@ -10,7 +10,7 @@ from mwaconvert.archive.products import problem_of_file, sha256_of
 from mwaconvert.archive.units import ProductFile
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.jobs.delivery.places import part_beside, remove
-from mwaconvert.jobs.workflows.archives.stores import Kept, Store, fetch
+from mwaconvert.jobs.workflows.archives.stores.store import Kept, Store, fetch
 from mwaconvert.unpacking import unpack
 
 #: names that the raw data of an execution block have in archives, after its own

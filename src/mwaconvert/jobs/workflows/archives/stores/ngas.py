@@ -18,7 +18,7 @@ from mwaconvert.archive.identifiers import safe_name
 from mwaconvert.errors import FormatError, InputError, ResourceError
 from mwaconvert.extras import need
 from mwaconvert.jobs.delivery.places import UnreachableError, patiently
-from mwaconvert.jobs.workflows.archives.stores import Kept
+from mwaconvert.jobs.workflows.archives.stores.store import Kept
 
 #: identifiers that every database of NGAS keeps whole
 _LONGEST_ID = 64

@@ -1,4 +1,4 @@
-"""Stores of an archive behind one small interface: folders, buckets and web servers; NGAS is in `ngas`.
+"""Folders, buckets and web servers as stores of an archive, behind one small interface.
 
 No store is believed: each file has its own SHA-256, what is put is read back, and each copy is looked at.
 """

@@ -12,7 +12,7 @@ from mwaconvert.errors import InputError, ResourceError
 from mwaconvert.jobs.control.execute import run
 from mwaconvert.jobs.control.work import StepError
 from mwaconvert.jobs.delivery.places import part_beside, remove
-from mwaconvert.jobs.workflows.archives.stores import Kept
+from mwaconvert.jobs.workflows.archives.stores.store import Kept
 
 #: of raw data, which such a command leaves as a folder
 _RAW_ENDING = ".asdm.sdm.tar"
