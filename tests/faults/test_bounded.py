@@ -149,6 +149,19 @@ def test_hdf5_that_asks_for_more_than_the_file_has(tmp_path: Path) -> None:
         open_stream(path)
 
 
+@pytest.mark.parametrize("address", [1 << 20, 1 << 40, (1 << 63) + 5, (1 << 64) - 2])
+def test_hdf5_that_points_outside_of_the_file(tmp_path: Path, address: int) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["data"] = np.zeros((3, 4))
+    raw = bytearray(path.read_bytes())
+    struct.pack_into("<QQ", raw, 40, len(raw), address)  # of the driver information
+    path.write_bytes(raw)
+    with pytest.raises(FormatError, match=r"a\.h5: "):
+        open_stream(path)
+
+
 def test_chunk_of_nested_arrays(tmp_path: Path) -> None:
     """Each header of an array makes room for its items, one within the other."""
     path = tmp_path / "a.msgpack"

@@ -92,6 +92,8 @@ class _CheckedFile(io.RawIOBase):
         return n_bytes
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        if whence == os.SEEK_SET and offset > self._size:
+            raise FormatError(f"{self._path}: looks for byte {offset}, but has {self._size}: it is damaged")
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
