@@ -27,7 +27,7 @@ def to_xarray(plan: Plan) -> Any:
     if n_bytes > free_bytes():
         raise ResourceError(
             f"to_xarray needs {size_text(n_bytes)} of memory, {size_text(free_bytes())} are free; average more, take "
-            "fewer channels or timesteps, or use `blocks`"
+            "fewer channels or timesteps, or read them block by block (`Plan.blocks`)"
         )
     vis, weight = np.empty(shape, np.complex64), np.empty(shape, np.float32)
     uvw_m = np.empty((*shape[:2], 3))

@@ -35,6 +35,7 @@ _NO_COVER = np.empty((0, 0), np.float32), np.empty(0, np.int32)
 _MOST = 1 << 15  # detections in a segment; beyond, in a storm, they are thinned out
 #: samples, and parts of the range of DMs, of which the best are kept then: the first that leave few enough, or the last
 _STORM = ((64, 1024), (256, 256), (1024, 64))
+_ROUNDED = 0.1  # noise over the median of all trials: below it is rounding noise, which zero-DM leaves at DM 0
 _SHORTEST = 64  # samples that every series must have
 
 
@@ -238,6 +239,7 @@ def search(
     )
     best_snr = np.empty(trials.size, np.float32)
     best_time, best_width = np.empty(trials.size), np.empty(trials.size)
+    noise = np.empty(trials.size, np.float32)
     found = []
     thinned = 0
     memory = np.empty(0, np.float32)
@@ -268,7 +270,7 @@ def search(
             threads=threads,
         )
         first = part.lead - given.before
-        best_snr[part.trials] = snr
+        best_snr[part.trials], noise[part.trials] = snr, sigma
         best_time[part.trials] = (start + width / 2 + first) * spectra.dt_s
         best_width[part.trials] = width * spectra.dt_s
         every = _detections(boxcars, trials[part.trials], first, spectra.dt_s)
@@ -276,6 +278,9 @@ def search(
         thinned += every.size - fewer.size
         found.append(fewer)
     every = np.concatenate(found)
+    rounded = noise < _ROUNDED * np.median(noise)
+    best_snr[rounded] = 0
+    every = every[~np.isin(every["dm"], trials[rounded])]
     detections = _thin(every, spectra.dt_s, float(np.ptp(trials)))
     thinned += every.size - detections.size
     detections = detections[np.argsort(-detections["snr"], kind="stable")]
