@@ -53,9 +53,9 @@ def test_the_work_of_a_worker_elsewhere_is_taken_over_when_its_heart_stands_stil
 
 def test_a_worker_elsewhere_that_beats_keeps_its_work(store, worker_of):
     job = run_by_a_dead_worker(store, ask(), "elsewhere")
-    with InlineEngine(worker_of(store, try_(lambda context: None), lease_s=0.3)):
-        for _ in range(10):
-            time.sleep(0.1)
+    with InlineEngine(worker_of(store, try_(lambda context: None), lease_s=2)):
+        for _ in range(9):
+            time.sleep(0.3)
             store.beat("dead", 1, "x")
         assert store.job(job.id).worker == "dead"
 
