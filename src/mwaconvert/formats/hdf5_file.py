@@ -75,32 +75,40 @@ def read_attributes(held: Any) -> dict[str, Any]:
 class _CheckedFile(io.RawIOBase):
     """A file that refuses to be read where it is damaged."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._file = path, path.open("rb", buffering=0)
-        self._size = os.fstat(self._file.fileno()).st_size
+    _file = -1
 
-    def readinto(self, buffer: Buffer, /) -> int | None:
+    def __init__(self, path: Path) -> None:
+        self._path, self._at = path, 0
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._size = os.fstat(self._file).st_size
+
+    def readinto(self, buffer: Buffer, /) -> int:
         room = memoryview(buffer).cast("B")
         if len(room) > self._size + _BLOCK:
             raise FormatError(
                 f"{self._path}: asks for {len(room)} bytes, but has {self._size}: it is damaged"
             )
-        n_bytes = self._file.readinto(room)
-        heap = room[: n_bytes or 0]
+        n_bytes = os.preadv(self._file, [room], self._at)
+        self._at += n_bytes
+        heap = room[:n_bytes]
         if heap[:4].tobytes() == b"GCOL" and not _is_sound(heap):
             raise FormatError(f"{self._path}: a heap of texts is damaged")
         return n_bytes
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        if whence == os.SEEK_SET and offset > self._size:
-            raise FormatError(f"{self._path}: looks for byte {offset}, but has {self._size}: it is damaged")
-        return self._file.seek(offset, whence)
+        at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        if not 0 <= at <= self._size:
+            raise FormatError(f"{self._path}: looks for byte {at}, but has {self._size}: it is damaged")
+        self._at = at
+        return at
 
     def tell(self) -> int:
-        return self._file.tell()
+        return self._at
 
     def close(self) -> None:
-        self._file.close()
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
         super().close()
 
 

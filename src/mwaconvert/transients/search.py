@@ -35,7 +35,9 @@ _NO_COVER = np.empty((0, 0), np.float32), np.empty(0, np.int32)
 _MOST = 1 << 15  # detections in a segment; beyond, in a storm, they are thinned out
 #: samples, and parts of the range of DMs, of which the best are kept then: the first that leave few enough, or the last
 _STORM = ((64, 1024), (256, 256), (1024, 64))
-_ROUNDED = 0.1  # noise over the median of all trials: below it is rounding noise, which zero-DM leaves at DM 0
+_ROUNDED = (
+    0.1  # noise over the median of all trials: below it is rounding noise, which zero-DM leaves at DM 0
+)
 _SHORTEST = 64  # samples that every series must have
 
 
