@@ -297,8 +297,8 @@ def end_to_end(w: Workload, data: np.ndarray, threads: int) -> None:
             search(clear.spectra, 0, w.dm_max, kept=clear.kept, **options).candidates()
             return time.perf_counter() - begin
 
-        with_cleaning = min(cleaned() for _ in range(2))
-        whole, read, found = min((run(w.loss) for _ in range(2)), key=lambda r: r[0])
+        with_cleaning = min(cleaned() for _ in range(5))
+        whole, read, found = min((run(w.loss) for _ in range(5)), key=lambda r: r[0])
         truth = w.dms[w.k_true]
         exact = transients.open(path).search(
             truth, truth, dms=np.array([truth]), width_min_s=w.fwhm, loss=0, threads=threads

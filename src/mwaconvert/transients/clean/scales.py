@@ -276,7 +276,9 @@ def _across(x: Floats, half: int, threads: int) -> Floats:
 def _of_band(x: Floats) -> Floats:
     """(1, n_block) median over the channels."""
     low, high = (x.shape[0] - 1) // 2, x.shape[0] // 2
-    middle = np.partition(np.ascontiguousarray(x.T), (low, high), axis=1)[:, [low, high]]
+    by_block = np.array(x.T, order="C")
+    by_block.partition((low, high), axis=1)
+    middle = by_block[:, [low, high]]
     out: Floats = middle.mean(1, dtype=np.float32)[None]
     return out
 
