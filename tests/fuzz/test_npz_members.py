@@ -9,8 +9,22 @@ import sound_spectra
 
 from mwaconvert.errors import Error
 
+KINDS = pytest.mark.parametrize("kind", ["npz", "release.npz", "fitburst.npz"])
 
-@pytest.mark.parametrize("kind", ["npz", "release.npz", "fitburst.npz"])
+
+@KINDS
+def test_members_that_are_encrypted(tmp_path, kind):
+    sound = sound_spectra.seeds()[kind]
+    raw = bytearray(sound.raw)
+    at = raw.find(b"PK\x01\x02")
+    while at >= 0:
+        raw[at + 8] |= 1  # of its flags
+        at = raw.find(b"PK\x01\x02", at + 4)
+    with pytest.raises(Error, match="encrypted"):
+        sound.read(sound.write(tmp_path, bytes(raw)))
+
+
+@KINDS
 def test_members_that_are_no_arrays(tmp_path, kind):
     sound = sound_spectra.seeds()[kind]
     with zipfile.ZipFile(io.BytesIO(sound.raw)) as archive:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from mwaconvert.spectra.recording import Frame, Recording
 from mwaconvert.spectra.spectra import Spectra
 from mwaconvert.spectra.stream import ArrayStream
 from mwaconvert.staging import Kind, StagedPath
+from mwaconvert.unpacking import READER_ERRORS
 
 _TINY = np.float32(1e-30)
 _KINDS = "wfall and dt_s, intensity and dt, or data_full and metadata"
@@ -115,15 +115,7 @@ def read_wfall(path: Path) -> ArrayStream:
                 for key in names - {"metadata", "burst_parameters"}
                 if np.asarray(arrays[key]).ndim == 0
             }
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        KeyError,
-        zipfile.BadZipFile,
-        NotImplementedError,
-        InputError,
-    ) as error:
+    except (*READER_ERRORS, OSError, InputError) as error:
         raise FormatError(f"{path}: not a sound .npz file: {error}") from error
     return ArrayStream(spectra, path, kind, scalars)
 
