@@ -40,8 +40,8 @@ def open_hdf5_file(path: Path) -> Any:
     InputError : the packages for it are not installed
     FormatError : it is no HDF5 file, or damaged
     """
-    need("hdf5plugin", "hdf5", f"reading {path.name}")  # its filters, before the first read
     h5py = need("h5py", "hdf5", f"reading {path.name}")
+    need("hdf5plugin", "hdf5", f"reading {path.name}")  # its filters, before the first read
     try:
         return h5py.File(_CheckedFile(path), "r")
     except Error:
