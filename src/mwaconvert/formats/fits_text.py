@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-BLOCK = 2880
-CARD = 80
+from mwaconvert.constants import FITS_BLOCK, FITS_CARD
+
 LONGEST_STRING = 68
 
 Value = bool | int | float | str
@@ -28,8 +28,8 @@ class LongString(str):
 
 def header_bytes(cards: Iterable[Card]) -> bytes:
     """A header with END, padded to whole blocks."""
-    text = "".join(_card(keyword, value) for keyword, value in cards) + "END".ljust(CARD)
-    return text.ljust(-(-len(text) // BLOCK) * BLOCK).encode("ascii")
+    text = "".join(_card(keyword, value) for keyword, value in cards) + "END".ljust(FITS_CARD)
+    return text.ljust(-(-len(text) // FITS_BLOCK) * FITS_BLOCK).encode("ascii")
 
 
 def table_bytes(
@@ -65,14 +65,14 @@ def table_bytes(
         if unit is not None:
             head.append((f"TUNIT{k}", unit))
     data = rows.tobytes()
-    return header_bytes([*head, *cards]) + data.ljust(-(-len(data) // BLOCK) * BLOCK, b"\0")
+    return header_bytes([*head, *cards]) + data.ljust(-(-len(data) // FITS_BLOCK) * FITS_BLOCK, b"\0")
 
 
 def _card(keyword: str, value: Value) -> str:
     if isinstance(value, LongString):
         return _continued(keyword, _ascii(value).replace("'", "''"))
     if keyword in ("HISTORY", "COMMENT"):
-        return f"{keyword:8}{_ascii(str(value))}".ljust(CARD)[:CARD]
+        return f"{keyword:8}{_ascii(str(value))}".ljust(FITS_CARD)[:FITS_CARD]
     if isinstance(value, bool):
         text = f"{'T' if value else 'F':>20}"
     elif isinstance(value, str):
@@ -85,7 +85,7 @@ def _card(keyword: str, value: Value) -> str:
     else:
         number = repr(float(value)).upper()
         text = f"{number:>20}"
-    return f"{keyword:8}= {text}".ljust(CARD)
+    return f"{keyword:8}= {text}".ljust(FITS_CARD)
 
 
 def _ascii(text: str) -> str:
@@ -99,6 +99,6 @@ def _continued(keyword: str, quoted: str) -> str:
         end = LONGEST_STRING - 1
         if quoted[:end].count("'") % 2:  # a doubled quote stays in one card
             end -= 1
-        cards.append(f"{start}'{quoted[:end]}&'".ljust(CARD))
+        cards.append(f"{start}'{quoted[:end]}&'".ljust(FITS_CARD))
         quoted, start = quoted[end:], "CONTINUE  "
-    return "".join([*cards, f"{start}'{quoted:8}'".ljust(CARD)])
+    return "".join([*cards, f"{start}'{quoted:8}'".ljust(FITS_CARD)])

@@ -22,11 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mwaconvert.constants import FITS_BLOCK, FITS_CARD
 from mwaconvert.errors import Error, FormatError, ResourceError
 from mwaconvert.fits_heads import check_open_heads
 from mwaconvert.formats.fits_text import (
-    BLOCK,
-    CARD,
     Card,
     LongString,
     header_bytes,
@@ -51,7 +50,7 @@ _AFTER_BYTES = 256
 #: what FITS files begin with
 MAGIC = b"SIMPLE  ="
 #: more than the headers take
-HEADERS_BYTES = 64 * BLOCK
+HEADERS_BYTES = 64 * FITS_BLOCK
 
 PackedFlags = npt.NDArray[np.uint8]
 
@@ -301,7 +300,7 @@ def flag_file_bytes(metadata: Metadata, n_times: int) -> int:
         n_baselines * (3 * 4 + 8 + 8),  # BL_OCC
         metadata.n_antennas * (4 + longest_name),  # TILES
     )
-    return sum(BLOCK + -(-size // BLOCK) * BLOCK for size in data)
+    return sum(FITS_BLOCK + -(-size // FITS_BLOCK) * FITS_BLOCK for size in data)
 
 
 class FlagFileWriter:
@@ -363,7 +362,7 @@ class FlagFileWriter:
             ("AO_VER", aoflagger),
             ("AO_STRAT", LongString(strategy)),
             ("CMDLINE", LongString(command_line)),
-            *(("COMMENT", line) for line in textwrap.wrap(comment, CARD - 8)),
+            *(("COMMENT", line) for line in textwrap.wrap(comment, FITS_CARD - 8)),
         ]
         width = -(-metadata.n_fine // 8)
         table: list[Card] = [
@@ -436,7 +435,7 @@ class FlagFileWriter:
             ),
         )
         try:
-            self._file.write(bytes(-size % BLOCK) + b"".join(tables))
+            self._file.write(bytes(-size % FITS_BLOCK) + b"".join(tables))
             self._file.close()
             self._staged.commit()
         except OSError as error:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert.errors import Error, FormatError
-from mwaconvert.fits_heads import check_heads
 from mwaconvert.formats.promises import check_promise
 
 
@@ -30,7 +29,6 @@ def decode_hdu(path: Path, hdu_number: int) -> npt.NDArray[np.float32]:
     """
     from astropy.io import fits
 
-    check_heads(path, hdu_number)
     try:
         with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
             promised = 8 * int(np.prod(hdus[hdu_number].shape, dtype=np.float64))

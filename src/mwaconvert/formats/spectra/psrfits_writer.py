@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mwaconvert import __version__
+from mwaconvert.constants import FITS_BLOCK
 from mwaconvert.errors import InputError
 from mwaconvert.spectra.recording import NOT_RECORDED, Frame, Recording, dms, hms
 from mwaconvert.staging import Kind, StagedPath, check_target
 
 _ROW_BYTES = 1 << 20  # of a row, about
 _MJD_ZERO = datetime(1858, 11, 17)
-_BLOCK_BYTES = 2880  # of FITS
 
 
 class SearchWriter:
@@ -151,7 +151,7 @@ class SearchWriter:
             fill = np.broadcast_to(means.astype(data.dtype), (lacking, data.shape[1]))
             held = np.broadcast_to(weights.mean(0, dtype=np.float32), fill.shape)
             self._write_row(np.concatenate([data, fill]), np.concatenate([weights, held]))
-        self._file.write(bytes(-self._n_rows * self._kind.itemsize % _BLOCK_BYTES))
+        self._file.write(bytes(-self._n_rows * self._kind.itemsize % FITS_BLOCK))
         self._table["NAXIS2"], self._table["NSTOT"] = self._n_rows, self._n_times
         self._file.seek(0)
         self._file.write(self._headers())

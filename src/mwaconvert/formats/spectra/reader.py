@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mwaconvert.constants import FITS_BLOCK, FITS_CARD
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.formats.spectra.choices import Choices
 from mwaconvert.spectra.joined import JoinedStream
@@ -199,8 +200,8 @@ def _kind(path: Path) -> str:
 def _is_metafits(path: Path) -> bool:
     """Whether the first header has the keys of a metafits file."""
     with path.open("rb") as file:
-        head = file.read(200 * 2880)
-    cards = [head[at : at + 80] for at in range(0, len(head), 80)]
+        head = file.read(200 * FITS_BLOCK)
+    cards = [head[at : at + FITS_CARD] for at in range(0, len(head), FITS_CARD)]
     end = next((k for k, card in enumerate(cards) if card.rstrip() == b"END"), len(cards))
     keys = {card[:8].rstrip() for card in cards[:end]}
     return {b"GPSTIME", b"CHANNELS"} <= keys

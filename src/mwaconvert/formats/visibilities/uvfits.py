@@ -18,9 +18,9 @@ import numpy as np
 
 from mwaconvert import _core, _ufuncs
 from mwaconvert.arrays import IntArray
-from mwaconvert.constants import JD_OF_MJD_ZERO, SPEED_OF_LIGHT_M_S
+from mwaconvert.constants import FITS_BLOCK, JD_OF_MJD_ZERO, SPEED_OF_LIGHT_M_S
 from mwaconvert.errors import InputError, ResourceError
-from mwaconvert.formats.fits_text import BLOCK, Card, header_bytes, table_bytes
+from mwaconvert.formats.fits_text import Card, header_bytes, table_bytes
 from mwaconvert.staging import Kind, StagedPath, refused
 from mwaconvert.visibilities.model import Block, SpectralWindow, VisHeader
 
@@ -101,7 +101,7 @@ class UvfitsWriter:
         tail = self._antenna_table()
         self._data_start = len(primary)
         data_end = self._data_start + self._group_bytes * self._rows * len(header.time_mjd)
-        padded_end = -(-data_end // BLOCK) * BLOCK
+        padded_end = -(-data_end // FITS_BLOCK) * FITS_BLOCK
         try:
             os.ftruncate(self._fd, padded_end)  # unwritten bytes are zero, as FITS padding must be
             os.pwrite(self._fd, primary, 0)

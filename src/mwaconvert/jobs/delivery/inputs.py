@@ -15,11 +15,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mwaconvert import _core
+from mwaconvert.constants import FITS_BLOCK
 from mwaconvert.errors import Error, FormatError, InputError
 from mwaconvert.jobs.delivery.places import Entry, Source, remove
 
 #: FITS files are a multiple of this
-_FITS_BLOCK = 2880
 #: what `_core.scan_fits` says of an HDU that ends too early
 _TRUNCATED = 4
 #: files fetched at the same time
@@ -306,6 +306,6 @@ def _damage(path: Path) -> str | None:
         _, hdus = _core.scan_fits(str(path))
     except Error as error:
         return str(error)
-    if path.stat().st_size % _FITS_BLOCK or not len(hdus) or hdus["kind"][-1] == _TRUNCATED:
+    if path.stat().st_size % FITS_BLOCK or not len(hdus) or hdus["kind"][-1] == _TRUNCATED:
         return f"{path}: ends after {path.stat().st_size} bytes in the middle of its data; fetch it again"
     return None
