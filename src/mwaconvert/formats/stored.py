@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from mwaconvert.errors import FormatError
 
+_AT_ONCE = 1 << 20  # bytes
+_SHORT_ROW = 8 << 10
+
 
 class StoredArray:
     """An array in a file, of which rows are read.
@@ -88,9 +91,16 @@ class StoredArray:
 
     def _strided(self, kind: np.dtype[Any], offset: int, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         out: npt.NDArray[Any] = np.empty((len(self), *shape), kind)
+        parts = out.reshape(len(self), -1).view(np.uint8)  # of the rows, as bytes
+        # to read short rows whole is faster than to ask for a part of each
+        n = _AT_ONCE // self._row if self._row <= _SHORT_ROW else 1
+        whole = np.empty((n, self._row if n > 1 else parts.shape[1]), np.uint8)
+        skip = offset if n > 1 else 0
         with self.path.open("rb", buffering=0) as file:
-            for k, row in enumerate(out.reshape(len(self), -1)):
-                self._fill(file.fileno(), row, self._begin + k * self._row + offset)
+            for k in range(0, len(self), n):
+                rows = whole[: len(self) - k]
+                self._fill(file.fileno(), rows, self._begin + k * self._row + offset - skip)
+                parts[k : k + n] = rows[:, skip : skip + parts.shape[1]]
         return out
 
     def _fill(self, file: int, out: npt.NDArray[Any], at: int) -> None:
