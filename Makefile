@@ -2,10 +2,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# the Python to build for: another one needs the packages of build-installed
+# the Python to build for: another one needs what pyproject.toml asks of a build
 PY ?= $(abspath $(BIN))/python
-# Where the installs below build, so that they are incremental; any other `pip install .` has a folder of its own.
+# Where the installs below build, with tools that stay where they are, so that only what changed is compiled again; any
+# other `pip install .` has a folder of its own.
 export SKBUILD_BUILD_DIR = $(abspath $(VENV))/build
+BUILD_TOOLS = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], "cmake", "ninja")
+INSTALL = $(BIN)/python -m pip install -q --no-build-isolation
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp src -name '*.[ch]pp' -o -name '*.py' -o -name '*.pyx')
 
 .PHONY: soak demo test test-external test-services fuzz attack lint docs format stubs tidy wheel test-wheel bench bench-history images clean dev
@@ -26,7 +29,7 @@ SERVICES = postgresql slurm-wlm munge chromium podman runc busybox-static tmux z
 test-services: $(VENV)/test-installed  ## tests with real PostgreSQL, Slurm, clients, browser; installs them as root on Debian (CASA: MWACONVERT_CASA_PYTHON, NGAS: MWACONVERT_NGAS_PYTHON)
 	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
 	  then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVICES); fi
-	$(BIN)/python -m pip install -q '.[postgres]' 'comet>=3.1,<4' 'playwright>=1.40,<2'
+	$(INSTALL) '.[postgres]' 'comet>=3.1,<4' 'playwright>=1.40,<2'
 	$(PYTHON) -m venv $(VENV)/chime  # what chime-frb-api requires and what we require exclude each other
 	$(VENV)/chime/bin/python -m pip install -q 'chime-frb-api==4.10.0' pytest
 	$(PYTHON) -m venv $(VENV)/readers  # of what frb export writes; fitburst is in its repository only
@@ -71,7 +74,7 @@ stubs: $(VENV)/lint-installed  ## write src/mwaconvert/_core.pyi from the compil
 	$(BIN)/python cpp/bindings/make_stubs.py
 
 # Not in `make lint`: clang takes several minutes on two cores for the templates of the kernels.
-tidy: $(if $(filter $(abspath $(BIN))/python,$(PY)),$(VENV)/lint-installed $(VENV)/build-installed)  ## clang-tidy over the C++, with the checks of .clang-tidy
+tidy: $(if $(filter $(abspath $(BIN))/python,$(PY)),$(VENV)/lint-installed)  ## clang-tidy over the C++, with the checks of .clang-tidy
 	cmake --preset tidy -DPython_EXECUTABLE=$(PY) -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir) > /dev/null
 	$(dir $(PY))run-clang-tidy.py -quiet -p build/tidy -j 2 -clang-tidy-binary $(dir $(PY))clang-tidy 'cpp/(src|bindings)/'
 
@@ -128,24 +131,28 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
 
-$(VENV)/installed: $(VENV)/bin/python $(SOURCES)
+$(VENV)/build-tools: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install -q $$($(BIN)/python -c '$(BUILD_TOOLS)')
+	touch $@
+
+$(VENV)/installed: $(VENV)/build-tools $(SOURCES)
 	$(BIN)/python install/with_progress.py '.[plot]'
 	touch $@
 
-$(VENV)/test-installed: $(VENV)/bin/python $(SOURCES)
+$(VENV)/test-installed: $(VENV)/build-tools $(SOURCES)
 	$(BIN)/python install/with_progress.py '.[test]'
 	touch $@ $(VENV)/installed
 
 $(VENV)/lint-installed: $(VENV)/test-installed
-	$(BIN)/python -m pip install -q '.[lint]'
+	$(INSTALL) '.[lint]'
 	touch $@
 
 $(VENV)/docs-installed: $(VENV)/test-installed
-	$(BIN)/python -m pip install -q '.[docs]'
+	$(INSTALL) '.[docs]'
 	touch $@
 
-$(VENV)/bench-installed: $(VENV)/bin/python $(SOURCES)
-	$(BIN)/python -m pip install -q '.[bench]'
+$(VENV)/bench-installed: $(VENV)/build-tools $(SOURCES)
+	$(INSTALL) '.[bench]'
 	touch $@
 
 # Development build of the extension modules in src/mwaconvert: make dev PY=/path/to/python
@@ -155,12 +162,12 @@ dev:
 	cmake --build build/dev -j 2
 
 # Tests of the kernels with the extension modules built for a sanitizer; make test-asan PY=/path/to/python takes
-# another Python, which needs the packages of build-installed. Python itself is not built for the sanitizer, so
+# another Python, which needs what a build needs. Python itself is not built for the sanitizer, so
 # the sanitizer's library is loaded before it. -s: a report must not end in pytest's buffers.
 .PHONY: test-asan test-tsan
 test-asan: SANITIZER_OPTIONS = ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 test-tsan: SANITIZER_OPTIONS = TSAN_OPTIONS=halt_on_error=1:die_after_fork=0:suppressions=cpp/tsan.supp
-test-asan test-tsan: test-%: $(if $(filter $(abspath $(BIN))/python,$(PY)),$(VENV)/build-installed)
+test-asan test-tsan: test-%: $(if $(filter $(abspath $(BIN))/python,$(PY)),$(VENV)/test-installed)
 	cmake --preset $* -DPython_EXECUTABLE=$(PY) -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir) > /dev/null
 	cmake --build --preset $* -j 2
 	rm -rf build/$*/package
@@ -172,7 +179,3 @@ test-asan test-tsan: test-%: $(if $(filter $(abspath $(BIN))/python,$(PY)),$(VEN
 	  LD_PRELOAD="$$($(CXX) -print-file-name=lib$*.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	  $(PY) -m pytest -q -s -p no:cacheprovider tests/kernels \
 	  tests/transients/test_kernels.py tests/transients/test_tree.py tests/transients/test_voltages.py
-
-$(VENV)/build-installed: $(VENV)/test-installed
-	$(BIN)/python -m pip install -q 'pybind11>=3,<4' 'cython>=3.1,<4' ninja
-	touch $@

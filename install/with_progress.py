@@ -1,4 +1,5 @@
-"""`pip install` with a line that says how far it is; what pip said is shown if it fails.
+"""`pip install`, with the build tools that are there, and a line that says how far it is; what pip said is shown if it
+fails.
 
     python install/with_progress.py '.[plot]'
 
@@ -62,7 +63,8 @@ def main(words: list[str]) -> int:
     """Install; pip's exit code."""
     line = Line()
     line.show("sets up; the first time takes minutes, most of them in the compiler", True)
-    command = [sys.executable, "-m", "pip", "install", "-v", "--disable-pip-version-check", *words]
+    command = [sys.executable, "-m", "pip", "install", "-v", "--no-build-isolation"]
+    command += ["--disable-pip-version-check", *words]
     kept: deque[str] = deque(maxlen=60)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
         assert pip.stdout is not None
