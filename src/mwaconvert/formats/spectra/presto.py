@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from mwaconvert.errors import FormatError
 from mwaconvert.formats.stored import StoredArray
-from mwaconvert.spectra.recording import direction, dms, hms
+from mwaconvert.spectra.recording import Frame, Recording, direction, dms, hms
+from mwaconvert.spectra.stream import Data, Stream, Weights
 from mwaconvert.staging import Kind, StagedPath
 
 
@@ -153,6 +154,53 @@ def read_series(path: Path) -> tuple[SeriesInfo, npt.NDArray[np.float32]]:
     ------
     FormatError : one of the files is missing, or there is no value
     """
+    info, values = _stored(path)
+    return info, values[:]
+
+
+class SeriesStream(Stream):
+    """A time series as spectra of one channel, at the highest frequency of its band.
+
+    Parameters
+    ----------
+    path : .dat or .inf; the other is beside it
+
+    Raises
+    ------
+    FormatError : one of the files is missing, or there is no value
+    """
+
+    frugal = True
+
+    def __init__(self, path: Path) -> None:
+        info, self._values = _stored(path)
+        top = float(info.freq_mhz.max())
+        super().__init__(
+            path=path,
+            kind="PRESTO",
+            freq_mhz=np.array([top if top > 0 else 1.0]),
+            dt_s=info.dt_s,
+            n_times=info.n_times,
+            dtype=np.float32,
+            dm=info.dm,
+            start_mjd=info.start_mjd or None,
+            source=info.source,
+            notes=(*info.warnings, *(() if top > 0 else ("the .inf file has no frequency",))),
+            fields={"telescope": info.telescope, "notes": info.notes},
+            recording=Recording(
+                telescope="" if info.telescope.lower() == "unknown" else info.telescope,
+                ra_deg=info.ra_deg,
+                dec_deg=info.dec_deg,
+                frame=Frame.BARYCENTRIC if info.barycentric else Frame.TOPOCENTRIC,
+            ),
+        )
+
+    def read(self, first: int, count: int, threads: int = 0) -> tuple[Data, Weights]:  # noqa: ARG002
+        return np.asarray(self._values[first : first + count], np.float32)[None], None
+
+
+def _stored(path: Path) -> tuple[SeriesInfo, StoredArray]:
+    """What is known of a series, and its values where they are."""
     described = file_of(path, ".inf")
     info = read_info(described)
     data = file_of(path, ".dat")
@@ -164,7 +212,7 @@ def read_series(path: Path) -> tuple[SeriesInfo, npt.NDArray[np.float32]]:
     if held != info.n_times:
         said = f"the .inf file promises {info.n_times} values, the .dat file holds {held}: all were read"
         info = replace(info, n_times=held, warnings=(said,))
-    return info, StoredArray(data, np.dtype("<f4"), 0, (info.n_times,))[:]
+    return info, StoredArray(data, np.dtype("<f4"), 0, (info.n_times,))
 
 
 def write_series(

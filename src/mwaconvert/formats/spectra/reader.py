@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from mwaconvert.constants import FITS_BLOCK, FITS_CARD
 from mwaconvert.errors import FormatError, InputError
 from mwaconvert.formats.spectra.choices import Choices
 from mwaconvert.spectra.joined import JoinedStream
-from mwaconvert.spectra.recording import Frame, Recording
 from mwaconvert.spectra.spectra import Spectra
-from mwaconvert.spectra.stream import ArrayStream, Stream
+from mwaconvert.spectra.stream import Stream
 from mwaconvert.staging import check_input
 
 _MAGIC_BYTES = 16
@@ -50,6 +47,7 @@ def open(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from mwaconvert.formats.spectra.sigproc_writer import FilterbankWriter
     >>> with FilterbankWriter(Path("noise.fil"), 400.0 + np.arange(4), 1e-3, 8) as writer:
     ...     writer.write(np.full((4, 100), 7))
@@ -232,27 +230,9 @@ def _npz(path: Path, _choices: Choices) -> Stream:
 
 
 def _presto(path: Path, _choices: Choices) -> Stream:
-    """A time series as spectra of one channel, at the highest frequency of its band."""
-    from mwaconvert.formats.spectra.presto import read_series
+    from mwaconvert.formats.spectra.presto import SeriesStream
 
-    info, values = read_series(path)
-    top = float(info.freq_mhz.max())
-    spectra = Spectra(
-        values[None],
-        np.array([top if top > 0 else 1.0]),
-        info.dt_s,
-        dm=info.dm,
-        start_mjd=info.start_mjd or None,
-        source=info.source,
-        notes=(*info.warnings, *(() if top > 0 else ("the .inf file has no frequency",))),
-        recording=Recording(
-            telescope="" if info.telescope.lower() == "unknown" else info.telescope,
-            ra_deg=info.ra_deg,
-            dec_deg=info.dec_deg,
-            frame=Frame.BARYCENTRIC if info.barycentric else Frame.TOPOCENTRIC,
-        ),
-    )
-    return ArrayStream(spectra, path, "PRESTO", {"telescope": info.telescope, "notes": info.notes})
+    return SeriesStream(path)
 
 
 _READERS: dict[str, Callable[[Path, Choices], Stream]] = {
