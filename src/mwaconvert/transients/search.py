@@ -35,9 +35,8 @@ _NO_COVER = np.empty((0, 0), np.float32), np.empty(0, np.int32)
 _MOST = 1 << 15  # detections in a segment; beyond, in a storm, they are thinned out
 #: samples, and parts of the range of DMs, of which the best are kept then: the first that leave few enough, or the last
 _STORM = ((64, 1024), (256, 256), (1024, 64))
-_ROUNDED = (
-    0.1  # noise over the median of all trials: below it is rounding noise, which zero-DM leaves at DM 0
-)
+_ROUNDED = 0.1  # of the noise of independent channels: below it is rounding noise, as zero-DM leaves at DM 0
+_PAIRS = 1024  # of samples, by which the noise of channels is known
 _SHORTEST = 64  # samples that every series must have
 
 
@@ -241,7 +240,7 @@ def search(
     )
     best_snr = np.empty(trials.size, np.float32)
     best_time, best_width = np.empty(trials.size), np.empty(trials.size)
-    noise = np.empty(trials.size, np.float32)
+    least_noise = _ROUNDED * given.noise
     found = []
     thinned = 0
     memory = np.empty(0, np.float32)
@@ -272,7 +271,9 @@ def search(
             threads=threads,
         )
         first = part.lead - given.before
-        best_snr[part.trials], noise[part.trials] = snr, sigma
+        snr[sigma < least_noise] = 0
+        boxcars = boxcars[sigma[boxcars["trial"]] >= least_noise]
+        best_snr[part.trials] = snr
         best_time[part.trials] = (start + width / 2 + first) * spectra.dt_s
         best_width[part.trials] = width * spectra.dt_s
         every = _detections(boxcars, trials[part.trials], first, spectra.dt_s)
@@ -280,9 +281,6 @@ def search(
         thinned += every.size - fewer.size
         found.append(fewer)
     every = np.concatenate(found)
-    rounded = noise < _ROUNDED * np.median(noise)
-    best_snr[rounded] = 0
-    every = every[~np.isin(every["dm"], trials[rounded])]
     detections = _thin(every, spectra.dt_s, float(np.ptp(trials)))
     thinned += every.size - detections.size
     detections = detections[np.argsort(-detections["snr"], kind="stable")]
@@ -418,6 +416,21 @@ class _Given:
     )
     before: int = 0  #: samples before the data, that were added
     kept: npt.NDArray[np.uint8] | None = None  #: (n_used, n_stretch) samples that count, where some do not
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of sums over the channels, if these were independent; too small where samples are masked.
+
+        By differences of neighbouring samples, which slow changes do not move.
+        """
+        step = max(2, self.data.shape[1] // _PAIRS)
+        n = self.data.shape[1] // step * step
+        one, next_one = self.data[:, :n:step], self.data[:, 1:n:step]
+        mean, sigma = np.empty((2, len(self.data)), np.float32)
+        _core.noise(one.astype(np.float32) - next_one, mean, sigma, 0)
+        variance = float(np.square(sigma, dtype=np.float64).sum()) / 2
+        weight = 1.0 if self.norm is None else float(self.norm[:, :n:step].mean(1, dtype=np.float64).sum())
+        return float(np.sqrt(variance / weight))
 
     def cover(
         self, shifts: npt.NDArray[np.float64], lead: int, n_out: int
