@@ -695,9 +695,12 @@ def test_what_is_in_many_beams_is_flagged(run):
     four = done(run("search", *names[:4], *words))
     assert four.count("1 candidate above") == 4
     assert "many_beams" not in four
-    assert "--beams: expected the files of several beams, found one" in refused(
-        run("search", "a.fil", *words)
-    )
+    for more in ([], ["--dry-run"]):
+        said = refused(run("search", "a.fil", *words, *more))
+        assert "--beams: expected the files of several beams, found one" in said
+    planned = run("search", *names, *words, "--dry-run")
+    assert done(planned).count("segments") == 6
+    assert "observations" not in planned.stderr
 
 
 def test_files_without_times_are_observations_of_their_own(run):
