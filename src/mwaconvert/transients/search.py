@@ -20,6 +20,7 @@ from mwaconvert.transients.clean.precision import Precision
 from mwaconvert.transients.events import pulses
 from mwaconvert.transients.judging.flags import Doubts, Place
 from mwaconvert.transients.judging.looks import Look
+from mwaconvert.transients.rounding import ROUNDED, independent_noise
 from mwaconvert.transients.trials.dm_plan import dm_trials, plan_dms
 from mwaconvert.transients.trials.transform import plan_transform
 
@@ -35,8 +36,6 @@ _NO_COVER = np.empty((0, 0), np.float32), np.empty(0, np.int32)
 _MOST = 1 << 15  # detections in a segment; beyond, in a storm, they are thinned out
 #: samples, and parts of the range of DMs, of which the best are kept then: the first that leave few enough, or the last
 _STORM = ((64, 1024), (256, 256), (1024, 64))
-_ROUNDED = 0.1  # of the noise of independent channels: below it is rounding noise, as zero-DM leaves at DM 0
-_PAIRS = 1024  # of samples, by which the noise of channels is known
 _SHORTEST = 64  # samples that every series must have
 
 
@@ -240,7 +239,7 @@ def search(
     )
     best_snr = np.empty(trials.size, np.float32)
     best_time, best_width = np.empty(trials.size), np.empty(trials.size)
-    least_noise = _ROUNDED * given.noise
+    least_noise = ROUNDED * independent_noise(given.data, given.norm)
     found = []
     thinned = 0
     memory = np.empty(0, np.float32)
@@ -416,21 +415,6 @@ class _Given:
     )
     before: int = 0  #: samples before the data, that were added
     kept: npt.NDArray[np.uint8] | None = None  #: (n_used, n_stretch) samples that count, where some do not
-
-    @property
-    def noise(self) -> float:
-        """Standard deviation of sums over the channels, if these were independent; too small where samples are masked.
-
-        By differences of neighbouring samples, which slow changes do not move.
-        """
-        step = max(2, self.data.shape[1] // _PAIRS)
-        n = self.data.shape[1] // step * step
-        one, next_one = self.data[:, :n:step], self.data[:, 1:n:step]
-        mean, sigma = np.empty((2, len(self.data)), np.float32)
-        _core.noise(one.astype(np.float32) - next_one, mean, sigma, 0)
-        variance = float(np.square(sigma, dtype=np.float64).sum()) / 2
-        weight = 1.0 if self.norm is None else float(self.norm[:, :n:step].mean(1, dtype=np.float64).sum())
-        return float(np.sqrt(variance / weight))
 
     def cover(
         self, shifts: npt.NDArray[np.float64], lead: int, n_out: int
