@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -678,7 +679,9 @@ def test_what_is_in_many_beams_is_flagged(run):
         with FilterbankWriter(Path(name), FREQS, DT, 8, start_mjd=mjd, header=header) as writer:
             writer.write((noise if k == 5 else data)[:, late:])
     words = ["--dm-range", 0, 600, "--raw", "--beams"]
+    begin = time.perf_counter()
     result = run("search", *names, *words, "-o", "{name}.csv", "--report", "{name}.json")
+    elapsed_s = time.perf_counter() - begin
     assert done(result).count("many_beams") == 5
     assert "beam1.fil, beam 11:\n1 candidate above" in result.output
     (pulse,) = read_list(Path("beam1.csv"))
@@ -687,12 +690,17 @@ def test_what_is_in_many_beams_is_flagged(run):
     assert read_list(Path("beam5.csv")) == []
     numbers = json.loads(Path("beam1.json").read_text())["numbers"]
     assert (numbers["beam"], numbers["n_beams"]) == (11, 6)
+    reports = [json.loads(Path(f"beam{k}.json").read_text()) for k in range(6)]
+    assert sum(report["performance"]["wall_s"] for report in reports) < elapsed_s
     four = done(run("search", *names[:4], *words))
     assert four.count("1 candidate above") == 4
     assert "many_beams" not in four
-    assert "--beams: expected the files of several beams, found one" in refused(
-        run("search", "a.fil", *words)
-    )
+    for more in ([], ["--dry-run"]):
+        said = refused(run("search", "a.fil", *words, *more))
+        assert "--beams: expected the files of several beams, found one" in said
+    planned = run("search", *names, *words, "--dry-run")
+    assert done(planned).count("segments") == 6
+    assert "observations" not in planned.stderr
 
 
 def test_files_without_times_are_observations_of_their_own(run):

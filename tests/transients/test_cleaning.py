@@ -202,13 +202,14 @@ def test_nothing_is_taken_away_where_zero_dm_left_nothing():
     assert cleaned.impulses.keep.all()
 
 
-def test_what_zero_dm_leaves_at_dm_0_is_not_searched():
+@pytest.mark.parametrize("dm_max", [0, 100])
+def test_what_zero_dm_leaves_at_dm_0_is_not_searched(dm_max):
     """The sum over all channels is rounding noise: in units of itself it has excesses."""
     data = burst(0, snr=0.0)
     data = np.clip(data + 4 * np.sin(np.arange(data.shape[1]) / 300), 0, 255).astype(np.uint8)
     cleaned = clean(zero_dm(Spectra(data, FREQS, DT)))
     cleaned.spectra.data[:3, 9000:9256] += 1  # as steps of a rounded baseline are
-    found = search(cleaned.spectra, 0, 100, threshold=6.75)
+    found = search(cleaned.spectra, 0, dm_max, threshold=6.75)
     assert found.snr[0] == 0
     assert not (found.detections["dm"] == 0).any()
 

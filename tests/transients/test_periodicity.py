@@ -440,3 +440,22 @@ def test_known_pulsars():
         assert found.period_s == pytest.approx(period_s, abs=1e-5)
         assert found.dm == pytest.approx(dm, abs=5)
         assert found.snr == pytest.approx(snr, rel=0.05)
+
+
+@pytest.mark.parametrize("cleaning", [None, Cleaning()], ids=["raw", "cleaned"])
+@pytest.mark.parametrize("tscrunch", [1, 4])
+def test_what_zero_dm_leaves_at_dm_0_is_not_searched(cleaning, tscrunch):
+    """Of a file in which the sum over the channels was taken away: steps of rounded baselines have periods."""
+    rng = np.random.default_rng(1)
+    n = 32768
+    data = rng.normal(100, 10, (64, n)) + 25 * (np.arange(n) % 700 < 20)
+    data += 100 - data.mean(0)
+    spectra = Spectra(
+        np.rint(data).clip(0, 255).astype(np.uint8), 1220 + 300 / 64 * (np.arange(64) + 0.5), 1e-3
+    )
+    stream = ArrayStream(spectra, Path("a"), "memory")
+    source = Source(stream, 5.0, Preparation(), cleaning, tscrunch=tscrunch)
+    dms = np.array([0.0, 20.0])
+    series = source.series(dms, source.sweep(dms))
+    assert not series[0].any()
+    assert series[1].std() > 0

@@ -151,3 +151,35 @@ def test_beams():
     assert found[7][0].flags == ()
     assert found[0][0].flags == (Flag.MANY_BEAMS,)
     assert {c.beam for c in found[2]} == {2}
+
+
+def test_beams_are_compared_as_one_by_one():
+    """Also where times tie, errors are not known, and a beam has nothing."""
+    rng = np.random.default_rng(3)
+    beams = {
+        beam: [
+            Candidate(
+                time_s=float(rng.integers(0, 200)) / 10,
+                dm=float(rng.integers(0, 40)),
+                snr=8.0,
+                width_s=float(rng.choice([1e-3, 0.1, 0.4])),
+                time_err_s=float(rng.choice([1e-3, 0.05, np.nan])),
+                dm_err=float(rng.choice([0.5, 2.0, np.nan])),
+            )
+            for _ in range(n)
+        ]
+        for beam, n in ((3, 60), (0, 60), (7, 0), (12, 1), (5, 60))
+    }
+
+    def same(a: Candidate, b: Candidate) -> bool:
+        time_err, dm_err = (
+            np.hypot(*np.nan_to_num([getattr(a, name), getattr(b, name)]))
+            for name in ("time_err_s", "dm_err")
+        )
+        slack = max(3 * time_err, a.width_s, b.width_s)
+        return abs(a.time_s - b.time_s) <= slack and abs(a.dm - b.dm) <= 3 * dm_err
+
+    for beam, candidates in across_beams(beams).items():
+        for given, c in zip(beams[beam], candidates, strict=True):
+            rest = [others for other, others in beams.items() if other != beam]
+            assert c.n_beams == 1 + sum(any(same(given, o) for o in others) for others in rest)

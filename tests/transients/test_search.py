@@ -244,6 +244,19 @@ def test_bright_pulses_are_no_storm_that_hides_others():
     assert table[n] in kept
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_trial_is_searched_however_loud_most_of_them_are(weighted):
+    """A hum that cancels at DM 0 alone: its noise is a small part of the median of all trials."""
+    rng = np.random.default_rng(8)
+    data = rng.normal(100, 10, (2, 4096)).astype(np.float32)
+    data += 500 * np.sin(np.arange(4096) / 20) * np.array([[1], [-1]])
+    data[:, 2000:2004] += 40
+    weights = np.ones(data.shape, np.float32)
+    weights[:, 100:300] = 0
+    spectra = Spectra(data, [1220, 1520], 1e-3, weights=weights if weighted else None)
+    assert spectra.search(0, 300).snr[0] == pytest.approx(8 * 2**0.5, rel=0.2)
+
+
 def test_a_storm_is_said():
     noise = np.random.default_rng(1).normal(0, 1, (16, 6000))
     found = Spectra(noise, 1200.0 + 10 * np.arange(16), 1e-3).search(0, 300, threshold=1.0)

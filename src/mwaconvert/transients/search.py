@@ -20,6 +20,7 @@ from mwaconvert.transients.clean.precision import Precision
 from mwaconvert.transients.events import pulses
 from mwaconvert.transients.judging.flags import Doubts, Place
 from mwaconvert.transients.judging.looks import Look
+from mwaconvert.transients.rounding import ROUNDED, independent_noise
 from mwaconvert.transients.trials.dm_plan import dm_trials, plan_dms
 from mwaconvert.transients.trials.transform import plan_transform
 
@@ -35,9 +36,6 @@ _NO_COVER = np.empty((0, 0), np.float32), np.empty(0, np.int32)
 _MOST = 1 << 15  # detections in a segment; beyond, in a storm, they are thinned out
 #: samples, and parts of the range of DMs, of which the best are kept then: the first that leave few enough, or the last
 _STORM = ((64, 1024), (256, 256), (1024, 64))
-_ROUNDED = (
-    0.1  # noise over the median of all trials: below it is rounding noise, which zero-DM leaves at DM 0
-)
 _SHORTEST = 64  # samples that every series must have
 
 
@@ -241,7 +239,7 @@ def search(
     )
     best_snr = np.empty(trials.size, np.float32)
     best_time, best_width = np.empty(trials.size), np.empty(trials.size)
-    noise = np.empty(trials.size, np.float32)
+    least_noise = ROUNDED * independent_noise(given.data, given.norm)
     found = []
     thinned = 0
     memory = np.empty(0, np.float32)
@@ -272,7 +270,9 @@ def search(
             threads=threads,
         )
         first = part.lead - given.before
-        best_snr[part.trials], noise[part.trials] = snr, sigma
+        snr[sigma < least_noise] = 0
+        boxcars = boxcars[sigma[boxcars["trial"]] >= least_noise]
+        best_snr[part.trials] = snr
         best_time[part.trials] = (start + width / 2 + first) * spectra.dt_s
         best_width[part.trials] = width * spectra.dt_s
         every = _detections(boxcars, trials[part.trials], first, spectra.dt_s)
@@ -280,9 +280,6 @@ def search(
         thinned += every.size - fewer.size
         found.append(fewer)
     every = np.concatenate(found)
-    rounded = noise < _ROUNDED * np.median(noise)
-    best_snr[rounded] = 0
-    every = every[~np.isin(every["dm"], trials[rounded])]
     detections = _thin(every, spectra.dt_s, float(np.ptp(trials)))
     thinned += every.size - detections.size
     detections = detections[np.argsort(-detections["snr"], kind="stable")]

@@ -55,7 +55,7 @@ def search(**params: Any) -> None:
     from mwaconvert.transients.products.search import plan_search
 
     assert isinstance(asked.request, SearchRequest)
-    if asked.request.beams and not asked.dry_run:
+    if asked.request.beams:
         _search_beams(asked, asked.request)
         return
     for request in common.each_observation(Verb.SEARCH, asked.request, asked.quiet):
@@ -66,17 +66,20 @@ def search(**params: Any) -> None:
 
 def _search_beams(asked: Asked, request: SearchRequest) -> None:
     """Search beams of one telescope, and print what was found in each."""
-    from mwaconvert.transients.products.beams import search_beams
-    from mwaconvert.transients.products.observations import observations
-    from mwaconvert.transients.products.search import plan_search
+    from mwaconvert.transients.products.beams import plan_beams, search_beams
 
-    with common.spoken(Verb.SEARCH), Progress(enabled=not asked.quiet) as stages:
-        requests = observations(request)
-        reports = search_beams([plan_search(one) for one in requests], stages)
-    for one, report in zip(requests, reports, strict=True):
+    with common.spoken(Verb.SEARCH):
+        plans = plan_beams(request)
+        if asked.dry_run:
+            for plan in plans:
+                common.print_lines(plan.lines())
+            return
+        with Progress(enabled=not asked.quiet) as stages:
+            reports = search_beams(plans, stages)
+    for plan, report in zip(plans, reports, strict=True):
         if not asked.quiet:
-            click.echo(f"{one.path}, beam {report.numbers['beam']}:")
-            _print(one, report)
+            click.echo(f"{plan.request.path}, beam {report.numbers['beam']}:")
+            _print(plan.request, report)
 
 
 def _print(request: SearchRequest, report: ProductReport) -> None:

@@ -9,6 +9,7 @@ samples in which channels still differ more than the noise are masked. Else it s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ class Impulses:
     dispersed: int = 0  #: excesses that a positive DM makes stronger: left as they are
     storm: bool = False  #: too many to look at one by one: all were taken away
 
-    @property
+    @cached_property
     def inside(self) -> npt.NDArray[np.bool_]:
         """(n_times) whether something is taken away from a sample."""
         return _inside(self.spans, self.keep.size)

@@ -26,18 +26,21 @@ class Masked:
     ----------
     part : (n_chan, n_cell) of the samples, from 0 to 1
     edges_s : (n_cell + 1) of the cells, from the start of the data
-    n_impulses : excesses at all frequencies at once that were taken away
     n_dispersed : excesses that some DM makes stronger, which were left alone
     storms : segments with so many excesses that all were taken away
-    widths_s : (n_impulses)
+    widths_s : (n_impulses) of excesses at all frequencies at once that were taken away
     """
 
     part: npt.NDArray[np.float32]
     edges_s: npt.NDArray[np.float64]
-    n_impulses: int
     n_dispersed: int
     storms: int
     widths_s: npt.NDArray[np.float64]
+
+    @property
+    def n_impulses(self) -> int:
+        """Excesses that were taken away."""
+        return self.widths_s.size
 
     @property
     def whole_part(self) -> float:
@@ -120,4 +123,4 @@ class MaskedParts:
         edges = np.concatenate([*(e[:-1] for e in self._edges), self._edges[-1][-1:]]) * dt_s
         widths = np.concatenate([np.empty(0, np.int64), *self._widths])
         part = np.concatenate(self._parts, axis=1)
-        return Masked(part, edges, widths.size, self._dispersed, self._storms, widths * dt_s)
+        return Masked(part, edges, self._dispersed, self._storms, widths * dt_s)

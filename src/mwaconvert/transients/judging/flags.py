@@ -46,30 +46,44 @@ def across_beams(beams: Mapping[int, Sequence[Candidate]], most: int = 4) -> dic
     >>> found[0][0].n_beams, found[0][0].flags, found[6][0].n_beams
     (6, (<Flag.MANY_BEAMS: 'many_beams'>,), 1)
     """
-    tables = {beam: _table(candidates) for beam, candidates in beams.items()}
+    every = _ByTime(beams)
     out: dict[int, list[Candidate]] = {}
     for beam, candidates in beams.items():
         out[beam] = []
         for c in candidates:
-            n = 1 + sum(_has(table, c) for other, table in tables.items() if other != beam)
+            n = len(every.that_have(c) | {beam})
             flags = (*c.flags, Flag.MANY_BEAMS) if n > most else c.flags
             out[beam].append(replace(c, beam=beam, n_beams=n, flags=flags))
     return out
+
+
+class _ByTime:
+    """The candidates of all beams in the order of time: each is compared with those near it alone."""
+
+    def __init__(self, beams: Mapping[int, Sequence[Candidate]]) -> None:
+        table = _table([c for candidates in beams.values() for c in candidates])
+        order = np.argsort(table[0], kind="stable")
+        self._table = table[:, order]
+        self._beams = np.repeat(np.array(list(beams), np.int64), [len(c) for c in beams.values()])[order]
+        _, _, time_err_s, _, width_s = table
+        self._time_err_s, self._width_s = (float(x.max(initial=0)) for x in (time_err_s, width_s))
+
+    def that_have(self, c: Candidate) -> set[int]:
+        """The beams one of whose candidates is this pulse."""
+        at_s, at_dm, own_time_err_s, own_dm_err, own_width_s = _table([c])[:, 0]
+        # no slack below is longer; with more than rounding takes
+        reach_s = 1e-6 + max(3 * np.hypot(self._time_err_s, own_time_err_s), self._width_s, own_width_s)
+        low, high = np.searchsorted(self._table[0], (at_s - reach_s, at_s + reach_s))
+        time_s, dm, time_err_s, dm_err, width_s = self._table[:, low:high]
+        slack_s = np.maximum(3 * np.hypot(time_err_s, own_time_err_s), np.maximum(width_s, own_width_s))
+        same = (abs(time_s - at_s) <= slack_s) & (abs(dm - at_dm) <= 3 * np.hypot(dm_err, own_dm_err))
+        return set(self._beams[low:high][same].tolist())
 
 
 def _table(candidates: Sequence[Candidate]) -> npt.NDArray[np.float64]:
     """(5, n) times, DMs, their errors, and widths; what is not known is 0."""
     rows = [(c.time_s, c.dm, c.time_err_s, c.dm_err, c.width_s) for c in candidates]
     return np.nan_to_num(np.array(rows, np.float64).reshape(-1, 5).T, posinf=np.inf)
-
-
-def _has(table: npt.NDArray[np.float64], c: Candidate) -> bool:
-    """Whether one of the candidates of another beam is this pulse."""
-    time_s, dm, time_err_s, dm_err, width_s = table
-    own = _table([c])[:, 0]
-    slack_s = np.maximum(3 * np.hypot(time_err_s, own[2]), np.maximum(width_s, own[4]))
-    near = (abs(time_s - own[0]) <= slack_s) & (abs(dm - own[1]) <= 3 * np.hypot(dm_err, own[3]))
-    return bool(near.any())
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from mwaconvert.transients.clean.cleaning import Cleaning
 from mwaconvert.transients.clean.impulses import among_impulses
 from mwaconvert.transients.cleaned import CleanedStream, piece_samples
 from mwaconvert.transients.prepare import Preparation
+from mwaconvert.transients.rounding import ROUNDED, independent_noise
 
 _WIDEST = 0.25  # of the longest period: baselines are eight times as long
 _MOST_WIDTHS = 20
@@ -140,18 +141,25 @@ class Source:
         Returns
         -------
         (n_trial, (n_times - sweep) // tscrunch)
+            0 where nothing but rounding noise is left of a trial, see `transients.rounding`
         """
         delays = self._delays(dms)
         n_out = (self.stream.n_times - sweep) // self.tscrunch
         out = np.empty((dms.size, n_out), np.float32)
+        expected = []
         for first, data, weights in self.pieces(sweep, progress):
             n = min(self.piece, n_out * self.tscrunch - first)
             if n <= 0:
                 break
             sums = np.empty((dms.size, n), np.float32)
-            _core.dedisperse(_summable(data, weights), delays, sums, self.threads)
+            summable = _summable(data, weights)
+            expected.append(independent_noise(summable))
+            _core.dedisperse(summable, delays, sums, self.threads)
             begin = first // self.tscrunch
             out[:, begin : begin + n // self.tscrunch] = sums.reshape(dms.size, -1, self.tscrunch).sum(2)
+        mean, sigma = np.empty((2, dms.size), np.float32)
+        _core.noise(out, mean, sigma, self.threads)
+        out[sigma < ROUNDED * np.median(expected) * np.sqrt(self.tscrunch)] = 0
         return out
 
 

@@ -9,10 +9,30 @@ from mwaconvert.errors import InputError
 from mwaconvert.progress import Progress
 from mwaconvert.spectra.stream import Stream
 from mwaconvert.transients.judging.flags import across_beams
+from mwaconvert.transients.products.observations import observations
 from mwaconvert.transients.products.report import ProductReport
-from mwaconvert.transients.products.search import Found, SearchPlan
+from mwaconvert.transients.products.requests import SearchRequest
+from mwaconvert.transients.products.search import Found, SearchPlan, plan_search
 
 _SECONDS = 86400.0  # of a day
+
+
+def plan_beams(request: SearchRequest) -> list[SearchPlan]:
+    """How each beam is searched.
+
+    Parameters
+    ----------
+    request : for the files of all beams; those that follow each other are one beam
+
+    Raises
+    ------
+    InputError : a single beam, a value that makes no sense, or an output that exists
+    FormatError : a file is damaged
+    """
+    requests = observations(request)
+    if len(requests) < 2:
+        raise InputError("`beams`: expected the files of several beams, found one", option="beams")
+    return [plan_search(one) for one in requests]
 
 
 def search_beams(plans: Sequence[SearchPlan], progress: Progress | None = None) -> list[ProductReport]:
@@ -20,7 +40,7 @@ def search_beams(plans: Sequence[SearchPlan], progress: Progress | None = None) 
 
     Parameters
     ----------
-    plans : of a beam each; where all files have a start time, candidates are compared by their MJD, else by the time
+    plans : by `plan_beams`; where all files have a start time, candidates are compared by their MJD, else by the time
         from the start of the file. Numbers of beams are those of the files if these differ, else 1, 2, ...
     progress : told of the stages of each search
 
@@ -31,11 +51,9 @@ def search_beams(plans: Sequence[SearchPlan], progress: Progress | None = None) 
 
     Raises
     ------
-    InputError : a single beam, all channels are masked, or an output exists
+    InputError : all channels are masked, or an output exists
     ResourceError : it takes more memory than is allowed, or an output cannot be written
     """
-    if len(plans) < 2:
-        raise InputError("`beams`: expected the files of several beams, found one", option="beams")
     streams = [plan.survey.stream for plan in plans]
     found = compared([plan.found(progress) for plan in plans], streams)
     return [plan.written(each, progress) for plan, each in zip(plans, found, strict=True)]

@@ -39,7 +39,7 @@ _DRAWING_BYTES = 70 << 20  # of matplotlib
 class Found:
     """What a search found, before anything is written."""
 
-    started: float  #: `time.perf_counter` at its beginning
+    took_s: float
     survey: Survey  #: with its scales
     search: Search
     candidates: list[Candidate]  #: best first
@@ -106,7 +106,7 @@ class SearchPlan:
         candidates = search.candidates()
         if self.classifier is not None:
             candidates = _classified(survey, candidates, self.classifier, request.max_plots)
-        return Found(started, survey, search, candidates)
+        return Found(time.perf_counter() - started, survey, search, candidates)
 
     def written(self, found: Found, progress: Progress | None = None) -> ProductReport:
         """Outputs and the report of what was found.
@@ -121,6 +121,7 @@ class SearchPlan:
         InputError : an output exists
         ResourceError : an output cannot be written
         """
+        started = time.perf_counter() - found.took_s
         request, survey, search, candidates = self.request, found.survey, found.search, found.candidates
         outputs = []
         if request.output is not None:
@@ -151,7 +152,7 @@ class SearchPlan:
             (survey.stream,),
             numbers,
             tuple(outputs),
-            found.started,
+            started,
             candidates=tuple(candidates),
             notes=tuple(notes),
         )
