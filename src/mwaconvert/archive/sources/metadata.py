@@ -7,6 +7,7 @@ set are put right here, at the boundary.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -35,7 +36,7 @@ from mwaconvert.archive.units import (
     calibration_state,
     check_sessions,
 )
-from mwaconvert.errors import Error, InputError, MetadataError
+from mwaconvert.errors import Error, InputError, MetadataError, ResourceError
 from mwaconvert.extras import need
 
 _TABLES = (
@@ -67,6 +68,8 @@ class MetadataDatabase:
     ------
     InputError
         The database cannot be reached, or lacks a table.
+    ResourceError
+        By all that reads: it is away since.
     """
 
     def __init__(self, url: str, schema: str | None = None) -> None:
@@ -102,6 +105,14 @@ class MetadataDatabase:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @contextmanager
+    def _reading(self) -> Iterator[Any]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except self._sql.exc.SQLAlchemyError as error:
+            raise ResourceError(f"the metadata database gave no answer: {type(error).__name__}") from None
+
     def _rows(self, table: str, column: str, value: str, order: str = "") -> Sequence[dict[str, Any]]:
         """Rows where a column has a value, unknown values of `order` last, on every database."""
         held = self._held.get((table, column), {})
@@ -117,7 +128,7 @@ class MetadataDatabase:
         query = self._sql.select(source).where(columns[column].in_(values))
         if order:
             query = query.order_by(columns[order].is_(None), columns[order])
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             found = connection.execute(query)
             names = [name.upper() for name in found.keys()]  # noqa: SIM118  (of a result, no mapping)
             return [dict(zip(names, row, strict=True)) for row in found]
@@ -232,7 +243,7 @@ class MetadataDatabase:
         column = next(column for column in names.columns if column.name.upper() == "DELIVERY_NAME")
         ending = f"_{mous.file_form}"
         query = self._sql.select(column).where(column.endswith(ending, autoescape=True))
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             found = {row[0].removesuffix(ending) for row in connection.execute(query)}
         if len(found) != 1:
             raise InputError(f"{mous} has {len(found)} deliveries in the metadata database; expected one")
@@ -287,7 +298,7 @@ class MetadataDatabase:
 
     def _columns_of(self, table: str, *names: str) -> Iterator[tuple[Any, ...]]:
         columns = {column.name.upper(): column for column in self._tables[table].columns}
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             for row in connection.execute(self._sql.select(*(columns[name] for name in names))):
                 yield tuple(row)
 
