@@ -222,6 +222,15 @@ def test_restores_that_may_not_start() -> None:
         decide(calibration=by_hand, installed=[CasaVersion.parse("6.5.4-9")])
 
 
+def test_a_database_that_breaks_off_is_told_in_a_sentence(path: Path, database: MetadataDatabase) -> None:
+    change(path, "DROP TABLE asa_delivery_status")
+    for read in (database.seen, lambda: database.project_of(MOUS), lambda: database.member(PROJECT, MOUS)):
+        with pytest.raises(ResourceError, match="the metadata database gave no answer: OperationalError"):
+            read()
+    with pytest.raises(ResourceError):
+        next(database.members({MOUS: PROJECT}))
+
+
 def test_looks_at_many_sets_are_those_at_each(path: Path, database: MetadataDatabase) -> None:
     found = database.looks({MOUS: PROJECT, status("77"): PROJECT})
     whole = database.member(PROJECT, MOUS)

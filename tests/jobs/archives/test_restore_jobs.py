@@ -42,6 +42,7 @@ from mwaconvert.jobs.control.store import Store
 from mwaconvert.jobs.control.work import Job
 from mwaconvert.jobs.workflows.archives import restore
 from mwaconvert.jobs.workflows.archives.asking import Purpose
+from mwaconvert.jobs.workflows.archives.packed import find_calibration
 from mwaconvert.jobs.workflows.archives.restore import REPORT, restore_request, submit_or_resume
 from mwaconvert.jobs.workflows.archives.running import carry_on
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, local_site
@@ -382,6 +383,24 @@ def test_a_set_whose_calibration_was_ingested_as_one_tar(
     assert f"the calibration is from {tar.name}" in report["notes"]
     assert report["inputs"] == {file.name: file.sha256 for file in files if file.file_class != "science"}
     assert len(report["sets"]) == 2
+
+
+def test_stores_are_asked_for_each_file_only_where_there_is_a_tar(site: ArchiveSite, tmp_path: Path) -> None:
+    class Asked(AssertionError):
+        pass
+
+    class Store:
+        def find(self, name: str, sha256: str | None = None) -> None:
+            raise Asked(name)
+
+    asking = replace(site, stores=(Store(),))
+    with site.catalog() as catalog:
+        look = catalog.member(samples.MOUS)
+        found = find_calibration(tmp_path, asking, catalog, look)
+        assert (found.state, found.tar) == (look.calibration, {})
+    only_as_tar(site, tmp_path)
+    with site.catalog() as catalog, pytest.raises(Asked):
+        find_calibration(tmp_path, asking, catalog, look)
 
 
 def test_a_tar_of_a_calibration_is_believed_by_its_checksum_and_its_review(

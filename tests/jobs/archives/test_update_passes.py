@@ -20,6 +20,7 @@ from mwaconvert.jobs.workflows.archives.site import ArchiveSite, local_site
 from mwaconvert.jobs.workflows.archives.updating import update_pass
 
 NEW = (f"new, of {PROJECT}",)
+BAD_NAME = "'a/b' cannot be a file name; expected one part, without / and control characters"
 HEAD = "proposal_id,group_ous_uid,member_ous_uid,asdm_uid,obs_release_date,qa2_passed\n"
 
 
@@ -132,6 +133,29 @@ def test_a_set_that_cannot_be_read_keeps_no_other_back(site: ArchiveSite, alma: 
            "PARENT_OBS_UNIT_SET_STATUS_ID = ?", str(status("ac")))  # fmt: skip
     told = passed(site)
     assert (told[status("ac")], len(told)) == (NEW, 2)
+
+
+def test_a_known_set_that_cannot_be_read_any_more_keeps_no_other_back(site: ArchiveSite, alma: Path) -> None:
+    another(alma, "aa")
+    assert len(passed(site)) == 2
+    change(alma, "INSERT INTO asa_product_files VALUES ('a/b', 'science', ?)", str(MOUS))
+    change(alma, "INSERT INTO asa_product_files VALUES ('a/b', 'science', ?)", str(status("77")))  # of nobody
+    change(alma, "UPDATE aqua_ous SET QA2STATUS = 'Fail'")
+    another(alma, "ab")
+    for new in (1, 0):
+        with site.catalog() as catalog:
+            found = update_pass(site, catalog, "ann")
+            assert found.left_out == {str(MOUS): LeftOut.UNREADABLE}
+            assert found.told[MOUS] == (f"cannot be read: {BAD_NAME}",)
+            assert (len(found.told), catalog.member(MOUS).qa2) == (1 + 2 * new, "Pass")
+            assert found.words == f"3 member sets, {2 * new} new or changed; left out: 1 cannot be read"
+    change(alma, "DELETE FROM asa_product_files WHERE NGAS_FILE_ID = 'a/b'")
+    name = f"{PROJECT}_{status('aa').file_form}"
+    change(alma, "INSERT INTO asa_delivery_status VALUES (?, '2031-05-01')", name)
+    assert passed(site) == {
+        MOUS: ("QA2: Pass -> Fail",),
+        status("aa"): (f"cannot be read: {status('aa')} has deliveries of different release dates",),
+    }
 
 
 def test_what_is_left_out_is_counted_by_reason(site: ArchiveSite, alma: Path) -> None:

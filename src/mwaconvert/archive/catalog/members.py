@@ -26,10 +26,10 @@ class Members(Database):
 
     def put_units(self, project: str, units: Iterable[tuple[UnitSet, Level]], at: datetime) -> None:
         """Put unit sets above members, each after the one that contains it; known ones get their new state."""
-        table = self._t["obs_unit_set"]
+        units = list(units)
         fresh: dict[str, dict[str, Any]] = {}
         with self._writing() as connection:
-            known = {row[0] for row in connection.execute(self._sql.select(table.c.status_uid))}
+            known = self._known(connection, [unit.status_uid for unit, _ in units])
             for unit, level in units:
                 row = rows.of_unit(project, unit, level, at)
                 if str(unit.status_uid) in known:

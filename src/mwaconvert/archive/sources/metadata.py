@@ -6,7 +6,8 @@ set are put right here, at the boundary.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -35,7 +36,7 @@ from mwaconvert.archive.units import (
     calibration_state,
     check_sessions,
 )
-from mwaconvert.errors import Error, InputError, MetadataError
+from mwaconvert.errors import Error, InputError, MetadataError, ResourceError
 from mwaconvert.extras import need
 
 _TABLES = (
@@ -67,6 +68,8 @@ class MetadataDatabase:
     ------
     InputError
         The database cannot be reached, or lacks a table.
+    ResourceError
+        By all that reads: it is away since.
     """
 
     def __init__(self, url: str, schema: str | None = None) -> None:
@@ -102,6 +105,14 @@ class MetadataDatabase:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @contextmanager
+    def _reading(self) -> Iterator[Any]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except self._sql.exc.SQLAlchemyError as error:
+            raise ResourceError(f"the metadata database gave no answer: {type(error).__name__}") from None
+
     def _rows(self, table: str, column: str, value: str, order: str = "") -> Sequence[dict[str, Any]]:
         """Rows where a column has a value, unknown values of `order` last, on every database."""
         held = self._held.get((table, column), {})
@@ -117,7 +128,7 @@ class MetadataDatabase:
         query = self._sql.select(source).where(columns[column].in_(values))
         if order:
             query = query.order_by(columns[order].is_(None), columns[order])
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             found = connection.execute(query)
             names = [name.upper() for name in found.keys()]  # noqa: SIM118  (of a result, no mapping)
             return [dict(zip(names, row, strict=True)) for row in found]
@@ -215,7 +226,7 @@ class MetadataDatabase:
     def product_files(self, mous: StatusUid) -> tuple[ProductFile, ...]:
         """Product files of a member set with their classes; roles are told by a table of kinds."""
         rows = self._rows("ASA_PRODUCT_FILES", self._owner_column(), str(mous), "NGAS_FILE_ID")
-        return tuple(ProductFile(safe_name(row["NGAS_FILE_ID"]), row.get("FILE_CLASS") or "") for row in rows)
+        return tuple(_product_file(row["NGAS_FILE_ID"], row.get("FILE_CLASS")) for row in rows)
 
     def _columns(self, table: str) -> set[str]:
         return {column.name.upper() for column in self._tables[table].columns}
@@ -232,7 +243,7 @@ class MetadataDatabase:
         column = next(column for column in names.columns if column.name.upper() == "DELIVERY_NAME")
         ending = f"_{mous.file_form}"
         query = self._sql.select(column).where(column.endswith(ending, autoescape=True))
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             found = {row[0].removesuffix(ending) for row in connection.execute(query)}
         if len(found) != 1:
             raise InputError(f"{mous} has {len(found)} deliveries in the metadata database; expected one")
@@ -247,40 +258,47 @@ class MetadataDatabase:
             Two deliveries of one name that disagree.
         """
         rows = self._rows("ASA_DELIVERY_STATUS", "DELIVERY_NAME", delivery_name(project, mous))
-        dates = {_time(row.get("RELEASE_DATE")) for row in rows}
-        if len(dates) > 1:
-            raise MetadataError(f"{mous} has deliveries of different release dates")
-        return dates.pop() if dates else None
+        return _one_date(mous, (row.get("RELEASE_DATE") for row in rows))
 
     def qa2(self, mous: StatusUid) -> str:
         """The QA2 status of a set, as the archive words it; empty where there is none."""
         row = next(iter(self._rows("AQUA_OUS", "OUS_STATUS_ENTITY_ID", str(mous))), {})
         return str(row.get("QA2STATUS") or "")
 
-    def looks(self, sets: Mapping[StatusUid, str]) -> dict[StatusUid, Look]:
-        """Short looks at many member sets (uid -> code of project), each table read once; unknown ones are left out."""
+    def looks(self, sets: Mapping[StatusUid, str]) -> dict[StatusUid, Look | Error]:
+        """Short looks at many member sets (uid -> code of project), each table read once; unknown ones are left out.
+
+        What keeps one from being read stands in its place.
+        """
         states = dict(self._columns_of("OBS_UNIT_SET_STATUS", "STATUS_ENTITY_ID", "DOMAIN_ENTITY_STATE"))
         qa2 = dict(self._columns_of("AQUA_OUS", "OUS_STATUS_ENTITY_ID", "QA2STATUS"))
-        dates = dict(self._columns_of("ASA_DELIVERY_STATUS", "DELIVERY_NAME", "RELEASE_DATE"))
-        files: dict[str, list[ProductFile]] = {}
+        dates: dict[str, list[object]] = {}
+        for name, date in self._columns_of("ASA_DELIVERY_STATUS", "DELIVERY_NAME", "RELEASE_DATE"):
+            dates.setdefault(name, []).append(date)
+        files: dict[str, list[tuple[str, str | None]]] = {}
         for owner, name, kind in self._columns_of(
             "ASA_PRODUCT_FILES", self._owner_column(), "NGAS_FILE_ID", "FILE_CLASS"
         ):
-            files.setdefault(owner, []).append(ProductFile(safe_name(name), kind or ""))
-        return {
-            uid: Look(
-                states[str(uid)] or "",
-                str(qa2.get(str(uid)) or ""),
-                _time(dates.get(delivery_name(project, uid))),
-                calibration_state(files.get(str(uid), ())),
-            )
-            for uid, project in sets.items()
-            if str(uid) in states
-        }
+            files.setdefault(owner, []).append((name, kind))
+        found: dict[StatusUid, Look | Error] = {}
+        for uid, project in sets.items():
+            mous = str(uid)
+            if mous not in states:
+                continue
+            try:
+                found[uid] = Look(
+                    states[mous] or "",
+                    str(qa2.get(mous) or ""),
+                    _one_date(uid, dates.get(delivery_name(project, uid), ())),
+                    calibration_state([_product_file(name, kind) for name, kind in files.get(mous, ())]),
+                )
+            except Error as error:
+                found[uid] = error
+        return found
 
     def _columns_of(self, table: str, *names: str) -> Iterator[tuple[Any, ...]]:
         columns = {column.name.upper(): column for column in self._tables[table].columns}
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             for row in connection.execute(self._sql.select(*(columns[name] for name in names))):
                 yield tuple(row)
 
@@ -385,6 +403,18 @@ def _read_only(connection: Any, _record: object) -> None:
 def _reference(row: Mapping[str, Any]) -> UnitRef | None:
     project, part = row.get("OBS_PROJECT_ID"), row.get("DOMAIN_ENTITY_ID")
     return UnitRef(EntityUid(Uid.parse(project)), part) if project and part else None
+
+
+def _product_file(name: str, kind: str | None) -> ProductFile:
+    return ProductFile(safe_name(name), kind or "")
+
+
+def _one_date(mous: StatusUid, values: Iterable[object]) -> datetime | None:
+    """The release date of deliveries of one name; None without one, `MetadataError` if they disagree."""
+    dates = {_time(value) for value in values}
+    if len(dates) > 1:
+        raise MetadataError(f"{mous} has deliveries of different release dates")
+    return dates.pop() if dates else None
 
 
 def _time(value: object) -> datetime | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mwaconvert.cli.archive.make import make
-from mwaconvert.cli.archive.restore import SITE_VARIABLE
+from mwaconvert.cli.archive.restore import config_option
 from mwaconvert.cli.verbs import SETTINGS, verbose
 from mwaconvert.errors import InputError
 
@@ -19,10 +19,6 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 #: exit codes beside those of all verbs: two files that differ, as diff and cmp have it; what must not be used
 DIFFERENT, REFUSED = 1, 2
-
-
-_config = click.option("--config", "config_path", type=click.Path(path_type=Path), envvar=SITE_VARIABLE, required=True,
-                       metavar="FILE", help=f"Configuration of the site; also by {SITE_VARIABLE}.")  # fmt: skip
 
 
 def _say(line: str) -> None:
@@ -174,7 +170,7 @@ def compare(
 
 
 @archive.command(context_settings=SETTINGS)
-@_config
+@config_option
 @verbose
 def update(config_path: Path) -> None:
     """Look at the archive's metadata again, and tell what changed; delivered sets that are new enter the catalogue."""
@@ -192,7 +188,7 @@ def update(config_path: Path) -> None:
 
 @archive.command(context_settings=SETTINGS)
 @click.argument("name", metavar="NAME")
-@_config
+@config_option
 @verbose
 def find(name: str, config_path: Path) -> None:
     """Tell the member sets of a name: uid of a set, scheduling or execution block, name of a delivery or file."""

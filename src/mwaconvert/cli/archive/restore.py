@@ -22,6 +22,9 @@ _PATH = click.Path(path_type=Path)
 #: names the configuration of a site
 SITE_VARIABLE = "MWACONVERT_ARCHIVE"
 _LAYOUTS = ("delivery", "request", "run")
+#: of verbs that cannot do without
+config_option = click.option("--config", "config_path", type=_PATH, envvar=SITE_VARIABLE, required=True, metavar="FILE",
+                             help=f"Configuration of the site; also by {SITE_VARIABLE}.")  # fmt: skip
 
 
 @click.command(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mwaconvert.cli.archive.restore import SITE_VARIABLE, here, jobs_of, owner
+from mwaconvert.cli.archive.restore import config_option, here, jobs_of, owner
 from mwaconvert.cli.verbs import SETTINGS, verbose
 from mwaconvert.errors import InputError
 
@@ -27,15 +27,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def _common(command: _Command) -> _Command:
     for option in (
-        click.option(
-            "--config",
-            "config_path",
-            type=_PATH,
-            envvar=SITE_VARIABLE,
-            required=True,
-            metavar="FILE",
-            help=f"Configuration of the site; also by {SITE_VARIABLE}.",
-        ),
+        config_option,
         click.option("--why", default="", metavar="TEXT", help="The reason, for the audit trail."),
         verbose,
     ):

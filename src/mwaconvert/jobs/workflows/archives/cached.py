@@ -45,12 +45,8 @@ def hand_out_cached(
         shutil.copytree(cached, part, symlinks=True)
         _check_public(site, catalog, run.target)
         part.rename(target)
-    except (shutil.Error, OSError) as error:
-        words = (
-            error.strerror
-            if isinstance(error, OSError) and error.strerror
-            else "files are gone or cannot be read"
-        )
+    except OSError as error:  # also that of shutil, which tells of many files
+        words = error.strerror or "files are gone or cannot be read"
         raise ResourceError(f"{run_id}: its measurement sets were not copied: {words}") from None
     finally:
         remove(part)

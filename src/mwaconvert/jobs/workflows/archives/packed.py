@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,11 +47,9 @@ def find_calibration(scratch: Path, site: ArchiveSite, catalog: Catalog, look: M
     """
     listed = tuple(file for file in look.files if file.file_class.lower() != "science")
     state = look.calibration
-    whole = not state.missing and all(
-        any(store.find(file.name, file.sha256) for store in site.stores) for file in listed
-    )
-    item = None if whole else ingested_tar(catalog, str(look.unit.status_uid))
-    if item is None:
+    item = ingested_tar(catalog, str(look.unit.status_uid))
+    # stores are asked for each file only where there is something to choose from
+    if item is None or (not state.missing and _are_stored(listed, site.stores)):
         return Calibration(listed, state, site.stores, {})
     tar = {"name": archive_name(item.file.name, str(item.file.sha256)), "sha256": item.file.sha256}
     stores = stores_with(site, tar, scratch)
@@ -59,6 +58,11 @@ def find_calibration(scratch: Path, site: ArchiveSite, catalog: Catalog, look: M
         # it passed here, so it is official without the images that the list of an archive would have
         state = replace(calibration_state(listed), official=True)
     return Calibration(listed, state, stores, tar)
+
+
+def _are_stored(files: Sequence[ProductFile], stores: Sequence[Store]) -> bool:
+    """Whether each file lies in some store by itself."""
+    return all(any(store.find(file.name, file.sha256) for store in stores) for file in files)
 
 
 def ingested_tar(catalog: Catalog, target: str) -> IngestItem | None:

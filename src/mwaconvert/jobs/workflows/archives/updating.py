@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
+from typing import TypeVar
 
 from mwaconvert.archive.catalog import Action, Catalog, Look
 from mwaconvert.archive.identifiers import StatusUid
@@ -18,6 +19,7 @@ from mwaconvert.errors import Error, InputError
 from mwaconvert.jobs.workflows.archives.site import ArchiveSite, now
 from mwaconvert.text import plural
 
+_Seen = TypeVar("_Seen", NewMember, Look)
 #: sets of one transaction
 _AT_ONCE = 2000
 #: of entries of the audit trail that tell of a whole pass
@@ -31,7 +33,7 @@ class Pass:
     Attributes
     ----------
     told : of each set that is new or changed, what; with those that cannot be taken in
-    left_out : why sets that were seen are not in the catalogue, by uid or name of a delivery
+    left_out : why sets that were seen were not taken in, by uid or name of a delivery
     n_known : sets in the catalogue after it
     """
 
@@ -40,9 +42,14 @@ class Pass:
     n_known: int = 0
 
     def refuse(self, uid: StatusUid, reason: LeftOut, error: Error) -> None:
-        """Leave a set out: what is wrong with it is told at each pass."""
+        """Leave a set as the catalogue has it, or has it not: what is wrong with it is told at each pass."""
         self.left_out[str(uid)] = reason
-        self.told[uid] = (f"new, and {reason.words}: {error}",)
+        self.told[uid] = (f"{reason.words}: {error}",)
+
+    def enter(self, member: NewMember) -> None:
+        """Tell a set that is new: of another source perhaps than one that could not be read."""
+        self.left_out.pop(str(member.uid), None)
+        self.told[member.uid] = (member.words,)
 
     @property
     def counts(self) -> dict[LeftOut, int]:
@@ -61,10 +68,10 @@ class Pass:
 def update_pass(site: ArchiveSite, catalog: Catalog, actor: str) -> Pass:
     """One pass over the archive's metadata: what is new and what changed, in words, and what was left out.
 
-    Delivered sets that the catalogue does not know enter it; one that cannot be read is told each time, and changes
-    nothing. A calibration that was split out, a release date that moved, another QA2: all of it goes into the audit
-    trail, with the sets it is of. A pass that was killed leaves what it has entered; the next goes on. A table of the
-    public archive adds the sets that no metadata database tells, and their dates.
+    Delivered sets that the catalogue does not know enter it; one that cannot be read, known or not, is told each time,
+    and changes nothing. A calibration that was split out, a release date that moved, another QA2: all of it goes into
+    the audit trail, with the sets it is of. A pass that was killed leaves what it has entered; the next goes on. A
+    table of the public archive adds the sets that no metadata database tells, and their dates.
 
     Raises
     ------
@@ -82,25 +89,33 @@ def update_pass(site: ArchiveSite, catalog: Catalog, actor: str) -> Pass:
             known = catalog.members()
             delivered, found.left_out = database.seen()
             new = {uid: project for uid, project in delivered.items() if uid not in known}
-            _enter(catalog, _readable(database.members(new), found), found, actor, at)
-            found.told |= catalog.update(database.looks(known), actor, at)
+            members = (member for _, member in _readable(database.members(new), found))
+            _enter(catalog, members, found, actor, at)
+            looks = dict(_readable(database.looks(known).items(), found))
+            found.told |= catalog.update(looks, actor, at)
     if site.obscore is not None:
         _follow_table(site, catalog, found, actor, at)
     known = catalog.members()
     names = {str(uid) for uid in known}
     found.n_known = len(known)
-    found.left_out = {name: reason for name, reason in found.left_out.items() if name not in names}
+    found.left_out = {
+        name: reason
+        for name, reason in found.left_out.items()
+        if name not in names or reason is LeftOut.UNREADABLE
+    }
     if [entry.detail for entry in catalog.trail(SUBJECT, limit=1)] != [found.words]:
         catalog.note(Action.LOOKED, SUBJECT, actor, at, detail=found.words)
     return found
 
 
-def _readable(members: Iterable[tuple[StatusUid, NewMember | Error]], found: Pass) -> Iterator[NewMember]:
-    for uid, member in members:
-        if isinstance(member, Error):
-            found.refuse(uid, LeftOut.UNREADABLE, member)
+def _readable(
+    seen: Iterable[tuple[StatusUid, _Seen | Error]], found: Pass
+) -> Iterator[tuple[StatusUid, _Seen]]:
+    for uid, told in seen:
+        if isinstance(told, Error):
+            found.refuse(uid, LeftOut.UNREADABLE, told)
         else:
-            yield member
+            yield uid, told
 
 
 def _follow_table(site: ArchiveSite, catalog: Catalog, found: Pass, actor: str, at: datetime) -> None:
@@ -136,7 +151,7 @@ def _enter(catalog: Catalog, new: Iterable[NewMember], found: Pass, actor: str, 
     rest = iter(new)
     while sets := list(islice(rest, _AT_ONCE)):
         for member in _entered(catalog, sets, found, actor, at):
-            found.told[member.uid] = (member.words,)
+            found.enter(member)
 
 
 def _entered(
