@@ -160,6 +160,18 @@ def test_corrections(library, tmp_path):
     assert b'cite="retraction"' in library.made[0].sent[1][1]
 
 
+def test_other_settings_are_for_the_next_event(library, tmp_path):
+    """And nothing waits for the event that is going out meanwhile: a broker may be silent for long."""
+    one = Sending(site_with(tmp_path))
+    one.give(trigger())
+    one.sender.site = site_with(tmp_path, servers="other:9092")
+    with one.sender._lock:
+        run_async(one.sender.on_reload())
+    one.give(trigger(id="1-00-2", dm=900.0, time_s=time.time() - 9))
+    assert [p.options["bootstrap.servers"] for p in library.made] == ["localhost:9092", "other:9092"]
+    assert [len(p.sent) for p in library.made] == [1, 1]
+
+
 def test_secrets_are_for_their_owner(library, options, tmp_path):
     options.chmod(0o644)
     (outcome,) = Sending(site_with(tmp_path, options=str(options))).give(trigger())

@@ -97,7 +97,7 @@ def test_a_decision_waits_for_the_journal(site, tmp_path):
     assert run_async(job()) == {}
 
 
-def test_an_observation_that_cannot_begin_is_begun_when_there_is_room(site, tmp_path, monkeypatch):
+def test_an_observation_that_cannot_begin_is_begun_when_there_is_room(site, tmp_path, monkeypatch, caplog):
     sky = Sky(tmp_path / "obs")
     monkeypatch.setattr("mwaconvert.services.live.processes.service._BEAT_S", 0.05)
 
@@ -109,7 +109,12 @@ def test_an_observation_that_cannot_begin_is_begun_when_there_is_room(site, tmp_
         await chain._take(Message(sender="n", to="n/amber_clustering", body=start, task_id=sky.task_id))
         assert "No space left" in chain.trouble["start"]
         assert not chain.watches
+        old = start.model_copy(update={"observation": replace(start.observation, task_id="old", start_s=0.0)})
+        await chain._take(Message(sender="n", to="n/amber_clustering", body=old, task_id="old"))
+        assert set(chain._not_begun) == {sky.task_id, "old"}
         await asyncio.sleep(0.2)
+        assert set(chain._not_begun) == {sky.task_id}  # of the other all is over
+        assert len(caplog.records) == 2  # not one for each time
         chain._open = opened
         while not chain.watches:
             await asyncio.sleep(0.02)
@@ -131,8 +136,11 @@ def test_observations_are_kept_when_there_is_room(site, tmp_path, monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr("mwaconvert.services.live.observations.write_facts", full)
             await observations.start(sky.path, None)
+            for _ in range(3):
+                observations._keep()
             await asyncio.sleep(0.2)
             assert not (site.state / "observations.json").exists()
+            assert len(hub._tasks) == 2  # to forget it, and one that waits for room
         while not (site.state / "observations.json").exists():
             await asyncio.sleep(0.02)
         body = observations.running[sky.task_id].body
@@ -230,8 +238,10 @@ def test_a_processor_waits_for_room(site, tmp_path, monkeypatch):
         again._merging[sky.task_id] = None
         with monkeypatch.context() as patched:
             patched.setattr("mwaconvert.live.processing.cutter.write_lists", full)
+            patched.setattr("mwaconvert.services.live.processes.processor._AGAIN_S", 1000.0)
             await again.on_start(start_of(sky))
-            await run(again, lambda: sky.task_id in again.trouble)
+            looks = []
+            await run(again, lambda: looks.append(sky.task_id in again.trouble) or sum(looks) > 9)  # it lasts
         assert again.numbers["accepted"] == 2
         third = Processor(site)
         third._merging[sky.task_id] = None

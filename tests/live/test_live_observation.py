@@ -22,7 +22,7 @@ from mwaconvert.live.observation import (
     read_beam_table,
     read_observation,
 )
-from mwaconvert.live.settings import Settings, read_settings, settings_of
+from mwaconvert.live.settings import Settings, read_settings, read_yaml, settings_of
 
 
 def test_master_configuration(darc):
@@ -159,6 +159,28 @@ def test_default_configuration_of_darc(darc):
 def test_bad_settings(found, problem):
     with pytest.raises(FormatError, match=problem):
         settings_of(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("a: 1\nb: s3cret: x\n", " at line 2, column 10"),
+        ("b: *s3cret\n", " at line 1, column 4"),
+        ("b: !s3cret x\n", " at line 1, column 4"),
+        ("b: !s3cret!x y\n", " at line 1, column 4"),
+        ("b: [s3cret", " at line 1, column 11"),
+        ("b: s3cret\0", ""),
+        ("b: 2026-13-01 # s3cret\n", ""),
+        ("b: " + "[" * 5000, ""),
+    ],
+)
+def test_what_is_no_yaml_is_not_quoted(tmp_path, text, where):
+    """Keys and options are YAML, too: a secret in them must not reach a page or a log."""
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(FormatError) as caught:
+        read_yaml(path)
+    assert str(caught.value) == f"{path}: is no YAML{where}; texts with signs such as : # ! * need quotes"
 
 
 def test_no_limit():

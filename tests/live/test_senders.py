@@ -305,6 +305,7 @@ def test_a_disk_that_is_full(site, monkeypatch, kind, full_after):
         sender.journal.append = full
         t = trigger()
         await give(sender, t)
+        sender.write_ends()  # as every second
         assert sender.trouble["journal"].endswith("No space left on device")
         assert len(wire.sent) == len(wire.done) == full_after
         sender.journal.append = append

@@ -467,6 +467,7 @@ def read_yaml(path: Path) -> Any:
     Raises
     ------
     FormatError
+        It says where, and quotes nothing of the file: there may be secrets in it.
     """
     yaml = need("yaml", "live", f"{path}: reading YAML")
     data = path.read_bytes()
@@ -474,8 +475,12 @@ def read_yaml(path: Path) -> Any:
         raise FormatError(f"{path}: {len(data)} bytes are too many for a configuration", path=path)
     try:
         return yaml.safe_load(data)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path}: is no YAML: {' '.join(str(error).split())}", path=path) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+        raise FormatError(
+            f"{path}: is no YAML{where}; texts with signs such as : # ! * need quotes", path=path
+        ) from None
 
 
 def _section(kind: type[Any], found: Any, name: str, at: str, ignored: list[str]) -> Any:

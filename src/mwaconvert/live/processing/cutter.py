@@ -191,7 +191,7 @@ def _of_before(
         entry for entry in entries if entry.get("accepted") and key_of(Wanted(**entry["wanted"])) not in drawn
     ]
     found = []
-    for entry in before[: _DRAWN - len(kept)]:
+    for entry in before[: max(0, _DRAWN - len(kept))]:  # threads may have kept one too many
         with suppress(Error):
             found.append(read_candidate(Path(entry["file"])))
     return found

@@ -9,6 +9,9 @@ from pathlib import Path
 from mwaconvert.errors import InputError
 from mwaconvert.live.settings import Settings, expanded, host_port, read_settings
 
+#: an observation is forgotten so long after its end: processing may take three hours
+KEEP_S = 4 * 3600.0
+
 
 class Name(StrEnum):
     """Services, by the names that operators know."""

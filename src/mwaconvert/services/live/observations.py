@@ -16,12 +16,10 @@ from mwaconvert.live.files import read_facts, write_facts
 from mwaconvert.live.observation import Observation, read_config, read_observation
 from mwaconvert.live.settings import expanded
 from mwaconvert.services.live.hub import Hub
-from mwaconvert.services.live.node import Name, process_of
+from mwaconvert.services.live.node import KEEP_S, Name, process_of
 from mwaconvert.services.live.wire.messages import StartObservation, StopObservation
 
 _log = logging.getLogger(__name__)
-#: an observation is forgotten so long after its end: processing may take three hours
-_KEEP_S = 4 * 3600.0
 _MODEL_S = 20.0
 #: until a full disk is tried again, s
 _AGAIN_S = 2.0
@@ -43,6 +41,7 @@ class Observations:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.running: dict[str, Running] = {}
+        self._waits_for_room = False
 
     @property
     def _kept(self) -> Path:
@@ -92,7 +91,7 @@ class Observations:
             for task_id, facts in kept.items():
                 body = StartObservation.model_validate(facts["body"])
                 services = tuple(Name(name) for name in facts["services"])
-                if time.time() < body.observation.end_s + _KEEP_S:
+                if time.time() < body.observation.end_s + KEEP_S:
                     self.running[task_id] = Running(body, services, stopped=facts["stopped"])
         except (FormatError, ValueError, KeyError, TypeError, AttributeError) as error:
             _log.error("observations of before are lost: %s", error)
@@ -114,10 +113,13 @@ class Observations:
             write_facts(self._kept, facts)
         except OSError as error:
             _log.error("observations cannot be kept over a restart: %s", error)
-            self.hub.in_background(self._keep_later())
+            if not self._waits_for_room:
+                self._waits_for_room = True
+                self.hub.in_background(self._keep_later())
 
     async def _keep_later(self) -> None:
         await asyncio.sleep(_AGAIN_S)
+        self._waits_for_room = False
         self._keep()
 
     def _services(self, observation: Observation, service: Name | None) -> tuple[Name, ...]:
@@ -131,7 +133,7 @@ class Observations:
     def _post_in_time(self, observation: Observation) -> None:
         wait_s = observation.start_s - self.hub.site.settings.darc_master.setup_time - time.time()
         self.hub.in_background(self._post(observation.task_id, max(0.0, wait_s)))
-        end_s = observation.end_s + _KEEP_S - time.time()
+        end_s = observation.end_s + KEEP_S - time.time()
         self.hub.in_background(self._forget(observation.task_id, max(0.0, end_s)))
 
     async def _post(self, task_id: str, wait_s: float) -> None:

@@ -195,25 +195,22 @@ class KafkaSender(EventSender):
     def __init__(self, site: Site) -> None:
         super().__init__(site)
         self._producer: Any = None
+        self._opened_for: Site | None = None  # a site that is read anew is another one
         self._lock = threading.Lock()
 
     @property
     def folder(self) -> Path:
         return super().folder / "kafka"
 
-    async def on_reload(self) -> None:
-        await super().on_reload()
-        with self._lock:
-            self._producer = None
-
     def transmit(self, data: Any) -> str:
-        settings = self.site.settings.kafka_sender
+        site = self.site
+        settings = site.settings.kafka_sender
         options = Path(expanded(settings.options)) if settings.options else None
         with self._lock:
             try:
-                self._producer = self._producer or open_producer(
-                    settings.servers, options, timeout_s=_KAFKA_S
-                )
+                if self._opened_for is not site:
+                    self._producer = open_producer(settings.servers, options, timeout_s=_KAFKA_S)
+                    self._opened_for = site
                 return send_kafka(self._producer, settings.topic, data, timeout_s=_KAFKA_S)
             except ResourceError as error:
                 raise FinalError(str(error)) from None

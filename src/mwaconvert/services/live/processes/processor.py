@@ -125,7 +125,8 @@ class Processor(Service):
                     self.trouble[task_id] = str(error)
                     work.again_s = time.monotonic() + _AGAIN_S
                 else:
-                    self.trouble.pop(task_id, None)
+                    if time.monotonic() >= work.again_s:
+                        self.trouble.pop(task_id, None)
             self.numbers["at_work"] = " ".join(self.works)
             self.numbers["queue"] = sum(len(w.queue) + w.running for w in self.works.values())
             try:

@@ -40,6 +40,8 @@ _TRY_AGAIN_S, _LONGEST_S = 0.5, 10.0
 _DAY_S = 86400.0
 #: of triggers that arrived so near to each other one goes out; others had to wait for a sender, s
 _TOGETHER_S = 2.0
+#: a full disk is said for so long, unless something was written; what had no room is given again each second
+_FULL_S = 5.0
 
 
 class FinalError(ResourceError):
@@ -56,6 +58,7 @@ class Sender(Service):
         self.begun: dict[str, dict[str, Any]] = {}
         self.flying: set[str] = set()
         self.unwritten: list[dict[str, Any]] = []  # ends for which the journal had no room
+        self._full_s = float("-inf")  # when it had none, on the monotonic clock
         self._tasks: set[asyncio.Task[None]] = set()
         for entry in self.journal.entries():
             if "outcome" in entry:
@@ -113,6 +116,7 @@ class Sender(Service):
         self.write_ends()
 
     def write_ends(self) -> None:
+        is_written = bool(self.unwritten)
         try:
             while self.unwritten:
                 self.journal.append(self.unwritten[0])
@@ -120,9 +124,11 @@ class Sender(Service):
         except OSError as error:
             self._say_full(error)
         else:
-            self.trouble.pop("journal", None)
+            if is_written or time.monotonic() - self._full_s > _FULL_S:
+                self.trouble.pop("journal", None)
 
     def _say_full(self, error: OSError) -> None:
+        self._full_s = time.monotonic()
         self.trouble["journal"] = f"{self.journal.path}: {error.strerror}"
 
     def settle(self, id: str, outcome: str, send: Send) -> None:

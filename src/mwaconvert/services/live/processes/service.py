@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, ClassVar
 
 from mwaconvert.errors import Error, ResourceError
-from mwaconvert.services.live.node import Name, Site, read_site
+from mwaconvert.services.live.node import KEEP_S, Name, Site, read_site
 from mwaconvert.services.live.wire.link import Link, call
 from mwaconvert.services.live.wire.messages import (
     Beat,
@@ -152,8 +152,9 @@ class Service:
                 case StartObservation():
                     await self._start(message.body)
                 case StopObservation():
-                    self._not_begun.pop(message.task_id, None)
-                    await self.on_stop(message.task_id, abort=message.body.abort)
+                    async with self._starting:
+                        self._not_begun.pop(message.task_id, None)
+                        await self.on_stop(message.task_id, abort=message.body.abort)
                 case Send():
                     await self.on_send(message, message.body)
                 case Done():
@@ -173,9 +174,11 @@ class Service:
         else:
             self.trouble.pop(message.body.kind, None)
 
-    async def _start(self, start: StartObservation) -> None:
+    async def _start(self, start: StartObservation, *, again: bool = False) -> None:
         task_id = start.observation.task_id
         async with self._starting:
+            if again and task_id not in self._not_begun:  # stopped meanwhile
+                return
             try:
                 await self.on_start(start)
             except (Error, OSError):
@@ -183,13 +186,24 @@ class Service:
                 raise
             self._not_begun.pop(task_id, None)
 
+    async def _start_again(self) -> None:
+        """What could not begin, until the master forgets it; that it could not was logged once."""
+        for task_id, start in list(self._not_begun.items()):
+            if time.time() > start.observation.end_s + KEEP_S:
+                self._not_begun.pop(task_id, None)
+                continue
+            try:
+                await self._start(start, again=True)
+            except (Error, OSError) as error:
+                self.trouble["start"] = str(error)
+        if not self._not_begun:
+            self.trouble.pop("start", None)
+
     async def _beat(self) -> None:
         while True:
             self._send_beat()
             await asyncio.sleep(_BEAT_S)
-            for start in list(self._not_begun.values()):
-                task_id = start.observation.task_id
-                await self._take(Message(sender=self.site.node, to=self.name, body=start, task_id=task_id))
+            await self._start_again()
 
     def _send_beat(self) -> None:
         trouble = next(iter(self.trouble.values()), "")
