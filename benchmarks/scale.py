@@ -1,6 +1,6 @@
 """What an observation, a night and a survey take, from unit costs that are measured here.
 
-    python benchmarks/scale.py units            unit costs, as JSON
+    python benchmarks/scale.py units            unit costs but that of batch jobs, as JSON
     python benchmarks/scale.py table            time and binding resource by machine, from the units of docs/scale.md
     python benchmarks/scale.py slurm [--jobs N]  N small observations through a Slurm of one node, against the prediction
 
@@ -34,18 +34,17 @@ class Units:
     detect_s_per_gb: float = 1.64  # detection on top
     pack_s_per_gb: float = 3.8  # of product: tar, SHA-1 and SHA-256
     control_s: float = 0.25  # a job's states and steps, on the head
-    batch_s: float = 0.02  # sbatch and squeue, on the head
+    batch_s: float = 0.02  # sbatch and squeue, on the head: what `slurm` measures above control_s
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it runs: cores of all nodes, bytes a second that disks give and take, jobs that the head begins at once."""
+    """Where it runs: cores of all nodes, bytes a second that disks give and take; one process begins the jobs."""
 
     name: str
     cores: int
     read_gb_per_s: float
     write_gb_per_s: float
-    heads: int = 1
     slurm: bool = False
 
 
@@ -94,7 +93,7 @@ def times_s(load: Load, machine: Machine, units: Units, *, detect: bool = True) 
         "cores": cores_s / cores,
         "reading": passes * raw_gb / reads,
         "writing": 2 * product_gb / writes,  # the product, and the package of it
-        "head": head_s / machine.heads,
+        "head": head_s,
     }
 
 
@@ -259,7 +258,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=200)
     options = parser.parse_args()
     if options.part == "units":
-        print(json.dumps(asdict(units()), indent=1))
+        measured = asdict(units())
+        del measured["batch_s"]
+        print(json.dumps(measured, indent=1))
     elif options.part == "table":
         print(table(Units()))
     else:

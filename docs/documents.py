@@ -12,8 +12,7 @@ from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from mwaconvert.conversion.options import Options
 from mwaconvert.conversion.tables.smearing import Smearing
-from mwaconvert.jobs.control.states import Fault, State
-from mwaconvert.jobs.control.work import Estimate, Product
+from mwaconvert.jobs.control.work import Job, Product
 from mwaconvert.live.clusters import Cluster
 from mwaconvert.observation.model import Antenna, CoarseChannel, RawFile
 from mwaconvert.spectra.candidate import Candidate
@@ -458,33 +457,16 @@ class JobAttempt(Document):
     outcome: str
 
 
-class JobState(Document):
-    """A job, in the list of mwaconvert jobs list --json; show --json adds attempts and products."""
+_Job = TypedDict("_Job", get_type_hints(Job))  # type: ignore[misc]
+
+
+class JobState(_Job):
+    """A job, in the list of mwaconvert jobs list --json; show --json adds attempts and products.
+
+    Times are seconds since 1970, UTC.
+    """
 
     format: Literal["mwaconvert job state"]
-    id: int
-    kind: str
-    owner: str
-    name: str | None
-    given: dict[str, Any]
-    canonical: dict[str, Any]
-    digest: str
-    state: State
-    step: str | None
-    progress: float
-    progress_text: str
-    priority: int
-    estimate: Estimate
-    fault: Fault | None
-    error_text: str | None
-    run: int
-    worker: str | None
-    cancel_requested: bool
-    created: float
-    """This and the other times: seconds since 1970, UTC."""
-    started: float | None
-    finished: float | None
-    expires: float | None
     attempts: NotRequired[list[JobAttempt]]
     products: NotRequired[list[Product]]
 

@@ -76,12 +76,29 @@ def test_a_simulation_begins_at_a_time(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "number"),
+    [
+        ("k_dm", 4.149 * u.GHz**2 * u.ms * u.cm**3 / u.pc, 4149),
+        ("gain_k_jy", 0.01 * u.K / u.mJy, 10),
+        ("tsys_k", 25_000 * u.mK, 25),
+        ("phase_centre", (1 * u.rad, 1 * u.rad), (np.degrees(1), np.degrees(1))),
+    ],
+)
+def test_units_of_names(name, value, number):
+    assert bare(name, value) == pytest.approx(number)
+
+
+@pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
         ("time_res_s", 3 * u.MHz, "`time_res_s` is 3.0 MHz; expected s"),
         ("threads", 3 * u.s, "`threads` is 3.0 s; expected a number without unit"),
         ("time_res_s", Time(60000, format="mjd"), "expected no time"),
         ("time_res_s", SkyCoord(0 * u.deg, 0 * u.deg), "expected no direction"),
+        ("start_mjd", Time([60000, 60001], format="mjd"), "`start_mjd` has 2 values; expected one"),
+        ("phase_centre", SkyCoord([0, 1, 2] * u.deg, 0 * u.deg), "`phase_centre` has 3 values; expected one"),
+        ("k_dm", 4149 * u.pc / u.cm**3, "expected MHz2 s cm3 / pc"),
+        ("gain_k_jy", 10 * u.Jy, "expected K / Jy"),
     ],
 )
 def test_another_kind_is_refused(name, value, sentence):

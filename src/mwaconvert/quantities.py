@@ -11,21 +11,28 @@ from mwaconvert.errors import InputError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-#: how a name ends -> its unit, as astropy writes it
-_UNITS = {
+#: a whole name -> its unit, as astropy writes it
+_NAMES = {
+    "dm": "pc / cm3",
+    "dm_min": "pc / cm3",
+    "dm_max": "pc / cm3",
+    "dms": "pc / cm3",
+    "k_dm": "MHz2 s cm3 / pc",
+    "phase_centre": "deg",
+}
+#: how any other name ends -> its unit; the first that fits
+_ENDS = {
     "_s": "s",
     "_ms": "ms",
     "_khz": "kHz",
     "_mhz": "MHz",
     "_hz": "Hz",
     "_deg": "deg",
+    "_k_jy": "K / Jy",
     "_jy": "Jy",
+    "_k": "K",
     "_gib": "Gibyte",
     "_mjd": "d",
-    "dm": "pc / cm3",
-    "dm_min": "pc / cm3",
-    "dm_max": "pc / cm3",
-    "dms": "pc / cm3",
 }
 #: how a name ends -> the attributes of a Time that hold it
 _TIMES = {"mjd": ("utc", "mjd"), "_unix_s": ("unix",), "obsid": ("gps",)}
@@ -57,7 +64,7 @@ def bare(name: str, value: Any) -> Any:
 
     Raises
     ------
-    InputError : a quantity of another kind
+    InputError : a quantity of another kind; several times or directions
 
     Examples
     --------
@@ -69,12 +76,14 @@ def bare(name: str, value: Any) -> Any:
         attributes = next((found for end, found in _TIMES.items() if name.endswith(end)), None)
         if attributes is None:
             raise InputError(f"`{name}` is the time {value}; expected no time", option=name)
+        _refuse_several(name, value)
         for attribute in attributes:
             value = getattr(value, attribute)
         return round(float(value)) if name == "obsid" else float(value)
     if hasattr(value, "icrs"):
         if not name.endswith(_DIRECTIONS):
             raise InputError(f"`{name}` is the direction {value}; expected no direction", option=name)
+        _refuse_several(name, value)
         return float(value.icrs.ra.deg), float(value.icrs.dec.deg)
     if hasattr(value, "to_value"):
         return _number(name, value)
@@ -83,10 +92,13 @@ def bare(name: str, value: Any) -> Any:
     return value
 
 
+def _refuse_several(name: str, value: Any) -> None:
+    if not value.isscalar:
+        raise InputError(f"`{name}` has {value.size} values; expected one", option=name)
+
+
 def _number(name: str, value: Any) -> Any:
-    unit = (
-        "deg" if name in _DIRECTIONS else next((u for end, u in _UNITS.items() if name.endswith(end)), None)
-    )
+    unit = _NAMES.get(name) or next((unit for end, unit in _ENDS.items() if name.endswith(end)), None)
     try:
         number = value.to_value(unit or "")
     except ValueError:  # astropy's UnitConversionError is one

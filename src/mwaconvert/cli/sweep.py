@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mwaconvert.cli.verbs import SETTINGS
+from mwaconvert.cli.verbs import SETTINGS, verbose
 
 
 @click.command(
@@ -16,13 +16,12 @@ from mwaconvert.cli.verbs import SETTINGS
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FOLDER...")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors.")
-def sweep(folders: tuple[Path, ...], dry_run: bool, quiet: bool, verbose: bool) -> None:
+@verbose
+def sweep(folders: tuple[Path, ...], dry_run: bool, quiet: bool) -> None:
     """Remove the unfinished outputs of runs that were killed; those of runs that live stay.
 
     Each run does so in the folders that it writes to.
     """
-    del verbose  # seen by main
     from mwaconvert.errors import InputError
     from mwaconvert.staging import sweep as run
 

@@ -6,6 +6,7 @@ import gc
 
 import click
 
+_COLLECTED = gc.get_threshold()
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 verbose = click.option(
@@ -19,4 +20,4 @@ verbose = click.option(
 
 def collect_often() -> None:
     """As Python does by itself: `main` puts it off, which a process that runs for months must not."""
-    gc.set_threshold(700, 10, 10)
+    gc.set_threshold(*_COLLECTED)

@@ -35,12 +35,13 @@ def to_xarray(plan: Plan) -> Any:
         vis[block.time_index, block.rows] = block.vis
         weight[block.time_index, block.rows] = block.weight
         uvw_m[block.time_index, block.rows] = block.uvw_m
+    flag = np.signbit(weight)  # before the weights lose it, in place
     names = np.array([antenna.name for antenna in header.metadata.antennas])
     return xarray.Dataset(
         {
             "VISIBILITY": (_CUBE, vis),
-            "WEIGHT": (_CUBE, np.abs(weight)),
-            "FLAG": (_CUBE, np.signbit(weight)),
+            "WEIGHT": (_CUBE, np.abs(weight, out=weight)),
+            "FLAG": (_CUBE, flag),
             "UVW": ((*_CUBE[:2], "uvw_label"), uvw_m, {"units": "m"}),
         },
         {

@@ -13,7 +13,7 @@ from typing import Any
 
 from mwaconvert.errors import InputError
 from mwaconvert.vocabulary.options import Spec
-from mwaconvert.vocabulary.request import EXCLUSIVE, read_settings, said
+from mwaconvert.vocabulary.request import EXCLUSIVE, read_settings, refuse_contradictions, said
 
 NAME = "mwaconvert.toml"
 _TABLE = "convert"
@@ -40,7 +40,8 @@ def with_defaults(given: Mapping[Spec, Sequence[Any]]) -> tuple[dict[Spec, Seque
 
     Raises
     ------
-    InputError : a file that cannot be read, a setting that does not exist or a value that it cannot have
+    InputError : a file that cannot be read, a setting that does not exist or a value that it cannot have, settings of
+        one file that contradict each other
     """
     merged, notes = dict(given), list[str]()
     for path in places():
@@ -66,14 +67,16 @@ def _is_decided(key: str, given: Mapping[Spec, Sequence[Any]]) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     """The settings of a file; none if there is no file or no such table in it."""
-    import tomllib
-
     try:
-        whole = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_bytes()
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    import tomllib  # most have no such file
+
+    try:
+        whole = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid TOML: {error}") from None
     settings = whole.get(_TABLE, {})
@@ -83,7 +86,7 @@ def _read(path: Path) -> dict[str, Any]:
         if key in settings:
             raise InputError(f"{path}: {key} cannot be a default; leave it out")
     try:
-        read_settings(said(settings))
+        refuse_contradictions(*read_settings(said(settings)))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return settings

@@ -219,7 +219,7 @@ def build(given: Mapping[Spec, Sequence[Any]], arguments: Sequence[str]) -> Requ
     InputError : a value that cannot be read, options that contradict each other, no metafits
     """
     settings, names = read_settings(given)
-    _refuse_contradictions(settings, names)
+    refuse_contradictions(settings, names)
     settings["metafits"], files = _metafits(settings.get("metafits"), arguments)
     for average in ("time_average", "freq_average"):
         settings.update(settings.pop(average, {}))
@@ -391,7 +391,8 @@ def read_settings(given: Mapping[Spec, Sequence[Any]]) -> tuple[dict[str, Any], 
     return settings, names
 
 
-def _refuse_contradictions(settings: Mapping[str, Any], names: Mapping[str, str]) -> None:
+def refuse_contradictions(settings: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    """Refuse two settings that exclude each other, by the names of `read_settings`."""
     # --centre phase asks for the default, --centre custom for the values given beside it
     harmless = {"phase": ("geometric_delay",), "custom": ("phase_centre_deg",)}.get(
         settings.get("centre", ""), ()

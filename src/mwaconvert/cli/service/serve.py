@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mwaconvert.cli.verbs import SETTINGS, collect_often
+from mwaconvert.cli.verbs import SETTINGS, collect_often, verbose
 from mwaconvert.errors import InputError
 
 CONFIG_VARIABLE = "MWACONVERT_CONFIG"
@@ -39,8 +39,8 @@ config_option = click.option(
 )
 @click.option("--trial", is_flag=True, help=f"Set everything up in DIR ({_TRIAL}) and serve it.")
 @click.argument("folder", type=_PATH, required=False, metavar="[DIR]")
-@click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors.")
-def serve(config_path: Path | None, trial: bool, folder: Path | None, verbose: bool) -> None:
+@verbose
+def serve(config_path: Path | None, trial: bool, folder: Path | None) -> None:
     """Serve jobs, until SIGTERM or Ctrl-C.
 
     \b
@@ -51,7 +51,6 @@ def serve(config_path: Path | None, trial: bool, folder: Path | None, verbose: b
       mwaconvert serve --config /etc/mwaconvert.toml
           as the configuration says; see mwaconvert config check
     """
-    del verbose
     from mwaconvert.extras import need
 
     need("fastapi", "service", "serve")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from mwaconvert.cli.service.serve import config_option
-from mwaconvert.cli.verbs import SETTINGS, collect_often
+from mwaconvert.cli.verbs import SETTINGS, collect_often, verbose
 
 
 @click.command(
@@ -19,14 +19,13 @@ from mwaconvert.cli.verbs import SETTINGS, collect_often
     "--id", "worker_id", metavar="NAME", help="Name of this worker, always the same. Default: the machine."
 )
 @click.option("--at-once", type=click.IntRange(1), metavar="N", help="Jobs that run at the same time.")
-@click.option("-v", "--verbose", is_flag=True, help="Tracebacks of unexpected errors.")
-def worker(config_path: Path, worker_id: str | None, at_once: int | None, verbose: bool) -> None:
+@verbose
+def worker(config_path: Path, worker_id: str | None, at_once: int | None) -> None:
     """Carry out jobs, until SIGTERM or Ctrl-C; what runs then goes back to the queue.
 
     Workers of several machines share a PostgreSQL database and the folders of the configuration. One that comes
     back under its name takes over what it left.
     """
-    del verbose
     from mwaconvert.extras import need
 
     need("uvicorn", "service", "worker")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mwaconvert.cli.spectra import common
-from mwaconvert.cli.verbs import SETTINGS
+from mwaconvert.cli.verbs import SETTINGS, verbose
 from mwaconvert.vocabulary.spectra import VOLTAGES, parsed
 
 
@@ -18,17 +18,12 @@ from mwaconvert.vocabulary.spectra import VOLTAGES, parsed
         click.Argument(["file"], type=click.Path(path_type=Path)),
         click.Option(["--json", "as_json"], is_flag=True, help="For machines."),
         *map(common.option, VOLTAGES),
-        click.Option(["-v", "--verbose"], is_flag=True, help="Tracebacks of unexpected errors."),
     ],
     short_help="What a filterbank holds.",
     context_settings=SETTINGS,
 )
-def fil_info(
-    file: Path,
-    as_json: bool,
-    verbose: bool,  # noqa: ARG001  looked at where errors are explained
-    **params: Any,
-) -> None:
+@verbose
+def fil_info(file: Path, as_json: bool, **params: Any) -> None:
     """Show the header of a file of spectra of any format, and what follows from it.
 
     \b

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +103,8 @@ class RfiStrategy:
         InputError
             The file cannot be read, is not TOML, or has an unknown key or a value that cannot be used.
         """
+        import tomllib
+
         path = Path(path)
         check_input(path, "RFI strategy")
         try:
